@@ -1,0 +1,1 @@
+"""BrainDiffusion: brains you can make. The engine, without a screen."""

@@ -1,0 +1,52 @@
+"""The run folder: the one record that command line, engine and plugin share. Needs neither torch nor Qt."""
+
+from braindiffusion.runs.events import (
+    Event,
+    ArtifactWritten,
+    Cancelled,
+    CheckpointWritten,
+    Failed,
+    Finished,
+    Log,
+    Metric,
+    Progress,
+    Started,
+    Warned,
+    parse_event,
+)
+from braindiffusion.runs.folder import Run, RunState, default_runs_dir, list_runs
+from braindiffusion.runs.requests import (
+    JOBS,
+    DemoRequest,
+    GenerateRequest,
+    PrepareRequest,
+    Request,
+    TrainRequest,
+    parse_request,
+)
+
+__all__ = [
+    "JOBS",
+    "ArtifactWritten",
+    "Cancelled",
+    "CheckpointWritten",
+    "DemoRequest",
+    "Event",
+    "Failed",
+    "Finished",
+    "GenerateRequest",
+    "Log",
+    "Metric",
+    "PrepareRequest",
+    "Progress",
+    "Request",
+    "Run",
+    "RunState",
+    "Started",
+    "TrainRequest",
+    "Warned",
+    "default_runs_dir",
+    "list_runs",
+    "parse_event",
+    "parse_request",
+]

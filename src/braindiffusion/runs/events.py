@@ -1,0 +1,131 @@
+"""What a job says while it works: one small typed record at a time.
+
+Jobs are generators of events. Whoever drives one (command line, engine, test) appends each event to
+`events.jsonl` and shows it; cancelling is closing the generator. Arrays never travel in events: they are written into the
+run folder, and an `ArtifactWritten` names the file.
+"""
+
+import time
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    time: float = Field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+
+class Started(_Event):
+    """The first event of every attempt at a run (a resumed run has several)."""
+
+    type: Literal["started"] = "started"
+    job: str
+    pid: int
+
+
+class Progress(_Event):
+    """Step `step` of `total` of one stage is done. `step` counts from 1; 0 announces a stage."""
+
+    type: Literal["progress"] = "progress"
+    stage: str
+    step: int
+    total: int
+    seconds_left: float | None = None
+    message: str = ""
+
+
+class Metric(_Event):
+    """Named numbers at a step of a stage: losses, learning rate, speed, memory."""
+
+    type: Literal["metric"] = "metric"
+    stage: str
+    step: int
+    values: dict[str, float]
+
+
+class ArtifactWritten(_Event):
+    """A file is complete and may be read.
+
+    `kind` is one of: `volume` (NIfTI), `preview` (NIfTI, will be replaced by better), `trajectory` (4D NIfTI, time last),
+    `figure` (HTML), `cohort` (Zarr folder), `model` (folder).
+    """
+
+    type: Literal["artifact"] = "artifact"
+    kind: Literal["volume", "preview", "trajectory", "figure", "cohort", "model"]
+    path: str
+    """Absolute path."""
+    name: str = ""
+    """What a person would call it, for instance `sample 3 (seed 7)`."""
+
+
+class CheckpointWritten(_Event):
+    type: Literal["checkpoint"] = "checkpoint"
+    path: str
+    step: int
+
+
+class Log(_Event):
+    type: Literal["log"] = "log"
+    message: str
+
+
+class Warned(_Event):
+    """Something a user should know, that stops nothing: an odd file left out, a slow fallback."""
+
+    type: Literal["warning"] = "warning"
+    message: str
+    subject: str = ""
+    """The subject or file that it is about, where there is one."""
+
+
+class Failed(_Event):
+    """The last event of a job that failed. `message` is one sentence for the user; a traceback, where the failure is a bug,
+    stays in `error.txt` in the run folder."""
+
+    type: Literal["failed"] = "failed"
+    message: str
+
+
+class Cancelled(_Event):
+    """The last event of a job that was asked to stop. What it had finished is kept."""
+
+    type: Literal["cancelled"] = "cancelled"
+    message: str = ""
+
+
+class Finished(_Event):
+    """The last event of a job that did all it was asked."""
+
+    type: Literal["finished"] = "finished"
+    message: str = ""
+    problems: int = 0
+    """How many inputs were left out (see the warnings). The command line's exit status tells of them."""
+
+
+Event = Annotated[
+    Started
+    | Progress
+    | Metric
+    | ArtifactWritten
+    | CheckpointWritten
+    | Log
+    | Warned
+    | Failed
+    | Cancelled
+    | Finished,
+    Field(discriminator="type"),
+]
+
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def parse_event(line: str | bytes) -> Event:
+    """One line of `events.jsonl`, or of the engine's output, as a typed event.
+
+    Raises:
+        pydantic.ValidationError: the line is no event.
+    """
+    return _ADAPTER.validate_json(line)

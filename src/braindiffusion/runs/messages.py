@@ -1,0 +1,69 @@
+"""What crosses the pipes of the engine process: one JSON object a line, both ways.
+
+Down (client to engine): `Submit`, `Cancel`, `Quit`. Up (engine to client): `Ready` once, then a `RunEvent` for each event.
+The client makes the run folder (with its request) and submits its path; arrays go through that folder.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from braindiffusion.runs.events import Event
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Submit(_Message):
+    """Do the job that this run folder asks for. Jobs of one engine are done one after the other."""
+
+    type: Literal["submit"] = "submit"
+    run: Path
+
+
+class Cancel(_Message):
+    """Stop this run within one step, or forget it if it waits."""
+
+    type: Literal["cancel"] = "cancel"
+    run: Path
+
+
+class Quit(_Message):
+    """Cancel what runs and end the process. The end of standard input means the same."""
+
+    type: Literal["quit"] = "quit"
+
+
+class Ready(_Message):
+    """The engine listens."""
+
+    type: Literal["ready"] = "ready"
+    pid: int
+    version: str
+
+
+class RunEvent(_Message):
+    """An event, already written to the run's `events.jsonl`."""
+
+    type: Literal["event"] = "event"
+    run: Path
+    event: Event
+
+
+Order = Annotated[Submit | Cancel | Quit, Field(discriminator="type")]
+Answer = Annotated[Ready | RunEvent, Field(discriminator="type")]
+
+_ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
+
+
+def parse_order(line: str | bytes) -> Order:
+    """A line of the engine's standard input. Raises pydantic.ValidationError."""
+    return _ORDER.validate_json(line)
+
+
+def parse_answer(line: str | bytes) -> Answer:
+    """A line of the engine's standard output. Raises pydantic.ValidationError."""
+    return _ANSWER.validate_json(line)

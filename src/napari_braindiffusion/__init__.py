@@ -1,0 +1,1 @@
+"""BrainDiffusion in napari."""
