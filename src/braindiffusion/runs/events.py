@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A loss that is not a number must still be a line of valid JSON that can be read back.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
     time: float = Field(default_factory=time.time)
     """Seconds since the epoch."""
@@ -24,6 +25,8 @@ class Started(_Event):
     type: Literal["started"] = "started"
     job: str
     pid: int
+    host: str = ""
+    """Name of the machine that `pid` is a process of."""
 
 
 class Progress(_Event):

@@ -13,7 +13,7 @@ from braindiffusion.runs.events import Event
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class Submit(_Message):

@@ -1,0 +1,274 @@
+"""A run is a folder, and the folder is the truth.
+
+```
+run.json         the request, the command and the versions: written once, whole
+events.jsonl     one event a line, appended and flushed
+checkpoints/     what training keeps
+results/         what was made
+error.txt        the traceback of a failure that is a bug
+```
+
+The command line, the engine process and the plugin all read a run through `Run`, while it works and a year later.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.events import Cancelled, Event, Failed, Finished, Started, parse_event
+from braindiffusion.runs.files import write_whole
+from braindiffusion.runs.requests import Request
+from braindiffusion.runs.versions import versions
+
+RUNS_VARIABLE = "BRAINDIFFUSION_RUNS"
+
+
+class RunState(StrEnum):
+    """Where a run stands, told from its events alone."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    """It was running, and its process is gone: it may be performed again."""
+
+
+class RunRecord(BaseModel):
+    """What `run.json` holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request: Request
+    created: datetime
+    command: list[str] = Field(default_factory=list)
+    versions: dict[str, str | None] = Field(default_factory=dict)
+
+
+class Run:
+    """One run folder. Cheap to make; reads the disk when asked.
+
+    Attributes:
+        path: The folder, absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self._tail_is_whole = False
+
+    @classmethod
+    def create(
+        cls,
+        request: Request,
+        root: Path | None = None,
+        name: str | None = None,
+        *,
+        command: Sequence[str] | None = None,
+    ) -> "Run":
+        """Make a new run folder for a request.
+
+        Args:
+            request: What the run shall do.
+            root: Folder that holds runs; `default_runs_dir()` if None.
+            name: Name of the folder; date, time and job if None. A taken name gets a number.
+            command: The command line to write down; that of this process if None.
+
+        Raises:
+            BrainDiffusionError: the folder cannot be made.
+        """
+        now = datetime.now().astimezone()
+        root = default_runs_dir() if root is None else Path(root).expanduser().absolute()
+        record = RunRecord(
+            request=request,
+            created=now,
+            command=list(sys.argv if command is None else command),
+            versions=versions(),
+        )
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            run = cls(_new_folder(root, name or f"{now:%Y%m%d-%H%M%S}-{request.job}"))
+            run.checkpoints.mkdir()
+            run.results.mkdir()
+            write_whole(run.path / "run.json", record.model_dump_json(indent=2) + "\n")
+        except OSError as error:
+            msg = f"Cannot make a run folder in {root} ({error.strerror}); choose another with {RUNS_VARIABLE}."
+            raise BrainDiffusionError(msg) from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """An existing run folder.
+
+        Raises:
+            BrainDiffusionError: the folder is not there, or its `run.json` cannot be read.
+        """
+        run = cls(Path(path))
+        _ = run.record  # a folder that is no run is told at once
+        return run
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """The contents of `run.json`."""
+        file = self.path / "run.json"
+        try:
+            return RunRecord.model_validate_json(file.read_bytes())
+        except FileNotFoundError:
+            msg = f"{self.path} is no run folder: it has no run.json."
+        except OSError as error:
+            msg = f"{file} cannot be read: {error.strerror}."
+        except ValidationError as error:
+            first = error.errors()[0]
+            msg = f"{file} is not the record of a run ({'.'.join(map(str, first['loc']))}: {first['msg']})."
+        raise BrainDiffusionError(msg)
+
+    @property
+    def request(self) -> Request:
+        return self.record.request
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    @property
+    def error_file(self) -> Path:
+        return self.path / "error.txt"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    def append(self, event: Event) -> None:
+        """Write one event at the end of `events.jsonl`, in one flushed write."""
+        line = event.model_dump_json().encode() + b"\n"
+        with self.events_file.open("ab") as file:
+            if not self._tail_is_whole:
+                # A process that died in mid-write leaves half a line: end it, so that ours is not glued to it.
+                if file.tell() and self._last_byte() != b"\n":
+                    line = b"\n" + line
+                self._tail_is_whole = True
+            file.write(line)
+
+    def _last_byte(self) -> bytes:
+        with self.events_file.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1)
+
+    def events(self) -> list[Event]:
+        """All events so far, oldest first."""
+        return self.read_events()[0]
+
+    def read_events(self, offset: int = 0) -> tuple[list[Event], int]:
+        """The events after a place in `events.jsonl`: for following a run that another process performs.
+
+        Args:
+            offset: Bytes already read: 0, or what the last call returned.
+
+        Returns:
+            The events of whole lines after `offset`, and the offset to go on from. A line without its end is left for the next call.
+            Half a line that a dying process left is passed over.
+        """
+        try:
+            with self.events_file.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return [], 0
+        whole = data[: data.rfind(b"\n") + 1]
+        events = []
+        for line in whole.splitlines():
+            try:
+                events.append(parse_event(line))
+            except ValidationError:
+                continue
+        return events, offset + len(whole)
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands. `running` means that its process is alive (as far as this machine can tell)."""
+        for event in reversed(self.events()):
+            match event:
+                case Finished():
+                    return RunState.FINISHED
+                case Failed():
+                    return RunState.FAILED
+                case Cancelled():
+                    return RunState.CANCELLED
+                case Started():
+                    return RunState.RUNNING if is_alive(event) else RunState.INTERRUPTED
+        return RunState.CREATED
+
+
+def is_alive(started: Started) -> bool:
+    """Whether the process that wrote this event still lives.
+
+    A process of another machine (a cluster's shared disk) cannot be asked, and counts as alive.
+    """
+    if started.host and started.host != socket.gethostname():
+        return True
+    try:
+        process = psutil.Process(started.pid)
+        # Process numbers come round: one that was born after the event is somebody else. (2 s: boot clocks are coarse.)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= started.time + 2
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def default_runs_dir() -> Path:
+    """Where runs are kept: `$BRAINDIFFUSION_RUNS`, else a folder in the user's data directory."""
+    chosen = os.environ.get(RUNS_VARIABLE)
+    return Path(chosen).expanduser().absolute() if chosen else user_data_path("braindiffusion", appauthor=False) / "runs"
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """The runs in a folder, newest first. What is no run folder is passed over."""
+    root = default_runs_dir() if root is None else Path(root)
+    runs = []
+    for file in root.glob("*/run.json"):
+        try:
+            runs.append(Run.open(file.parent))
+        except BrainDiffusionError:
+            continue
+    return sorted(runs, key=lambda run: (run.record.created, run.name), reverse=True)
+
+
+def _new_folder(root: Path, name: str) -> Path:
+    """Make and return `root/name`, or `root/name-2` ... where that is taken."""
+    number = 1
+    while True:
+        path = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
