@@ -275,7 +275,9 @@ def _checked_affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
             raise BrainDiffusionError(msg)
         with _reading(path):
             factor = _MILLIMETRES[header.get_xyzt_units()[0]]
-    affine: npt.NDArray[np.float64] = np.diag([factor, factor, factor, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
+    affine: npt.NDArray[np.float64] = np.diag([factor, factor, factor, 1.0]) @ np.asarray(
+        image.affine, dtype=np.float64
+    )
     problem = _affine_problem(affine)
     if problem:
         msg = f"{path} cannot be placed in the world: its affine {problem}; convert it again from its source."
@@ -322,7 +324,11 @@ def _stored_type(data: npt.NDArray[Any], dtype: npt.DTypeLike | None, path: Path
             target = np.dtype(np.float64)
         elif target in (np.dtype(np.int64), np.dtype(np.uint64)) and _fits(data, np.dtype(np.int32)):
             target = np.dtype(np.int32)  # few tools read 64 bit integers
-    if target.kind not in "iuf" or target in (np.dtype(np.float16), np.dtype(np.longdouble)) or data.dtype.kind not in "iuf":
+    if (
+        target.kind not in "iuf"
+        or target in (np.dtype(np.float16), np.dtype(np.longdouble))
+        or data.dtype.kind not in "iuf"
+    ):
         msg = f"{path} cannot be written: NIfTI here holds integers, float32 and float64, not {target if dtype is not None else data.dtype}."
         raise BrainDiffusionError(msg)
     if target.kind in "iu":
