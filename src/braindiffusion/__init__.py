@@ -29,7 +29,16 @@ _HOMES = {
     "generate": "braindiffusion.generation.job",
 }
 
-__all__ = ["Volume", "__version__", "generate", "load_model", "load_volume", "prepare", "save_volume", "train"]
+__all__ = [
+    "Volume",
+    "__version__",
+    "generate",
+    "load_model",
+    "load_volume",
+    "prepare",
+    "save_volume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,10 +1,10 @@
 """The run folder: the one record that command line, engine and plugin share. Needs neither torch nor Qt."""
 
 from braindiffusion.runs.events import (
-    Event,
     ArtifactWritten,
     Cancelled,
     CheckpointWritten,
+    Event,
     Failed,
     Finished,
     Log,

@@ -6,6 +6,7 @@ events.jsonl     one event a line, appended and flushed
 checkpoints/     what training keeps
 results/         what was made
 error.txt        the traceback of a failure that is a bug
+stop             somebody asks for the run to stop
 ```
 
 The command line, the engine process and the plugin all read a run through `Run`, while it works and a year later.
@@ -14,7 +15,7 @@ The command line, the engine process and the plugin all read a run through `Run`
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -25,12 +26,20 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.events import Cancelled, Event, Failed, Finished, Started, parse_event
+from braindiffusion.runs.events import (
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    Started,
+    parse_event,
+)
 from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.requests import Request
 from braindiffusion.runs.versions import versions
 
 RUNS_VARIABLE = "BRAINDIFFUSION_RUNS"
+_MILESTONES = (b'"started"', b'"finished"', b'"failed"', b'"cancelled"')
 
 
 class RunState(StrEnum):
@@ -88,7 +97,9 @@ class Run:
             BrainDiffusionError: the folder cannot be made.
         """
         now = datetime.now().astimezone()
-        root = default_runs_dir() if root is None else Path(root).expanduser().absolute()
+        root = (
+            default_runs_dir() if root is None else Path(root).expanduser().absolute()
+        )
         record = RunRecord(
             request=request,
             created=now,
@@ -213,7 +224,7 @@ class Run:
     @property
     def state(self) -> RunState:
         """Where the run stands. `running` means that its process is alive (as far as this machine can tell)."""
-        for event in reversed(self.events()):
+        for event in self._milestones():
             match event:
                 case Finished():
                     return RunState.FINISHED
@@ -224,6 +235,31 @@ class Run:
                 case Started():
                     return RunState.RUNNING if is_alive(event) else RunState.INTERRUPTED
         return RunState.CREATED
+
+    def _milestones(self) -> Iterator[Event]:
+        """The events that decide the state, newest first. The thousands between them are not parsed."""
+        try:
+            lines = self.events_file.read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        for line in reversed(lines):
+            if any(mark in line for mark in _MILESTONES):
+                try:
+                    yield parse_event(line)
+                except ValidationError:
+                    continue
+
+    def ask_to_stop(self) -> None:
+        """Ask whoever performs this run, in whatever process, to cancel it at its next event."""
+        (self.path / "stop").touch()
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return (self.path / "stop").exists()
+
+    def forget_stop(self) -> None:
+        """Take back `ask_to_stop`: the run begins anew."""
+        (self.path / "stop").unlink(missing_ok=True)
 
 
 def is_alive(started: Started) -> bool:
@@ -236,7 +272,10 @@ def is_alive(started: Started) -> bool:
     try:
         process = psutil.Process(started.pid)
         # Process numbers come round: one that was born after the event is somebody else. (2 s: boot clocks are coarse.)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= started.time + 2
+        return (
+            process.status() != psutil.STATUS_ZOMBIE
+            and process.create_time() <= started.time + 2
+        )
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
@@ -246,7 +285,11 @@ def is_alive(started: Started) -> bool:
 def default_runs_dir() -> Path:
     """Where runs are kept: `$BRAINDIFFUSION_RUNS`, else a folder in the user's data directory."""
     chosen = os.environ.get(RUNS_VARIABLE)
-    return Path(chosen).expanduser().absolute() if chosen else user_data_path("braindiffusion", appauthor=False) / "runs"
+    return (
+        Path(chosen).expanduser().absolute()
+        if chosen
+        else user_data_path("braindiffusion", appauthor=False) / "runs"
+    )
 
 
 def list_runs(root: Path | None = None) -> list[Run]:

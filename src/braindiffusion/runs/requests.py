@@ -93,7 +93,8 @@ class DemoRequest(_Request):
 
 
 Request = Annotated[
-    PrepareRequest | TrainRequest | GenerateRequest | DemoRequest, Field(discriminator="job")
+    PrepareRequest | TrainRequest | GenerateRequest | DemoRequest,
+    Field(discriminator="job"),
 ]
 
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Request)

@@ -1,0 +1,51 @@
+"""A request as the command line that asks for the same: for "copy as command" and for sidecars."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from braindiffusion.runs.requests import (
+    DemoRequest,
+    GenerateRequest,
+    PrepareRequest,
+    Request,
+    TrainRequest,
+)
+
+# The argument that stands without a flag, and the flags that are not simply the field's name.
+_POSITIONAL: Mapping[type, str] = {PrepareRequest: "data_dir"}
+_RENAMED: Mapping[type, Mapping[str, str]] = {
+    TrainRequest: {"data": "--data-dir", "levels": "--level"},
+    PrepareRequest: {"subjects": "--subject"},
+    GenerateRequest: {},
+    DemoRequest: {},
+}
+
+
+def command_arguments(request: Request) -> list[str]:
+    """The words after `braindiffusion`. Fields that have their default are left out."""
+    kind = type(request)
+    words: list[str] = [request.job]
+    for name, field in kind.model_fields.items():
+        value = getattr(request, name)
+        if name == "job" or (not field.is_required() and value == field.default):
+            continue
+        if _POSITIONAL.get(kind) == name:
+            words.insert(1, str(value))
+            continue
+        flag = _RENAMED[kind].get(name, "--" + name.replace("_", "-"))
+        if value is True:
+            words.append(flag)
+        elif name == "shape":
+            words += [flag, *(str(one) for one in value)]
+        elif isinstance(value, tuple):
+            for one in value:
+                words += [flag, str(one)]
+        else:
+            words += [flag, str(value) if isinstance(value, Path) else f"{value}"]
+    return words
+
+
+def as_command(request: Request) -> str:
+    """The whole command line, quoted for a shell."""
+    return shlex.join(["braindiffusion", *command_arguments(request)])
