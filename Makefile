@@ -1,0 +1,61 @@
+# Two commands are all one needs: `make demo` and `make test`. Both install what they lack.
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format train-models pictures docs constraints clean
+
+help:  ## List what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed  ## Install into .venv, system libraries too where that is allowed
+
+$(VENV)/.python:
+	@set -e; python=$$(scripts/find-python); scripts/system-libraries "$$python"; \
+	echo "Making $(VENV) with $$("$$python" --version)"; "$$python" -m venv --clear $(VENV)
+	@# Dependency groups need pip 25.1.
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "Installing napari-braindiffusion and what it needs (one to three minutes)"
+	@$(PIP) --editable '.[qt]'
+	@touch $@
+
+$(VENV)/.developer: $(VENV)/.installed
+	@$(PIP) --group dev
+	@touch $@
+
+demo: setup  ## Show the main job: a brain comes into being in napari (without a screen: into demo/)
+	@scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo
+
+test: $(VENV)/.tox  ## The whole suite with lint and types, real viewer included, through tox
+	@$(BIN)/tox run
+
+$(VENV)/.tox: $(VENV)/.installed
+	@$(PIP) tox
+	@touch $@
+
+lint: $(VENV)/.developer  ## Style, types and the arrows between packages
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.developer  ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(VENV)/.installed  ## Build the documentation into site/
+	@$(PIP) --group docs
+	$(BIN)/mkdocs build --strict
+
+constraints: $(VENV)/.tox  ## Pin what the tests run with now
+	@{ echo '# The exact set that the tests run with (Python 3.11). Refresh it with `make constraints`.'; \
+	.tox/py/bin/python -m pip freeze --exclude napari-braindiffusion | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:  ## Remove what was built, the environments too
+	rm -rf $(VENV) .tox build dist site demo .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
