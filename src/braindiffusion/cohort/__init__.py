@@ -1,0 +1,6 @@
+"""Brains come in: find, describe, prepare, serve. Opening a prepared cohort needs no torch."""
+
+from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
+from braindiffusion.cohort.store import Cohort, Subject
+
+__all__ = ["Cohort", "Preprocessing", "Subject", "box_shape"]

@@ -1,0 +1,73 @@
+"""Map a function over tasks in processes that die with us."""
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, get_context, parent_process
+from typing import TypeVar
+
+from braindiffusion.errors import BrainDiffusionError
+
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
+
+AHEAD = 2
+"""Tasks that wait for each worker: enough to keep it busy, few enough to bound memory."""
+
+
+def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers: int = 0) -> Generator[Answer]:
+    """Answers to tasks in the order of the tasks. Closing the generator ends the workers once they have done the task at hand.
+
+    Args:
+        function: importable by name, as are its argument and answer picklable.
+        tasks: what to do.
+        workers: processes; 0 takes one a core, 1 works in this process.
+
+    Raises:
+        BrainDiffusionError: a worker was killed.
+    """
+    workers = min(workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(tasks))
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    try:
+        waiting: deque[Future[Answer]] = deque()
+        remaining = iter(tasks)
+        for task in remaining:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) >= workers * AHEAD:
+                break
+        while waiting:
+            answer = waiting.popleft().result()
+            for task in remaining:
+                waiting.append(pool.submit(function, task))
+                break
+            yield answer
+    except BrokenProcessPool as error:
+        msg = "A worker process was killed, most likely for want of memory: try again with fewer workers."
+        raise BrainDiffusionError(msg) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    # A pool's worker waits for ever on a parent that was killed, since it holds the pipe's other end itself.
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    # What a library prints must not get between the lines of an engine's protocol on standard output.
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    from braindiffusion.cohort.transforms import single_thread
+
+    single_thread()
+
+
+def _die_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

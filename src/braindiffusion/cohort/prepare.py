@@ -1,0 +1,170 @@
+"""The job that turns a folder of volumes into a prepared cohort: in parallel, resumable, and never stopped by one bad file.
+
+Workers read and compute; this process alone writes, in the order of the subjects, so a store that was interrupted and continued equals one that was
+not.
+"""
+
+import hashlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from braindiffusion.cohort.demographics import Demographics, read_demographics
+from braindiffusion.cohort.find import Found, find
+from braindiffusion.cohort.parallel import in_order
+from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
+from braindiffusion.cohort.standardise import standardise_file
+from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.events import ArtifactWritten, Event, Finished, Progress, Warned
+from braindiffusion.runs.requests import PrepareRequest
+
+if TYPE_CHECKING:
+    from braindiffusion.runs.folder import Run
+
+STAGE = "prepare"
+
+
+@dataclass(frozen=True)
+class _Task:
+    found: Found
+    preprocessing: Preprocessing
+    known_hash: str
+
+
+@dataclass(frozen=True)
+class _Answer:
+    input_hash: str = ""
+    prepared: PreparedVolume | None = None  # None: as the store has it already, or see `problem`
+    problem: str = ""
+
+
+def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event]:
+    """Prepare a cohort.
+
+    A store at `request.out` that was prepared in the same way is continued: subjects whose files have not changed are not done again.
+
+    Args:
+        request: what to prepare, and where to.
+        run: the run that asks; nothing is written into its folder.
+
+    Yields:
+        Progress for each subject, Warned for each that is left out, ArtifactWritten for the store, Finished.
+
+    Raises:
+        BrainDiffusionError: nothing was found, nothing could be prepared, or `request.out` holds something else.
+    """
+    found = _choose(find(request.data_dir, modality=request.modality, labels=request.labels), request.subjects)
+    people = read_demographics(request.participants) if request.participants else Demographics({})
+    preprocessing = _preprocessing(request)
+    cohort = _open_or_create(request, preprocessing, found)
+    yield from (Warned(message=problem) for problem in people.problems)
+
+    known = {subject.id: subject.input_hash for subject in cohort.subjects}
+    usable = [item for item in found if not item.problem]
+    left_out = [item for item in found if item.problem]
+    for item in left_out:
+        yield Warned(message=f"{item.path.name} is left out: {item.problem}.", subject=item.subject)
+    problems = len(left_out)
+    tasks = [_Task(item, preprocessing, known.get(item.subject, "")) for item in usable]
+    yield Progress(stage=STAGE, step=0, total=len(tasks), message=f"{len(tasks)} volumes")
+
+    begun = monotonic()
+    answers: Generator[_Answer] = in_order(_work, tasks, request.workers)
+    try:
+        for step, (item, answer) in enumerate(zip(usable, answers, strict=True), start=1):
+            if answer.problem:
+                problems += 1
+                yield Warned(message=f"Left out: {answer.problem}", subject=item.subject)
+            elif answer.prepared is not None:
+                cohort.put(_subject(item, people, request.modality, answer.input_hash), answer.prepared)
+            left = (monotonic() - begun) / step * (len(tasks) - step)
+            yield Progress(stage=STAGE, step=step, total=len(tasks), seconds_left=left, message=item.subject)
+    finally:
+        answers.close()
+
+    if not cohort.subjects:
+        raise BrainDiffusionError(f"None of the {len(found)} volumes in {request.data_dir} could be prepared: see the warnings.")
+    by_id = {item.subject: item for item in usable}
+    cohort.finish([_subject(by_id[s.id], people, request.modality, s.input_hash) if s.id in by_id else s for s in cohort.subjects])
+    yield ArtifactWritten(kind="cohort", path=str(request.out.absolute()), name=request.out.name)
+    yield Finished(message=f"{len(cohort)} volumes prepared, {problems} left out", problems=problems)
+
+
+def _work(task: _Task) -> _Answer:
+    """In a worker process."""
+    try:
+        files = [task.found.path] + ([task.found.labels] if task.found.labels else [])
+        input_hash = _hash_files(files)
+        if input_hash == task.known_hash:
+            return _Answer(input_hash)
+        return _Answer(input_hash, standardise_file(task.found.path, task.found.labels, task.preprocessing))
+    except (BrainDiffusionError, OSError) as error:
+        return _Answer(problem=str(error))
+
+
+def _hash_files(files: list[Path]) -> str:
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _choose(found: list[Found], subjects: tuple[str, ...] | None) -> list[Found]:
+    if subjects is None:
+        return found
+    missing = sorted(set(subjects) - {item.subject for item in found})
+    if missing:
+        raise BrainDiffusionError(f"Not found: {', '.join(missing)}; subjects are named like {found[0].subject}.")
+    return [item for item in found if item.subject in subjects]
+
+
+def _preprocessing(request: PrepareRequest) -> Preprocessing:
+    if request.skull == "strip" and request.labels is None:
+        raise BrainDiffusionError("Stripping the skull needs a folder of label maps: give one, or keep the skull.")
+    skull = request.skull or ("strip" if request.labels is not None else "keep")
+    shape = request.shape or box_shape(request.spacing)
+    return Preprocessing(spacing=request.spacing, shape=shape, skull=skull, modality=request.modality)
+
+
+def _open_or_create(request: PrepareRequest, preprocessing: Preprocessing, found: list[Found]) -> Cohort:
+    out = request.out
+    if not out.is_dir() or not any(out.iterdir()):
+        labels = np.dtype(np.uint16) if request.labels is not None else None
+        return Cohort.create(out, preprocessing, labels=labels)
+    cohort = Cohort.open(out, mode="r+")
+    if cohort.preprocessing != preprocessing or (cohort.labels is None) != (request.labels is None):
+        raise BrainDiffusionError(
+            f"{out} was prepared in another way ({_difference(cohort.preprocessing, preprocessing)}): "
+            "prepare into another place, or delete it first."
+        )
+    strangers = sorted({subject.id for subject in cohort.subjects} - {item.subject for item in found})
+    if strangers:
+        raise BrainDiffusionError(
+            f"{out} holds subjects that are not asked for ({', '.join(strangers[:3])} ...): prepare into another place."
+        )
+    return cohort
+
+
+def _difference(before: Preprocessing, now: Preprocessing) -> str:
+    one, other = before.model_dump(), now.model_dump()
+    changed = [f"{key} {one[key]}, now {other[key]}" for key in one if one[key] != other[key]]
+    return "; ".join(changed) or "with or without label maps"
+
+
+def _subject(item: Found, people: Demographics, modality: str, input_hash: str) -> Subject:
+    person = people.of(item.subject)
+    return Subject(
+        id=item.subject,
+        age=person.age,
+        sex=person.sex,
+        site=item.site,
+        modality=item.modality or modality,
+        source=item.path.name,
+        input_hash=input_hash,
+    )

@@ -1,0 +1,79 @@
+"""TorchIO, behind the one door that its version 2 will need changed. Importing this imports torch."""
+
+import numpy as np
+import torch
+import torchio as tio
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def resample(data: Array, affine: NDArray[np.float64], spacing: float) -> tuple[Array, NDArray[np.float64]]:
+    """Bring an image to an isotropic spacing: antialiasing blur where voxels grow, then linear interpolation.
+
+    An image that has the spacing already is given back untouched.
+
+    Args:
+        data: (C, x, y, z).
+        affine: (4, 4), mm.
+        spacing: mm.
+
+    Returns:
+        Image (C, x', y', z') float32 and its affine.
+    """
+    if has_spacing(affine, spacing):
+        return data, affine
+    image = tio.ScalarImage(tensor=torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32)), affine=affine)
+    resampled = tio.Resample(spacing, image_interpolation="linear", antialias=True)(image)
+    return resampled.numpy().astype(np.float32, copy=False), np.asarray(resampled.affine, dtype=np.float64)
+
+
+def resample_labels(
+    labels: NDArray[np.integer], affine: NDArray[np.float64], shape: tuple[int, int, int], target: NDArray[np.float64]
+) -> NDArray[np.integer]:
+    """Bring a label map (x, y, z) onto another grid, nearest neighbour. Same grid: untouched."""
+    if labels.shape == shape and np.allclose(affine, target, atol=1e-3):
+        return labels
+    image = tio.LabelMap(tensor=torch.from_numpy(labels[None].astype(np.int32)), affine=affine)
+    resampled = tio.Resample((shape, target))(image)
+    return resampled.numpy()[0].astype(labels.dtype)
+
+
+def cut_box(
+    data: NDArray[np.generic], affine: NDArray[np.float64], start: tuple[int, int, int], shape: tuple[int, int, int], fill: float
+) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+    """Crop and pad to the box of `shape` whose first voxel is `start` (may be negative). Whole voxels: nothing is interpolated.
+
+    Args:
+        data: (C, x, y, z).
+        affine: (4, 4), mm.
+        start: first voxel of the box, in voxels of `data`.
+        shape: voxels of the box.
+        fill: value of voxels that `data` does not have.
+
+    Returns:
+        (C, *shape) of the same type, and its affine.
+    """
+    grid = data.shape[1:]
+    crop: list[int] = []
+    pad: list[int] = []
+    for first, length, size in zip(start, shape, grid, strict=True):
+        last = first + length
+        crop += [max(first, 0), max(size - last, 0)]
+        pad += [max(-first, 0), max(last - size, 0)]
+    image = tio.ScalarImage(tensor=torch.from_numpy(np.ascontiguousarray(data)), affine=affine)
+    image = tio.Pad(tuple(pad), padding_mode=fill)(tio.Crop(tuple(crop))(image))
+    return image.numpy().astype(data.dtype, copy=False), np.asarray(image.affine, dtype=np.float64)
+
+
+def has_spacing(affine: NDArray[np.float64], spacing: float) -> bool:
+    """Whether voxels are isotropic of this size, to a thousandth of a mm."""
+    return bool(np.allclose(np.sqrt((affine[:3, :3] ** 2).sum(axis=0)), spacing, atol=1e-3))
+
+
+def single_thread() -> None:
+    """Keep torch and ITK to one thread: processes are what we parallelise by."""
+    import SimpleITK as sitk
+
+    torch.set_num_threads(1)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
