@@ -1,0 +1,22 @@
+"""The command line: `braindiffusion prepare | train | generate | demo | visualize | runs | models | doctor`.
+
+Exit status: 0 all done; 1 failed (one sentence on standard error); 2 the command line itself is wrong; 3 done, but some
+inputs were left out (warnings say which); 130 stopped. Paths of what was made go to standard output, everything else to standard error.
+"""
+
+import sys
+
+from braindiffusion.cli.app import app
+from braindiffusion.errors import BrainDiffusionError
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    try:
+        app()
+    except BrainDiffusionError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+__all__ = ["app", "main"]

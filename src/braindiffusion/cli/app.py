@@ -1,0 +1,45 @@
+"""The commands, put together."""
+
+from typing import Annotated
+
+import typer
+
+from braindiffusion import __version__
+from braindiffusion.cli import looking, working
+
+app = typer.Typer(
+    name="braindiffusion",
+    help="Brains you can make: prepare volumes, train on them, generate new ones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Brains you can make: prepare volumes, train on them, generate new ones.
+
+    Exit status: 0 all done, 1 failed, 2 wrong command line, 3 done with some inputs left out, 130 stopped.
+    """
+
+
+app.command()(working.prepare)
+app.command()(working.train)
+app.command()(working.generate)
+app.command()(working.demo)
+app.command()(looking.visualize)
+app.command()(looking.runs)
+app.command()(looking.models)
+app.command()(looking.doctor)

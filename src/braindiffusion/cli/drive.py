@@ -1,0 +1,167 @@
+"""Perform a run in this process and show it: progress bars, warnings, results, and a clean stop on Ctrl-C."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from braindiffusion.jobs import perform
+from braindiffusion.runs import (
+    ArtifactWritten,
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    Log,
+    Metric,
+    Run,
+    Warned,
+)
+from braindiffusion.runs import Progress as Step
+
+FAILED, WITH_PROBLEMS, STOPPED = 1, 3, 130
+
+
+def drive(run: Run, on_event: Callable[[Event], None] | None = None) -> Event:
+    """Perform a run to its end and show it on standard error; paths of results go to standard output.
+
+    The first Ctrl-C stops at the next step and keeps what there is; a second one stops at once.
+
+    Args:
+        run: The run.
+        on_event: Is called with each event, after it was shown.
+
+    Returns:
+        The last event: Finished, Failed or Cancelled.
+    """
+    events = perform(run)
+    last: Event | None = None
+    with _Screen() as screen, _stop_signals(screen) as stopped:
+        try:
+            for last in events:
+                screen.show(last)
+                if on_event is not None:
+                    on_event(last)
+                if stopped():
+                    break
+        finally:
+            events.close()
+        if not isinstance(last, Finished | Failed | Cancelled):
+            last = run.events()[-1]  # written while the generator closed
+            screen.show(last)
+    return last
+
+
+def finish(last: Event) -> None:
+    """End the command with the exit status that the last event means."""
+    match last:
+        case Failed():
+            raise typer.Exit(FAILED)
+        case Cancelled():
+            raise typer.Exit(STOPPED)
+        case Finished(problems=problems) if problems:
+            raise typer.Exit(WITH_PROBLEMS)
+
+
+@contextmanager
+def _stop_signals(screen: "_Screen") -> Iterator[Callable[[], bool]]:
+    asked = 0
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            signal.default_int_handler(number, frame)
+        screen.say("Stopping after this step; press Ctrl-C again to stop at once.")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked > 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Screen:
+    """Events as a person wants to see them. Where no terminal is, a line now and then instead of bars."""
+
+    SECONDS_BETWEEN_LINES = 10.0
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[news]}", style="dim"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._said = 0.0
+
+    def __enter__(self) -> "_Screen":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line above the bars, never folded: paths must stay whole."""
+        self._bars.console.print(f"[{style}]{escape(text)}[/]" if style else escape(text), soft_wrap=True)
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Step():
+                self._step(event)
+            case Metric(stage=stage, values=values):
+                news = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
+                self._bars.update(self._task(stage), news=news)
+            case Warned(message=message, subject=subject):
+                self.say(f"Warning: {f'{subject}: ' if subject else ''}{message}", "yellow")
+            case Log(message=message):
+                self.say(message)
+            case ArtifactWritten(kind="volume" | "trajectory" | "figure" | "cohort" | "model", path=path):
+                # The bars' console moves them out of the way of what goes to the same terminal.
+                self._bars.console.file.flush()
+                sys.stdout.write(f"{path}\n")
+                sys.stdout.flush()
+            case Failed(message=message):
+                self.say(message, "red")
+            case Cancelled(message=message):
+                self.say(message or "Stopped.")
+            case Finished(message=message, problems=problems):
+                left_out = f" {problems} inputs were left out, see the warnings." if problems else ""
+                self.say(f"{message or 'Done.'}{left_out}")
+
+    def _task(self, stage: str) -> TaskID:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(escape(stage), total=None, left="", news="")
+        return self._tasks[stage]
+
+    def _step(self, step: Step) -> None:
+        left = "" if step.seconds_left is None else f"{_duration(step.seconds_left)} left"
+        self._bars.update(self._task(step.stage), completed=step.step, total=step.total, left=left)
+        if step.message:
+            self._bars.update(self._task(step.stage), news=escape(step.message))
+        if self._bars.disable:
+            now = time.monotonic()
+            if step.step == step.total or now - self._said > self.SECONDS_BETWEEN_LINES:
+                self._said = now
+                self.say(f"{step.stage}: {step.step} of {step.total}{f', {left}' if left else ''}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,242 @@
+"""The commands that do a job: each makes a request, and performs it in a run folder."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+
+from braindiffusion.cli.drive import drive, finish
+from braindiffusion.cli.publish import publish_checkpoints
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.runs import (
+    CheckpointWritten,
+    DemoRequest,
+    Event,
+    Finished,
+    GenerateRequest,
+    PrepareRequest,
+    Request,
+    Run,
+    TrainRequest,
+    default_runs_dir,
+)
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class Skull(StrEnum):
+    """What `--skull` takes."""
+
+    STRIP = "strip"
+    KEEP = "keep"
+
+
+class Precision(StrEnum):
+    """What `--precision` takes."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precisely = Annotated[Precision, typer.Option(help="Arithmetic of the network.")]
+RunName = Annotated[str | None, typer.Option(help="Name of the run folder; date and time by default.")]
+
+
+def prepare(
+    data_dir: Annotated[Path, typer.Argument(help="IXI folder, BIDS dataset or any folder of volumes.")],
+    out: Annotated[Path | None, typer.Option(help="The store to write; DATA_DIR's name with .zarr by default.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of region label maps.")] = None,
+    participants: Annotated[Path | None, typer.Option(help="IXI.xls, or a table with id, age and sex.")] = None,
+    modality: Annotated[str, typer.Option(help="T1, T2, PD ...")] = "T1",
+    spacing: Annotated[float, typer.Option(help="Millimetres, isotropic.")] = 2.0,
+    shape: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="Voxels of the box; what holds 160 x 208 x 176 mm by default.")
+    ] = None,
+    skull: Annotated[Skull | None, typer.Option(help="Stripped where there are labels by default.")] = None,
+    subject: Annotated[list[str] | None, typer.Option(help="Take only this one (may be repeated).")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0 takes one a core.")] = 0,
+    name: RunName = None,
+) -> None:
+    """Turn a folder of volumes into a prepared cohort (one Zarr store). A half-written store is continued."""
+    request = make(
+        PrepareRequest,
+        data_dir=data_dir.absolute(),
+        out=(out or Path(f"{data_dir.absolute().name}.zarr")).absolute(),
+        labels=labels and labels.absolute(),
+        participants=participants and participants.absolute(),
+        modality=modality,
+        spacing=spacing,
+        shape=shape,
+        skull=skull and skull.value,
+        subjects=tuple(subject) if subject else None,
+        workers=workers,
+    )
+    finish(drive(new_run(request, name)))
+
+
+def train(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            "--data",
+            help="A prepared cohort (.zarr), or a folder of volumes that is prepared first. "
+            "Without it, the one .zarr of the current folder.",
+        ),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="tiny, laptop or workstation.")] = "laptop",
+    batch_size: Annotated[int | None, typer.Option(help="Patches or volumes a step; the preset's by default.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the subjects; the preset's by default.")] = None,
+    level: Annotated[
+        list[int] | None, typer.Option(help="Train only this level, 0 is the coarsest (repeatable).")
+    ] = None,
+    validation_subjects: Annotated[int | None, typer.Option(help="Subjects kept aside; a fifth by default.")] = None,
+    seed: int = 0,
+    device: Device = "auto",
+    precision: Precisely = Precision.AUTO,
+    checkpoint_minutes: Annotated[float, typer.Option(help="Minutes between two checkpoints.")] = 2.0,
+    sample_minutes: Annotated[float, typer.Option(help="Minutes between two samples.")] = 5.0,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder that gets a copy of the models: best and last. Those of an earlier training are replaced."
+        ),
+    ] = Path("checkpoints"),
+    resume: Annotated[
+        str | None, typer.Option(help="Go on with this run (its name or folder); all else is as it was.")
+    ] = None,
+    name: RunName = None,
+) -> None:
+    """Train a model. Ctrl-C keeps a checkpoint; `--resume` goes on from it."""
+    if resume is not None:
+        run = find_run(resume)
+        if run.request.job != "train":
+            msg = f"The run {run.name} is no training: its job is {run.request.job}."
+            raise BrainDiffusionError(msg)
+    else:
+        request = make(
+            TrainRequest,
+            data=(data_dir or _only_cohort()).absolute(),
+            preset=preset,
+            batch_size=batch_size,
+            epochs=epochs,
+            levels=tuple(level) if level else None,
+            validation_subjects=validation_subjects,
+            seed=seed,
+            device=device,
+            precision=precision.value,
+            checkpoint_minutes=checkpoint_minutes,
+            sample_minutes=sample_minutes,
+        )
+        run = new_run(request, name)
+
+    def copy(event: Event) -> None:
+        if isinstance(event, CheckpointWritten):
+            publish_checkpoints(run, out)
+
+    last = drive(run, copy)
+    published = publish_checkpoints(run, out)  # the last one may have been written while the training stopped
+    for model in published:
+        typer.echo(model)
+    if not isinstance(last, Finished):
+        typer.echo(f"To go on: braindiffusion train --resume {run.name} --out {out}", err=True)
+    finish(last)
+
+
+def generate(
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model-path", "--model", help="A packaged model's name, or path of a model, checkpoint or training run."
+        ),
+    ] = DEFAULT_MODEL,
+    num_samples: Annotated[int, typer.Option(help="How many brains.")] = 1,
+    seed: Annotated[int, typer.Option(help="Sample i has seed SEED + i, however many are asked for.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Sampler steps at each level; the model's own by default.")] = None,
+    eta: Annotated[float, typer.Option(help="DDIM's eta: 0 deterministic, 1 ancestral.")] = 0.0,
+    batch_size: Annotated[int, typer.Option(help="Brains made at once.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the volumes.")] = Path("generated"),
+    previews: Annotated[bool, typer.Option("--previews", help="Write previews while it goes on.")] = False,
+    trajectory: Annotated[
+        bool, typer.Option("--trajectory", help="Keep the way from noise to brain (4D NIfTI).")
+    ] = False,
+    device: Device = "auto",
+    precision: Precisely = Precision.AUTO,
+    name: RunName = None,
+) -> None:
+    """Make brains: `OUT/sample_001.nii.gz` ... with a JSON sidecar each."""
+    request = make(
+        GenerateRequest,
+        model=str(Path(model).absolute()) if Path(model).exists() and model != DEFAULT_MODEL else model,
+        num_samples=num_samples,
+        seed=seed,
+        steps=steps,
+        eta=eta,
+        batch_size=batch_size,
+        out=out.absolute(),
+        previews=previews,
+        trajectory=trajectory,
+        device=device,
+        precision=precision.value,
+    )
+    finish(drive(new_run(request, name)))
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the volumes.")] = Path("demo"),
+    seed: int = 0,
+    name: RunName = None,
+) -> None:
+    """Make one brain with the packaged model, with its way from noise to brain."""
+    finish(drive(new_run(make(DemoRequest, out=out.absolute(), seed=seed), name)))
+
+
+def make(kind: type[R], **fields: object) -> R:
+    """A request, or one sentence on what is wrong with it.
+
+    Raises:
+        BrainDiffusionError: a field is out of range.
+    """
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"--{'-'.join(map(str, first['loc'])).replace('_', '-')}: {first['msg']} (was {first['input']!r})."
+        raise BrainDiffusionError(msg) from error
+
+
+def new_run(request: Request, name: str | None = None) -> Run:
+    """A run folder for this command; where it is goes to standard error."""
+    run = Run.create(request, name=name)
+    typer.echo(f"Run: {run.path}", err=True)
+    return run
+
+
+def find_run(name_or_path: str) -> Run:
+    """A run by its name in the runs folder, or by its path.
+
+    Raises:
+        BrainDiffusionError: there is no such run.
+    """
+    named = default_runs_dir() / name_or_path
+    if (named / "run.json").is_file():
+        return Run.open(named)
+    if Path(name_or_path).is_dir():
+        return Run.open(name_or_path)
+    place = default_runs_dir()
+    msg = f"There is no run {name_or_path!r}, neither in {place} nor as a folder; `braindiffusion runs` lists them."
+    raise BrainDiffusionError(msg)
+
+
+def _only_cohort() -> Path:
+    found = sorted(path for path in Path().glob("*.zarr") if (path / "zarr.json").is_file())
+    if len(found) == 1:
+        return found[0]
+    what = "there is no .zarr" if not found else f"there are several ({', '.join(map(str, found))})"
+    msg = f"Say what to train on with --data-dir: {what} in the current folder to take by default."
+    raise BrainDiffusionError(msg)

@@ -1,0 +1,101 @@
+"""The models that come along, and how any model is found. Needs no torch.
+
+A model folder holds `model.json` (card and configuration) and `model.safetensors`. Packaged ones are the folders beside
+this file.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from braindiffusion.errors import BrainDiffusionError
+
+DEFAULT_MODEL = "ixi-2mm"
+_HOME = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """A model that comes with the package.
+
+    Attributes:
+        name: What `generate --model` takes.
+        path: Its folder.
+        card: What it was trained on and how well it does: the `card` of its `model.json`.
+    """
+
+    name: str
+    path: Path
+    card: dict[str, Any]
+
+
+def list_models() -> list[PretrainedModel]:
+    """The packaged models, by name.
+
+    Raises:
+        BrainDiffusionError: the `model.json` of a packaged model is damaged.
+    """
+    folders = (file.parent for file in sorted(_HOME.glob("*/model.json")))
+    return [PretrainedModel(folder.name, folder, read_card(folder)) for folder in folders]
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder; empty where its `model.json` has none.
+
+    Raises:
+        BrainDiffusionError: `model.json` is not there or no JSON object.
+    """
+    file = folder / "model.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{file} cannot be read ({error.strerror}); a model folder holds model.json and model.safetensors."
+        raise BrainDiffusionError(msg) from error
+    except ValueError as error:
+        msg = f"{file} is not JSON; the model is damaged, fetch or train it again."
+        raise BrainDiffusionError(msg) from error
+    card = content.get("card", {}) if isinstance(content, dict) else None
+    if not isinstance(card, dict):
+        msg = f"{file} does not describe a model; fetch or train it again."
+        raise BrainDiffusionError(msg)
+    return card
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The model folder that a person means.
+
+    Args:
+        name_or_path: Name of a packaged model; or path of a model folder (a checkpoint is one), of a folder of
+            checkpoints, or of a training run, of which the best checkpoint is taken.
+
+    Returns:
+        A folder with `model.json` and `model.safetensors`, absolute.
+
+    Raises:
+        BrainDiffusionError: there is no such model, or half of it is missing.
+    """
+    packaged = _HOME / str(name_or_path)
+    if packaged.parent == _HOME and (packaged / "model.json").is_file():
+        return _whole(packaged)
+    path = Path(name_or_path).expanduser().absolute()
+    for folder in (path, path / "best", path / "checkpoints" / "best"):
+        if (folder / "model.json").is_file() or (folder / "model.safetensors").is_file():
+            return _whole(folder)
+    names = ", ".join(model.name for model in list_models()) or "none"
+    if path.exists():
+        if (path / "run.json").is_file():
+            msg = f"The run {path} has no checkpoint yet; let it train longer."
+        else:
+            msg = f"{path} is no model: neither it nor its checkpoints/best holds a model.json."
+    else:
+        msg = f"There is no model {str(name_or_path)!r}: no such folder, and the packaged models are: {names}."
+    raise BrainDiffusionError(msg)
+
+
+def _whole(folder: Path) -> Path:
+    for name in ("model.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            msg = f"The model {folder} is not whole: its {name} is missing; fetch or train it again."
+            raise BrainDiffusionError(msg)
+    return folder
