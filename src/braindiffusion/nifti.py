@@ -1,0 +1,240 @@
+"""nibabel's side of the door: what a file says is checked here, and told in one sentence where it makes no sense."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.orientations import io_orientation
+
+from braindiffusion.errors import BrainDiffusionError
+
+READABLE_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img.gz", ".img", ".hdr.gz", ".hdr")
+"""What `load_volume` reads, longest first."""
+
+_MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+_INTENT_LABEL = 1002
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what nibabel makes of a broken file into one sentence."""
+    try:
+        yield
+    except Exception as error:  # a corrupt file can make nibabel, zlib and NumPy raise nearly anything
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
+        msg = (
+            f"{path} could not be read; it is damaged, cut short or no NIfTI or MGH file ({detail}): get it again "
+            "from its source."
+        )
+        raise BrainDiffusionError(msg) from error
+
+
+def open_image(path: Path) -> tuple[Any, npt.NDArray[np.float64]]:
+    """The image, voxels unread, and its affine in millimetres; every check that needs no voxel is done."""
+    if not path.is_file():
+        reason = "is a folder, not a file" if path.is_dir() else "does not exist"
+        msg = f"{path} {reason}: check the path."
+        raise BrainDiffusionError(msg)
+    if not path.name.lower().endswith(READABLE_SUFFIXES):
+        msg = f"{path} is no volume by its name: NIfTI (.nii, .nii.gz, .img/.hdr) and MGH (.mgh, .mgz) can be read."
+        raise BrainDiffusionError(msg)
+    with reading(path):
+        image: Any = nib.load(path)
+    if not isinstance(image, (nib.Nifti1Pair, nib.MGHImage)):
+        msg = (
+            f"{path} is in the {type(image).__name__} format, which does not tell left from right reliably: convert "
+            "it to NIfTI first."
+        )
+        raise BrainDiffusionError(msg)
+    _check_shape(path, image.shape)
+    _check_values(path, np.dtype(image.get_data_dtype()))
+    return image, _checked_affine(path, image)
+
+
+def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    if len(shape) < 3:
+        msg = (
+            f"{path} has {len(shape)} dimensions ({_times(shape)}) and is no volume: three are needed, or four with "
+            "time or channels."
+        )
+        raise BrainDiffusionError(msg)
+    if 0 in shape:
+        msg = f"{path} is empty: its header says {_times(shape)} voxels; get it again from its source."
+        raise BrainDiffusionError(msg)
+    if sum(n > 1 for n in shape[3:]) > 1:
+        msg = f"{path} has time and channels at once ({_times(shape)}): split it into volumes of four dimensions."
+        raise BrainDiffusionError(msg)
+
+
+def _check_values(path: Path, dtype: np.dtype[Any]) -> None:
+    if dtype.kind == "c":
+        msg = f"{path} holds complex numbers: save its magnitude as a volume and use that."
+        raise BrainDiffusionError(msg)
+    if dtype.kind not in "iuf":
+        msg = (
+            f"{path} holds colours (RGB), not intensities: save one channel or the grey values as a volume and use "
+            "that."
+        )
+        raise BrainDiffusionError(msg)
+
+
+def _checked_affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
+    header = image.header
+    factor = 1.0
+    if isinstance(image, nib.Nifti1Pair):
+        if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+            msg = (
+                f"{path} does not say how it lies in the head (sform and qform codes are 0), so left and right "
+                "cannot be told: "
+                "convert it again from DICOM, or set the sform with a tool that knows its orientation."
+            )
+            raise BrainDiffusionError(msg)
+        with reading(path):
+            factor = _MILLIMETRES[header.get_xyzt_units()[0]]
+    affine: npt.NDArray[np.float64] = np.diag([factor, factor, factor, 1.0]) @ np.asarray(
+        image.affine, dtype=np.float64
+    )
+    problem = affine_problem(affine)
+    if problem:
+        msg = f"{path} cannot be placed in the world: its affine {problem}; convert it again from its source."
+        raise BrainDiffusionError(msg)
+    return affine
+
+
+def affine_problem(affine: npt.NDArray[np.float64]) -> str:
+    """What is wrong with an affine, or an empty string."""
+    if affine.shape != (4, 4):
+        return f"has the shape {affine.shape}, not (4, 4)"
+    if not np.isfinite(affine).all():
+        return "holds NaN or infinite numbers"
+    if not np.array_equal(affine[3], [0, 0, 0, 1]):
+        return "does not end in the row 0 0 0 1"
+    norms = np.linalg.norm(affine[:3, :3], axis=0)
+    if (norms == 0).any() or abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-4:
+        return "is singular (it squashes the volume flat)"
+    if np.isnan(io_orientation(affine)).any():
+        return "gives an axis no direction"
+    return ""
+
+
+def settle_scaled(data: npt.NDArray[Any], image: Any) -> npt.NDArray[Any]:
+    """Scaled 8 and 16 bit integers as float32, where nibabel makes float64 of them.
+
+    Unless a large intercept would eat the digits.
+    """
+    stored = np.dtype(image.get_data_dtype())
+    if data.dtype != np.float64 or stored.kind not in "iu" or stored.itemsize > 2:
+        return data
+    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
+    if abs(inter) > abs(slope) * 2**16:
+        return data
+    return data.astype(np.float32)
+
+
+def stored_type(data: npt.NDArray[Any], dtype: npt.DTypeLike | None, path: Path) -> npt.NDArray[Any]:
+    """The data as they will lie in the file."""
+    if data.dtype == bool:
+        data = data.view(np.uint8)
+    target = np.dtype(dtype) if dtype is not None else data.dtype.newbyteorder("=")
+    if dtype is None:
+        if target == np.float16:
+            target = np.dtype(np.float32)
+        elif target == np.longdouble:
+            target = np.dtype(np.float64)
+        elif target in (np.dtype(np.int64), np.dtype(np.uint64)) and _fits(data, np.dtype(np.int32)):
+            target = np.dtype(np.int32)  # few tools read 64 bit integers
+    if (
+        target.kind not in "iuf"
+        or target in (np.dtype(np.float16), np.dtype(np.longdouble))
+        or data.dtype.kind not in "iuf"
+    ):
+        msg = (
+            f"{path} cannot be written: NIfTI here holds integers, float32 and float64, not "
+            f"{target if dtype is not None else data.dtype}."
+        )
+        raise BrainDiffusionError(msg)
+    if target.kind in "iu":
+        if data.dtype.kind == "f":
+            data = np.rint(data)
+        if not _fits(data, target):
+            msg = (
+                f"{path} cannot be written as {target}: the values reach from {data.min()} to {data.max()}; choose "
+                "a wider type."
+            )
+            raise BrainDiffusionError(msg)
+    return data.astype(target, copy=False)
+
+
+def _fits(data: npt.NDArray[Any], target: np.dtype[Any]) -> bool:
+    """Whether every value lies in the range of an integer type. NaN does not."""
+    limits = np.iinfo(target)
+    low, high = data.min().item(), data.max().item()
+    return bool(math.isfinite(low) and math.isfinite(high) and limits.min <= low and high <= limits.max)
+
+
+def to_nifti(data: npt.NDArray[Any], affine: npt.NDArray[np.float64], metadata: dict[str, Any]) -> Any:
+    """A NIfTI image of data with the shape (channels, x, y, z), of a type that `stored_type` gave."""
+    channels = data.shape[0]
+    voxels = data[0] if channels == 1 else np.moveaxis(data, 0, -1)
+    # NIfTI-1 counts voxels in 16 bits.
+    kind: Any = nib.Nifti1Image if max(voxels.shape) < 2**15 else nib.Nifti2Image
+    image = kind(voxels, affine, dtype=data.dtype)
+    # What space the coordinates are in (2 aligned, 4 MNI, ...) is the one thing of the old header that affine and
+    # voxels do not hold.
+    header = metadata.get("header", {})
+    code = int(header.get("sform_code", 0) or header.get("qform_code", 0) or 2)
+    image.set_sform(affine, code)
+    directions = affine[:3, :3] / spacing_of(affine)
+    sheared = not np.allclose(directions.T @ directions, np.eye(3), atol=1e-4)
+    image.set_qform(affine, 0 if sheared else code)
+    step = float(metadata.get("time_step", 0.0))
+    timed = channels > 1 and step > 0
+    if timed:
+        image.header.set_zooms((*spacing_of(affine), step))
+    image.header.set_xyzt_units("mm", "sec" if timed else 0)
+    if metadata.get("kind") == "labels":
+        image.header.set_intent("label")
+    return image
+
+
+def kind_and_time(image: Any) -> dict[str, Any]:
+    """What a NIfTI header says beyond the grid: whether the values are labels, and the seconds between time points."""
+    if not isinstance(image, nib.Nifti1Pair):
+        return {}
+    known: dict[str, Any] = {}
+    if int(image.header["intent_code"]) == _INTENT_LABEL:
+        known["kind"] = "labels"
+    seconds = _SECONDS.get(image.header.get_xyzt_units()[1], 0.0)
+    if seconds and len(image.shape) > 3 and image.shape[3] > 1:
+        step = float(image.header["pixdim"][4]) * seconds
+        if math.isfinite(step) and step > 0:
+            known["time_step"] = step
+    return known
+
+
+def plain_header(header: Any) -> dict[str, Any]:
+    """The header's fields as numbers, strings and lists."""
+    plain: dict[str, Any] = {}
+    for key in header.keys():  # noqa: SIM118  nibabel headers iterate over keys() only
+        value = np.asarray(header[key])
+        if value.dtype.kind == "S":
+            plain[key] = value.item().decode("latin-1").rstrip("\x00")
+        elif np.isfinite(value).all():
+            plain[key] = value.tolist()
+    return plain
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)
+
+
+def spacing_of(affine: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Voxel size along the three axes, in millimetres."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return float(x), float(y), float(z)
