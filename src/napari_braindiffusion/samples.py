@@ -1,0 +1,36 @@
+"""File > Open Sample > BrainDiffusion: brains that come with the package; nothing is downloaded."""
+
+from pathlib import Path
+
+from braindiffusion import pretrained
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.samples import region_names, sample_labels_path, sample_t1_path
+from braindiffusion.volume import load_volume
+from napari_braindiffusion.layers import LayerData, region_features, volume_to_layer_data
+
+
+def real_brain() -> list[LayerData]:
+    """A T1w volume of the IXI dataset (2 mm, skull-stripped), and its regions with their names."""
+    return [
+        volume_to_layer_data(load_volume(sample_t1_path()), "IXI T1w"),
+        volume_to_layer_data(
+            load_volume(sample_labels_path()),
+            "IXI regions",
+            "labels",
+            features=region_features(region_names()),
+            opacity=0.4,
+        ),
+    ]
+
+
+def generated_brain() -> list[LayerData]:
+    """A brain that the packaged model made.
+
+    Raises:
+        BrainDiffusionError: The installation lacks the example.
+    """
+    path = Path(pretrained.__file__).parent / pretrained.DEFAULT_MODEL / "example.nii.gz"
+    if not path.is_file():
+        msg = f"{path} is missing from the installation: make a brain with the Generate dock instead."
+        raise BrainDiffusionError(msg)
+    return [volume_to_layer_data(load_volume(path), "Generated brain")]
