@@ -1,0 +1,201 @@
+"""What this machine is like for BrainDiffusion, in plain verdicts."""
+
+import ctypes.util
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+
+from braindiffusion import __version__
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.pretrained import find_model, list_models
+from braindiffusion.runs import default_runs_dir
+from braindiffusion.runs.versions import package_version
+
+if TYPE_CHECKING:
+    import torch
+
+GIB = 1024**3
+BF16_ERROR_BOUND = 0.02
+"""Relative error of a bfloat16 convolution that is only rounding: 8 bits of mantissa, sums kept in float32."""
+_SIDE, _CHANNELS = 12, 16  # small: where a processor knows no bfloat16, torch may need a hundred times as long
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: The thing.
+        verdict: `good`; `fair`, which works but could be better; `bad`, which will fail.
+        told: One sentence.
+    """
+
+    what: str
+    verdict: Literal["good", "fair", "bad"]
+    told: str
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything that jobs depend on. Takes some seconds: torch is imported and timed."""
+    yield _versions()
+    yield _memory()
+    yield _disk()
+    yield _models()
+    yield _screen()
+    yield from _torch()
+
+
+def _versions() -> Finding:
+    names = ("torch", "torchio", "nibabel", "zarr", "napari")
+    found = {name: package_version(name) for name in names}
+    told = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+    verdict: Literal["good", "bad"] = "good" if all(found[name] for name in names if name != "napari") else "bad"
+    return Finding("versions", verdict, f"braindiffusion {__version__}, Python {platform.python_version()}, {told}.")
+
+
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    told = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free."
+    return Finding("memory", "good" if memory.available > 3 * GIB else "fair", told)
+
+
+def _disk() -> Finding:
+    folder = default_runs_dir()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK):
+        return Finding(
+            "runs folder", "bad", f"{folder} cannot be written to; set BRAINDIFFUSION_RUNS to another folder."
+        )
+    told = f"{folder}, {free / GIB:.0f} GiB free."
+    return Finding("runs folder", "good" if free > 2 * GIB else "fair", told)
+
+
+def _models() -> Finding:
+    try:
+        names = [find_model(model.name).name for model in list_models()]
+    except BrainDiffusionError as error:
+        return Finding("packaged models", "bad", str(error))
+    if not names:
+        return Finding("packaged models", "fair", "none; train one, or give `generate` a model's path.")
+    return Finding("packaged models", "good", f"{', '.join(names)}.")
+
+
+def _screen() -> Finding:
+    if sys.platform in ("darwin", "win32"):
+        return Finding("screen", "good", "the desktop's own.")
+    libraries = {"libGL": "GL", "libEGL": "EGL", "libxkbcommon-x11": "xkbcommon-x11", "libxcb-cursor": "xcb-cursor"}
+    missing = [name for name, short in libraries.items() if ctypes.util.find_library(short) is None]
+    if missing:
+        return Finding(
+            "screen", "fair", f"napari will not open without {', '.join(missing)}; `make setup` installs them."
+        )
+    display = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
+    if not display:
+        told = "none here; the command line needs none, napari can use xvfb-run."
+        return Finding("screen", "fair", told)
+    return Finding("screen", "good", f"display {display}, OpenGL libraries are there.")
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Finding("torch", "bad", f"cannot be imported ({error}); install it again.")
+        return
+    yield _device(torch.cuda.is_available(), torch.backends.mps.is_available())
+    cores, threads = psutil.cpu_count(logical=False) or os.cpu_count() or 1, torch.get_num_threads()
+    yield Finding(
+        "threads",
+        "good" if threads <= (os.cpu_count() or 1) else "fair",
+        f"torch uses {threads}, on {cores} cores; the load is {os.getloadavg()[0]:.1f}."
+        if hasattr(os, "getloadavg")
+        else f"torch uses {threads}, on {cores} cores.",
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    yield _bfloat16(device)
+
+
+def _device(cuda: bool, mps: bool) -> Finding:
+    import torch
+
+    if cuda:
+        properties = torch.cuda.get_device_properties(0)
+        return Finding("device", "good", f"{properties.name}, {properties.total_memory / GIB:.0f} GiB.")
+    if mps:
+        return Finding("device", "good", "Apple GPU (mps).")
+    return Finding("device", "good", f"CPU ({_cpu_name()}); generating takes seconds, training hours.")
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _bfloat16(device: "torch.device") -> Finding:
+    """A 3D convolution in bfloat16: is it right, and is it faster, in either memory layout?"""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn((1, _CHANNELS, _SIDE, _SIDE, _SIDE), generator=generator).to(device)
+    weight = (torch.randn((_CHANNELS, _CHANNELS, 3, 3, 3), generator=generator) / (27 * _CHANNELS) ** 0.5).to(device)
+    reference = torch.nn.functional.conv3d(x, weight, padding=1)
+    milliseconds, worst = {}, 0.0
+    with torch.inference_mode():
+        for kind in (torch.float32, torch.bfloat16):
+            for layout in (torch.contiguous_format, torch.channels_last_3d):
+                one = x.to(kind).contiguous(memory_format=layout)
+                kernel = weight.to(kind).contiguous(memory_format=layout)
+                result, milliseconds[kind, layout] = _timed(
+                    partial(torch.nn.functional.conv3d, one, kernel, padding=1), device
+                )
+                if kind is torch.bfloat16:
+                    error = (result.float() - reference).norm() / reference.norm()
+                    worst = max(worst, float(error))
+    layouts = {torch.contiguous_format: "plain", torch.channels_last_3d: "channels last"}
+    times = ", ".join(
+        f"{str(kind).removeprefix('torch.')} {layouts[layout]} {value:.2f} ms"
+        for (kind, layout), value in milliseconds.items()
+    )
+    if not worst < BF16_ERROR_BOUND:
+        return Finding("bfloat16", "bad", f"wrong by {worst:.1%} here; take --precision float32 ({times}).")
+    quickest = min(milliseconds, key=lambda key: milliseconds[key])[0]
+    if quickest is torch.bfloat16:
+        return Finding("bfloat16", "good", f"right to {worst:.2%} and faster than float32 ({times}).")
+    return Finding(
+        "bfloat16", "fair", f"right to {worst:.2%} but slower than float32: take --precision float32 ({times})."
+    )
+
+
+def _timed(
+    compute: "Callable[[], torch.Tensor]", device: "torch.device", seconds: float = 0.3
+) -> "tuple[torch.Tensor, float]":
+    """A result, and the least milliseconds that it took within some seconds."""
+    import torch
+
+    def settled() -> "torch.Tensor":
+        result = compute()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return result
+
+    result, best = settled(), float("inf")  # the first call also chooses a kernel: not timed
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        settled()
+        best = min(best, 1000 * (time.perf_counter() - start))
+    return result, best
