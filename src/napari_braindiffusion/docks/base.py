@@ -1,0 +1,113 @@
+"""What all docks share: how they end, how they follow the theme, how they say that something went wrong.
+
+A dock ends when it is closed by its x (napari takes it out of its dock widget, and no close event comes) or when the
+viewer's window closes. Hiding it, floating it or putting it behind a tab ends nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from napari.utils.notifications import show_error
+from napari.utils.theme import get_theme
+from napari.viewer import Viewer
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+
+from braindiffusion.errors import BrainDiffusionError
+
+
+class Dock(QWidget):
+    """Base of the docks.
+
+    Args:
+        napari_viewer: The viewer that the dock works on.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._window: QMainWindow | None = None
+        self._was_docked = False
+        self._ended = False
+        # Low windows scroll instead of crushing the rows.
+        self._inner = QWidget()
+        scroll = QScrollArea(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+        scroll.setWidget(self._inner)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.rows = QVBoxLayout(self._inner)
+        self.rows.setContentsMargins(6, 6, 6, 6)
+        napari_viewer.events.theme.connect(self._on_theme)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.end)
+
+    # For those who derive
+
+    def may_close(self) -> bool:
+        """Asked before the window closes; False keeps it open. A question to the user belongs here."""
+        return True
+
+    def release(self) -> None:
+        """End everything that this dock began. Called once."""
+
+    def apply_theme(self, background: str, text: str) -> None:
+        """Colours of the viewer's theme, for what Qt's style sheet does not reach."""
+
+    # What happens to a dock
+
+    def end(self) -> None:
+        """End everything that this dock began, once."""
+        if self._ended:
+            return
+        self._ended = True
+        self._viewer.events.theme.disconnect(self._on_theme)
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+        self.release()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 Qt's
+        super().showEvent(event)
+        self._on_theme()
+        window = self.parentWidget()
+        while window is not None and not isinstance(window, QMainWindow):
+            window = window.parentWidget()
+        if window is not self._window and window is not None:
+            self._window = window
+            window.installEventFilter(self)
+
+    def event(self, event: QEvent) -> bool:  # noqa: D102 Qt's
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parentWidget() is not None:
+                self._was_docked = True
+            elif self._was_docked:
+                # Not now: napari is in the middle of taking the dock apart, and a question may have to be asked.
+                QTimer.singleShot(0, self._on_taken_out)
+        return super().event(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102 Qt's
+        if watched is self._window and event.type() == QEvent.Type.Close and not self._ended:
+            if not self.may_close():
+                event.ignore()
+                return True
+            self.end()
+        return False
+
+    def _on_taken_out(self) -> None:
+        if self.parentWidget() is None and not self._ended:
+            self.may_close()
+            self.end()
+
+    def _on_theme(self) -> None:
+        theme = get_theme(self._viewer.theme)
+        self.apply_theme(theme.background.as_hex(), theme.text.as_hex())
+
+    @contextmanager
+    def errors_shown(self) -> Iterator[None]:
+        """Show bad input as a notification, in the words that it comes with."""
+        try:
+            yield
+        except BrainDiffusionError as error:
+            show_error(str(error))

@@ -1,0 +1,245 @@
+"""The Train dock: start a training, watch it learn, leave it, come back to it.
+
+A training lives in a process of its own (`training`), and all that the dock shows comes from the run's folder, so a run
+of last week is drawn just as one that is on its way.
+"""
+
+from pathlib import Path
+
+from napari.layers import Layer
+from napari.qt.threading import FunctionWorker, create_worker
+from napari.utils.notifications import show_error, show_info, show_warning
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QApplication, QFormLayout, QHBoxLayout, QPushButton, QToolButton
+
+from braindiffusion.runs import (
+    ArtifactWritten,
+    Event,
+    Failed,
+    Finished,
+    Metric,
+    Progress,
+    Run,
+    RunState,
+    Started,
+    TrainRequest,
+    Warned,
+    list_runs,
+)
+from braindiffusion.runs.command import as_command
+from braindiffusion.volume import Volume
+from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.jobs import JobHandle
+from napari_braindiffusion.training import follow_training, start_training
+from napari_braindiffusion.view import show_volume
+from napari_braindiffusion.widgets import questions
+from napari_braindiffusion.widgets.loss_curve import LossCurve
+from napari_braindiffusion.widgets.progress_row import ProgressRow
+from napari_braindiffusion.widgets.run_list import RunList
+from napari_braindiffusion.widgets.train_form import TrainForm
+
+RESUMABLE = (RunState.CREATED, RunState.CANCELLED, RunState.INTERRUPTED, RunState.FAILED)
+History = tuple[list[Event], int, RunState]
+
+
+class TrainDock(Dock):
+    """Data and settings, start, stop and resume, the loss, and a sample now and then.
+
+    Args:
+        napari_viewer: Where samples appear.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.job: JobHandle | None = None
+        self._sample: Layer | None = None
+        self._reading: FunctionWorker[History] | None = None
+
+        self.runs = RunList()
+        self.runs.setToolTip(
+            "Begin a new training, look at an earlier one, resume it, or follow one that runs in the background."
+        )
+        self.reload_button = QToolButton(text="⟳")
+        self.reload_button.setToolTip("Look again which runs there are.")
+        self.reload_button.setAccessibleName("Reload runs")
+        self.form = TrainForm()
+        self.start_button = QPushButton("Start")
+        self.copy_button = QPushButton("Copy as command")
+        self.copy_button.setToolTip("The same training as a command for a terminal or a cluster.")
+        self.curve = LossCurve()
+        self.progress = ProgressRow(
+            "Stop", "Stops after this step and keeps a checkpoint, from which the training can be resumed."
+        )
+
+        run_row = QHBoxLayout()
+        run_row.addWidget(self.runs, 1)
+        run_row.addWidget(self.reload_button)
+        run_form = QFormLayout()
+        run_form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        run_form.addRow("&Run", run_row)
+        run_form.labelForField(run_row).setBuddy(self.runs)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.start_button, 1)
+        buttons.addWidget(self.copy_button)
+        self.rows.addLayout(run_form)
+        self.rows.addWidget(self.form)
+        self.rows.addLayout(buttons)
+        self.rows.addWidget(self.progress)
+        self.rows.addWidget(self.curve, 1)
+
+        self.runs.run_chosen.connect(self.show_run)
+        self.reload_button.clicked.connect(lambda: self.refresh_runs())
+        self.start_button.clicked.connect(lambda: self.start())
+        self.copy_button.clicked.connect(self._copy)
+        self.progress.stop_requested.connect(self.stop)
+        self.refresh_runs()
+        self._say_what_start_does(None)
+
+    # What the user can ask for
+
+    def refresh_runs(self) -> None:
+        """Look which training runs there are."""
+        with self.errors_shown():
+            self.runs.set_runs((run, run.state) for run in list_runs() if isinstance(run.request, TrainRequest))
+
+    def start(self) -> None:
+        """Start a new training with the settings of the form, or resume the chosen run."""
+        if self.job is not None:
+            return
+        run = self.runs.run
+        with self.errors_shown():
+            if run is None:
+                request = self.form.request()
+                if request is None:
+                    show_error("Choose what to train on first: a prepared cohort (.zarr) or a folder of volumes.")
+                    return
+                run = Run.create(request)
+                self.curve.clear_curves()
+            self._attach(start_training(run, self))
+            self.refresh_runs()
+            self.runs.choose(run)
+
+    def stop(self) -> None:
+        """Stop the training after its step; a checkpoint is kept."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def show_run(self, run: Run | None) -> None:
+        """Show a run: its settings, its losses so far, and what comes if it is running. None: a new one."""
+        if self.job is not None and self.job.run != run:
+            self.job.leave()
+            self.job = None
+        elif self.job is not None:
+            return
+        self.curve.clear_curves()
+        self.progress.rest(" ")
+        self._sample = None
+        self._say_what_start_does(None)
+        self.form.setEnabled(run is None)
+        if run is None:
+            return
+        if isinstance(run.request, TrainRequest):
+            self.form.show_request(run.request)
+        self.start_button.setEnabled(False)
+        # A long history takes a moment to read: not here.
+        self._reading = create_worker(_read_history, run)
+        self._reading.returned.connect(self._on_history)
+        self._reading.start()
+
+    # How it ends
+
+    def may_close(self) -> bool:  # noqa: D102 the base class says it
+        if self.job is None:
+            return True
+        docked = self.parentWidget() is not None
+        answer = questions.ask_on_close(self.window() if docked else None, self.job.run.name, may_stay=docked)
+        if answer is questions.OnClose.STOP:
+            self.job.cancel()
+        return answer is not questions.OnClose.STAY
+
+    def release(self) -> None:  # noqa: D102 the base class says it
+        if self.job is not None:
+            self.job.leave()
+            self.job = None
+
+    def apply_theme(self, background: str, text: str) -> None:  # noqa: D102 the base class says it
+        self.curve.set_theme(background, text)
+
+    # What is heard
+
+    def _on_history(self, history: tuple[Run, History]) -> None:
+        run, (events, offset, state) = history
+        if run != self.runs.run or self.job is not None:
+            return
+        metrics = [event for event in events if isinstance(event, Metric)]
+        self.curve.add_all(metrics)
+        started = next((event for event in reversed(events) if isinstance(event, Started)), None)
+        self._say_what_start_does(state)
+        if state is RunState.RUNNING and started is not None:
+            self._attach(follow_training(run, offset, started, self))
+            return
+        last = events[-1] if events else None
+        self.progress.rest(
+            last.message if isinstance(last, Finished | Failed) and last.message else f"This run is {state}."
+        )
+
+    def _attach(self, job: JobHandle) -> None:
+        self.job = job
+        job.progress.connect(self._on_progress)
+        job.metric.connect(lambda event: self.curve.add(event.stage, event.step, event.values))
+        job.artifact.connect(self._on_artifact)
+        job.warned.connect(self._on_warned)
+        job.finished.connect(lambda event: self._on_ended(event.message or "Finished."))
+        job.cancelled.connect(lambda _: self._on_ended("Stopped. The checkpoint is kept: Resume goes on from it."))
+        job.failed.connect(self._on_failed)
+        self.form.setEnabled(False)
+        self.start_button.setEnabled(False)
+        self.progress.begin("Starting …")
+
+    def _on_progress(self, event: Progress) -> None:
+        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
+
+    def _on_artifact(self, event: ArtifactWritten, volume: Volume | None) -> None:
+        if volume is not None:
+            name = f"{event.name or Path(event.path).stem} ({self.runs.run.name if self.runs.run else 'training'})"
+            self._sample = show_volume(self._viewer, volume, name, layer=self._sample, metadata={"path": event.path})
+
+    def _on_warned(self, event: Warned) -> None:
+        show_warning(f"{event.subject}: {event.message}" if event.subject else event.message)
+
+    def _on_failed(self, message: str) -> None:
+        self._on_ended("It failed.")
+        show_error(message)
+
+    def _on_ended(self, message: str) -> None:
+        run = self.job.run if self.job is not None else None
+        self.job = None
+        self.progress.rest(message)
+        self.refresh_runs()
+        self._say_what_start_does(run.state if run is not None else None)
+
+    def _say_what_start_does(self, state: RunState | None) -> None:
+        self.start_button.setText("Start" if state is None else "Resume")
+        self.start_button.setEnabled(state is None or state in RESUMABLE)
+        self.start_button.setToolTip(
+            "Start a training in the background, with these settings."
+            if state is None
+            else "Go on from the last checkpoint of this run."
+        )
+
+    def _copy(self) -> None:
+        request = self.form.request()
+        if request is None:
+            show_error("Choose what to train on first: a prepared cohort (.zarr) or a folder of volumes.")
+            return
+        run = self.runs.run
+        command = as_command(request) if run is None else f"braindiffusion train --resume {run.path}"
+        QApplication.clipboard().setText(command)
+        show_info(f"Copied: {command}")
+
+
+def _read_history(run: Run) -> tuple[Run, History]:
+    """In a worker thread."""
+    state = run.state  # before the events: a run that ends in between is seen to end by whoever follows it
+    events, offset = run.read_events()
+    return run, (events, offset, state)

@@ -1,0 +1,330 @@
+"""Jobs in engine processes, as Qt signals: start, progress, cancel.
+
+The thread boundary
+-------------------
+Three parties, and who may call whom:
+
+- **The GUI thread** owns `EngineClient`, `JobHandle`, every dock, the viewer and its layers. It writes orders into the
+  engine's standard input (a line each, never more than a pipe holds) and reads nothing from it.
+- **The reader** (one daemon thread per engine process) reads the engine's answers and puts each event into the inbox of
+  its run. It knows no Qt.
+- **The listener** (one napari `thread_worker` generator per job) takes events out of the inbox, reads the volumes that
+  they announce from the disk, and yields both. Its `yielded` signal is queued to the GUI thread, where `JobHandle` turns
+  it into typed signals. That it is a napari worker makes each job a line in napari's activity dock and part of its
+  "close?" question.
+
+So slots of `JobHandle` signals always run in the GUI thread and may touch layers; nothing else may.
+
+A job ends with exactly one of `finished`, `failed`, `cancelled`, and then `ended`. When the engine dies in the middle of
+a job, the job has `failed` with one plain sentence, and the next `submit` starts a new engine.
+"""
+
+import logging
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, cast
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from pydantic import ValidationError
+from qtpy.QtCore import QObject, Signal
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import (
+    ArtifactWritten,
+    Cancelled,
+    CheckpointWritten,
+    Event,
+    Failed,
+    Finished,
+    Metric,
+    Progress,
+    Request,
+    Run,
+    Warned,
+    default_runs_dir,
+)
+from braindiffusion.runs.messages import Cancel, Order, Quit, RunEvent, Submit, parse_answer
+from braindiffusion.volume import Volume, load_volume
+
+logger = logging.getLogger(__name__)
+
+ENGINE = (sys.executable, "-m", "braindiffusion.engine")
+LAST = (Finished, Failed, Cancelled)
+BRAINS = ("volume", "preview", "trajectory")
+PATIENCE = 5.0
+"""Seconds that an engine has to end by itself, and then again to obey a terminate."""
+
+Heard = tuple[Event, Volume | None] | None
+"""What a listener yields: an event with the volume that it announces, or None to let napari look whether to abort."""
+
+
+class JobHandle(QObject):
+    """One job on its way. Lives in the GUI thread.
+
+    Args:
+        run: The run folder that the job fills.
+        events: Generator function of the job's events (None when there is nothing new); it is run in a worker thread.
+        cancel: Asks the job to stop.
+        cancel_on_abort: Whether the job shall stop when napari stops its worker (it does so when its window closes).
+    """
+
+    event = Signal(object)
+    progress = Signal(object)
+    metric = Signal(object)
+    artifact = Signal(object, object)
+    """ArtifactWritten, and its Volume where it is a brain."""
+    checkpoint = Signal(object)
+    warned = Signal(object)
+    finished = Signal(object)
+    failed = Signal(str)
+    cancelled = Signal(str)
+    ended = Signal()
+
+    def __init__(
+        self,
+        run: Run,
+        events: Callable[[], Generator[Event | None]],
+        cancel: Callable[[], None],
+        *,
+        cancel_on_abort: bool = True,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.run = run
+        self.is_over = False
+        self._cancel = cancel
+        listening = _Named(_with_volumes, events)
+        listening.label = f"{run.request.job} ({run.name})"
+        self._worker: GeneratorWorker[Heard, None, None] = create_worker(listening, _progress={"desc": listening.label})
+        self._worker.yielded.connect(self._hear)
+        if cancel_on_abort:
+            self._worker.aborted.connect(self.cancel)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the job to stop; `cancelled` follows within one step of it."""
+        if not self.is_over:
+            self._cancel()
+
+    def leave(self) -> None:
+        """Stop listening. The job goes on; no signal follows."""
+        self.is_over = True
+        self._worker.quit()
+
+    def _hear(self, heard: Heard) -> None:
+        if heard is None or self.is_over:
+            return
+        event, volume = heard
+        self.event.emit(event)
+        match event:
+            case Progress():
+                self._show_progress(event)
+                self.progress.emit(event)
+            case Metric():
+                self.metric.emit(event)
+            case ArtifactWritten():
+                self.artifact.emit(event, volume)
+            case CheckpointWritten():
+                self.checkpoint.emit(event)
+            case Warned():
+                self.warned.emit(event)
+            case Finished() | Failed() | Cancelled():
+                self.is_over = True
+                match event:
+                    case Finished():
+                        self.finished.emit(event)
+                    case Failed():
+                        self.failed.emit(event.message)
+                    case Cancelled():
+                        self.cancelled.emit(event.message)
+                self.ended.emit()
+
+    def _show_progress(self, event: Progress) -> None:
+        """Move the bar in napari's activity dock."""
+        bar = self._worker.pbar
+        if bar is None:
+            return
+        if bar.total != event.total or event.step < bar.n:
+            bar.total = event.total
+            bar.reset(total=event.total)
+        bar.set_description(f"{self.run.request.job}: {event.stage}")
+        bar.update(event.step - bar.n)
+
+
+class EngineClient(QObject):
+    """A warm engine process for jobs that are done one after the other. The process starts with the first job.
+
+    Args:
+        name: What its log file is called.
+        command: How to start it; for tests that force a failure.
+    """
+
+    def __init__(self, name: str, *, command: Sequence[str] = ENGINE, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._name = name
+        self._command = tuple(command)
+        self._engine: _Engine | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process number of the engine, None where none runs."""
+        return self._engine.process.pid if self._engine is not None and self._engine.is_alive else None
+
+    def submit(self, request: Request) -> JobHandle:
+        """Make a run folder for the request and have the engine do it.
+
+        Raises:
+            BrainDiffusionError: the run folder cannot be made, or no engine can be started.
+        """
+        run = Run.create(request)
+        if self._engine is None or not self._engine.is_alive:
+            self._engine = _Engine(self._command, default_runs_dir() / f"engine-{self._name}.log")
+        engine = self._engine
+        inbox = engine.open_inbox(run.path)
+        engine.send(Submit(run=run.path))
+        return JobHandle(run, partial(_from_inbox, inbox), lambda: engine.send(Cancel(run=run.path)), parent=self)
+
+    def close(self) -> None:
+        """End the engine: politely, and if it does not listen, by force. Returns at once."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+
+class _Engine:
+    """One life of an engine process."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        try:
+            with log.open("wb") as stderr:
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
+                )
+        except OSError as error:
+            msg = f"The engine cannot be started ({error}); is {command[0]} still there?"
+            raise BrainDiffusionError(msg) from error
+        self._orders, self._answers = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
+        self._log = log
+        self._closing = False
+        self._inboxes: dict[Path, queue.SimpleQueue[Event]] = {}
+        self._lock = threading.Lock()
+        self._over = False
+        threading.Thread(target=self._read, name="braindiffusion-reader", daemon=True).start()
+
+    @property
+    def is_alive(self) -> bool:
+        return not self._over and not self._closing and self.process.poll() is None
+
+    def open_inbox(self, run: Path) -> "queue.SimpleQueue[Event]":
+        inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        with self._lock:
+            if self._over:
+                inbox.put(self._last_word())
+            self._inboxes[run] = inbox
+        return inbox
+
+    def send(self, order: Order) -> None:
+        try:
+            self._orders.write(order.model_dump_json().encode() + b"\n")
+        except (OSError, ValueError):
+            # The process is gone, or we closed its input: the reader tells every open job so.
+            logger.debug("order not delivered: %s", order)
+
+    def close(self) -> None:
+        self._closing = True
+        self.send(Quit())
+        self._orders.close()
+        # Waiting is another thread's business; it is no daemon, so that the interpreter does not end before the engine.
+        threading.Thread(target=end_process, args=(self.process,), name="braindiffusion-undertaker").start()
+
+    def _read(self) -> None:
+        for line in self._answers:
+            try:
+                answer = parse_answer(line)
+            except ValidationError:
+                logger.warning("not an answer of the engine: %r", line[:200])
+                continue
+            if isinstance(answer, RunEvent):
+                with self._lock:
+                    inbox = self._inboxes.get(answer.run)
+                    if isinstance(answer.event, LAST):
+                        self._inboxes.pop(answer.run, None)
+                if inbox is not None:
+                    inbox.put(answer.event)
+        self.process.wait()
+        self._answers.close()
+        self._orders.close()
+        with self._lock:
+            self._over = True
+            for inbox in self._inboxes.values():
+                inbox.put(self._last_word())
+            self._inboxes.clear()
+
+    def _last_word(self) -> Event:
+        if self._closing:
+            return Cancelled(message="The engine was closed.")
+        return Failed(message=death_notice(self.process.returncode, self._log))
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was asked to end; after `PATIENCE` seconds terminate it, after as many again kill it."""
+    for insist in (process.terminate, process.kill):
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            insist()
+        else:
+            return
+    process.wait()
+
+
+def death_notice(code: int | None, log: Path) -> str:
+    """One sentence for a process that ended in the middle of a job."""
+    killed = code is not None and code == -getattr(signal, "SIGKILL", 9)
+    why = "the system killed it, most often for want of memory" if killed else f"exit status {code}"
+    return f"The engine stopped in the middle of the job ({why}). Its last words are in {log}; the next job starts a new one."
+
+
+def _from_inbox(inbox: "queue.SimpleQueue[Event]") -> Generator[Event | None]:
+    while True:
+        try:
+            event = inbox.get(timeout=0.25)
+        except queue.Empty:
+            yield None
+            continue
+        yield event
+        if isinstance(event, LAST):
+            return
+
+
+def _with_volumes(events: Callable[[], Generator[Event | None]]) -> Generator[Heard]:
+    """The events, each with the volume that it announces, read here so that the GUI thread never waits for a disk."""
+    for event in events():
+        if event is None:
+            yield None
+        elif isinstance(event, ArtifactWritten) and event.kind in BRAINS:
+            try:
+                volume = load_volume(Path(event.path))
+            except BrainDiffusionError as error:
+                # A preview may be gone already, replaced by a better one; anything else that is missing is told.
+                if event.kind != "preview":
+                    yield Warned(message=str(error)), None
+                continue
+            yield event, volume
+        else:
+            yield event, None
+
+
+class _Named(partial[Any]):
+    """A function that napari's task list calls by a name that a person understands."""
+
+    label = ""
+
+    def __repr__(self) -> str:
+        return self.label

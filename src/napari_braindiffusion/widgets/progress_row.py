@@ -1,0 +1,88 @@
+"""How far a job is, how long it will still take, and a button to stop it."""
+
+import time
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+
+class ProgressRow(QWidget):
+    """A progress bar with the stage above it and a stop button beside it.
+
+    Args:
+        stop_text: What the button says.
+        stop_tooltip: What it does, and what is kept.
+    """
+
+    stop_requested = Signal()
+
+    def __init__(self, stop_text: str = "Stop", stop_tooltip: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.label = QLabel(" ")
+        self.label.setWordWrap(True)
+        self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(True)
+        self.stop_button = QPushButton(stop_text)
+        self.stop_button.setToolTip(stop_tooltip)
+        self.stop_button.clicked.connect(self._request_stop)
+        row = QHBoxLayout()
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.stop_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.label)
+        layout.addLayout(row)
+        self._stage = ""
+        self._stage_began = 0.0
+        self._stage_first = 0
+        self.rest(" ")
+
+    def begin(self, message: str) -> None:
+        """Show that something goes on whose length is not known yet."""
+        self._stage = ""
+        self.label.setText(message)
+        self.bar.setRange(0, 0)
+        self.bar.setEnabled(True)
+        self.stop_button.setEnabled(True)
+
+    def show_progress(self, stage: str, step: int, total: int, seconds_left: float | None, message: str = "") -> None:
+        """Show that `step` of `total` steps of a stage are done. Time left that is not given is estimated."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._stage_began, self._stage_first = stage, now, step
+        done = step - self._stage_first
+        if seconds_left is None and done > 0 and now - self._stage_began > 1:
+            seconds_left = (now - self._stage_began) / done * (total - step)
+        self.bar.setRange(0, max(total, 1))
+        self.bar.setValue(step)
+        parts = [stage, f"{step} of {total}", message, "" if seconds_left is None else f"{duration(seconds_left)} left"]
+        self.label.setText(" · ".join(part for part in parts if part))
+
+    def rest(self, message: str) -> None:
+        """Show that nothing goes on, and what came of the last job."""
+        self.label.setText(message)
+        self.bar.setRange(0, 1)
+        self.bar.setValue(0)
+        self.bar.setEnabled(False)
+        self.stop_button.setEnabled(False)
+
+    def _request_stop(self) -> None:
+        self.stop_button.setEnabled(False)
+        self.label.setText("Stopping after this step …")
+        self.stop_requested.emit()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `40 s`, `3 min`, `2 h 10 min`, `3 d 4 h`."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"

@@ -1,0 +1,41 @@
+"""Questions that only the user can answer."""
+
+from enum import Enum, auto
+
+from qtpy.QtWidgets import QMessageBox, QWidget
+
+
+class OnClose(Enum):
+    """What becomes of a training when its dock or the viewer closes."""
+
+    GO_ON = auto()
+    STOP = auto()
+    STAY = auto()
+
+
+def ask_on_close(parent: QWidget | None, name: str, *, may_stay: bool) -> OnClose:
+    """A training is on its way, and its dock closes: what shall become of it?
+
+    Args:
+        parent: Above which window to ask.
+        name: Of the run.
+        may_stay: Whether closing can still be called off.
+    """
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle("A training is on its way")
+    box.setText(f"The training {name} is on its way.")
+    box.setInformativeText(
+        "It can go on in the background: open the Train dock again, now or after the next start of napari, "
+        "and choose it in the list of runs. "
+        "Or stop it: what it has learnt is kept, and it can be resumed."
+    )
+    answers = {
+        box.addButton("Go on in the background", QMessageBox.ButtonRole.AcceptRole): OnClose.GO_ON,
+        box.addButton("Stop, keep a checkpoint", QMessageBox.ButtonRole.DestructiveRole): OnClose.STOP,
+    }
+    if may_stay:
+        answers[box.addButton("Do not close", QMessageBox.ButtonRole.RejectRole)] = OnClose.STAY
+    box.exec()
+    # Closing the question without an answer changes as little as possible.
+    return answers.get(box.clickedButton(), OnClose.STAY if may_stay else OnClose.GO_ON)

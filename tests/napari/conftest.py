@@ -1,0 +1,61 @@
+"""A real viewer, real engine processes, and nothing of the user's touched."""
+
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from napari.utils.notifications import notification_manager
+
+from napari_braindiffusion.widgets import questions
+
+
+@pytest.fixture(autouse=True)
+def _own_runs(tmp_runs: Path) -> None:
+    """Runs go into the test's own folder, never into the user's."""
+
+
+@pytest.fixture(autouse=True)
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[questions.OnClose]:
+    """What the user will answer, last first; STOP where nothing is left. No test waits for a dialog."""
+    coming: list[questions.OnClose] = []
+
+    def answer(*_: object, **__: object) -> questions.OnClose:
+        return coming.pop() if coming else questions.OnClose.STOP
+
+    monkeypatch.setattr(questions, "ask_on_close", answer)
+    return coming
+
+
+@pytest.fixture
+def fake_engine() -> tuple[str, str]:
+    """Command of an engine whose jobs are made for tests."""
+    return sys.executable, str(Path(__file__).with_name("fake_engine.py"))
+
+
+@pytest.fixture
+def notices():
+    """The notifications of this test, as (severity, message)."""
+    notification_manager.records.clear()
+    yield lambda: [(str(one.severity), one.message) for one in notification_manager.records]
+    notification_manager.records.clear()
+
+
+@pytest.fixture
+def engines():
+    """The engine processes that live now."""
+
+    def alive() -> list[psutil.Process]:
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            try:
+                words = " ".join(process.cmdline())
+                if process.status() != psutil.STATUS_ZOMBIE and (
+                    "braindiffusion.engine" in words or "fake_engine" in words
+                ):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    return alive

@@ -1,0 +1,72 @@
+"""The real engine with jobs of our own in it: fast, without torch, and failing when they are told to."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+from braindiffusion import engine, jobs
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import ArtifactWritten, Finished, Metric, Progress
+from braindiffusion.volume import Volume, save_volume
+
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+STEPS = 4
+
+
+def generate(request, run):
+    """Brains that hold their seed. The model's name says how it goes: ok, slow, bad, dies."""
+    if request.model == "bad":
+        raise BrainDiffusionError("There is no model 'bad': no such folder.")
+    print("a library that prints")  # noqa: T201
+    for sample in range(request.num_samples):
+        seed = request.seed + sample
+        for step in range(1, STEPS + 1):
+            yield Progress(stage=f"sample {sample + 1} level 0", step=step, total=STEPS)
+            preview = run.results / "preview.nii.gz"
+            save_volume(_brain(seed - STEPS + step), preview)
+            yield ArtifactWritten(kind="preview", path=str(preview))
+            if request.model == "dies":
+                os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+            if request.model == "slow":
+                time.sleep(0.2)
+        path = run.results / f"sample_{sample + 1:03d}.nii.gz"
+        save_volume(_brain(seed), path)
+        path.with_name(f"sample_{sample + 1:03d}.json").write_text(f'{{"seed": {seed}}}')
+        name = f"sample {sample + 1} (seed {seed})"
+        yield ArtifactWritten(kind="volume", path=str(path), name=name)
+        if request.trajectory:
+            way = run.results / f"trajectory_{sample + 1:03d}.nii.gz"
+            save_volume(Volume(np.concatenate([_brain(seed + i).data for i in range(STEPS)]), AFFINE), way)
+            yield ArtifactWritten(kind="trajectory", path=str(way), name=f"{name}, from noise")
+    yield Finished(message=f"{request.num_samples} made")
+
+
+def train(request, run):
+    """Losses that fall, by steps of 50 ms. It goes on from a file that it keeps in the checkpoints."""
+    kept = run.checkpoints / "step"
+    step = int(kept.read_text()) if kept.exists() else 0
+    total = int((request.epochs or 1) * 20)
+    try:
+        while step < total:
+            step += 1
+            time.sleep(0.05)
+            yield Progress(stage="level 0", step=step, total=total)
+            yield Metric(stage="level 0", step=step, values={"loss": 1 / step, "validation_loss": 2 / step})
+    finally:
+        kept.write_text(str(step))
+    yield Finished(message="learnt")
+
+
+def _brain(value):
+    x = np.linspace(-1, 1, 16)
+    ball = (x[:, None, None] ** 2 + x[None, :, None] ** 2 + x[None, None, :] ** 2) < 0.6
+    return Volume((ball * (100.0 + value)).astype(np.float32)[None], AFFINE)
+
+
+if __name__ == "__main__":
+    sys.modules["fake_engine"] = sys.modules["__main__"]
+    jobs.JOB_LOCATIONS |= {"generate": "fake_engine:generate", "train": "fake_engine:train"}
+    sys.exit(engine.main())
