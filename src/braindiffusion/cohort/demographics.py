@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,44 +14,60 @@ _ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub")
 _AGE_COLUMNS = ("age", "age_years", "age_at_scan")
 _SEX_COLUMNS = ("sex", "gender", "sex_id")
 _SEX = {"m": "M", "male": "M", "1": "M", "f": "F", "female": "F", "2": "F", "w": "F"}
+_SHEETS = (".xls", ".xlsx")
 
 
 @dataclass(frozen=True)
 class Person:
-    """Age in years and sex (`M`, `F`), each None where unknown."""
+    """What a table says about a subject.
+
+    Attributes:
+        age: years, None if unknown.
+        sex: `M` or `F`, None if unknown.
+        problem: what is odd about it; empty if nothing.
+    """
 
     age: float | None = None
     sex: str | None = None
+    problem: str = ""
 
 
-@dataclass(frozen=True)
 class Demographics:
-    """A table of people.
+    """A table of people, asked by subject.
 
-    Attributes:
-        people: by id as `person_key` makes it.
-        problems: one sentence for each thing that is odd in the table.
+    Args:
+        people: by id, as `read_demographics` reads it.
+        source: name of the file.
     """
 
-    people: dict[str, Person]
-    problems: tuple[str, ...] = ()
+    def __init__(self, people: dict[str, Person] | None = None, source: str = "") -> None:
+        self.people = people or {}
+        self.source = source
 
     def of(self, subject: str) -> Person:
-        """A subject's person; unknown age and sex if the table does not have it."""
+        """A subject's person. IXI's numbers and BIDS ids with or without `sub-` are understood."""
         for key in _keys(subject):
             if key in self.people:
                 return self.people[key]
-        return Person()
+        return Person(problem=f"not in {self.source}" if self.source else "")
+
+    def problems(self, subjects: Iterable[str]) -> list[str]:
+        """One sentence for each kind of oddity among these subjects, and none about people that are not among them."""
+        kinds: dict[str, list[str]] = defaultdict(list)
+        for subject in subjects:
+            if problem := self.of(subject).problem:
+                kinds[problem].append(subject)
+        return [f"{_some(who)}: {problem}." for problem, who in kinds.items()]
 
 
 def read_demographics(path: Path) -> Demographics:
-    """Read `IXI.xls`, or a `.tsv`, `.csv` or `.xls` table with columns for id, age and sex.
+    """Read `IXI.xls`, or a `.tsv`, `.csv`, `.xls` or `.xlsx` table with columns for id, age and sex.
 
-    An id that stands there twice is taken if both rows say the same or complete each other; where they contradict each other, the value is
-    unknown and a problem tells.
+    Rows of one id complete each other. Where they contradict each other, the value is unknown and the person's problem
+    tells.
 
     Raises:
-        BrainDiffusionError: unreadable, or without a column of ids.
+        BrainDiffusionError: the file is unreadable, or has no column of ids.
     """
     path = Path(path)
     rows, columns = _read_table(path)
@@ -57,59 +75,68 @@ def read_demographics(path: Path) -> Demographics:
     identity = next((names[name] for name in _ID_COLUMNS if name in names), None)
     if identity is None:
         raise BrainDiffusionError(
-            f"{path} has no column of subject ids: it needs one of {', '.join(_ID_COLUMNS)}, and has {', '.join(map(str, columns))}."
+            f"{path} has no column of subject ids: it has {', '.join(map(str, columns))}, and needs one of "
+            f"{', '.join(_ID_COLUMNS)}."
         )
-    age_column = next((names[name] for name in _AGE_COLUMNS if name in names), None)
-    sex_column = next((names[name] for name in _SEX_COLUMNS if name in names), None)
-    people: dict[str, Person] = {}
-    problems: list[str] = []
-    doubles: set[str] = set()
+    age = next((names[name] for name in _AGE_COLUMNS if name in names), None)
+    sex = next((names[name] for name in _SEX_COLUMNS if name in names), None)
+    by_id: dict[str, list[dict[Any, Any]]] = defaultdict(list)
     for row in rows:
-        key = person_key(row[identity])
-        if not key:
-            continue
-        person = Person(_age(row.get(age_column)), _sex(row.get(sex_column)))
-        if key in people:
-            doubles.add(key)
-            person = _merge(key, people[key], person, problems)
-        people[key] = person
-    if doubles:
-        problems.insert(0, f"{path.name} has {len(doubles)} ids more than once: {_some(sorted(doubles))}.")
-    ageless = sorted(key for key, person in people.items() if person.age is None)
-    if ageless:
-        problems.append(f"{path.name} has no age for {len(ageless)} subjects: {_some(ageless)}.")
-    return Demographics(people, tuple(problems))
+        if key := _key(row[identity]):
+            by_id[key].append(row)
+    people = {
+        key: _person([_age(r.get(age)) for r in same], [_sex(r.get(sex)) for r in same]) for key, same in by_id.items()
+    }
+    return Demographics(people, path.name)
 
 
-def person_key(value: object) -> str:
-    """An id as tables and file names share it: text, without `sub-`; IXI's number for a number."""
-    if isinstance(value, float) and math.isnan(value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip().removeprefix("sub-")
+def _person(ages: list[float | None], sexes: list[str | None]) -> Person:
+    # IXI.xls rounds some ages in the second row of an id.
+    known_ages = sorted({round(age, 2) for age in ages if age is not None})
+    known_sexes = sorted({sex for sex in sexes if sex is not None})
+    problems = []
+    for name, known in (("age", known_ages), ("sex", known_sexes)):
+        if not known:
+            problems.append(f"{name} unknown")
+        elif len(known) > 1:
+            problems.append(f"{name} unknown, the table says {' and '.join(map(str, known))}")
+    return Person(
+        known_ages[0] if len(known_ages) == 1 else None,
+        known_sexes[0] if len(known_sexes) == 1 else None,
+        "; ".join(problems),
+    )
 
 
 def _keys(subject: str) -> list[str]:
-    keys = [person_key(subject), person_key(subject.split("_ses-")[0])]
+    """What a subject may be called in a table, the best first."""
+    keys = [_key(subject), _key(subject.split("_ses-")[0])]
     if match := re.match(r"IXI(\d+)", subject):
         keys += [match[0], str(int(match[1])), match[1]]
     return keys
 
 
+def _key(value: object) -> str:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        value = int(value) if value.is_integer() else value
+    return str(value).strip().removeprefix("sub-")
+
+
 def _read_table(path: Path) -> tuple[list[dict[Any, Any]], list[Any]]:
     import pandas as pd
 
+    if not path.is_file():
+        raise BrainDiffusionError(f"There is no participants table at {path}.")
     try:
-        if path.suffix.lower() in (".xls", ".xlsx"):
-            frame = pd.read_excel(path)
+        if path.suffix.lower() in _SHEETS:
+            frame = pd.read_excel(path, engine="calamine")
         else:
             separator = "\t" if path.suffix.lower() == ".tsv" else None
-            frame = pd.read_csv(path, sep=separator, engine="python", dtype=str, na_values=["n/a", "N/A"])
-    except FileNotFoundError as error:
-        raise BrainDiffusionError(f"There is no participants table at {path}.") from error
-    except Exception as error:  # pandas' engines raise what they like on damaged files
-        msg = f"The participants table {path} cannot be read ({type(error).__name__}: {error})."
+            frame = pd.read_csv(path, sep=separator, engine="python", dtype=str, keep_default_na=False)
+    except Exception as error:  # the readers raise what they like on damaged files
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
+        msg = f"The participants table {path} cannot be read ({detail}): give a .tsv, .csv, .xls or .xlsx file."
         raise BrainDiffusionError(msg) from error
     return frame.to_dict(orient="records"), list(frame.columns)
 
@@ -123,20 +150,8 @@ def _age(value: object) -> float | None:
 
 
 def _sex(value: object) -> str | None:
-    return _SEX.get(person_key(value).lower())
+    return _SEX.get(_key(value).lower())
 
 
-def _merge(key: str, first: Person, second: Person, problems: list[str]) -> Person:
-    values: dict[str, Any] = {}
-    for field in ("age", "sex"):
-        one, other = getattr(first, field), getattr(second, field)
-        values[field] = other if one is None else one
-        same = abs(one - other) < 0.01 if isinstance(one, float) and isinstance(other, float) else one == other
-        if one is not None and other is not None and not same:
-            values[field] = None
-            problems.append(f"{key} is there twice, with {field} {one} and {other}: taken as unknown.")
-    return Person(**values)
-
-
-def _some(keys: list[str], most: int = 5) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,17 +1,23 @@
-"""What is in a folder of volumes: IXI as it is published, a BIDS dataset, or plain files."""
+"""What is in a folder of volumes: IXI as it is published, a BIDS dataset, or plain files.
+
+Only names are read, no file is opened.
+"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braindiffusion.errors import BrainDiffusionError
 
-SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img")
+SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img.gz", ".img")
+"""Of volumes; of a NIfTI pair the `.img` is taken."""
 IXI_SITES = ("Guys", "HH", "IOP")
 
-_IXI = re.compile(r"(?P<subject>IXI\d+-(?P<site>[A-Za-z]+)-\d+)[-_](?P<modality>T1|T2|PD|MRA)\b", re.IGNORECASE)
-_BIDS = re.compile(r"(?P<subject>sub-[A-Za-z0-9]+)(?:_(?P<session>ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_(?P<modality>[A-Za-z0-9]+)$")
+_IXI = re.compile(r"(?P<subject>IXI\d+-(?P<site>[A-Za-z]+)-\d+)[-_](?P<modality>T1|T2|PD|MRA)$", re.IGNORECASE)
+_BIDS = re.compile(
+    r"(?P<subject>sub-[A-Za-z0-9]+)(?:_(?P<session>ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_(?P<modality>[A-Za-z0-9]+)$"
+)
 _BIDS_MODALITIES = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
 
 
@@ -20,12 +26,12 @@ class Found:
     """A volume that was found, and what the names say about it.
 
     Attributes:
-        subject: id, unique in a folder (a BIDS subject with sessions gets one id a session, `sub-01_ses-02`).
+        subject: id, such as `IXI012-HH-1211`, `sub-01`, `sub-01_ses-02`, or the name of a plain file.
         path: the volume.
         modality: `T1`, `T2`, `PD`, ... or None where the name does not tell.
         site: of IXI: Guys, HH or IOP.
         labels: its region label map.
-        problem: why it cannot be used; empty if it can.
+        problem: why it cannot be used; empty if nothing speaks against it.
     """
 
     subject: str
@@ -37,80 +43,86 @@ class Found:
 
 
 def find(data_dir: Path, *, modality: str | None = "T1", labels: Path | None = None) -> list[Found]:
-    """The volumes of a folder, sorted by subject.
+    """The volumes of a folder and its sub-folders, sorted by subject.
 
-    Names that tell a modality are kept if it is the one asked for; names that tell none are kept.
+    Where files are named as IXI or BIDS name them, only these are taken, and only if they are of the modality; in any
+    other folder every volume is taken. Of several volumes of one subject the first by path is usable, the others get a
+    problem.
 
     Args:
-        data_dir: IXI folder, BIDS dataset, or any folder of NIfTI or MGH files; sub-folders are searched.
+        data_dir: IXI folder, BIDS dataset, or any folder of NIfTI or MGH files.
         modality: `T1`, `T2`, `PD`, ...; None takes all.
         labels: folder of region label maps, matched by subject.
 
     Raises:
-        BrainDiffusionError: no such folder, or nothing in it.
+        BrainDiffusionError: there is no such folder, or nothing in it.
     """
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise BrainDiffusionError(f"There is no folder {data_dir}: name the one that holds the volumes.")
-    derived = {"derivatives", "sourcedata"} if (data_dir / "dataset_description.json").exists() else set()
-    files = [p for p in volume_files(data_dir) if not derived & set(p.relative_to(data_dir).parts)]
-    if labels is not None:
-        label_dir = Path(labels).resolve()
-        files = [p for p in files if label_dir == data_dir.resolve() or label_dir not in p.resolve().parents]
-    found = [_from_name(path) for path in files]
-    wanted = [item for item in found if modality is None or item.modality in (None, modality)]
+    modality = _BIDS_MODALITIES.get(modality, modality) if modality else None
+    named = [_from_name(path) for path in _inputs(data_dir, labels)]
+    told = [item for item in named if item.modality is not None]
+    wanted = [item for item in told if modality in (None, item.modality)] if told else named
     if not wanted:
-        what = f"{modality} volumes" if modality else "volumes"
-        others = sorted({item.modality for item in found if item.modality})
-        hint = f" (it holds {', '.join(others)})" if others else ""
-        raise BrainDiffusionError(
-            f"No {what} in {data_dir}{hint}: looked for IXI names (IXI012-HH-1211-{modality or 'T1'}.nii.gz), BIDS names "
-            f"(sub-01_{modality or 'T1'}w.nii.gz) and any {', '.join(SUFFIXES)}."
-        )
+        raise BrainDiffusionError(_nothing(data_dir, modality, told))
     wanted.sort(key=lambda item: (item.subject, str(item.path)))
-    wanted = _without_doubles(wanted)
+    wanted = _mark_doubles(wanted)
     return match_labels(wanted, labels) if labels is not None else wanted
 
 
 def match_labels(found: list[Found], folder: Path) -> list[Found]:
-    """The same records with label maps from a folder: the file whose name begins with the volume's name, or with the subject's.
+    """The same records with label maps from a folder.
+
+    A label map's name is that of the volume, or begins with it, or with the subject's. A record without one gets a
+    problem.
 
     Raises:
-        BrainDiffusionError: no such folder, or none of its files belongs to any subject.
+        BrainDiffusionError: there is no such folder, or none of its files belongs to a subject.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise BrainDiffusionError(f"There is no folder of label maps at {folder}.")
-    files = list(volume_files(folder))
     volumes = {item.path.resolve() for item in found}
-    by_stem = {stem(path): path for path in files if path.resolve() not in volumes}
+    maps = {stem(path): path for path in _volume_files(folder) if path.resolve() not in volumes}
     matched = []
     for item in found:
-        names = [name for name in by_stem if _belongs(name, stem(item.path))]
-        names = names or [name for name in by_stem if _belongs(name, item.subject)]
+        names = [name for name in maps if _belongs(name, stem(item.path))]
+        names = names or [name for name in maps if _belongs(name, item.subject)]
         problem = item.problem
-        if len(names) != 1:
-            problem = problem or ("no label map" if not names else f"{len(names)} label maps: {', '.join(sorted(names))}")
-        matched.append(replace(item, labels=by_stem[names[0]] if len(names) == 1 else None, problem=problem))
+        if not names:
+            problem = problem or f"no label map of {item.subject} in {folder.name}"
+        elif len(names) > 1:
+            problem = problem or f"{len(names)} label maps ({', '.join(sorted(names))}), and one is needed"
+        matched.append(replace(item, labels=maps[names[0]] if len(names) == 1 else None, problem=problem))
     if not any(item.labels for item in matched):
         raise BrainDiffusionError(
-            f"None of the {len(files)} files in {folder} belongs to a subject: a label map's name begins with the subject's, "
-            f"for instance {found[0].subject}_labels.nii.gz."
+            f"None of the {len(maps)} volumes in {folder} is a label map of a subject: the name has to begin with the "
+            f"subject's, for instance {found[0].subject}_labels.nii.gz."
         )
     return matched
-
-
-def volume_files(folder: Path) -> Iterable[Path]:
-    """Files below a folder that look like volumes, hidden ones left out."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.name.endswith(SUFFIXES) and not hidden and path.is_file():
-            yield path
 
 
 def stem(path: Path) -> str:
     """File name without its volume suffix."""
     return next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.endswith(suffix)), path.stem)
+
+
+def _inputs(data_dir: Path, labels: Path | None) -> list[Path]:
+    files = list(_volume_files(data_dir))
+    if (data_dir / "dataset_description.json").exists():
+        files = [p for p in files if not {"derivatives", "sourcedata"} & set(p.relative_to(data_dir).parts)]
+    if labels is not None and Path(labels).resolve() != data_dir.resolve():
+        maps = Path(labels).resolve()
+        files = [p for p in files if maps not in p.resolve().parents]
+    return files
+
+
+def _volume_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.name.endswith(SUFFIXES) and not hidden and path.is_file():
+            yield path
 
 
 def _from_name(path: Path) -> Found:
@@ -125,15 +137,27 @@ def _from_name(path: Path) -> Found:
 
 
 def _belongs(name: str, to: str) -> bool:
+    """Whether `name` is `to` or continues it: `IXI1_seg` belongs to `IXI1`, `IXI12` does not."""
     return name == to or (name.startswith(to) and not name[len(to)].isalnum())
 
 
-def _without_doubles(found: list[Found]) -> list[Found]:
-    seen: dict[str, Found] = {}
-    result = []
+def _mark_doubles(found: list[Found]) -> list[Found]:
+    first: dict[tuple[str, str | None], Found] = {}
+    marked = []
     for item in found:
-        first = seen.setdefault(item.subject, item)
-        if first is not item:
-            item = replace(item, problem=f"second volume of {item.subject}: {first.path.name} is taken")
-        result.append(item)
-    return result
+        taken = first.setdefault((item.subject, item.modality), item)
+        double = taken is not item
+        marked.append(
+            replace(item, problem=f"{taken.path.name} is there for {item.subject} already") if double else item
+        )
+    return marked
+
+
+def _nothing(data_dir: Path, modality: str | None, others: list[Found]) -> str:
+    of_what = f"{modality} volumes" if modality else "volumes"
+    example = modality or "T1"
+    there = f", though it holds {', '.join(sorted({str(item.modality) for item in others}))}" if others else ""
+    return (
+        f"There are no {of_what} in {data_dir}{there}: looked for IXI names (IXI012-HH-1211-{example}.nii.gz), BIDS "
+        f"names (sub-01_{example}w.nii.gz) and any other {', '.join(SUFFIXES)}."
+    )

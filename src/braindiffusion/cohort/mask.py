@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-UPPER_HEAD_MM = 110.0
-"""Below this distance from the top of the head come nose, jaw and neck, which tell nothing of the brain's centre."""
+UPPER_HEAD_MM = 70.0
+"""So much of a head, from its top, is as wide and as long as its brain is; nose, jaw and neck come below."""
+AIR_MM = 6.0
+"""The box of a head begins so much above it: with this, brains have equal room at the top and at the bottom (IXI)."""
 
 
 def brain_mask(labels: NDArray[np.integer], closing: float) -> NDArray[np.bool_]:
@@ -58,8 +60,8 @@ def brain_centre(
         mask: (x, y, z), RAS+.
         spacing: mm, isotropic.
         box: voxels that the brain will be cut out with.
-        is_brain: the mask holds the brain only. Otherwise it may hold the head, whose nose and neck pull its centre forward and down: then
-            the upper head gives x and y, and the box hangs from the top of the head.
+        is_brain: the mask holds the brain only. Otherwise it may hold the head, whose nose and neck pull its centre
+            forward and down: then the upper head gives x and y, and the box hangs from its top.
     """
     low, high = _bounds(mask)
     if is_brain or np.all(high - low <= box):
@@ -69,7 +71,7 @@ def brain_centre(
     upper[:, :, : max(0, int(top - UPPER_HEAD_MM / spacing))] = False
     low, high = _bounds(upper)
     centre = (low + high) / 2
-    centre[2] = top - box[2] / 2
+    centre[2] = top + AIR_MM / spacing - box[2] / 2
     return centre
 
 

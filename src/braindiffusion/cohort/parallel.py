@@ -20,7 +20,7 @@ AHEAD = 2
 
 
 def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers: int = 0) -> Generator[Answer]:
-    """Answers to tasks in the order of the tasks. Closing the generator ends the workers once they have done the task at hand.
+    """Answer tasks in their order. Closing the generator ends the workers once they have done the task at hand.
 
     Args:
         function: importable by name, as are its argument and answer picklable.
@@ -28,9 +28,9 @@ def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers:
         workers: processes; 0 takes one a core, 1 works in this process.
 
     Raises:
-        BrainDiffusionError: a worker was killed.
+        BrainDiffusionError: a worker process was killed.
     """
-    workers = min(workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(tasks))
+    workers = min(workers or _cores(), len(tasks))
     if workers <= 1:
         yield from map(function, tasks)
         return
@@ -49,10 +49,18 @@ def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers:
                 break
             yield answer
     except BrokenProcessPool as error:
-        msg = "A worker process was killed, most likely for want of memory: try again with fewer workers."
+        msg = (
+            "A worker process ended before its work was done, most likely for want of memory: try fewer workers, or 1."
+        )
         raise BrainDiffusionError(msg) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cores() -> int:
+    """That this process may use, which on a cluster are fewer than the machine has."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _start_worker() -> None:

@@ -1,7 +1,7 @@
-"""The job that turns a folder of volumes into a prepared cohort: in parallel, resumable, and never stopped by one bad file.
+"""The job that turns a folder of volumes into a prepared cohort: in parallel, resumable, and not stopped by a bad file.
 
-Workers read and compute; this process alone writes, in the order of the subjects, so a store that was interrupted and continued equals one that was
-not.
+Workers read and compute; this process alone writes, in the order of the subjects, so a store that was interrupted and
+continued equals one that was not.
 """
 
 import hashlib
@@ -46,7 +46,8 @@ class _Answer:
 def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event]:
     """Prepare a cohort.
 
-    A store at `request.out` that was prepared in the same way is continued: subjects whose files have not changed are not done again.
+    A store at `request.out` that was prepared in the same way is continued: subjects whose files have not changed since
+    are not done again. A store that was prepared in another way is left as it is, and that is an error.
 
     Args:
         request: what to prepare, and where to.
@@ -59,16 +60,16 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
         BrainDiffusionError: nothing was found, nothing could be prepared, or `request.out` holds something else.
     """
     found = _choose(find(request.data_dir, modality=request.modality, labels=request.labels), request.subjects)
-    people = read_demographics(request.participants) if request.participants else Demographics({})
+    people = read_demographics(request.participants) if request.participants else Demographics()
     preprocessing = _preprocessing(request)
     cohort = _open_or_create(request, preprocessing, found)
-    yield from (Warned(message=problem) for problem in people.problems)
-
     known = {subject.id: subject.input_hash for subject in cohort.subjects}
     usable = [item for item in found if not item.problem]
     left_out = [item for item in found if item.problem]
     for item in left_out:
         yield Warned(message=f"{item.path.name} is left out: {item.problem}.", subject=item.subject)
+    for problem in people.problems(item.subject for item in usable):
+        yield Warned(message=problem)
     problems = len(left_out)
     tasks = [_Task(item, preprocessing, known.get(item.subject, "")) for item in usable]
     yield Progress(stage=STAGE, step=0, total=len(tasks), message=f"{len(tasks)} volumes")
@@ -79,7 +80,8 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
         for step, (item, answer) in enumerate(zip(usable, answers, strict=True), start=1):
             if answer.problem:
                 problems += 1
-                yield Warned(message=f"Left out: {answer.problem}", subject=item.subject)
+                kept = " The store keeps what was prepared of it before." if item.subject in known else ""
+                yield Warned(message=f"Left out: {answer.problem}{kept}", subject=item.subject)
             elif answer.prepared is not None:
                 cohort.put(_subject(item, people, request.modality, answer.input_hash), answer.prepared)
             left = (monotonic() - begun) / step * (len(tasks) - step)
@@ -88,9 +90,13 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
         answers.close()
 
     if not cohort.subjects:
-        raise BrainDiffusionError(f"None of the {len(found)} volumes in {request.data_dir} could be prepared: see the warnings.")
+        raise BrainDiffusionError(
+            f"None of the {len(found)} volumes in {request.data_dir} could be prepared: see the warnings."
+        )
     by_id = {item.subject: item for item in usable}
-    cohort.finish([_subject(by_id[s.id], people, request.modality, s.input_hash) if s.id in by_id else s for s in cohort.subjects])
+    cohort.finish(
+        [_subject(by_id[s.id], people, request.modality, s.input_hash) if s.id in by_id else s for s in cohort.subjects]
+    )
     yield ArtifactWritten(kind="cohort", path=str(request.out.absolute()), name=request.out.name)
     yield Finished(message=f"{len(cohort)} volumes prepared, {problems} left out", problems=problems)
 
@@ -103,8 +109,11 @@ def _work(task: _Task) -> _Answer:
         if input_hash == task.known_hash:
             return _Answer(input_hash)
         return _Answer(input_hash, standardise_file(task.found.path, task.found.labels, task.preprocessing))
-    except (BrainDiffusionError, OSError) as error:
+    except BrainDiffusionError as error:
         return _Answer(problem=str(error))
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:  # ITK's are RuntimeErrors
+        detail = " ".join(str(error).split())[:200]
+        return _Answer(problem=f"{task.found.path} cannot be prepared ({type(error).__name__}: {detail}).")
 
 
 def _hash_files(files: list[Path]) -> str:
@@ -135,9 +144,10 @@ def _preprocessing(request: PrepareRequest) -> Preprocessing:
 def _open_or_create(request: PrepareRequest, preprocessing: Preprocessing, found: list[Found]) -> Cohort:
     out = request.out
     if not out.is_dir() or not any(out.iterdir()):
-        labels = np.dtype(np.uint16) if request.labels is not None else None
-        return Cohort.create(out, preprocessing, labels=labels)
+        return _create(request, preprocessing)
     cohort = Cohort.open(out, mode="r+")
+    if not cohort.subjects:
+        return _create(request, preprocessing)
     if cohort.preprocessing != preprocessing or (cohort.labels is None) != (request.labels is None):
         raise BrainDiffusionError(
             f"{out} was prepared in another way ({_difference(cohort.preprocessing, preprocessing)}): "
@@ -149,6 +159,11 @@ def _open_or_create(request: PrepareRequest, preprocessing: Preprocessing, found
             f"{out} holds subjects that are not asked for ({', '.join(strangers[:3])} ...): prepare into another place."
         )
     return cohort
+
+
+def _create(request: PrepareRequest, preprocessing: Preprocessing) -> Cohort:
+    labels = np.dtype(np.uint16) if request.labels is not None else None
+    return Cohort.create(request.out, preprocessing, labels=labels)
 
 
 def _difference(before: Preprocessing, now: Preprocessing) -> str:

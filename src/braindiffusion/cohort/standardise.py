@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from braindiffusion.cohort.describe import header_problem
 from braindiffusion.cohort.mask import brain_centre, brain_mask, head_mask
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import PreparedVolume
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.volume import Volume, load_volume
 
 BACKGROUND = -1.0
 
@@ -20,102 +21,93 @@ def standardise_file(path: Path, labels_path: Path | None, preprocessing: Prepro
     Raises:
         BrainDiffusionError: a file is unreadable or odd; the sentence names it.
     """
-    data, affine = _read(path)
+    volume = load_volume(path)
+    labels = load_volume(labels_path) if labels_path is not None else None
     try:
-        if labels_path is None:
-            return standardise(data, affine, preprocessing)
-        labels, labels_affine = _read(labels_path)
-        if not np.array_equal(labels, np.rint(labels)) or labels.min() < 0 or labels.max() > np.iinfo(np.uint16).max:
-            raise BrainDiffusionError(f"the label map {labels_path.name} holds other values than 0 to 65535")
-        return standardise(data, affine, preprocessing, labels[0].astype(np.uint16), labels_affine)
+        return standardise(volume, preprocessing, labels)
     except BrainDiffusionError as error:
-        raise BrainDiffusionError(f"{path.name}: {error}.") from error
+        raise BrainDiffusionError(f"{path}: {error}.") from error
 
 
-def standardise(
-    data: NDArray[np.float32],
-    affine: NDArray[np.float64],
-    preprocessing: Preprocessing,
-    labels: NDArray[np.uint16] | None = None,
-    labels_affine: NDArray[np.float64] | None = None,
-) -> PreparedVolume:
-    """Resample, mask, cut the brain's box out, and scale intensities to [-1, 1].
+def standardise(volume: Volume, preprocessing: Preprocessing, labels: Volume | None = None) -> PreparedVolume:
+    """Resample, mask, scale intensities to [-1, 1], and cut the brain's box out.
 
     Args:
-        data: (C, x, y, z) in RAS+, any unit.
-        affine: (4, 4), mm.
+        volume: one channel, any unit of intensity.
         preprocessing: what to do.
-        labels: (x, y, z) in RAS+, on any grid; 0 is background.
-        labels_affine: (4, 4), mm; by default `affine`.
+        labels: region label map on any grid, 0 is background.
 
     Returns:
         Volume, mask and labels in the box of `preprocessing.shape`.
 
     Raises:
-        BrainDiffusionError: not finite, empty, or the brain does not fit into the box.
+        BrainDiffusionError: the volume is empty or a slab, the label map is none, or the brain does not fit into the
+            box. The sentence does not name the file, of which nothing is known here.
     """
     from braindiffusion.cohort import transforms  # imports torch
 
-    if not np.isfinite(data).all():
-        raise BrainDiffusionError("the volume holds values that are not finite")
-    if data.max() == data.min():
-        raise BrainDiffusionError("the volume is the same everywhere")
-    image, grid = transforms.resample(data.astype(np.float32, copy=False), affine, preprocessing.spacing)
+    if problem := header_problem(volume):
+        raise BrainDiffusionError(problem)
+    if volume.data.max() == volume.data.min():
+        raise BrainDiffusionError("the volume has the same value everywhere")
+    intensities = volume.data.astype(np.float32, copy=False)
+    image, grid = transforms.resample(intensities, volume.affine, preprocessing.spacing)
+    regions = None
     closing = preprocessing.closing_mm / preprocessing.spacing
     if labels is not None:
-        labels = transforms.resample_labels(labels, affine if labels_affine is None else labels_affine, _grid(image), grid)
-        mask = brain_mask(labels, closing)
+        regions = transforms.resample_labels(_regions(labels), labels.affine, image.shape[1:], grid)
+        mask = brain_mask(regions, closing)
         if not mask.any():
-            raise BrainDiffusionError("its label map is empty, or lies elsewhere")
+            raise BrainDiffusionError("its label map is empty, or lies elsewhere in the world")
     elif preprocessing.skull == "strip":
-        raise BrainDiffusionError("stripping the skull needs a label map, and there is none")
+        raise BrainDiffusionError("there is no label map to strip the skull with")
     else:
         mask = head_mask(image[0], closing)
         if not mask.any():
-            raise BrainDiffusionError("there is no head in it that stands out from the background")
-
-    centre = brain_centre(mask, preprocessing.spacing, preprocessing.shape, is_brain=labels is not None)
-    corner = np.round(centre - np.array(preprocessing.shape) / 2 - 1e-6).astype(int)
-    start, shape = (int(corner[0]), int(corner[1]), int(corner[2])), preprocessing.shape
+            raise BrainDiffusionError("no head stands out from the background")
 
     scaled = _scale(image, mask, preprocessing)
     if preprocessing.skull == "strip":
         scaled[:, ~mask] = BACKGROUND
-    volume, box_affine = transforms.cut_box(scaled, grid, start, shape, BACKGROUND)
+    shape = preprocessing.shape
+    centre = brain_centre(mask, preprocessing.spacing, shape, is_brain=regions is not None)
+    # Half a voxel is rounded towards the origin, always, so that equal brains get equal boxes.
+    x, y, z = (int(n) for n in np.ceil(centre - np.array(shape) / 2 - 0.5))
+    start = (x, y, z)
     box_mask = transforms.cut_box(mask[None].astype(np.uint8), grid, start, shape, 0)[0][0].astype(bool)
-    if labels is not None and box_mask.sum() != mask.sum():
-        size = " x ".join(f"{side * preprocessing.spacing:g}" for side in shape)
-        raise BrainDiffusionError(f"the brain does not fit into the box of {size} mm")
-    box_labels = None
-    if labels is not None:
-        box_labels = transforms.cut_box(labels[None].astype(np.int32), grid, start, shape, 0)[0][0].astype(np.uint16)
-    return PreparedVolume(volume.astype(np.float16), box_mask, box_labels, box_affine)
+    if regions is not None and np.count_nonzero(box_mask) < np.count_nonzero(mask):
+        size = " x ".join(f"{n * preprocessing.spacing:g}" for n in shape)
+        raise BrainDiffusionError(f"its brain does not fit into the box of {size} mm")
+    box, affine = transforms.cut_box(scaled, grid, start, shape, BACKGROUND)
+    box_regions = None
+    if regions is not None:
+        # torch knows uint16 by name only; every label fits into int32.
+        box_regions = transforms.cut_box(regions[None].astype(np.int32), grid, start, shape, 0)[0][0].astype(np.uint16)
+    return PreparedVolume(box.astype(np.float16), box_mask, box_regions, affine)
 
 
-def _scale(
-    image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: Preprocessing
-) -> NDArray[np.float32]:
+def _scale(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: Preprocessing) -> NDArray[np.float32]:
     scaled = np.empty_like(image)
     for channel, out in zip(image, scaled, strict=True):
         low, high = np.percentile(channel[mask], preprocessing.percentiles)
         if not high > low:
-            raise BrainDiffusionError("nearly all of the brain has one intensity")
+            raise BrainDiffusionError("nearly all voxels of its brain have one intensity")
         np.clip((channel - low) / (high - low) * 2 - 1, -1, 1, out=out)
     return scaled
 
 
-def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        data = np.asarray(image.dataobj, dtype=np.float32)
-    except Exception as error:  # nibabel, gzip and numpy raise what they like on damaged files
-        raise BrainDiffusionError(f"{path.name} cannot be read ({type(error).__name__}: {error}).") from error
-    data = data.reshape(data.shape[:3] + tuple(n for n in data.shape[3:] if n != 1))
-    if data.ndim != 3:
-        raise BrainDiffusionError(f"{path.name} holds {data.shape} voxels, not one 3D volume.")
-    return data[None], np.asarray(image.affine, dtype=np.float64)
-
-
-def _grid(image: NDArray[np.float32]) -> tuple[int, int, int]:
-    _, x, y, z = image.shape
-    return x, y, z
+def _regions(labels: Volume) -> NDArray[np.uint16]:
+    values = labels.data
+    if values.shape[0] != 1:
+        raise BrainDiffusionError(f"its label map holds {values.shape[0]} volumes, and one is needed")
+    low, high = values.min(), values.max()
+    if (
+        low < 0
+        or high > np.iinfo(np.uint16).max
+        or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)))
+    ):
+        raise BrainDiffusionError(
+            f"its label map holds other values than whole numbers from 0 to 65535 ({low} to {high})"
+        )
+    regions: NDArray[np.uint16] = values[0].astype(np.uint16)
+    return regions

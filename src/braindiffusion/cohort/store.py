@@ -1,7 +1,7 @@
 """The prepared cohort on disk: a Zarr v3 group with one chunk a volume. Needs no torch.
 
-Volumes are only ever appended, and the table of subjects is written after the voxels that it speaks of, so a store whose
-writer died is a shorter store and never a wrong one.
+Volumes are appended, and the table of subjects is written after the voxels that it speaks of, so a store whose writer
+died is a shorter store and never a wrong one.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ class Cohort:
     def __init__(self, group: zarr.Group, path: Path) -> None:
         self._group = group
         self.path = path
-        attributes = group.attrs.asdict()
+        attributes: dict[str, Any] = dict(group.attrs.asdict())
         if attributes.get("format") != FORMAT:
             raise BrainDiffusionError(f"{path} is a Zarr store but no prepared cohort: make one with `prepare`.")
         try:
@@ -84,7 +84,7 @@ class Cohort:
             self._affines = _array(group, "affines")
         except (KeyError, TypeError, ValidationError) as error:
             raise BrainDiffusionError(
-                f"The prepared cohort {path} is damaged or from another version ({_first_line(error)}): prepare it again."
+                f"The cohort {path} is damaged or of another version ({_first_line(error)}): prepare it again."
             ) from error
         self.labels = _array(group, "labels") if "labels" in group else None
         self.complete = bool(attributes.get("complete", False))
@@ -115,7 +115,7 @@ class Cohort:
         """Make an empty store, open for writing.
 
         Args:
-            path: the folder to make; it must not exist, or be empty.
+            path: the folder to make; it must not exist, or be empty, or hold a cohort without volumes.
             preprocessing: how its volumes will be prepared.
             channels: C.
             labels: type of the label maps; None stores none.
@@ -124,9 +124,9 @@ class Cohort:
             BrainDiffusionError: something else is at `path`.
         """
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())) and not _is_empty_cohort(path):
             raise BrainDiffusionError(f"{path} exists and is no prepared cohort: choose another place to prepare into.")
-        group = zarr.create_group(path)
+        group = zarr.create_group(path, overwrite=True)
         grid = preprocessing.shape
         group.create_array(
             "volumes", shape=(0, channels, *grid), chunks=(1, channels, *grid), dtype="float16", fill_value=-1.0
@@ -169,7 +169,7 @@ class Cohort:
         self._affines[index] = prepared.affine
         if self.labels is not None and prepared.labels is not None:
             self.labels[index] = prepared.labels
-        self.subjects[index:index + 1] = [subject]
+        self.subjects[index : index + 1] = [subject]
         self._write_table(complete=False)
 
     def finish(self, subjects: list[Subject] | None = None) -> None:
@@ -196,6 +196,13 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is no array")
     return array
+
+
+def _is_empty_cohort(path: Path) -> bool:
+    try:
+        return len(Cohort.open(path)) == 0
+    except BrainDiffusionError:
+        return False
 
 
 def _first_line(error: Exception) -> str:

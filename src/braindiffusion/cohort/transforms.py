@@ -36,18 +36,23 @@ def resample_labels(
         return labels
     image = tio.LabelMap(tensor=torch.from_numpy(labels[None].astype(np.int32)), affine=affine)
     resampled = tio.Resample((shape, target))(image)
-    return resampled.numpy()[0].astype(labels.dtype)
+    moved: NDArray[np.integer] = resampled.numpy()[0].astype(labels.dtype)
+    return moved
 
 
 def cut_box(
-    data: NDArray[np.generic], affine: NDArray[np.float64], start: tuple[int, int, int], shape: tuple[int, int, int], fill: float
+    data: NDArray[np.generic],
+    affine: NDArray[np.float64],
+    start: tuple[int, int, int],
+    shape: tuple[int, int, int],
+    fill: float,
 ) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
-    """Crop and pad to the box of `shape` whose first voxel is `start` (may be negative). Whole voxels: nothing is interpolated.
+    """Crop and pad to a box of whole voxels; nothing is interpolated.
 
     Args:
         data: (C, x, y, z).
         affine: (4, 4), mm.
-        start: first voxel of the box, in voxels of `data`.
+        start: first voxel of the box, in voxels of `data`; may be negative.
         shape: voxels of the box.
         fill: value of voxels that `data` does not have.
 

@@ -1,0 +1,94 @@
+"""A cohort at a glance, before anything is prepared: what the files' headers and the participants table say."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from braindiffusion.cohort.demographics import Demographics
+from braindiffusion.cohort.find import Found
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.volume import Volume, VolumeHeader, read_header
+
+SMALLEST_MM = 80.0
+"""No adult brain is smaller than this along any axis, so such a volume is a slab or has wrong units."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """One row of the table.
+
+    Attributes:
+        subject: id.
+        path: the volume.
+        modality: None where the name does not tell.
+        site: None where the name does not tell.
+        age: years, None if unknown.
+        sex: `M` or `F`, None if unknown.
+        shape: voxels (x, y, z) in RAS+; None if the header cannot be read.
+        spacing: mm (x, y, z) in RAS+.
+        orientation: axis codes as stored, such as `PSR`.
+        labels: its region label map, None if there is none.
+        problem: why `prepare` will leave it out; empty if nothing speaks against it.
+        note: what is odd but stops nothing, such as an unknown age.
+    """
+
+    subject: str
+    path: Path
+    modality: str | None
+    site: str | None
+    age: float | None
+    sex: str | None
+    shape: tuple[int, int, int] | None
+    spacing: tuple[float, float, float] | None
+    orientation: str
+    labels: Path | None
+    problem: str
+    note: str
+
+
+def describe(found: Sequence[Found], people: Demographics | None = None) -> Iterator[Description]:
+    """Describe volumes one after the other, reading headers only.
+
+    Args:
+        found: from `find`.
+        people: from `read_demographics`.
+
+    Yields:
+        A row for each record, in their order.
+    """
+    people = people or Demographics()
+    for item in found:
+        header, problem = _header(item.path)
+        person = people.of(item.subject)
+        yield Description(
+            subject=item.subject,
+            path=item.path,
+            modality=item.modality,
+            site=item.site,
+            age=person.age,
+            sex=person.sex,
+            shape=header.shape if header else None,
+            spacing=header.spacing if header else None,
+            orientation=header.orientation if header else "",
+            labels=item.labels,
+            problem=item.problem or problem,
+            note=person.problem,
+        )
+
+
+def header_problem(header: VolumeHeader | Volume) -> str:
+    """Why a readable volume cannot be prepared; empty if its header does not tell."""
+    if header.channels != 1:
+        return f"it holds {header.channels} volumes, and one is needed"
+    extent = min(n * mm for n, mm in zip(header.shape, header.spacing, strict=True))
+    if extent < SMALLEST_MM:
+        return f"it covers only {extent:.0f} mm along one axis, and a brain needs more than {SMALLEST_MM:.0f}"
+    return ""
+
+
+def _header(path: Path) -> tuple[VolumeHeader | None, str]:
+    try:
+        header = read_header(path)
+    except BrainDiffusionError as error:
+        return None, str(error)
+    return header, header_problem(header)
