@@ -222,4 +222,5 @@ def save_volume(volume: Volume, path: str | os.PathLike[str], *, dtype: npt.DTyp
         msg = f"{path} could not be written ({error.strerror or error}): choose another place or free some space."
         raise BrainDiffusionError(msg) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()

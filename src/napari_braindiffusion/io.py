@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from braindiffusion.nifti import READABLE_SUFFIXES
 from braindiffusion.samples import region_names
-from braindiffusion.volume import READABLE_SUFFIXES, Volume, load_volume, save_volume
+from braindiffusion.volume import Volume, load_volume, save_volume
 from napari_braindiffusion.layers import Kind, LayerData, layer_data_to_volume, region_features, volume_to_layer_data
 
 # Names that say "regions" in BIDS (dseg), FreeSurfer (aseg, aparc, ...), DLMUSE and common habit.
@@ -14,7 +15,7 @@ _LABEL_NAME = re.compile(r"(dlmuse|dseg|aseg|aparc|wmparc|ribbon|(^|[-_.])(label
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
-    """napari's question whether we read this path (or every one of several): a function that does, or None."""
+    """Answer whether this path (or every one of several) can be read: a function that does, or None."""
     paths = [path] if isinstance(path, str) else list(path)
     if all(str(one).lower().endswith(READABLE_SUFFIXES) for one in paths):
         return read_volumes
