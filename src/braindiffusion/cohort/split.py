@@ -7,7 +7,7 @@ from collections.abc import Iterable
 def split(subject_ids: Iterable[str], n_validation: int, seed: int = 0) -> tuple[list[str], list[str]]:
     """Split subjects by a hash of their ids.
 
-    It depends neither on the order of the ids nor on the machine, and a subject that joins or leaves the cohort moves at
+    It depends neither on the order of the ids nor on the machine; a subject that joins or leaves the cohort moves at
     most one other.
 
     Args:

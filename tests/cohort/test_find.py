@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+
+from braindiffusion.cohort.find import find, match_labels
+from braindiffusion.errors import BrainDiffusionError
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize("name", ["IXI012-HH-1211-T1.nii.gz", "IXI012-HH-1211_T1.nii", "deep/er/IXI012-HH-1211-T1.mgz"])
+def test_ixi_names(tmp_path: Path, name: str) -> None:
+    (item,) = find(touch(tmp_path, name))
+    assert (item.subject, item.site, item.modality, item.problem) == ("IXI012-HH-1211", "HH", "T1", "")
+    assert item.path == tmp_path / name
+
+
+def test_ixi_sites_and_modalities(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"IXI00{i}-{s}-1-{m}.nii.gz" for i, s in enumerate(("Guys", "HH", "IOP")) for m in ("T1", "T2", "PD")))
+    for modality in ("T1", "T2", "PD"):
+        found = find(tmp_path, modality=modality)
+        assert [item.site for item in found] == ["Guys", "HH", "IOP"]
+        assert all(item.path.name.endswith(f"-{modality}.nii.gz") for item in found)
+    assert len(find(tmp_path, modality=None)) == 9
+    assert not any(item.problem for item in find(tmp_path, modality=None))
+
+
+def test_bids(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "dataset_description.json",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+        "sub-02/anat/sub-02_T2w.nii.gz",
+        "sub-02/func/sub-02_task-rest_bold.nii.gz",
+        "sub-01/ses-b/anat/sub-01_ses-b_acq-mprage_run-1_T1w.nii.gz",
+        "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz",
+        "derivatives/x/sub-02/anat/sub-02_T1w.nii.gz",
+    )
+    assert [item.subject for item in find(tmp_path)] == ["sub-01_ses-a", "sub-01_ses-b", "sub-02"]
+    assert [item.path.name for item in find(tmp_path, modality="T1w")][-1] == "sub-02_T1w.nii.gz"
+    assert [item.path.name for item in find(tmp_path, modality="T2")] == ["sub-02_T2w.nii.gz"]
+    assert not any(item.problem for item in find(tmp_path))
+
+
+def test_any_folder_of_volumes(tmp_path: Path) -> None:
+    touch(tmp_path, "b.nii", "a.mgz", "c/d.nii.gz", "notes.txt", ".hidden/e.nii", "f.img", "f.hdr")
+    found = find(tmp_path)
+    assert [item.subject for item in found] == ["a", "b", "d", "f"]
+    assert {item.modality for item in found} == {None}
+
+
+def test_named_files_leave_derived_ones_out(tmp_path: Path) -> None:
+    touch(tmp_path, "IXI012-HH-1211-T1.nii.gz", "IXI012-HH-1211-T1_DLMUSE.nii.gz", "mean.nii.gz")
+    assert [item.path.name for item in find(tmp_path)] == ["IXI012-HH-1211-T1.nii.gz"]
+
+
+def test_a_second_volume_of_a_subject_has_a_problem(tmp_path: Path) -> None:
+    found = find(touch(tmp_path, "a/IXI012-HH-1211-T1.nii.gz", "b/IXI012-HH-1211-T1.nii"))
+    assert [item.problem for item in found] == ["", "IXI012-HH-1211-T1.nii.gz is there for IXI012-HH-1211 already"]
+
+
+def test_nothing_there_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(BrainDiffusionError, match=r"no T1 volumes in .*IXI012-HH-1211-T1\.nii\.gz.*sub-01_T1w"):
+        find(tmp_path)
+    with pytest.raises(BrainDiffusionError, match="no PD volumes .* though it holds T1, T2"):
+        find(touch(tmp_path, "IXI1-HH-1-T1.nii.gz", "IXI1-HH-1-T2.nii.gz"), modality="PD")
+    with pytest.raises(BrainDiffusionError, match="no folder"):
+        find(tmp_path / "absent")
+
+
+def test_labels_are_matched_by_subject_and_not_by_prefix(tmp_path: Path) -> None:
+    touch(tmp_path, "t1/sub-1_T1w.nii.gz", "t1/sub-12_T1w.nii.gz", "t1/sub-3_T1w.nii.gz")
+    labels = touch(tmp_path / "labels", "sub-12_T1w_seg.nii.gz", "sub-1_dseg.nii.gz")
+    found = {item.subject: item for item in find(tmp_path / "t1", labels=labels)}
+    assert found["sub-1"].labels == labels / "sub-1_dseg.nii.gz"
+    assert found["sub-12"].labels == labels / "sub-12_T1w_seg.nii.gz"
+    assert found["sub-3"].labels is None
+    assert found["sub-3"].problem == "no label map of sub-3 in labels"
+
+
+def test_labels_below_the_volumes_are_no_volumes(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz", "b.nii.gz", "labels/a.nii.gz", "labels/b_seg.nii.gz")
+    found = find(tmp_path, labels=tmp_path / "labels")
+    assert [(item.subject, item.labels and item.labels.name) for item in found] == [("a", "a.nii.gz"), ("b", "b_seg.nii.gz")]
+
+
+def test_labels_that_do_not_tell(tmp_path: Path) -> None:
+    found = find(touch(tmp_path / "t1", "a.nii.gz", "b.nii.gz"))
+    with pytest.raises(BrainDiffusionError, match=r"no folder of label maps"):
+        match_labels(found, tmp_path / "absent")
+    with pytest.raises(BrainDiffusionError, match=r"None of the 1 volumes .*a_labels\.nii\.gz"):
+        match_labels(found, touch(tmp_path / "other", "x.nii.gz"))
+    two = match_labels(found, touch(tmp_path / "two", "a_one.nii.gz", "a_two.nii.gz", "b.nii.gz"))
+    assert "2 label maps (a_one, a_two)" in two[0].problem
+
+
+def test_the_shared_ixi(shared_data: Path) -> None:
+    found = find(shared_data / "ixi-2mm", labels=shared_data / "ixi-2mm" / "labels")
+    assert len(found) == 150
+    assert not any(item.problem for item in found)
+    assert all(item.labels and item.labels.name == f"{item.subject}-T1_DLMUSE.nii.gz" for item in found)
