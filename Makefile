@@ -1,7 +1,8 @@
 # Two commands are all one needs: `make demo` and `make test`. Both install what they lack.
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# Compiling every installed file costs a minute; `setup` compiles those that are used, by importing them once.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format train-models pictures docs constraints clean
@@ -21,6 +22,8 @@ $(VENV)/.python:
 $(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt
 	@echo "Installing napari-braindiffusion and what it needs (one to three minutes)"
 	@$(PIP) --editable '.[qt]'
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import napari.viewer, superqt, pyqtgraph, zarr' & \
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import torch, torchio, lightning_fabric' && wait $$!
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.installed
