@@ -38,7 +38,7 @@ def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
     Raises:
         BrainDiffusionError: The layer is no volume, or the file cannot be written.
     """
-    save_volume(layer_data_to_volume(data, attributes, "image"), path)
+    save_volume(layer_data_to_volume(data, attributes, "image", _viewer_layers()), path)
     return [path]
 
 
@@ -52,7 +52,7 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
     """
     import numpy as np
 
-    volume = layer_data_to_volume(data, attributes, "labels")
+    volume = layer_data_to_volume(data, attributes, "labels", _viewer_layers())
     highest, lowest = int(volume.data.max()), int(volume.data.min())
     # uint32 and 64 bit integers are read by few tools: they come last.
     fitting = (t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= lowest and highest <= np.iinfo(t).max)
@@ -65,6 +65,14 @@ def stem(path: Path) -> str:
     name = path.name
     suffix = next((s for s in READABLE_SUFFIXES if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
+
+
+def _viewer_layers() -> Sequence[Any]:
+    """The layers beside the one that is saved."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    return list(viewer.layers) if viewer is not None else []
 
 
 def _read(path: Path) -> LayerData:

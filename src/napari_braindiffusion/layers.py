@@ -10,7 +10,7 @@ Axes are (x, y, z) with x to the right, y to the front and z up, or (step, x, y,
 axis is NIfTI's last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -65,21 +65,26 @@ def region_features(names: Mapping[int, str]) -> dict[str, list[Any]]:
     return {"index": list(names), "region": list(names.values())}
 
 
-def layer_to_volume(layer: "Layer") -> Volume:
+def layer_to_volume(layer: "Layer", among: Iterable["Layer"] = ()) -> Volume:
     """A layer as it is now, edits of its scale and place included, as a volume in RAS+ and millimetres.
 
+    Args:
+        layer: Image or Labels, 3D or 4D. Without units it is taken to be in millimetres.
+        among: The viewer's layers. A layer that was born in napari (labels painted on an oblique scan, say) knows
+            nothing of the world: it goes back to it the way the layer that it was drawn on does.
+
     Raises:
-        BrainDiffusionError: The layer is no Image or Labels layer, is not 3D or 4D, is in colour, or has units that
-            are no lengths.
+        BrainDiffusionError: The layer is no Image or Labels layer, is not 3D or 4D, is in colour, has units that are
+            no lengths, or was drawn on several volumes that are turned differently.
     """
-    return layer_data_to_volume(*layer.as_layer_data_tuple())
+    data, attributes, layer_type = layer.as_layer_data_tuple()
+    return layer_data_to_volume(data, attributes, layer_type, among)
 
 
-def layer_data_to_volume(data: Any, attributes: Mapping[str, Any], layer_type: str) -> Volume:
-    """As `layer_to_volume`, from the tuple that napari hands to a writer.
-
-    A layer without units is taken to be in millimetres.
-    """
+def layer_data_to_volume(
+    data: Any, attributes: Mapping[str, Any], layer_type: str, among: Iterable["Layer"] = ()
+) -> Volume:
+    """As `layer_to_volume`, from the tuple that napari hands to a writer."""
     name = str(attributes.get("name") or layer_type)
     if layer_type not in ("image", "labels"):
         msg = f"Layer '{name}' is a {layer_type} layer: only Image and Labels layers can become volumes."
@@ -102,9 +107,11 @@ def layer_data_to_volume(data: Any, attributes: Mapping[str, Any], layer_type: s
     matrix = matrix[np.ix_([*order, 3], [*order, 3])]
     metadata = dict(attributes.get("metadata") or {})
     if DISPLAY_TO_WORLD in metadata:
-        matrix = np.asarray(metadata.pop(DISPLAY_TO_WORLD), dtype=np.float64) @ matrix
+        display_to_world = np.asarray(metadata.pop(DISPLAY_TO_WORLD), dtype=np.float64)
     else:
         metadata = {}  # another plugin's, in another plugin's words
+        display_to_world = _borrowed_world(name, channels.shape[1:], matrix, among)
+    matrix = display_to_world @ matrix
     metadata.pop("time_step", None)
     if seconds:
         metadata["time_step"] = seconds
@@ -115,6 +122,42 @@ def layer_data_to_volume(data: Any, attributes: Mapping[str, Any], layer_type: s
     upright = Volume(channels, matrix)
     turned, affine = to_ras(upright.data, upright.affine)
     return Volume(turned, affine, metadata)
+
+
+def _borrowed_world(
+    name: str, shape: tuple[int, ...], matrix: npt.NDArray[np.float64], among: Iterable["Layer"]
+) -> npt.NDArray[np.float64]:
+    """From the displayed to the true world for a layer that does not know: as its neighbours do.
+
+    Where these differ, those on the same grid decide.
+    """
+    neighbours = [layer for layer in among if DISPLAY_TO_WORLD in layer.metadata]
+    worlds = _distinct(neighbours)
+    if len(worlds) > 1:
+        display = np.diag(matrix)[:3], matrix[:3, 3]
+        worlds = _distinct(
+            layer
+            for layer in neighbours
+            if layer.data.shape[-3:] == shape
+            and np.allclose(layer.scale[-3:], display[0])
+            and np.allclose(layer.translate[-3:], display[1])
+        )
+        if len(worlds) != 1:
+            msg = (
+                f"Layer '{name}' lies on volumes that are turned differently, so its place in the world is unknown: "
+                "remove the ones that it does not belong to, then save it."
+            )
+            raise BrainDiffusionError(msg)
+    return worlds[0] if worlds else np.eye(4)
+
+
+def _distinct(layers: Iterable["Layer"]) -> list[npt.NDArray[np.float64]]:
+    found: list[npt.NDArray[np.float64]] = []
+    for layer in layers:
+        world = np.asarray(layer.metadata[DISPLAY_TO_WORLD], dtype=np.float64)
+        if not any(np.allclose(world, other, atol=1e-6) for other in found):
+            found.append(world)
+    return found
 
 
 def _layer_data(

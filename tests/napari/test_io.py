@@ -1,0 +1,181 @@
+"""Opening and saving through napari itself: what is on the disk, is in the layer, is on the disk."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+from nibabel.affines import apply_affine
+from scipy.spatial.transform import Rotation
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.samples import sample_labels_path, sample_t1_path
+from napari_braindiffusion import io, samples
+
+PLUGIN = "napari-braindiffusion"
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def oblique_file(tmp_path: Path) -> Path:
+    """A left-handed, oblique, anisotropic scan."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", [10, -20, 5], degrees=True).as_matrix() * [-1.5, 2, 3]
+    affine[:3, 3] = [40, -60, 20]
+    path = tmp_path / "scan_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(12, 10, 8)).astype(np.float32), affine), path)
+    return path
+
+
+def same_in_world(one: Path, other: Path) -> None:
+    """Every voxel of one file lies, with its value, in the other."""
+    first, second = nib.load(one), nib.load(other)
+    assert np.prod(first.shape) == np.prod(second.shape)
+    voxels = np.indices(first.shape[:3]).reshape(3, -1).T
+    there = apply_affine(np.linalg.inv(second.affine) @ first.affine, voxels)
+    np.testing.assert_allclose(there, np.rint(there), atol=1e-3)
+    np.testing.assert_allclose(
+        first.get_fdata()[tuple(voxels.T)], second.get_fdata()[tuple(np.rint(there).astype(int).T)], rtol=1e-6
+    )
+
+
+def test_a_real_brain_with_its_regions(viewer, tmp_path):
+    image, labels = viewer.open_sample(PLUGIN, "real")
+    assert isinstance(image, Image)
+    assert isinstance(labels, Labels)
+    assert [str(unit) for unit in viewer.layers.extent.units] == ["millimeter"] * 3
+    np.testing.assert_allclose(image.scale, 2)
+    np.testing.assert_array_equal(image.translate, labels.translate)
+    # A brain in millimetres, on the whole.
+    low, high = viewer.layers.extent.world
+    assert (high - low > 120).all()
+    assert (high - low < 200).all()
+    image.save(str(tmp_path / "t1.nii.gz"), plugin=PLUGIN)
+    labels.save(str(tmp_path / "regions.nii.gz"))
+    same_in_world(sample_t1_path(), tmp_path / "t1.nii.gz")
+    same_in_world(sample_labels_path(), tmp_path / "regions.nii.gz")
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii"])
+def test_open_an_oblique_scan_and_save_it(viewer, oblique_file, tmp_path, suffix):
+    (layer,) = viewer.open(oblique_file, plugin=PLUGIN)
+    assert layer.name == "scan_T1w"
+    saved = viewer.layers.save(str(tmp_path / f"saved{suffix}"), plugin=PLUGIN)
+    assert saved == [str(tmp_path / f"saved{suffix}")]
+    same_in_world(oblique_file, tmp_path / f"saved{suffix}")
+
+
+def test_paint_on_an_oblique_scan_and_save_the_labels(viewer, oblique_file, tmp_path):
+    viewer.open(oblique_file, plugin=PLUGIN)
+    painted = viewer.add_labels(
+        np.zeros(viewer.layers[0].data.shape, np.int64),
+        scale=viewer.layers[0].scale,
+        translate=viewer.layers[0].translate,
+    )
+    painted.data[2, 3, 4] = 207
+    path = tmp_path / "mask.nii.gz"
+    painted.save(str(path), plugin=PLUGIN)
+    scan, mask = nib.as_closest_canonical(nib.load(oblique_file)), nib.load(path)
+    np.testing.assert_allclose(mask.affine, scan.affine, atol=1e-4)
+    assert mask.get_data_dtype() == np.uint8
+    assert np.argwhere(np.asarray(mask.dataobj)).tolist() == [[2, 3, 4]]
+    # The file itself says that it holds labels.
+    (again,) = viewer.open(path, plugin=PLUGIN)
+    assert isinstance(again, Labels)
+    np.testing.assert_array_equal(again.data, painted.data)
+
+
+def test_an_edited_scale_is_saved(viewer, tmp_path):
+    layer = viewer.add_image(np.random.default_rng(0).normal(size=(4, 5, 6)), scale=(1, 1, 1), units="mm")
+    layer.scale = (3, 2, 1)
+    layer.translate = (-10, 0, 4)
+    layer.save(str(tmp_path / "a.nii"), plugin=PLUGIN)
+    image = nib.load(tmp_path / "a.nii")
+    np.testing.assert_allclose(image.affine, [[3, 0, 0, -10], [0, 2, 0, 0], [0, 0, 1, 4], [0, 0, 0, 1]])
+    np.testing.assert_array_equal(image.get_fdata(), layer.data)
+
+
+def test_four_dimensions_there_and_back(viewer, tmp_path):
+    steps = np.random.default_rng(0).normal(size=(4, 5, 6, 3)).astype(np.float32)
+    nib.save(nib.Nifti1Image(steps, np.diag([2.0, 2, 2, 1])), tmp_path / "trajectory.nii.gz")
+    (layer,) = viewer.open(tmp_path / "trajectory.nii.gz", plugin=PLUGIN)
+    assert layer.data.shape == (3, 4, 5, 6)
+    layer.save(str(tmp_path / "again.nii.gz"), plugin=PLUGIN)
+    np.testing.assert_array_equal(nib.load(tmp_path / "again.nii.gz").get_fdata(), steps)
+
+
+def test_several_files_are_several_layers(viewer):
+    image, labels = viewer.open([sample_t1_path(1), sample_labels_path(1)], plugin=PLUGIN)
+    assert isinstance(image, Image)
+    assert isinstance(labels, Labels)  # by its name, DLMUSE
+    assert list(labels.features["region"])[1] == "CortCSF"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sub-01_dseg.nii.gz", "labels"),
+        ("aparc+aseg.mgz", "labels"),
+        ("brain_mask.nii", "labels"),
+        ("lesion-seg.nii", "labels"),
+        ("sub-01_T1w.nii.gz", "image"),
+        ("masked.nii", "image"),
+        ("segovia.nii", "image"),
+    ],
+)
+def test_labels_by_their_name(tmp_path, name, kind):
+    form = nib.MGHImage if name.endswith("mgz") else nib.Nifti1Image
+    nib.save(form(np.ones((2, 3, 4), np.int16), np.eye(4)), tmp_path / name)
+    ((_, attributes, found),) = io.read_volumes(str(tmp_path / name))
+    assert found == kind
+    assert not attributes["name"].endswith((".nii", ".gz", ".mgz"))
+
+
+@pytest.mark.parametrize(
+    ("top", "dtype"), [(1, "uint8"), (255, "uint8"), (256, "int16"), (40_000, "int32"), (2**40, "int64")]
+)
+def test_labels_are_saved_small(tmp_path, top, dtype):
+    io.write_labels(str(tmp_path / "a.nii"), np.full((2, 2, 2), top, np.int64), {})
+    assert nib.load(tmp_path / "a.nii").get_data_dtype() == np.dtype(dtype)
+
+
+def test_a_float_image_with_a_label_name_stays_an_image(tmp_path):
+    nib.save(nib.Nifti1Image(np.full((2, 2, 2), 0.5, np.float32), np.eye(4)), tmp_path / "soft_mask.nii")
+    assert io.read_volumes(str(tmp_path / "soft_mask.nii"))[0][2] == "image"
+
+
+def test_what_is_not_ours_is_left_to_others():
+    assert io.get_reader("photo.tif") is None
+    assert io.get_reader(["a.nii", "photo.tif"]) is None
+    assert io.get_reader(["a.nii", "b.MGZ"]) is io.read_volumes
+
+
+def test_a_broken_file_says_so(viewer, tmp_path):
+    (tmp_path / "broken.nii.gz").write_bytes(b"no")
+    with pytest.raises(BrainDiffusionError, match=r"broken\.nii\.gz could not be read"):
+        viewer.open(tmp_path / "broken.nii.gz", plugin=PLUGIN)
+    assert not viewer.layers
+
+
+def test_a_flat_layer_cannot_be_saved(viewer, tmp_path):
+    layer = viewer.add_image(np.ones((4, 5)), name="flat")
+    with pytest.raises(BrainDiffusionError, match="'flat' has 2 dimensions"):
+        layer.save(str(tmp_path / "a.nii.gz"), plugin=PLUGIN)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_generated_brain(tmp_path, monkeypatch):
+    monkeypatch.setattr("braindiffusion.pretrained.__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(BrainDiffusionError, match=r"example\.nii\.gz is missing from the installation"):
+        samples.generated_brain()
+    (tmp_path / "ixi-2mm").mkdir()
+    brain = np.random.default_rng(0).uniform(-1, 1, (8, 9, 10)).astype(np.float32)
+    nib.save(nib.Nifti1Image(brain, np.diag([2.0, 2, 2, 1])), tmp_path / "ixi-2mm" / "example.nii.gz")
+    ((data, attributes, kind),) = samples.generated_brain()
+    np.testing.assert_array_equal(data, brain)
+    assert (attributes["scale"], kind) == ((2, 2, 2), "image")
