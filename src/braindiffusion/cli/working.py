@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from braindiffusion.cli.drive import drive, finish
 from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.pretrained import DEFAULT_MODEL, is_packaged
 from braindiffusion.runs import (
     CheckpointWritten,
     DemoRequest,
@@ -172,7 +172,7 @@ def generate(
     """Make brains: `OUT/sample_001.nii.gz` ... with a JSON sidecar each."""
     request = make(
         GenerateRequest,
-        model=str(Path(model).absolute()) if Path(model).exists() and model != DEFAULT_MODEL else model,
+        model=str(Path(model).absolute()) if Path(model).exists() and not is_packaged(model) else model,
         num_samples=num_samples,
         seed=seed,
         steps=steps,

@@ -75,9 +75,8 @@ def find_model(name_or_path: str | Path) -> Path:
     Raises:
         BrainDiffusionError: there is no such model, or half of it is missing.
     """
-    packaged = _HOME / str(name_or_path)
-    if packaged.parent == _HOME and (packaged / "model.json").is_file():
-        return _whole(packaged)
+    if is_packaged(str(name_or_path)):
+        return _whole(_HOME / name_or_path)
     path = Path(name_or_path).expanduser().absolute()
     for folder in (path, path / "best", path / "checkpoints" / "best"):
         if (folder / "model.json").is_file() or (folder / "model.safetensors").is_file():
@@ -91,6 +90,11 @@ def find_model(name_or_path: str | Path) -> Path:
     else:
         msg = f"There is no model {str(name_or_path)!r}: no such folder, and the packaged models are: {names}."
     raise BrainDiffusionError(msg)
+
+
+def is_packaged(name: str) -> bool:
+    """Whether this is a packaged model's name. (`./name` never is: it is a path.)"""
+    return any(name == file.parent.name for file in _HOME.glob("*/model.json"))
 
 
 def _whole(folder: Path) -> Path:
