@@ -22,7 +22,7 @@ $(VENV)/.python:
 $(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt
 	@echo "Installing napari-braindiffusion and what it needs (one to three minutes)"
 	@$(PIP) --editable '.[qt]'
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import napari.viewer, superqt, pyqtgraph, zarr' & \
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import napari.viewer, napari.qt, pyqtgraph, zarr' & \
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import torch, torchio, lightning_fabric' && wait $$!
 	@touch $@
 
