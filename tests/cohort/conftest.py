@@ -29,6 +29,12 @@ def make_head(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
+def head() -> Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Makes a head from a seed: see `make_head`."""
+    return make_head
+
+
+@pytest.fixture
 def ixi(tmp_path: Path) -> Path:
     """A folder with `IXI-T1` and `labels`: one head for each site, stored PSR as the published files are."""
     folder = tmp_path / "ixi"

@@ -21,7 +21,10 @@ def test_ixi_names(tmp_path: Path, name: str) -> None:
 
 
 def test_ixi_sites_and_modalities(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"IXI00{i}-{s}-1-{m}.nii.gz" for i, s in enumerate(("Guys", "HH", "IOP")) for m in ("T1", "T2", "PD")))
+    touch(
+        tmp_path,
+        *(f"IXI00{i}-{s}-1-{m}.nii.gz" for i, s in enumerate(("Guys", "HH", "IOP")) for m in ("T1", "T2", "PD")),
+    )
     for modality in ("T1", "T2", "PD"):
         found = find(tmp_path, modality=modality)
         assert [item.site for item in found] == ["Guys", "HH", "IOP"]
@@ -67,7 +70,7 @@ def test_a_second_volume_of_a_subject_has_a_problem(tmp_path: Path) -> None:
 def test_nothing_there_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(BrainDiffusionError, match=r"no T1 volumes in .*IXI012-HH-1211-T1\.nii\.gz.*sub-01_T1w"):
         find(tmp_path)
-    with pytest.raises(BrainDiffusionError, match="no PD volumes .* though it holds T1, T2"):
+    with pytest.raises(BrainDiffusionError, match=r"no PD volumes .* though it holds T1, T2"):
         find(touch(tmp_path, "IXI1-HH-1-T1.nii.gz", "IXI1-HH-1-T2.nii.gz"), modality="PD")
     with pytest.raises(BrainDiffusionError, match="no folder"):
         find(tmp_path / "absent")
@@ -86,7 +89,10 @@ def test_labels_are_matched_by_subject_and_not_by_prefix(tmp_path: Path) -> None
 def test_labels_below_the_volumes_are_no_volumes(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii.gz", "b.nii.gz", "labels/a.nii.gz", "labels/b_seg.nii.gz")
     found = find(tmp_path, labels=tmp_path / "labels")
-    assert [(item.subject, item.labels and item.labels.name) for item in found] == [("a", "a.nii.gz"), ("b", "b_seg.nii.gz")]
+    assert [(item.subject, item.labels and item.labels.name) for item in found] == [
+        ("a", "a.nii.gz"),
+        ("b", "b_seg.nii.gz"),
+    ]
 
 
 def test_labels_that_do_not_tell(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Map a function over tasks in processes that die with us."""
 
 import os
+import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
 
@@ -15,6 +17,7 @@ from braindiffusion.errors import BrainDiffusionError
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 AHEAD = 2
 """Tasks that wait for each worker: enough to keep it busy, few enough to bound memory."""
 
@@ -38,10 +41,11 @@ def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers:
     try:
         waiting: deque[Future[Answer]] = deque()
         remaining = iter(tasks)
-        for task in remaining:
-            waiting.append(pool.submit(function, task))
-            if len(waiting) >= workers * AHEAD:
-                break
+        with _deaf_to_interrupts():  # submitting starts the workers
+            for task in remaining:
+                waiting.append(pool.submit(function, task))
+                if len(waiting) >= workers * AHEAD:
+                    break
         while waiting:
             answer = waiting.popleft().result()
             for task in remaining:
@@ -57,6 +61,22 @@ def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here never see Ctrl-C, which a terminal sends to all: we decide when they end.
+
+    One that comes in the meantime reaches us afterwards. Windows has no such mask.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _cores() -> int:
     """That this process may use, which on a cluster are fewer than the machine has."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
@@ -69,9 +89,8 @@ def _start_worker() -> None:
     # What a library prints must not get between the lines of an engine's protocol on standard output.
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    from braindiffusion.cohort.transforms import single_thread
-
-    single_thread()
+    # Processes are what we parallelise by. torch and ITK read this when the first task that needs them imports them.
+    os.environ |= dict.fromkeys(ONE_THREAD, "1")
 
 
 def _die_with_parent() -> None:

@@ -1,6 +1,7 @@
 """What was done to every volume of a cohort, as one small record that travels with the store and with models."""
 
 import hashlib
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,8 +11,8 @@ BOX_MM = (160.0, 208.0, 176.0)
 
 
 def box_shape(spacing: float) -> tuple[int, int, int]:
-    """Voxels of the default box at an isotropic spacing in mm: a multiple of 8, so that three Haar levels divide it."""
-    x, y, z = (max(8, 8 * round(side / spacing / 8)) for side in BOX_MM)
+    """Voxels of the default box at a spacing in mm: multiples of 8, so that three Haar levels divide it."""
+    x, y, z = (8 * math.ceil(side / spacing / 8 - 1e-6) for side in BOX_MM)
     return x, y, z
 
 

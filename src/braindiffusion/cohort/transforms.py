@@ -74,11 +74,3 @@ def cut_box(
 def has_spacing(affine: NDArray[np.float64], spacing: float) -> bool:
     """Whether voxels are isotropic of this size, to a thousandth of a mm."""
     return bool(np.allclose(np.sqrt((affine[:3, :3] ** 2).sum(axis=0)), spacing, atol=1e-3))
-
-
-def single_thread() -> None:
-    """Keep torch and ITK to one thread: processes are what we parallelise by."""
-    import SimpleITK as sitk
-
-    torch.set_num_threads(1)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
