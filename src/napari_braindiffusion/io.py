@@ -8,6 +8,7 @@ from typing import Any
 from braindiffusion.nifti import READABLE_SUFFIXES
 from braindiffusion.samples import region_names
 from braindiffusion.volume import Volume, load_volume, save_volume
+from napari_braindiffusion.first_look import look_upright_at_first
 from napari_braindiffusion.layers import Kind, LayerData, layer_data_to_volume, region_features, volume_to_layer_data
 
 # Names that say "regions" in BIDS (dseg), FreeSurfer (aseg, aparc, ...), DLMUSE and common habit.
@@ -29,7 +30,9 @@ def read_volumes(path: str | Sequence[str]) -> list[LayerData]:
         BrainDiffusionError: A file cannot be read as a volume; the sentence names it.
     """
     paths = [path] if isinstance(path, str) else path
-    return [_read(Path(one)) for one in paths]
+    layers = [_read(Path(one)) for one in paths]
+    look_upright_at_first()
+    return layers
 
 
 def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:

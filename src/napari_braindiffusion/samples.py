@@ -6,12 +6,13 @@ from braindiffusion import pretrained
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.samples import region_names, sample_labels_path, sample_t1_path
 from braindiffusion.volume import load_volume
+from napari_braindiffusion.first_look import look_upright_at_first
 from napari_braindiffusion.layers import LayerData, region_features, volume_to_layer_data
 
 
 def real_brain() -> list[LayerData]:
     """A T1w volume of the IXI dataset (2 mm, skull-stripped), and its regions with their names."""
-    return [
+    layers = [
         volume_to_layer_data(load_volume(sample_t1_path()), "IXI T1w"),
         volume_to_layer_data(
             load_volume(sample_labels_path()),
@@ -21,6 +22,8 @@ def real_brain() -> list[LayerData]:
             opacity=0.4,
         ),
     ]
+    look_upright_at_first()
+    return layers
 
 
 def generated_brain() -> list[LayerData]:
@@ -33,4 +36,6 @@ def generated_brain() -> list[LayerData]:
     if not path.is_file():
         msg = f"{path} is missing from the installation: make a brain with the Generate dock instead."
         raise BrainDiffusionError(msg)
-    return [volume_to_layer_data(load_volume(path), "Generated brain")]
+    layers = [volume_to_layer_data(load_volume(path), "Generated brain")]
+    look_upright_at_first()
+    return layers

@@ -55,12 +55,12 @@ def look_at_brains(viewer: Viewer, *, grid: bool = False) -> None:
     viewer.dims.ndisplay = 2
     viewer.dims.axis_labels = AXES[-ndim:]
     viewer.dims.order = (*range(ndim - 3), ndim - 1, ndim - 2, ndim - 3)
-    viewer.camera.orientation2d = ("up", "right")
+    viewer.scene.camera.orientation2d = ("up", "right")
     for axis in range(ndim - 3, ndim):
         low, high, _ = viewer.dims.range[axis]
         viewer.dims.set_point(axis, (low + high) / 2)
-    viewer.scale_bar.visible = True
-    viewer.grid.enabled = grid
+    viewer.canvas.overlays.scale_bar.visible = True
+    viewer.canvas.grid.enabled = grid
     viewer.reset_view()
 
 

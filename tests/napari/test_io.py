@@ -179,3 +179,26 @@ def test_a_generated_brain(tmp_path, monkeypatch):
     ((data, attributes, kind),) = samples.generated_brain()
     np.testing.assert_array_equal(data, brain)
     assert (attributes["scale"], kind) == ((2, 2, 2), "image")
+
+
+def test_the_first_brain_stands_upright(viewer):
+    viewer.open_sample(PLUGIN, "real")
+    # Axial slices: y up, x to the right.
+    assert viewer.dims.order == (2, 1, 0)
+    assert viewer.scene.camera.orientation2d == ("up", "right")
+    low, high = viewer.layers.extent.world
+    np.testing.assert_allclose(viewer.dims.point, (low + high) / 2, atol=2)
+
+
+def test_a_viewer_in_use_keeps_its_view(viewer):
+    viewer.add_image(np.ones((4, 5, 6)), units="mm")
+    viewer.open(sample_t1_path(), plugin=PLUGIN)
+    assert viewer.dims.order == (0, 1, 2)
+
+
+def test_a_failed_opening_leaves_the_view_alone(viewer, tmp_path):
+    (tmp_path / "broken.nii").write_bytes(b"no")
+    with pytest.raises(BrainDiffusionError):
+        viewer.open(tmp_path / "broken.nii", plugin=PLUGIN)
+    viewer.add_image(np.ones((4, 5, 6)))
+    assert viewer.dims.order == (0, 1, 2)
