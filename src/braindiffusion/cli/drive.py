@@ -105,6 +105,7 @@ class _Screen:
             TextColumn("{task.fields[news]}", style="dim"),
             console=self._console,
             disable=not self._console.is_terminal,
+            redirect_stdout=sys.stdout.isatty(),  # a pipe gets its paths even while bars are drawn
         )
         self._tasks: dict[str, TaskID] = {}
         self._said = 0.0
@@ -132,8 +133,6 @@ class _Screen:
             case Log(message=message):
                 self.say(message)
             case ArtifactWritten(kind="volume" | "trajectory" | "figure" | "cohort" | "model", path=path):
-                # The bars' console moves them out of the way of what goes to the same terminal.
-                self._bars.console.file.flush()
                 sys.stdout.write(f"{path}\n")
                 sys.stdout.flush()
             case Failed(message=message):
