@@ -4,10 +4,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import CheckpointWritten, Event, Finished, Metric, Progress, Run, Warned
+from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Event, Finished, Metric, Progress, Run, Warned
 from braindiffusion.runs.requests import Request
 
 
@@ -79,4 +78,9 @@ def checkpoints(request: Request, run: Run) -> Iterator[Event]:
         yield CheckpointWritten(path=str(folder), step=step)
 
 
-PATH = Path(__file__).parent
+def makes(request: Request, run: Run) -> Iterator[Event]:
+    """Steps, a preview and a volume."""
+    for step in (1, 2):
+        yield Progress(stage="sample 1 [level 0]", step=step, total=2, seconds_left=61.0)
+        yield ArtifactWritten(kind="preview", path=str(run.results / "preview.nii.gz"))
+    yield ArtifactWritten(kind="volume", path=str(run.results / "sample_001.nii.gz"))

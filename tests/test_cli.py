@@ -120,6 +120,33 @@ def test_ctrl_c_stops_cleanly_with_status_130(tmp_path: Path, tmp_runs: Path) ->
     assert (run.results / "saved").is_file()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals in the standard library")
+def test_a_pipe_gets_the_paths_while_a_terminal_gets_the_bars(tmp_path: Path, tmp_runs: Path) -> None:
+    ours, theirs = os.openpty()
+    code = DRIVER.format(tests=str(TESTS), job="makes", arguments=["demo"])
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "150"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, text=True, cwd=tmp_path, env=environment
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        try:
+            while block := os.read(ours, 4096):
+                seen += block
+        except OSError:  # Linux: the other side is closed
+            pass
+        os.close(ours)
+        out, _ = process.communicate(timeout=SECONDS)
+    (run,) = list_runs(tmp_runs)
+    assert process.returncode == 0
+    assert out == f"{run.results / 'sample_001.nii.gz'}\n"
+    screen = seen.decode()
+    assert "sample 1 [level 0]" in screen  # a stage's name is no markup
+    assert "2/2" in screen
+    assert "1:01 left" in screen
+    assert "Done." in screen
+
+
 def test_train_copies_its_models_and_resume_goes_on(tmp_path: Path, tmp_runs: Path) -> None:
     (tmp_path / "IXI-T1").mkdir()
     words = ["train", "--data-dir", "IXI-T1", "--batch-size", "2", "--epochs", "100"]
