@@ -9,14 +9,14 @@ Three parties, and who may call whom:
 - **The reader** (one daemon thread per engine process) reads the engine's answers and puts each event into the inbox of
   its run. It knows no Qt.
 - **The listener** (one napari `thread_worker` generator per job) takes events out of the inbox, reads the volumes that
-  they announce from the disk, and yields both. Its `yielded` signal is queued to the GUI thread, where `JobHandle` turns
-  it into typed signals. That it is a napari worker makes each job a line in napari's activity dock and part of its
+  they announce from the disk, and yields both. Its `yielded` signal is queued to the GUI thread, where `JobHandle`
+  turns it into typed signals. That it is a napari worker makes each job a line in napari's activity dock and part of its
   "close?" question.
 
 So slots of `JobHandle` signals always run in the GUI thread and may touch layers; nothing else may.
 
-A job ends with exactly one of `finished`, `failed`, `cancelled`, and then `ended`. When the engine dies in the middle of
-a job, the job has `failed` with one plain sentence, and the next `submit` starts a new engine.
+A job ends with exactly one of `finished`, `failed`, `cancelled`, and then `ended`. When the engine dies in the middle
+of a job, the job has `failed` with one plain sentence, and the next `submit` starts a new engine.
 """
 
 import logging
@@ -25,12 +25,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils import progress
 from pydantic import ValidationError
 from qtpy.QtCore import QObject, Signal
 
@@ -99,9 +101,12 @@ class JobHandle(QObject):
         self.run = run
         self.is_over = False
         self._cancel = cancel
+        self._bar: progress | None = None
+        self._heard: deque[tuple[Event, Volume | None]] = deque()
+        self._telling = False
         listening = _Named(_with_volumes, events)
         listening.label = f"{run.request.job} ({run.name})"
-        self._worker: GeneratorWorker[Heard, None, None] = create_worker(listening, _progress={"desc": listening.label})
+        self._worker: GeneratorWorker[Heard, None, None] = create_worker(listening)
         self._worker.yielded.connect(self._hear)
         if cancel_on_abort:
             self._worker.aborted.connect(self.cancel)
@@ -115,17 +120,28 @@ class JobHandle(QObject):
     def leave(self) -> None:
         """Stop listening. The job goes on; no signal follows."""
         self.is_over = True
+        self._close_bar()
         self._worker.quit()
 
     def _hear(self, heard: Heard) -> None:
-        if heard is None or self.is_over:
+        # napari's progress bars let Qt process events, so the next event may come in while this one is told: one by one.
+        if heard is not None:
+            self._heard.append(heard)
+        if self._telling:
             return
-        event, volume = heard
+        self._telling = True
+        try:
+            while self._heard and not self.is_over:
+                self._tell(*self._heard.popleft())
+        finally:
+            self._telling = False
+
+    def _tell(self, event: Event, volume: Volume | None) -> None:
         self.event.emit(event)
         match event:
             case Progress():
-                self._show_progress(event)
                 self.progress.emit(event)
+                self._show_progress(event)
             case Metric():
                 self.metric.emit(event)
             case ArtifactWritten():
@@ -136,6 +152,7 @@ class JobHandle(QObject):
                 self.warned.emit(event)
             case Finished() | Failed() | Cancelled():
                 self.is_over = True
+                self._close_bar()
                 match event:
                     case Finished():
                         self.finished.emit(event)
@@ -146,15 +163,18 @@ class JobHandle(QObject):
                 self.ended.emit()
 
     def _show_progress(self, event: Progress) -> None:
-        """Move the bar in napari's activity dock."""
-        bar = self._worker.pbar
-        if bar is None:
-            return
-        if bar.total != event.total or event.step < bar.n:
-            bar.total = event.total
-            bar.reset(total=event.total)
-        bar.set_description(f"{self.run.request.job}: {event.stage}")
+        """Move the bar in napari's activity dock; each stage has a new one."""
+        description = f"{self.run.request.job}: {event.stage}"
+        bar = self._bar
+        if bar is None or bar.desc.removesuffix(": ") != description or event.step < bar.n:
+            self._close_bar()
+            bar = self._bar = progress(total=event.total, desc=description)
         bar.update(event.step - bar.n)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 class EngineClient(QObject):
@@ -288,7 +308,7 @@ def death_notice(code: int | None, log: Path) -> str:
     """One sentence for a process that ended in the middle of a job."""
     killed = code is not None and code == -getattr(signal, "SIGKILL", 9)
     why = "the system killed it, most often for want of memory" if killed else f"exit status {code}"
-    return f"The engine stopped in the middle of the job ({why}). Its last words are in {log}; the next job starts a new one."
+    return f"The engine stopped in the middle of the job ({why}). Its last words: {log}. The next job starts anew."
 
 
 def _from_inbox(inbox: "queue.SimpleQueue[Event]") -> Generator[Event | None]:

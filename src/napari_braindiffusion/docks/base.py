@@ -10,11 +10,28 @@ from contextlib import contextmanager
 from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from braindiffusion.errors import BrainDiffusionError
+
+
+WIDTH = 340
+"""Pixels that a dock asks for. It can be made as narrow as its rows, which is below 300."""
+
+
+class _UprightScroll(QScrollArea):
+    """Scrolls up and down only: it is never narrower than what it holds."""
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self._inner_width(), super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        return QSize(max(WIDTH, self._inner_width()), self.widget().sizeHint().height())
+
+    def _inner_width(self) -> int:
+        return self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
 
 
 class Dock(QWidget):
@@ -32,7 +49,8 @@ class Dock(QWidget):
         self._ended = False
         # Low windows scroll instead of crushing the rows.
         self._inner = QWidget()
-        scroll = QScrollArea(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+        scroll = _UprightScroll(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(self._inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)

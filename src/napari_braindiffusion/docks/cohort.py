@@ -67,7 +67,7 @@ class CohortDock(Dock):
             "Bring all usable volumes to one grid and one range of intensities, ready for training. "
             "Odd files are left out and named."
         )
-        self.copy_button = QPushButton("Copy as command")
+        self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip("The same preparation as a command for a terminal or a cluster.")
         self.progress = ProgressRow("Cancel", "Stops soon. What is prepared stays, and Prepare goes on from there.")
         buttons = QHBoxLayout()
@@ -115,7 +115,7 @@ class CohortDock(Dock):
         chosen = [self._descriptions[row.key] for row in self.table.selected if row.shape is not None]
         if len(chosen) > MANY:
             show_warning(f"Only the first {MANY} of the {len(chosen)} selected volumes are loaded.")
-        worker = create_worker(_load, chosen[:MANY], _progress={"desc": "Loading volumes", "total": len(chosen[:MANY])})
+        worker = create_worker(_load, chosen[:MANY])
         worker.yielded.connect(self._on_loaded)
         self._start(worker)
 
@@ -245,7 +245,8 @@ def _look(number: int, folder: Path, modality: str, labels: Path | None, partici
     try:
         found = find(folder, modality=modality, labels=labels)
         people = read_demographics(participants) if participants is not None else None
-        return Look(number, tuple(describe(found, people)), people.problems if people is not None else ())
+        problems = people.problems([item.subject for item in found]) if people is not None else []
+        return Look(number, tuple(describe(found, people)), tuple(problems))
     except BrainDiffusionError as error:
         return Look(number, error=str(error))
 

@@ -38,7 +38,7 @@ class GenerateDock(Dock):
         self.form = GenerateForm()
         self.generate_button = QPushButton("Generate")
         self.generate_button.setToolTip("Make brains with these settings.")
-        self.copy_button = QPushButton("Copy as command")
+        self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip("The same generation as a command for a terminal or a cluster.")
         self.progress = ProgressRow("Cancel", "Stops within one step. Brains that are finished stay.")
         buttons = QHBoxLayout()

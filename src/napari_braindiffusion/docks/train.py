@@ -64,7 +64,7 @@ class TrainDock(Dock):
         self.reload_button.setAccessibleName("Reload runs")
         self.form = TrainForm()
         self.start_button = QPushButton("Start")
-        self.copy_button = QPushButton("Copy as command")
+        self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip("The same training as a command for a terminal or a cluster.")
         self.curve = LossCurve()
         self.progress = ProgressRow(
@@ -75,7 +75,7 @@ class TrainDock(Dock):
         run_row.addWidget(self.runs, 1)
         run_row.addWidget(self.reload_button)
         run_form = QFormLayout()
-        run_form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        run_form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         run_form.addRow("&Run", run_row)
         run_form.labelForField(run_row).setBuddy(self.runs)
         buttons = QHBoxLayout()
@@ -221,11 +221,14 @@ class TrainDock(Dock):
     def _say_what_start_does(self, state: RunState | None) -> None:
         self.start_button.setText("Start" if state is None else "Resume")
         self.start_button.setEnabled(state is None or state in RESUMABLE)
-        self.start_button.setToolTip(
-            "Start a training in the background, with these settings."
-            if state is None
-            else "Go on from the last checkpoint of this run."
-        )
+        match state:
+            case None:
+                tooltip = "Start a training in the background, with these settings."
+            case RunState.FINISHED:
+                tooltip = "This run has learnt all it was asked to; choose New training above for another."
+            case _:
+                tooltip = "Go on from the last checkpoint of this run."
+        self.start_button.setToolTip(tooltip)
 
     def _copy(self) -> None:
         request = self.form.request()

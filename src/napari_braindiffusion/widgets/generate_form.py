@@ -43,17 +43,17 @@ class GenerateForm(QWidget):
 
         self.number = _spin(1, 1000, 1, "How many brains. Sample i has the seed + i, however many are asked for.")
         self.seed = _spin(0, LARGEST_SEED, 0, "The same seed and the same settings give the same brain.")
-        self.next_seed = QCheckBox("next each time")
+        self.next_seed = QCheckBox("next")
         self.next_seed.setChecked(True)
         self.next_seed.setToolTip(
-            "After each generation go on to the next seed, so that the next press makes other brains."
+            "Go on to the next seed after each generation, so that the next press makes other brains."
         )
         seed_row = QHBoxLayout()
         seed_row.addWidget(self.seed, 1)
         seed_row.addWidget(self.next_seed)
 
         self.steps = _spin(0, 1000, 0, "Sampler steps at each level. More are slower and, up to a point, better.")
-        self.steps.setSpecialValueText("the model's own")
+        self.steps.setSpecialValueText("as the model")
         self.eta = QDoubleSpinBox()
         self.eta.setRange(0.0, 1.0)
         self.eta.setSingleStep(0.1)
@@ -65,7 +65,7 @@ class GenerateForm(QWidget):
 
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("&Model", model_row)
         form.addRow("&How many", self.number)
         form.addRow("&Seed", seed_row)
@@ -76,7 +76,7 @@ class GenerateForm(QWidget):
             form.itemAt(row, QFormLayout.ItemRole.LabelRole).widget().setBuddy(widget)
 
     def set_models(self, models: Iterable[tuple[str, str, str]]) -> None:
-        """Offer models: (what the user reads, what a request names, tooltip). What was chosen stays so if it is there."""
+        """Offer models: (what the user reads, what a request names, tooltip). What was chosen stays so."""
         chosen = self.model.currentData()
         self.model.clear()
         for text, name, tooltip in models:

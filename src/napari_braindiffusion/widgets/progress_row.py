@@ -43,7 +43,7 @@ class ProgressRow(QWidget):
         self._stage = ""
         self.label.setText(message)
         self.bar.setRange(0, 0)
-        self.bar.setEnabled(True)
+        self.bar.setTextVisible(True)
         self.stop_button.setEnabled(True)
 
     def show_progress(self, stage: str, step: int, total: int, seconds_left: float | None, message: str = "") -> None:
@@ -64,7 +64,7 @@ class ProgressRow(QWidget):
         self.label.setText(message)
         self.bar.setRange(0, 1)
         self.bar.setValue(0)
-        self.bar.setEnabled(False)
+        self.bar.setTextVisible(False)
         self.stop_button.setEnabled(False)
 
     def _request_stop(self) -> None:

@@ -54,7 +54,7 @@ class TrainForm(QWidget):
             spin.setSpecialValueText(FROM_PRESET)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("&Data", self.data)
         form.addRow("&Preset", self.preset)
         form.addRow("&Batch size", self.batch_size)
