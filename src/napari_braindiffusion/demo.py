@@ -1,0 +1,114 @@
+"""`python -m napari_braindiffusion.demo`: a brain comes into being in napari, beside a real one.
+
+With a screen it opens napari and leaves it to the user. Without one (`--headless`, or `BRAINDIFFUSION_HEADLESS=1`) it does the same in a
+virtual one, saves a screenshot, and ends. Either way the brain, its way from noise and its sidecar are written into `demo/`.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import napari
+from napari.layers import Layer
+from napari.viewer import Viewer
+from qtpy.QtCore import QEventLoop, QTimer
+
+from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.runs import GenerateRequest
+from braindiffusion.samples import sample_t1_path
+from braindiffusion.volume import load_volume
+from napari_braindiffusion.docks.generate import GenerateDock
+from napari_braindiffusion.jobs import JobHandle
+from napari_braindiffusion.layers import volume_to_layer_data
+from napari_braindiffusion.view import look_at_brains
+
+HEADLESS = "BRAINDIFFUSION_HEADLESS"
+WINDOW = (1300, 860)
+PATIENCE_SECONDS = 600
+
+
+def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
+    """Open napari with a real brain and the Generate dock, which begins to make another beside it.
+
+    Args:
+        request: The brain to make.
+
+    Returns:
+        The viewer, and the job; None where the job could not begin (napari has said why).
+    """
+    viewer = Viewer(title="BrainDiffusion", show=True)
+    viewer.window.resize(*WINDOW)
+    real = volume_to_layer_data(load_volume(sample_t1_path()), "A real brain (IXI)")
+    viewer.add_layer(Layer.create(*real))
+    viewer.canvas.grid.shape = (1, -1)
+    look_at_brains(viewer, grid=True)
+    dock = GenerateDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Generate", area="right")
+    dock.form.choose_model(request.model)
+    job = dock.generate(request)
+    if job is not None:
+        job.finished.connect(lambda _: _arrange(viewer))
+    return viewer, job
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns:
+        The exit status: 0 if a brain was made.
+    """
+    parser = argparse.ArgumentParser(prog="python -m napari_braindiffusion.demo", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--headless", action="store_true", help="save a screenshot and end, instead of leaving napari open")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write into (default: demo)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="name of a packaged model, or path of a model folder")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    headless = chosen.headless or os.environ.get(HEADLESS, "") not in ("", "0")
+
+    begun = time.monotonic()
+    out = chosen.out.absolute()
+    request = GenerateRequest(model=chosen.model, seed=chosen.seed, out=out, previews=True, trajectory=True)
+    viewer, job = open_demo(request)
+    if not headless:
+        napari.run()
+        return 0
+    message = _wait(job)
+    if message:
+        sys.stderr.write(f"{message}\n")
+    else:
+        screenshot = out / "screenshot.png"
+        viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
+        written = "\n".join(f"  {path}" for path in sorted(out.iterdir()))
+        sys.stdout.write(f"A brain was made in {time.monotonic() - begun:.0f} s (napari's start included). Written:\n{written}\n")
+    viewer.close()
+    return 1 if message else 0
+
+
+def _wait(job: JobHandle | None) -> str:
+    """Let napari work until the job has ended. Returns what went wrong, empty if nothing did."""
+    if job is None:
+        return "The generation could not begin."
+    said: list[str] = []
+    loop = QEventLoop()
+    job.failed.connect(said.append)
+    job.cancelled.connect(lambda message: said.append(message or "Cancelled."))
+    job.ended.connect(loop.quit)
+    timer = QTimer(singleShot=True, interval=PATIENCE_SECONDS * 1000)
+    timer.timeout.connect(lambda: (said.append(f"No brain within {PATIENCE_SECONDS} s."), loop.quit()))
+    timer.start()
+    loop.exec()
+    return said[0] if said else ""
+
+
+def _arrange(viewer: Viewer) -> None:
+    """Real brain, generated brain and its way from noise beside each other, the way at a step where the brain is about to appear."""
+    look_at_brains(viewer, grid=True)
+    last = viewer.dims.range[0].stop
+    viewer.dims.set_point(0, round(last * 0.5))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
