@@ -1,0 +1,1 @@
+"""The mathematics: noise, denoiser, samplers. No files, no networks' insides."""

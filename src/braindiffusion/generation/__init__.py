@@ -1,0 +1,1 @@
+"""Brains out of noise: the cascade, sampled level by level, and the job that writes what comes of it."""

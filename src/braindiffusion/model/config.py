@@ -1,0 +1,99 @@
+"""The shape of a model, as data: written into its card, read back when it is loaded."""
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UNetConfig(_Config):
+    """A 3D U-Net: one entry of `widths` and `blocks` for each resolution, finest first."""
+
+    widths: tuple[int, ...] = (32, 128)
+    """Channels."""
+    blocks: tuple[int, ...] = (1, 2)
+    """Residual blocks on the way down, and as many on the way up."""
+    attention: tuple[bool, ...] = (False, False)
+    """Full self-attention after each block. Only where tokens are few, and never in a level that trains on patches."""
+    embedding: int = Field(default=256, ge=8)
+    """Width of the noise-level embedding."""
+
+    @model_validator(mode="after")
+    def _same_length(self) -> "UNetConfig":
+        if not len(self.widths) == len(self.blocks) == len(self.attention):
+            msg = "widths, blocks and attention need one entry for each resolution."
+            raise ValueError(msg)
+        return self
+
+
+class LevelConfig(_Config):
+    """One level of the cascade: its network, how it learns, how it is sampled. Sigmas are in units of the normalised
+    coefficients' standard deviation."""
+
+    unet: UNetConfig = UNetConfig()
+    patch: int | None = None
+    """Edge of the training patches in coefficient sites; None trains on whole volumes."""
+    log_sigma_mean: float = -0.3
+    log_sigma_std: float = Field(default=1.3, gt=0)
+    """Training noise is log-normal (Karras et al. 2022, table 1)."""
+    coarse_sigma_max: float = Field(default=0.3, ge=0)
+    """The coarse band is noised by up to this much in training, so that a level forgives the level below."""
+    coarse_sigma: float = Field(default=0.03, ge=0)
+    """And by this much in sampling."""
+    sigma_min: float = Field(default=0.01, gt=0)
+    sigma_max: float = Field(default=20.0, gt=0)
+    steps: int = Field(default=10, ge=1)
+    """Sampler steps."""
+    rho: float = Field(default=7.0, gt=0)
+    """Spacing of the sampler's noise levels (Karras et al. 2022, equation 5)."""
+
+
+class CascadeConfig(_Config):
+    """A volume, how often the Haar transform takes it apart, and the levels that put it together, coarsest first.
+
+    `depth` 0 with one level is pixel space; `depth` 1 with `joint_base` is the one-level Haar model (WDM, WaveDiT).
+    """
+
+    shape: tuple[int, int, int] = (80, 104, 88)
+    """Voxels of the volume."""
+    spacing: float = Field(default=2.0, gt=0)
+    """Millimetres."""
+    channels: int = Field(default=1, ge=1)
+    """Channels of the volume."""
+    depth: int = Field(default=3, ge=0)
+    joint_base: bool = False
+    """The base generates the coarsest band and its seven detail bands together."""
+    levels: tuple[LevelConfig, ...]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CascadeConfig":
+        if any(n % 2**self.depth for n in self.shape):
+            msg = f"shape {self.shape} cannot be halved {self.depth} times: make each side a multiple of {2**self.depth}."
+            raise ValueError(msg)
+        if self.joint_base and not self.depth:
+            msg = "joint_base needs depth of at least 1."
+            raise ValueError(msg)
+        if len(self.levels) != self.number_of_levels:
+            msg = f"depth {self.depth} needs {self.number_of_levels} levels, not {len(self.levels)}."
+            raise ValueError(msg)
+        return self
+
+    @property
+    def number_of_levels(self) -> int:
+        return self.depth if self.joint_base else self.depth + 1
+
+    def halvings(self, level: int) -> int:
+        """How often the volume is halved to come to the grid of this level's coefficients."""
+        return self.depth - level if self.joint_base or level == 0 else self.depth - level + 1
+
+    def grid(self, level: int) -> tuple[int, int, int]:
+        """Coefficient sites of a level (x, y, z)."""
+        x, y, z = (n // 2 ** self.halvings(level) for n in self.shape)
+        return x, y, z
+
+    def bands(self, level: int) -> int:
+        """Bands that a level generates: 1 (the coarsest, or pixels), 7 (details) or 8 (both)."""
+        if level:
+            return 7
+        return 8 if self.joint_base else 1

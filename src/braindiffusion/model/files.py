@@ -1,0 +1,97 @@
+"""Model files: a folder with `model.json` (card and configuration) and `model.safetensors`. Nothing is ever unpickled."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.model.cascade import Cascade
+from braindiffusion.model.config import CascadeConfig
+
+CARD, WEIGHTS = "model.json", "model.safetensors"
+
+
+def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model folder; each file is whole or absent.
+
+    Args:
+        cascade: the model.
+        folder: made if absent.
+        card: everything that a user should know; `configuration` is added.
+        dtype: of the weights in the file; the normalising constants stay float32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    constants = {name for name, _ in cascade.named_buffers()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous().to(torch.float32 if name in constants else dtype)
+        for name, tensor in cascade.state_dict().items()
+    }
+    save_file(tensors, folder / (WEIGHTS + ".part"))
+    os.replace(folder / (WEIGHTS + ".part"), folder / WEIGHTS)
+    text = json.dumps({**card, "configuration": cascade.config.model_dump(mode="json")}, indent=2)
+    (folder / (CARD + ".part")).write_text(text + "\n", encoding="utf-8")
+    os.replace(folder / (CARD + ".part"), folder / CARD)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder.
+
+    Raises:
+        BrainDiffusionError: there is no readable card.
+    """
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BrainDiffusionError(f"{folder} is no model: it has no {CARD}.") from error
+    except (OSError, ValueError) as error:
+        raise BrainDiffusionError(f"The model card {path} cannot be read ({error}): copy the model again.") from error
+    if not isinstance(card, dict):
+        raise BrainDiffusionError(f"The model card {path} is not a JSON object: copy the model again.")
+    return card
+
+
+def load_cascade(folder: Path) -> tuple[Cascade, dict[str, Any]]:
+    """Read a model folder.
+
+    Returns:
+        the model (float32, evaluation mode, on the CPU) and its card.
+
+    Raises:
+        BrainDiffusionError: a file is missing, damaged, or of another model.
+    """
+    card = read_card(folder)
+    try:
+        cascade = Cascade(CascadeConfig.model_validate(card.get("configuration")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "configuration"
+        msg = f"The model card {folder / CARD} does not describe a model of this version ({where}: {first['msg']})."
+        raise BrainDiffusionError(msg) from error
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise BrainDiffusionError(f"{folder} is no model: it has no {WEIGHTS}.") from error
+    except (SafetensorError, OSError) as error:
+        msg = f"The weights {folder / WEIGHTS} are damaged ({error}): copy the model again."
+        raise BrainDiffusionError(msg) from error
+    try:
+        cascade.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        msg = f"The weights {folder / WEIGHTS} belong to another model than the card beside them."
+        raise BrainDiffusionError(msg) from error
+    return cascade.eval(), card
+
+
+def trained_levels(card: dict[str, Any]) -> int:
+    """How many levels, from the coarsest, have learnt anything; at least 1. A card that does not tell has all."""
+    steps = card.get("steps")
+    if not steps:
+        return len(card["configuration"]["levels"])
+    return max(1, next((i for i, n in enumerate(steps) if not n), len(steps)))

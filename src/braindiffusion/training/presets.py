@@ -1,0 +1,126 @@
+"""Presets: a cascade, and how each of its levels is trained."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+
+
+class LevelRecipe(BaseModel):
+    """How one level is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_size: int = Field(ge=1)
+    epochs: float = Field(gt=0)
+    """Passes over the training subjects (one patch a subject and pass)."""
+    variants: int = Field(default=2, ge=0)
+    """Augmented versions of each brain: 2 only mirrors, more also move and scale."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    constant: int = 1500
+    """Steps after which the rate falls as one over the square root of the step (Karras et al. 2024)."""
+
+
+class Preset(BaseModel):
+    """A cascade without its shape and spacing, which come from the cohort."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    depth: int
+    levels: tuple[LevelConfig, ...]
+    recipes: tuple[LevelRecipe, ...]
+
+    def cascade(self, shape: tuple[int, int, int], spacing: float, channels: int) -> CascadeConfig:
+        """The cascade for volumes of this shape; one level less or more where the shape asks for it.
+
+        Raises:
+            BrainDiffusionError: the shape cannot be halved so often.
+        """
+        if any(n % 2**self.depth for n in shape):
+            msg = f"Volumes of {shape} cannot be halved {self.depth} times: prepare them with sides that are multiples of {2**self.depth}."
+            raise BrainDiffusionError(msg)
+        return CascadeConfig(
+            shape=shape, spacing=spacing, channels=channels, depth=self.depth, levels=self.levels
+        )  # fmt: skip
+
+
+def _below_the_finest(widths: tuple[int, ...]) -> tuple[bool, ...]:
+    """Attention at every resolution but the finest, whose tokens cost more than they bring."""
+    return (False,) + (True,) * (len(widths) - 1)
+
+
+def _base(widths: tuple[int, ...], blocks: tuple[int, ...], steps: int) -> LevelConfig:
+    unet = UNetConfig(widths=widths, blocks=blocks, attention=_below_the_finest(widths))
+    return LevelConfig(unet=unet, log_sigma_mean=0.3, log_sigma_std=1.6, sigma_max=80.0, steps=steps)
+
+
+def _details(widths: tuple[int, ...], blocks: tuple[int, ...], steps: int, *, attention: bool = False,
+             patch: int | None = None) -> LevelConfig:  # fmt: skip
+    attend = _below_the_finest(widths) if attention else (False,) * len(widths)
+    unet = UNetConfig(widths=widths, blocks=blocks, attention=attend)
+    return LevelConfig(unet=unet, patch=patch, steps=steps)
+
+
+PRESETS = {
+    # About a minute on two laptop cores: shows that everything works, not what a brain looks like.
+    "tiny": Preset(
+        depth=3,
+        levels=(
+            _base((16, 32), (1, 1), 12),
+            _details((16, 32), (1, 1), 6, attention=True),
+            _details((8, 16), (1, 1), 4, patch=12),
+            _details((8, 16), (1, 1), 3, patch=12),
+        ),
+        recipes=(
+            LevelRecipe(batch_size=4, epochs=40, variants=2),
+            LevelRecipe(batch_size=4, epochs=40, variants=2),
+            LevelRecipe(batch_size=2, epochs=20, variants=2),
+            LevelRecipe(batch_size=2, epochs=20, variants=2),
+        ),
+    ),
+    # An afternoon on a laptop without a GPU. The packaged ixi-2mm was trained with it.
+    "laptop": Preset(
+        depth=3,
+        levels=(
+            _base((48, 96), (1, 2), 30),
+            _details((64, 128), (1, 2), 15, attention=True),
+            _details((48, 128), (1, 2), 10, patch=16),
+            _details((32, 128), (1, 2), 8, patch=16),
+        ),
+        recipes=(
+            LevelRecipe(batch_size=8, epochs=150, variants=16),
+            LevelRecipe(batch_size=8, epochs=100, variants=16),
+            LevelRecipe(batch_size=4, epochs=100, variants=4),
+            LevelRecipe(batch_size=4, epochs=200, variants=2),
+        ),
+    ),
+    # An hour or so on one data-centre GPU, or a day on a workstation's.
+    "workstation": Preset(
+        depth=3,
+        levels=(
+            _base((128, 256), (2, 3), 40),
+            _details((128, 256), (2, 3), 20, attention=True),
+            _details((96, 192, 256), (2, 3, 2), 15),
+            _details((64, 128, 256), (2, 3, 3), 12, patch=24),
+        ),
+        recipes=(
+            LevelRecipe(batch_size=32, epochs=4000, variants=64, learning_rate=5e-4),
+            LevelRecipe(batch_size=32, epochs=4000, variants=64, learning_rate=5e-4),
+            LevelRecipe(batch_size=16, epochs=2000, variants=8, learning_rate=5e-4),
+            LevelRecipe(batch_size=16, epochs=4000, variants=2, learning_rate=5e-4),
+        ),
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """A preset by name.
+
+    Raises:
+        BrainDiffusionError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise BrainDiffusionError(f"There is no preset '{name}': choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
