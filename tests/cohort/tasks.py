@@ -17,3 +17,11 @@ def die(number: int) -> int:
 def wait_long(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
     threading.Event().wait(600)
+
+
+def answer_once_then_wait(folder: str) -> int:
+    try:
+        (Path(folder) / "answered").touch(exist_ok=False)
+    except FileExistsError:
+        threading.Event().wait(600)
+    return os.getpid()

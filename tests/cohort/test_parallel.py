@@ -32,11 +32,12 @@ def test_no_tasks(tasks: ModuleType) -> None:
     assert list(in_order(tasks.slow_if_even, [], 2)) == []
 
 
-def test_closing_ends_the_workers(tasks: ModuleType) -> None:
-    answers = in_order(tasks.slow_if_even, range(1000), 2)
-    _, pid = next(answers)
-    worker = psutil.Process(pid)
+def test_closing_ends_the_workers_in_the_middle_of_a_task(tasks: ModuleType, tmp_path: Path) -> None:
+    answers = in_order(tasks.answer_once_then_wait, [str(tmp_path)] * 10, 2)
+    worker = psutil.Process(next(answers))
+    begun = time.monotonic()
     answers.close()
+    assert time.monotonic() - begun < 60  # the task takes ten minutes
     assert not worker.is_running()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from typing import TypeVar
 
 from braindiffusion.errors import BrainDiffusionError
@@ -23,7 +23,7 @@ AHEAD = 2
 
 
 def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers: int = 0) -> Generator[Answer]:
-    """Answer tasks in their order. Closing the generator ends the workers once they have done the task at hand.
+    """Answer tasks in their order. Closing the generator ends the workers at once: a task must leave nothing half done.
 
     Args:
         function: importable by name, as are its argument and answer picklable.
@@ -37,6 +37,7 @@ def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers:
     if workers <= 1:
         yield from map(function, tasks)
         return
+    others = set(active_children())
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
         waiting: deque[Future[Answer]] = deque()
@@ -57,6 +58,11 @@ def in_order(function: Callable[[Task], Answer], tasks: Sequence[Task], workers:
             "A worker process ended before its work was done, most likely for want of memory: try fewer workers, or 1."
         )
         raise BrainDiffusionError(msg) from error
+    except (GeneratorExit, KeyboardInterrupt):
+        # Stopped early: the pool alone would wait for all tasks that it has handed out.
+        for worker in set(active_children()) - others:
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
