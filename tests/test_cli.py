@@ -6,13 +6,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from braindiffusion import __version__
-from braindiffusion.cli import app, working
+from braindiffusion import __version__, samples
+from braindiffusion.cli import app, main, working
 from braindiffusion.runs import (
     CheckpointWritten,
     DemoRequest,
@@ -41,16 +43,33 @@ cli.main()
 """
 
 
-def braindiffusion(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    """The real command, as a process."""
-    return subprocess.run(
-        [sys.executable, "-m", "braindiffusion", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        cwd=cwd,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def braindiffusion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The console script's function, in this process (a new one costs seconds), in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["braindiffusion", *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return Done(status, *capsys.readouterr())
+
+    return run
 
 
 def with_job(job: str, *arguments: str, cwd: Path) -> "subprocess.Popen[str]":
@@ -187,9 +206,8 @@ def test_the_three_commands_that_users_know(monkeypatch: pytest.MonkeyPatch, tmp
     ]
 
 
-def test_train_takes_the_one_cohort_of_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = braindiffusion("train", "--preset", "tiny", cwd=tmp_path)
+def test_train_takes_the_one_cohort_of_the_folder(braindiffusion: Command, tmp_path: Path) -> None:
+    done = braindiffusion("train", "--preset", "tiny")
     assert done.returncode == 1
     assert "--data-dir" in done.stderr
     for name in ("a.zarr", "b.zarr"):
@@ -197,7 +215,7 @@ def test_train_takes_the_one_cohort_of_the_folder(monkeypatch: pytest.MonkeyPatc
         (tmp_path / name / "zarr.json").write_text("{}")
         if name == "a.zarr":
             assert working._only_cohort() == Path("a.zarr")
-    done = braindiffusion("train", "--preset", "tiny", cwd=tmp_path)
+    done = braindiffusion("train", "--preset", "tiny")
     assert done.returncode == 1
     assert "a.zarr, b.zarr" in done.stderr
 
@@ -213,8 +231,10 @@ def test_train_takes_the_one_cohort_of_the_folder(monkeypatch: pytest.MonkeyPatc
         ("fly", 2, "No such command"),
     ],
 )
-def test_wrong_input_is_one_sentence(tmp_path: Path, tmp_runs: Path, words: str, status: int, told: str) -> None:
-    done = braindiffusion(*words.split(), cwd=tmp_path)
+def test_wrong_input_is_one_sentence(
+    braindiffusion: Command, tmp_runs: Path, words: str, status: int, told: str
+) -> None:
+    done = braindiffusion(*words.split())
     assert done.returncode == status
     assert told in done.stderr
     assert "Traceback" not in done.stderr
@@ -222,7 +242,7 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, tmp_runs: Path, words: str,
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_runs_lists_tells_and_stops(tmp_path: Path, tmp_runs: Path) -> None:
+def test_runs_lists_tells_and_stops(braindiffusion: Command, tmp_runs: Path) -> None:
     done = Run.create(DemoRequest(seed=3), tmp_runs, "old")
     for step in (1, 2):
         done.append(Progress(stage="sample 1", step=step, total=2))
@@ -231,41 +251,39 @@ def test_runs_lists_tells_and_stops(tmp_path: Path, tmp_runs: Path) -> None:
     running = Run.create(DemoRequest(), tmp_runs, "new")
     running.append(Started(job="demo", pid=os.getpid()))
 
-    rows = json.loads(braindiffusion("runs", "--json", cwd=tmp_path).stdout)
+    rows = json.loads(braindiffusion("runs", "--json").stdout)
     assert [(row["name"], row["state"]) for row in rows] == [("new", "running"), ("old", "finished")]
-    listed = braindiffusion("runs", cwd=tmp_path).stdout
+    listed = braindiffusion("runs").stdout
     assert listed.index("new") < listed.index("old")
 
-    told = braindiffusion("runs", "old", cwd=tmp_path).stdout
+    told = braindiffusion("runs", "old").stdout
     assert "braindiffusion demo --seed 3" in told
     assert "sample 1: 2 of 2" in told
     assert "sample 1: 1 of 2" not in told
     assert "validation loss 0.5 (step 2)" in told
     assert "finished: one brain" in told
 
-    assert braindiffusion("runs", "old", "--stop", cwd=tmp_path).returncode == 1
-    assert braindiffusion("runs", "new", "--stop", cwd=tmp_path).returncode == 0
+    assert braindiffusion("runs", "old", "--stop").returncode == 1
+    assert braindiffusion("runs", "new", "--stop").returncode == 0
     assert running.asked_to_stop
 
 
-def test_models_lists_own_trainings(tmp_path: Path, tmp_runs: Path) -> None:
+def test_models_lists_own_trainings(braindiffusion: Command, tmp_path: Path, tmp_runs: Path) -> None:
     run = Run.create(TrainRequest(data=tmp_path), tmp_runs, "mine")
-    rows = json.loads(braindiffusion("models", "--json", cwd=tmp_path).stdout)
+    rows = json.loads(braindiffusion("models", "--json").stdout)
     assert str(run.path) not in [row["path"] for row in rows]
     (run.checkpoints / "best").mkdir()
     (run.checkpoints / "best" / "model.json").write_text("{}")
     run.append(CheckpointWritten(path=str(run.checkpoints / "best"), step=1))
-    rows = json.loads(braindiffusion("models", "--json", cwd=tmp_path).stdout)
+    rows = json.loads(braindiffusion("models", "--json").stdout)
     assert str(run.path) in [row["path"] for row in rows]
 
 
-def test_visualize_writes_beside_the_volume(tmp_path: Path) -> None:
-    import braindiffusion.samples as samples
-
+def test_visualize_writes_beside_the_volume(braindiffusion: Command, tmp_path: Path) -> None:
     source = next((Path(samples.__file__).parent / "IXI-T1").glob("*.nii.gz"))
     (tmp_path / "generated").mkdir()
     (tmp_path / "generated" / "sample_001.nii.gz").write_bytes(source.read_bytes())
-    done = braindiffusion("visualize", "--volume-path", "generated/sample_001.nii.gz", "--no-open", cwd=tmp_path)
+    done = braindiffusion("visualize", "--volume-path", "generated/sample_001.nii.gz", "--no-open")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "generated/sample_001.html"
     assert (tmp_path / "generated" / "sample_001.html").stat().st_size < 15e6

@@ -22,7 +22,7 @@ class PretrainedModel:
     Attributes:
         name: What `generate --model` takes.
         path: Its folder.
-        card: What it was trained on and how well it does: the `card` of its `model.json`.
+        card: What it was trained on and how well it does: all of its `model.json`, its configuration too.
     """
 
     name: str
@@ -37,27 +37,19 @@ def list_models() -> list[PretrainedModel]:
         BrainDiffusionError: the `model.json` of a packaged model is damaged.
     """
     folders = (file.parent for file in sorted(_HOME.glob("*/model.json")))
-    return [PretrainedModel(folder.name, folder, read_card(folder)) for folder in folders]
+    return [PretrainedModel(folder.name, folder, _card(folder)) for folder in folders]
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a model folder; empty where its `model.json` has none.
-
-    Raises:
-        BrainDiffusionError: `model.json` is not there or no JSON object.
-    """
+def _card(folder: Path) -> dict[str, Any]:
+    # `model.read_card` does the same, and needs torch.
     file = folder / "model.json"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"{file} cannot be read ({error.strerror}); a model folder holds model.json and model.safetensors."
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"{file} cannot be read ({error}); install BrainDiffusion again."
         raise BrainDiffusionError(msg) from error
-    except ValueError as error:
-        msg = f"{file} is not JSON; the model is damaged, fetch or train it again."
-        raise BrainDiffusionError(msg) from error
-    card = content.get("card", {}) if isinstance(content, dict) else None
     if not isinstance(card, dict):
-        msg = f"{file} does not describe a model; fetch or train it again."
+        msg = f"{file} does not describe a model; install BrainDiffusion again."
         raise BrainDiffusionError(msg)
     return card
 
