@@ -33,12 +33,8 @@ $(VENV)/.developer: $(VENV)/.installed
 demo: setup  ## Show the main job: a brain comes into being in napari (without a screen: into demo/)
 	@scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo
 
-test: $(VENV)/.tox  ## The whole suite with lint and types, real viewer included, through tox
-	@$(BIN)/tox run
-
-$(VENV)/.tox: $(VENV)/.installed
-	@$(PIP) tox
-	@touch $@
+test: $(VENV)/.developer  ## The whole suite with style and types, real viewer included, through tox
+	@$(BIN)/tox run -e here
 
 lint: $(VENV)/.developer  ## Style, types and the arrows between packages
 	$(BIN)/ruff check
@@ -54,9 +50,10 @@ docs: $(VENV)/.installed  ## Build the documentation into site/
 	@$(PIP) --group docs
 	$(BIN)/mkdocs build --strict
 
-constraints: $(VENV)/.tox  ## Pin what the tests run with now
+constraints: $(VENV)/.developer  ## Pin what the tests run with now
+	@$(PIP) --group docs
 	@{ echo '# The exact set that the tests run with (Python 3.11). Refresh it with `make constraints`.'; \
-	.tox/py/bin/python -m pip freeze --exclude napari-braindiffusion | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
+	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean:  ## Remove what was built, the environments too
