@@ -85,9 +85,10 @@ def with_job(job: str, *arguments: str, cwd: Path) -> "subprocess.Popen[str]":
 
 def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import sys\n"
+        "import os, sys\n"
         "from braindiffusion.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE'\n"
         "heavy = {'torch', 'torchio', 'napari', 'plotly', 'zarr', 'nibabel', 'pandas', 'scipy'} & set(sys.modules)\n"
         "sys.exit(str(sorted(heavy)) if heavy else 0)\n"
     )

@@ -5,6 +5,7 @@ inputs were left out (warnings say which); 130 stopped. Paths of what was made g
 standard error.
 """
 
+import os
 import sys
 
 from braindiffusion.cli.app import app
@@ -13,6 +14,9 @@ from braindiffusion.errors import BrainDiffusionError
 
 def main() -> None:
     """Run the command line and end the process."""
+    # Before torch is imported: idle OpenMP threads that spin slow every small operation down many times as soon as
+    # another process wants the cores too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except BrainDiffusionError as error:
