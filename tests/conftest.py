@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# Before any test imports torch: idle OpenMP threads that spin cost many times what they save, as soon as an engine process or
-# another program wants the cores too.
+# Before any test imports torch: idle OpenMP threads that spin cost many times what they save, as soon as an engine
+# process or another program wants the cores too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED_DATA = "BRAINDIFFUSION_SHARED_DATA"
