@@ -1,0 +1,128 @@
+"""Generation: one seed one brain, cancel within a step, and a sidecar that tells all."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.job import generate
+from braindiffusion.generation.sample import sample_cascade
+from braindiffusion.jobs import perform
+from braindiffusion.model import Cascade, save_model
+from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.runs import ArtifactWritten, GenerateRequest, Progress, Run, RunState
+
+LEVEL = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=3)
+
+
+@pytest.fixture
+def cascade() -> Cascade:
+    """Three levels with something to say."""
+    made = Cascade(CascadeConfig(shape=(16, 24, 16), spacing=2.0, depth=2, levels=(LEVEL,) * 3)).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in made.parameters():
+            p.copy_(0.1 * torch.randn(p.shape, generator=generator))
+    return made
+
+
+@pytest.fixture
+def model(cascade: Cascade, tmp_path: Path) -> Path:
+    save_model(cascade, tmp_path / "model", {"name": "toy", "preprocessing_hash": "abc"})
+    return tmp_path / "model"
+
+
+def last(cascade: Cascade, seeds: list[int], **options: float) -> torch.Tensor:
+    *_, step = sample_cascade(cascade, seeds, **options)
+    assert step.last
+    return step.volume()
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+def test_one_seed_one_brain(cascade: Cascade, eta: float) -> None:
+    together = last(cascade, [7, 8, 9], eta=eta)
+    for i, seed in enumerate([7, 8, 9]):
+        torch.testing.assert_close(last(cascade, [seed], eta=eta)[0], together[i], atol=1e-4, rtol=0)
+    assert float((together[0] - together[1]).abs().mean()) > 1e-3
+
+
+def test_levels_follow_each_other_and_the_coarse_band_stays(cascade: Cascade) -> None:
+    steps = list(sample_cascade(cascade, [1]))
+    assert [(s.level, s.step) for s in steps] == [(i, j) for i in range(3) for j in (1, 2, 3)]
+    assert all(s.volume().shape == (1, 1, 16, 24, 16) for s in steps)
+    # What a finer level adds has no mean over 2 x 2 x 2 voxels: the anatomy that was there stays.
+    coarse, fine = steps[5].band, steps[-1].band
+    from braindiffusion.model.wavelet import haar
+
+    torch.testing.assert_close(haar(fine)[:, 0], coarse, atol=1e-4, rtol=1e-4)
+
+
+def test_number_of_steps_and_levels_can_be_chosen(cascade: Cascade) -> None:
+    assert len(list(sample_cascade(cascade, [1], steps=5))) == 15
+    partial = list(sample_cascade(cascade, [1], until=0))
+    assert {s.level for s in partial} == {0}
+    assert partial[-1].volume().shape == (1, 1, 16, 24, 16)
+
+
+def test_files_and_sidecars(model: Path, tmp_path: Path, tmp_runs: Path) -> None:
+    out = tmp_path / "generated"
+    request = GenerateRequest(
+        model=str(model), num_samples=3, seed=5, batch_size=2, out=out, trajectory=True, previews=True, device="cpu"
+    )
+    events = list(generate(request, Run.create(request)))
+    names = [f"sample_00{i}.nii.gz" for i in (1, 2, 3)]
+    assert [Path(e.path).name for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"] == names
+    image = nib.load(out / names[1])
+    assert image.shape == (16, 24, 16)
+    assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
+    centre = image.affine @ [7.5, 11.5, 7.5, 1]
+    np.testing.assert_allclose(centre[:3], 0, atol=1e-5)
+    data = image.get_fdata()
+    assert 0 <= data.min() < data.max() <= 1
+    trajectory = nib.load(out / "sample_002_trajectory.nii.gz").get_fdata()
+    assert trajectory.shape == (16, 24, 16, 9)
+    np.testing.assert_allclose(trajectory[..., -1], data, atol=1e-6)
+    sidecar = json.loads((out / "sample_002.json").read_text())
+    assert sidecar["seed"] == 6
+    assert sidecar["sampler"] == "ddim"
+    assert sidecar["steps_by_level"] == [3, 3, 3]
+    assert sidecar["model"]["name"] == "toy"
+    assert sidecar["synthetic"] is True
+    alone = GenerateRequest(model=str(model), seed=6, out=tmp_path / "alone", device="cpu")
+    list(generate(alone, Run.create(alone)))
+    np.testing.assert_allclose(nib.load(tmp_path / "alone" / names[0]).get_fdata(), data, atol=1e-4)
+
+
+def test_cancel_stops_within_a_step(model: Path, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(GenerateRequest(model=str(model), num_samples=50, device="cpu"))
+    events = perform(run)
+    seen = [next(e for e in events if isinstance(e, Progress)) for _ in range(2)]
+    calls: list[int] = []
+    monkeypatch.setattr("braindiffusion.model.cascade.denoise", lambda *a: calls.append(1))
+    events.close()
+    assert [s.step for s in seen] == [1, 2]
+    assert not calls, "nothing is computed after the cancel"
+    assert run.state is RunState.CANCELLED
+
+
+def test_a_model_of_which_only_the_coarse_levels_have_learnt_is_smooth(cascade: Cascade, tmp_path: Path, tmp_runs: Path) -> None:
+    save_model(cascade, tmp_path / "half", {"steps": [10, 10, 0]})
+    request = GenerateRequest(model=str(tmp_path / "half"), out=tmp_path / "out", device="cpu")
+    events = list(generate(request, Run.create(request)))
+    assert {e.stage for e in events if isinstance(e, Progress)} == {"sample 1 level 0", "sample 1 level 1"}
+    data = nib.load(tmp_path / "out" / "sample_001.nii.gz").get_fdata()
+    blocks = data.reshape(8, 2, 12, 2, 8, 2)
+    np.testing.assert_allclose(blocks.max((1, 3, 5)), blocks.min((1, 3, 5)), atol=1e-6)
+
+
+def test_bad_model_and_bad_device_are_told(tmp_path: Path, model: Path, tmp_runs: Path) -> None:
+    for request, said in (
+        (GenerateRequest(model="no-such-model"), "no-such-model"),
+        (GenerateRequest(model=str(model), device="warp"), "warp"),
+    ):
+        with pytest.raises(BrainDiffusionError, match=said):
+            list(generate(request, Run.create(request)))

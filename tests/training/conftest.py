@@ -1,0 +1,28 @@
+"""A small cohort of known brains: smooth blobs, prepared as real ones are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
+
+SHAPE = (16, 24, 16)
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    path: Path = tmp_path_factory.mktemp("cohort") / "blobs.zarr"
+    preprocessing = Preprocessing(spacing=8.0, shape=SHAPE, skull="strip")
+    store = Cohort.create(path, preprocessing)
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        x, y, z = (np.linspace(-1, 1, n) for n in SHAPE)
+        mask = (x[:, None, None] ** 2 + y[:, None] ** 2 + z**2) < 0.6 + 0.05 * i
+        texture = gaussian_filter(rng.standard_normal(SHAPE), 1.0)
+        volume = np.where(mask, np.clip(0.2 + texture, -1, 1), -1)[None].astype(np.float16)
+        store.put(Subject(id=f"s{i}"), PreparedVolume(volume, mask, None, np.diag([8.0, 8, 8, 1])))
+    store.finish()
+    return Cohort.open(path)

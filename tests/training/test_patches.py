@@ -1,0 +1,83 @@
+"""What a level is shown: the right coefficients, from the right place, the same at every resume."""
+
+import numpy as np
+import pytest
+import torch
+
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.model import Cascade
+from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.training.augment import augment
+from braindiffusion.training.patches import Patches
+
+UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,))
+
+
+@pytest.fixture
+def cascade() -> Cascade:
+    levels = (LevelConfig(unet=UNET), LevelConfig(unet=UNET), LevelConfig(unet=UNET, patch=4))
+    return Cascade(CascadeConfig(shape=(16, 24, 16), spacing=8.0, depth=2, levels=levels))
+
+
+def test_a_patch_is_where_it_says(cohort: Cohort, cascade: Cascade) -> None:
+    patches = Patches(cohort, cascade, 2, [0, 1, 2], 0, seed=7)
+    for step in range(5):
+        batch = patches.batch(step, 3)
+        assert batch.bands.shape == (3, 8, 1, 4, 4, 4)
+        for bands, origin in zip(batch.bands, batch.origin.int().tolist(), strict=True):
+            x, y, z = origin
+            cut = (slice(None), slice(None), slice(x, x + 4), slice(y, y + 4), slice(z, z + 4))
+            wholes = [patches.whole(s)[0][cut] for s in range(3)]
+            assert any(torch.equal(bands, whole) for whole in wholes)
+
+
+def test_patches_are_centred_in_the_brain(cohort: Cohort, cascade: Cascade) -> None:
+    patches = Patches(cohort, cascade, 2, [0], 0, seed=7)
+    _, inside = patches.whole(0)
+    for step in range(20):
+        x, y, z = patches.batch(step, 1).origin[0].int().tolist()
+        assert inside[x : x + 4, y : y + 4, z : z + 4].max() > 0
+
+
+def test_a_batch_depends_on_its_step_alone(cohort: Cohort, cascade: Cascade) -> None:
+    one, other = (Patches(cohort, cascade, 2, [0, 1, 2, 3], 4, seed=7) for _ in range(2))
+    torch.manual_seed(1)
+    for step in range(3):
+        one.batch(step, 2)
+    torch.manual_seed(99)
+    assert torch.equal(one.batch(3, 2).bands, other.batch(3, 2).bands)
+    assert not torch.equal(one.batch(3, 2).bands, one.batch(4, 2).bands)
+    assert not torch.equal(one.batch(3, 2).bands, Patches(cohort, cascade, 2, [0, 1, 2, 3], 4, 8).batch(3, 2).bands)
+
+
+def test_each_brain_is_seen_once_an_epoch(cohort: Cohort, cascade: Cascade) -> None:
+    patches = Patches(cohort, cascade, 1, [0, 1, 2, 3, 4, 5], 0, seed=0)
+    wholes = [patches.whole(s)[0] for s in range(6)]
+    for epoch in range(2):
+        seen = [b for step in range(3) for b in patches.batch(3 * epoch + step, 2).bands]
+        order = [next(i for i, whole in enumerate(wholes) if torch.equal(b, whole)) for b in seen]
+        assert sorted(order) == [0, 1, 2, 3, 4, 5]
+
+
+def test_little_memory_changes_nothing(cohort: Cohort, cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
+    rich = Patches(cohort, cascade, 1, [0, 1, 2], 0, seed=0).batch(0, 3).bands
+    monkeypatch.setattr("braindiffusion.training.patches.CACHE_BYTES", 1)
+    poor = Patches(cohort, cascade, 1, [0, 1, 2], 0, seed=0)
+    assert torch.equal(poor.batch(0, 3).bands, rich)
+    assert len(poor._cache) == 1
+
+
+def test_augmentation_mirrors_left_and_right_and_moves_within_limits(cohort: Cohort) -> None:
+    volume = torch.from_numpy(np.asarray(cohort.volumes[0], dtype=np.float32))
+    mask = torch.from_numpy(np.asarray(cohort.masks[0], dtype=np.float32))[None]
+    same, _ = augment(volume, mask, 8.0, (0, 0, 0))
+    mirrored, _ = augment(volume, mask, 8.0, (0, 0, 1))
+    assert torch.equal(same, volume)
+    assert torch.equal(mirrored, volume.flip(1))
+    moved, moved_mask = augment(volume, mask, 8.0, (0, 0, 2))
+    assert torch.equal(augment(volume, mask, 8.0, (0, 0, 2))[0], moved)
+    assert not torch.equal(moved, volume)
+    assert torch.equal(augment(volume, mask, 8.0, (0, 0, 3))[0], moved.flip(1))
+    assert float(moved.min()) >= -1 and float(moved.max()) <= 1
+    grown = float(moved_mask.sum() / mask.sum())
+    assert 0.96**3 - 0.05 < grown < 1.04**3 + 0.05

@@ -1,0 +1,127 @@
+"""The training job: cohort in, model out; stopped and resumed as if nothing had been."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from braindiffusion import samples
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.jobs import perform
+from braindiffusion.runs import (
+    ArtifactWritten,
+    CheckpointWritten,
+    Failed,
+    Finished,
+    Metric,
+    Progress,
+    Run,
+    RunState,
+    TrainRequest,
+)
+from braindiffusion.training.job import train
+from braindiffusion.training.presets import PRESETS, preset
+
+
+def request(cohort: Cohort, **changes: object) -> TrainRequest:
+    fields = {"data": cohort.path, "preset": "tiny", "epochs": 2, "batch_size": 2, "device": "cpu"}
+    return TrainRequest(**fields | changes)
+
+
+def weights(run: Run, name: str = "last") -> dict[str, np.ndarray]:
+    return load_file(run.checkpoints / name / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def trained(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[object]]:
+    run = Run.create(request(cohort, validation_subjects=2), root=tmp_path_factory.mktemp("runs"))
+    return run, list(perform(run))
+
+
+def test_every_level_is_trained_validated_and_kept(trained: tuple[Run, list[object]]) -> None:
+    run, events = trained
+    assert isinstance(events[-1], Finished)
+    for level in range(4):
+        stage = f"level {level}"
+        progress = [e for e in events if isinstance(e, Progress) and e.stage == stage]
+        assert (progress[-1].step, progress[-1].total) == (4, 4)  # 2 epochs of 4 subjects, 2 at a time
+        values = {k for e in events if isinstance(e, Metric) and e.stage == stage for k in e.values}
+        assert {"loss", "validation_loss", "learning_rate"} <= values
+    assert sum(isinstance(e, CheckpointWritten) for e in events) == 4
+    samples_made = [e for e in events if isinstance(e, ArtifactWritten) and e.kind == "preview"]
+    assert len(samples_made) == 4 and all(Path(e.path).is_file() for e in samples_made)
+    card = json.loads((run.checkpoints / "best" / "model.json").read_text())
+    assert card["steps"] == [4, 4, 4, 4]
+    assert len(card["split"]["train"]) == 4 and len(card["split"]["validation"]) == 2
+    assert not set(card["split"]["train"]) & set(card["split"]["validation"])
+
+
+def test_stopped_and_resumed_equals_uninterrupted(cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path) -> None:
+    run = Run.create(request(cohort, validation_subjects=2), root=tmp_path)
+    for stop_at in ("level 0", "level 2", "level 3"):
+        events = perform(run)
+        for event in events:
+            if isinstance(event, Progress) and event.stage == stop_at and event.step:
+                break
+        events.close()
+        assert run.state is RunState.CANCELLED
+    last = list(perform(run))[-1]
+    assert isinstance(last, Finished)
+    for name, expected in weights(trained[0]).items():
+        np.testing.assert_array_equal(weights(run)[name], expected, err_msg=name)
+
+
+def test_one_level_can_be_trained_alone(cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path) -> None:
+    run = Run.create(request(cohort, validation_subjects=2, levels=(3,)), root=tmp_path)
+    events = list(perform(run))
+    assert {e.stage for e in events if isinstance(e, Metric)} == {"level 3"}
+    whole = weights(trained[0])
+    for name, value in weights(run).items():
+        if name.startswith("levels.3."):
+            np.testing.assert_array_equal(value, whole[name], err_msg=name)
+
+
+def test_a_folder_of_volumes_is_prepared_first(tmp_path: Path) -> None:
+    data = samples.samples_dir() / "IXI-T1"
+    run = Run.create(TrainRequest(data=data, preset="tiny", levels=(0,), epochs=0.5, device="cpu"), root=tmp_path)
+    events = list(perform(run))
+    assert isinstance(events[-1], Finished), events[-1]
+    assert len(Cohort.open(run.path / "cohort.zarr")) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"preset": "huge"}, "no preset 'huge'"),
+        ({"validation_subjects": 6}, "keep fewer"),
+        ({"levels": (7,)}, "levels 0 to 3"),
+        ({"data": Path("nowhere.zarr")}, "nowhere.zarr"),
+        ({"device": "warp"}, "warp"),
+    ],
+)
+def test_bad_requests_are_told(cohort: Cohort, changes: dict[str, object], said: str, tmp_runs: Path) -> None:
+    asked = request(cohort, **changes)
+    with pytest.raises(BrainDiffusionError, match=said):
+        list(train(asked, Run.create(asked)))
+
+
+def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -> None:
+    run = Run.create(request(cohort, levels=(0,)), root=tmp_path)
+    list(perform(run))
+    state = run.checkpoints / "resume" / "level-0.safetensors"
+    state.write_bytes(b"cut off")
+    last = list(perform(run))[-1]
+    assert isinstance(last, Failed) and "level-0.safetensors is damaged" in last.message
+    assert state.read_bytes() == b"cut off"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_fit_the_packaged_box(name: str) -> None:
+    config = preset(name).cascade((80, 104, 88), 2.0, 1)
+    assert len(preset(name).recipes) == config.number_of_levels
+    for index, level in enumerate(config.levels):
+        tokens = [int(np.prod(config.grid(index))) // 8**i for i in range(len(level.unet.widths))]
+        assert all(n <= 1500 for n, attends in zip(tokens, level.unet.attention, strict=True) if attends)
