@@ -1,6 +1,9 @@
 """What usually lies beside a folder of volumes: region labels, and a table of who they are."""
 
+import os
 from pathlib import Path
+
+from braindiffusion.samples import samples_dir
 
 PARTICIPANTS = ("participants.tsv", "participants.csv", "IXI.xls")
 LABELS = ("labels", "segmentations")
@@ -19,5 +22,11 @@ def labels_beside(folder: Path) -> Path | None:
 
 
 def store_beside(folder: Path, spacing: float) -> Path:
-    """Where a prepared cohort would go: beside the folder, its name and spacing in its own."""
-    return folder.parent / f"{folder.name}-{spacing:g}mm.zarr"
+    """Where a prepared cohort would go: beside the folder if one may write there, else into the user's own."""
+    place = folder.parent if os.access(folder.parent, os.W_OK) and not _is_installed(folder) else Path.home()
+    return place / f"{folder.name}-{spacing:g}mm.zarr"
+
+
+def _is_installed(folder: Path) -> bool:
+    """Whether the folder is part of this package: its samples are looked at, and nothing is written beside them."""
+    return folder.resolve().is_relative_to(samples_dir())

@@ -60,8 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if a brain was made.
     """
-    parser = argparse.ArgumentParser(prog="python -m napari_braindiffusion.demo", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--headless", action="store_true", help="save a screenshot and end, instead of leaving napari open")
+    parser = argparse.ArgumentParser(
+        prog="python -m napari_braindiffusion.demo", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument(
+        "--headless", action="store_true", help="save a screenshot and end, instead of leaving napari open"
+    )
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write into (default: demo)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name of a packaged model, or path of a model folder")
     parser.add_argument("--seed", type=int, default=0)
@@ -82,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screenshot = out / "screenshot.png"
         viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
         written = "\n".join(f"  {path}" for path in sorted(out.iterdir()))
-        sys.stdout.write(f"A brain was made in {time.monotonic() - begun:.0f} s (napari's start included). Written:\n{written}\n")
+        sys.stdout.write(
+            f"A brain was made in {time.monotonic() - begun:.0f} s (napari's start included). Written:\n{written}\n"
+        )
     viewer.close()
     return 1 if message else 0
 

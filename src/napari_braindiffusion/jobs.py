@@ -95,9 +95,8 @@ class JobHandle(QObject):
         cancel: Callable[[], None],
         *,
         cancel_on_abort: bool = True,
-        parent: QObject | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.run = run
         self.is_over = False
         self._cancel = cancel
@@ -106,11 +105,13 @@ class JobHandle(QObject):
         self._telling = False
         listening = _Named(_with_volumes, events)
         listening.label = f"{run.request.job} ({run.name})"
-        self._worker: GeneratorWorker[Heard, None, None] = create_worker(listening)
-        self._worker.yielded.connect(self._hear)
+        worker: GeneratorWorker[Heard, None, None] = create_worker(listening)
+        worker.yielded.connect(self._hear)
         if cancel_on_abort:
-            self._worker.aborted.connect(self.cancel)
-        self._worker.start()
+            worker.aborted.connect(self.cancel)
+        # Not kept beyond the job: it knows the window that it was born in.
+        self._worker: GeneratorWorker[Heard, None, None] | None = worker
+        worker.start()
 
     def cancel(self) -> None:
         """Ask the job to stop; `cancelled` follows within one step of it."""
@@ -119,9 +120,9 @@ class JobHandle(QObject):
 
     def leave(self) -> None:
         """Stop listening. The job goes on; no signal follows."""
-        self.is_over = True
-        self._close_bar()
-        self._worker.quit()
+        if self._worker is not None:
+            self._worker.quit()
+        self._end()
 
     def _hear(self, heard: Heard) -> None:
         # napari's progress bars let Qt process events, so the next event may come in while this one is told: one by one.
@@ -151,8 +152,7 @@ class JobHandle(QObject):
             case Warned():
                 self.warned.emit(event)
             case Finished() | Failed() | Cancelled():
-                self.is_over = True
-                self._close_bar()
+                self._end()
                 match event:
                     case Finished():
                         self.finished.emit(event)
@@ -170,6 +170,11 @@ class JobHandle(QObject):
             self._close_bar()
             bar = self._bar = progress(total=event.total, desc=description)
         bar.update(event.step - bar.n)
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._worker = None
+        self._close_bar()
 
     def _close_bar(self) -> None:
         if self._bar is not None:
@@ -190,6 +195,7 @@ class EngineClient(QObject):
         self._name = name
         self._command = tuple(command)
         self._engine: _Engine | None = None
+        self._jobs: list[JobHandle] = []
 
     @property
     def pid(self) -> int | None:
@@ -208,13 +214,19 @@ class EngineClient(QObject):
         engine = self._engine
         inbox = engine.open_inbox(run.path)
         engine.send(Submit(run=run.path))
-        return JobHandle(run, partial(_from_inbox, inbox), lambda: engine.send(Cancel(run=run.path)), parent=self)
+        job = JobHandle(run, partial(_from_inbox, inbox), partial(engine.send, Cancel(run=run.path)))
+        job.ended.connect(self._forget_ended)
+        self._jobs.append(job)
+        return job
 
     def close(self) -> None:
         """End the engine: politely, and if it does not listen, by force. Returns at once."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+
+    def _forget_ended(self) -> None:
+        self._jobs = [job for job in self._jobs if not job.is_over]
 
 
 class _Engine:

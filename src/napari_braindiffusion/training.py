@@ -13,8 +13,6 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QObject
-
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Event, Failed, Run, Started
 from braindiffusion.runs.folder import is_alive
@@ -23,7 +21,7 @@ from napari_braindiffusion.jobs import ENGINE, LAST, JobHandle, death_notice
 POLL_SECONDS = 0.25
 
 
-def start_training(run: Run, parent: QObject | None = None) -> JobHandle:
+def start_training(run: Run) -> JobHandle:
     """Perform a run, from its beginning or from its last checkpoint, in a process of its own, and follow it.
 
     Raises:
@@ -48,25 +46,22 @@ def start_training(run: Run, parent: QObject | None = None) -> JobHandle:
         partial(_follow, run, offset, process, None),
         run.ask_to_stop,
         cancel_on_abort=False,
-        parent=parent,
     )
 
 
-def follow_training(run: Run, offset: int, started: Started, parent: QObject | None = None) -> JobHandle:
+def follow_training(run: Run, offset: int, started: Started) -> JobHandle:
     """Follow a training that some process performs already.
 
     Args:
         run: Its folder.
         offset: How far its events were read (see `Run.read_events`).
         started: The last `Started` among them: it tells the process.
-        parent: Qt parent of the handle.
     """
     return JobHandle(
         run,
         partial(_follow, run, offset, None, started),
         run.ask_to_stop,
         cancel_on_abort=False,
-        parent=parent,
     )
 
 

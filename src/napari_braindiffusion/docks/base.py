@@ -84,22 +84,19 @@ class Dock(QWidget):
         self._viewer.events.theme.disconnect(self._on_theme)
         if self._window is not None:
             self._window.removeEventFilter(self)
+            self._window = None
         self.release()
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 Qt's
         super().showEvent(event)
         self._on_theme()
-        window = self.parentWidget()
-        while window is not None and not isinstance(window, QMainWindow):
-            window = window.parentWidget()
-        if window is not self._window and window is not None:
-            self._window = window
-            window.installEventFilter(self)
+        self._watch_window()
 
     def event(self, event: QEvent) -> bool:  # noqa: D102 Qt's
         if event.type() == QEvent.Type.ParentChange:
             if self.parentWidget() is not None:
                 self._was_docked = True
+                QTimer.singleShot(0, self._watch_window)  # the dock widget joins its window after us
             elif self._was_docked:
                 # Not now: napari is in the middle of taking the dock apart, and a question may have to be asked.
                 QTimer.singleShot(0, self._on_taken_out)
@@ -113,10 +110,19 @@ class Dock(QWidget):
             self.end()
         return False
 
+    def _watch_window(self) -> None:
+        window = self.parentWidget()
+        while window is not None and not isinstance(window, QMainWindow):
+            window = window.parentWidget()
+        if window is not None and window is not self._window and not self._ended:
+            self._window = window
+            window.installEventFilter(self)
+
     def _on_taken_out(self) -> None:
         if self.parentWidget() is None and not self._ended:
             self.may_close()
             self.end()
+            self.deleteLater()
 
     def _on_theme(self) -> None:
         theme = get_theme(self._viewer.theme)

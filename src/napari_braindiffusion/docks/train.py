@@ -115,7 +115,7 @@ class TrainDock(Dock):
                     return
                 run = Run.create(request)
                 self.curve.clear_curves()
-            self._attach(start_training(run, self))
+            self._attach(start_training(run))
             self.refresh_runs()
             self.runs.choose(run)
 
@@ -176,7 +176,7 @@ class TrainDock(Dock):
         started = next((event for event in reversed(events) if isinstance(event, Started)), None)
         self._say_what_start_does(state)
         if state is RunState.RUNNING and started is not None:
-            self._attach(follow_training(run, offset, started, self))
+            self._attach(follow_training(run, offset, started))
             return
         last = events[-1] if events else None
         self.progress.rest(

@@ -1,0 +1,378 @@
+"""The docks in the real viewer, with real engine processes that do quick jobs (see `fake_engine`)."""
+
+import os
+import shutil
+import signal
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.qt.threading import WorkerBase
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from braindiffusion.runs import GenerateRequest, Run, RunState, TrainRequest, list_runs
+from braindiffusion.samples import samples_dir
+from napari_braindiffusion import training
+from napari_braindiffusion.docks.cohort import CohortDock
+from napari_braindiffusion.docks.generate import PREVIEW, GenerateDock
+from napari_braindiffusion.docks.train import TrainDock
+from napari_braindiffusion.jobs import EngineClient
+from napari_braindiffusion.widgets.questions import OnClose
+
+TIMEOUT = 30_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    yield make_napari_viewer_proxy()
+    WorkerBase.await_workers(10_000)
+    QApplication.processEvents()
+
+
+def docked(viewer, dock, name):
+    viewer.window.add_dock_widget(dock, name=name, area="right")
+    return dock
+
+
+def click(qtbot, button):
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+class TestGenerate:
+    @pytest.fixture
+    def dock(self, viewer, fake_engine):
+        dock = docked(viewer, GenerateDock(viewer), "Generate")
+        dock.engine = EngineClient("generate", command=fake_engine, parent=dock)
+        return dock
+
+    def test_preview_then_result_and_trajectory_as_layers_in_mm(self, dock, viewer, qtbot):
+        dock.form.choose_model("ok")
+        dock.form.seed.setValue(5)
+        dock.form.trajectory.setChecked(True)
+        names = []
+        viewer.layers.events.inserted.connect(lambda event: names.append(event.value.name))
+        click(qtbot, dock.generate_button)
+        assert not dock.generate_button.isEnabled()
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+        assert names == [PREVIEW, "sample 1 (seed 5), from noise"]
+        result, way = viewer.layers
+        assert result.name == "sample 1 (seed 5)"
+        assert result.metadata["provenance"] == {"seed": 5}
+        np.testing.assert_array_equal(result.scale, (2, 2, 2))
+        assert {str(unit) for unit in result.units} == {"millimeter"}
+        assert result.data.max() == 105
+        assert way.data.shape == (4, 16, 16, 16)
+        assert way.axis_labels == ("step", "x", "y", "z")
+        assert viewer.dims.point[0] == 3
+        assert dock.generate_button.isEnabled()
+        assert dock.form.seed.value() == 6  # the next press makes another
+
+    def test_the_first_brain_stands_upright_left_at_the_left(self, dock, viewer, qtbot):
+        dock.generate(GenerateRequest(model="ok", previews=True))
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+        assert viewer.dims.order == (2, 1, 0)
+        assert viewer.scene.camera.orientation2d == ("up", "right")
+        assert viewer.dims.axis_labels == ("x", "y", "z")
+
+    def test_many_brains_are_many_layers(self, dock, viewer, qtbot):
+        dock.generate(GenerateRequest(model="ok", num_samples=3, seed=1, previews=True))
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+        assert [layer.name for layer in viewer.layers] == [f"sample {i} (seed {i})" for i in (1, 2, 3)]
+        assert [layer.data.max() for layer in viewer.layers] == [101, 102, 103]
+
+    def test_a_preview_that_the_user_removed_does_not_come_back_broken(self, dock, viewer, qtbot):
+        dock.generate(GenerateRequest(model="slow", previews=True))
+        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
+        viewer.layers.clear()
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+        assert [layer.name for layer in viewer.layers] == ["sample 1 (seed 0)"]
+
+    def test_cancel_leaves_no_half_brain(self, dock, viewer, qtbot):
+        dock.generate(GenerateRequest(model="slow", num_samples=20, previews=True))
+        qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)  # one is finished
+        with qtbot.waitSignal(dock.job.cancelled, timeout=TIMEOUT):
+            click(qtbot, dock.progress.stop_button)
+        assert [layer.name for layer in viewer.layers] == ["sample 1 (seed 0)"]
+        assert dock.progress.label.text() == "Cancelled."
+        assert dock.generate_button.isEnabled()
+
+    def test_failures_are_told_in_plain_words(self, dock, qtbot, notices):
+        dock.generate(GenerateRequest(model="bad"))
+        with qtbot.waitSignal(dock.job.failed, timeout=TIMEOUT):
+            pass
+        assert notices() == [("error", "There is no model 'bad': no such folder.")]
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+    def test_a_killed_engine_is_told_once_and_the_next_press_works(self, dock, viewer, qtbot, notices):
+        dock.generate(GenerateRequest(model="slow", num_samples=20, previews=True))
+        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
+        with qtbot.waitSignal(dock.job.failed, timeout=TIMEOUT):
+            os.kill(dock.engine.pid, signal.SIGKILL)
+        ((severity, message),) = notices()
+        assert severity == "error"
+        assert message.startswith("The engine stopped in the middle of the job")
+        assert not viewer.layers
+        dock.generate(GenerateRequest(model="ok", previews=True))
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+
+    def test_without_a_model_it_says_what_to_do(self, dock, qtbot, notices):
+        dock.form.model.clear()
+        click(qtbot, dock.generate_button)
+        assert dock.job is None
+        assert "train one" in notices()[0][1]
+
+    def test_copies_a_command_that_asks_for_the_same(self, dock, qtbot):
+        dock.form.choose_model("some model")
+        dock.form.number.setValue(5)
+        click(qtbot, dock.copy_button)
+        assert QApplication.clipboard().text() == "braindiffusion generate --model 'some model' --num-samples 5"
+
+    def test_own_trainings_are_offered(self, viewer, qtbot, tmp_path):
+        run = Run.create(TrainRequest(data=tmp_path), name="mine")
+        (run.checkpoints / "best").mkdir()
+        Run.create(TrainRequest(data=tmp_path), name="nothing learnt yet")
+        dock = docked(viewer, GenerateDock(viewer), "Generate")
+        texts = [dock.form.model.itemText(index) for index in range(dock.form.model.count())]
+        assert [text for text in texts if "training" in text] == ["my training mine"]
+
+    @pytest.mark.parametrize("how", ["dock", "viewer"])
+    def test_closing_leaves_no_process(self, dock, viewer, qtbot, engines, how):
+        dock.generate(GenerateRequest(model="slow", num_samples=20, previews=True))
+        run = dock.job.run
+        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
+        assert len(engines()) == 1
+        viewer.window.remove_dock_widget(dock) if how == "dock" else viewer.close()
+        qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
+        assert run.state is RunState.CANCELLED
+
+    def test_hiding_and_floating_ends_nothing(self, dock, viewer, qtbot, engines):
+        dock.generate(GenerateRequest(model="slow", num_samples=20, previews=True))
+        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
+        wrapper = dock.parentWidget()
+        wrapper.hide()
+        wrapper.show()
+        wrapper.setFloating(True)
+        wrapper.setFloating(False)
+        qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
+        assert len(engines()) == 1
+
+    def test_fits_into_300_pixels(self, dock):
+        assert dock.minimumSizeHint().width() <= 300
+
+
+class TestTrain:
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch, fake_engine):
+        monkeypatch.setattr(training, "ENGINE", fake_engine)
+
+    @pytest.fixture
+    def dock(self, viewer, tmp_path):
+        dock = docked(viewer, TrainDock(viewer), "Train")
+        dock.form.data.set_path(tmp_path)
+        return dock
+
+    def losses(self, dock):
+        return dock.curve.points("level 0", "loss")[0]
+
+    def test_start_stop_resume(self, dock, qtbot):
+        dock.form.epochs.setValue(2)
+        click(qtbot, dock.start_button)
+        run = dock.job.run
+        qtbot.waitUntil(lambda: len(self.losses(dock)) > 3, timeout=TIMEOUT)
+        assert dock.progress.label.text().startswith("level 0 · ")
+        with qtbot.waitSignal(dock.job.cancelled, timeout=TIMEOUT):
+            click(qtbot, dock.progress.stop_button)
+        assert run.state is RunState.CANCELLED
+        stopped_at = len(self.losses(dock))
+        assert stopped_at < 40
+        assert dock.start_button.text() == "Resume"
+        click(qtbot, dock.start_button)
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+        assert self.losses(dock) == list(range(1, 41))  # it went on where it had stopped
+        assert [r.path for r in list_runs()] == [run.path]
+        assert not dock.start_button.isEnabled()
+
+    def test_it_may_go_on_without_the_viewer_and_is_found_again(
+        self, dock, viewer, make_napari_viewer_proxy, qtbot, answers, engines
+    ):
+        dock.form.epochs.setValue(4)
+        dock.start()
+        run = dock.job.run
+        qtbot.waitUntil(lambda: len(self.losses(dock)) > 3, timeout=TIMEOUT)
+        answers.append(OnClose.GO_ON)
+        viewer.close()
+        assert len(engines()) == 1
+        assert run.state is RunState.RUNNING
+
+        later = docked(other := make_napari_viewer_proxy(show=True), TrainDock(other), "Train")
+        later.runs.choose(run)
+        later.show_run(run)
+        qtbot.waitUntil(lambda: later.job is not None, timeout=TIMEOUT)
+        assert self.losses(later)[:3] == [1, 2, 3]  # what was missed is drawn
+        with qtbot.waitSignal(later.job.finished, timeout=TIMEOUT):
+            pass
+        assert self.losses(later) == list(range(1, 81))
+        qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
+
+    @pytest.mark.parametrize("how", ["dock", "viewer"])
+    def test_closing_may_stop_it(self, dock, viewer, qtbot, answers, engines, how):
+        dock.form.epochs.setValue(100)
+        dock.start()
+        run = dock.job.run
+        qtbot.waitUntil(lambda: bool(self.losses(dock)), timeout=TIMEOUT)
+        answers.append(OnClose.STOP)
+        viewer.window.remove_dock_widget(dock) if how == "dock" else viewer.close()
+        qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
+        assert run.state is RunState.CANCELLED
+
+    def test_closing_may_be_called_off(self, dock, viewer, qtbot, answers, engines):
+        dock.form.epochs.setValue(100)
+        dock.start()
+        qtbot.waitUntil(lambda: bool(self.losses(dock)), timeout=TIMEOUT)
+        answers.append(OnClose.STAY)
+        dock.window().close()
+        assert dock.isVisible()
+        count = len(self.losses(dock))
+        qtbot.waitUntil(lambda: len(self.losses(dock)) > count, timeout=TIMEOUT)
+        dock.stop()
+        with qtbot.waitSignal(dock.job.cancelled, timeout=TIMEOUT):
+            pass
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+    def test_a_killed_training_is_told_and_can_be_resumed(self, dock, qtbot, engines, notices):
+        dock.form.epochs.setValue(100)
+        dock.start()
+        run = dock.job.run
+        qtbot.waitUntil(lambda: bool(self.losses(dock)), timeout=TIMEOUT)
+        with qtbot.waitSignal(dock.job.failed, timeout=TIMEOUT):
+            engines()[0].kill()
+        assert "Resume goes on from its last checkpoint" in notices()[0][1]
+        assert run.state is RunState.INTERRUPTED
+        assert dock.start_button.text() == "Resume"
+        assert dock.start_button.isEnabled()
+
+    def test_an_earlier_run_is_drawn_with_its_settings(self, viewer, dock, qtbot, tmp_path):
+        dock.form.epochs.setValue(0.5)
+        dock.start()
+        run = dock.job.run
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+        dock.runs.choose(None)
+        dock.show_run(None)
+        assert self.losses(dock) == []
+        assert dock.start_button.text() == "Start"
+        dock.refresh_runs()
+        dock.runs.choose(run)
+        dock.show_run(run)
+        qtbot.waitUntil(lambda: self.losses(dock) == list(range(1, 11)), timeout=TIMEOUT)
+        assert dock.form.epochs.value() == 0.5
+        assert dock.progress.label.text() == "learnt"
+
+    def test_without_data_it_says_what_to_do(self, viewer, qtbot, notices):
+        dock = docked(viewer, TrainDock(viewer), "Train")
+        click(qtbot, dock.start_button)
+        assert dock.job is None
+        assert "Choose what to train on" in notices()[0][1]
+
+    def test_copies_commands(self, dock, qtbot, tmp_path):
+        dock.form.batch_size.setValue(2)
+        click(qtbot, dock.copy_button)
+        assert QApplication.clipboard().text() == f"braindiffusion train --data-dir {tmp_path} --batch-size 2"
+
+    def test_the_curve_follows_the_theme(self, dock, viewer):
+        viewer.theme = "light"
+        ground = dock.curve.backgroundBrush().color().name()
+        assert ground == get_theme("light").background.as_hex(format="long")
+
+    def test_fits_into_300_pixels(self, dock):
+        assert dock.minimumSizeHint().width() <= 300
+
+
+class TestCohort:
+    @pytest.fixture
+    def dock(self, viewer):
+        return docked(viewer, CohortDock(viewer), "Cohort")
+
+    @pytest.fixture
+    def brains(self, tmp_path):
+        """Two of the samples, and a file that is no volume."""
+        folder = tmp_path / "brains"
+        for name in ("IXI-T1", "labels"):
+            shutil.copytree(samples_dir() / name, folder / name)
+        shutil.copy(samples_dir() / "participants.tsv", folder)
+        volumes = sorted((folder / "IXI-T1").iterdir())
+        for path in volumes[2:]:
+            path.unlink()
+        (folder / "IXI-T1" / "IXI999-HH-9999-T1.nii.gz").write_bytes(b"no volume")
+        return folder
+
+    def test_shows_what_was_found_and_what_is_wrong(self, dock, qtbot, brains):
+        dock.form.folder.set_path(brains / "IXI-T1")
+        qtbot.waitUntil(lambda: len(dock.table.subjects) == 3, timeout=TIMEOUT)
+        good, other, bad = dock.table.subjects
+        assert good.problem == other.problem == ""
+        assert good.age is not None
+        assert good.sex in ("F", "M")
+        assert good.spacing == (2, 2, 2)
+        assert bad.subject == "IXI999-HH-9999"
+        assert bad.problem
+        assert "1 with a problem" in dock.summary.text()
+        assert dock.prepare_button.isEnabled()
+
+    def test_loads_the_selected_with_their_labels(self, dock, viewer, qtbot, brains):
+        dock.form.folder.set_path(brains / "IXI-T1")
+        qtbot.waitUntil(lambda: len(dock.table.subjects) == 3, timeout=TIMEOUT)
+        assert not dock.load_button.isEnabled()
+        dock.table.selectRow(0)
+        click(qtbot, dock.load_button)
+        qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
+        image, regions = viewer.layers
+        assert (image._type_string, regions._type_string) == ("image", "labels")
+        path = sorted((brains / "IXI-T1").iterdir())[0]
+        expected = nib.as_closest_canonical(nib.load(path)).get_fdata()
+        np.testing.assert_array_equal(image.data, expected)
+        assert {str(unit) for unit in regions.units} == {"millimeter"}
+
+    def test_prepares_in_an_engine_and_names_what_is_left_out(self, dock, qtbot, brains, notices, engines):
+        from braindiffusion.cohort import Cohort
+
+        dock.form.folder.set_path(brains / "IXI-T1")
+        qtbot.waitUntil(lambda: len(dock.table.subjects) == 3, timeout=TIMEOUT)
+        click(qtbot, dock.prepare_button)
+        with qtbot.waitSignal(dock.job.finished, timeout=60_000):
+            pass
+        cohort = Cohort.open(dock.form.out.path)
+        assert len(cohort) == 2
+        assert any(severity == "warning" and "IXI999" in message for severity, message in notices())
+        assert any("Train dock" in message for _, message in notices())
+        qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
+
+    @pytest.mark.parametrize("content", ["missing", "empty"])
+    def test_a_bad_folder_is_told_in_plain_words(self, dock, qtbot, tmp_path, notices, content):
+        folder = tmp_path / content
+        if content == "empty":
+            folder.mkdir()
+        dock.form.folder.set_path(folder)
+        qtbot.waitUntil(lambda: bool(notices()), timeout=TIMEOUT)
+        ((severity, message),) = notices()
+        assert severity == "error"
+        assert str(folder) in message
+        assert not dock.prepare_button.isEnabled()
+
+    def test_only_the_last_folder_counts(self, dock, qtbot, brains, tmp_path):
+        dock.form.folder.set_path(brains / "IXI-T1")
+        dock.form.folder.set_path(None)
+        qtbot.waitUntil(lambda: not dock._workers, timeout=TIMEOUT)
+        assert dock.table.subjects == []
+        assert dock.summary.text() == "Choose a folder of brains."
+
+    def test_fits_into_300_pixels(self, dock):
+        assert dock.minimumSizeHint().width() <= 300
