@@ -46,6 +46,15 @@ format: $(VENV)/.developer  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+DATA ?= ../shared/data/ixi-2mm
+train-models: setup  ## Train the packaged model anew on DATA (hours)
+	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
+		--out build/ixi-2mm.zarr
+	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/ixi-2mm
+
+pictures: setup  ## Make the pictures of the documentation
+	$(BIN)/python examples/make_pictures.py
+
 docs: $(VENV)/.installed  ## Build the documentation into site/
 	@$(PIP) --group docs
 	$(BIN)/mkdocs build --strict

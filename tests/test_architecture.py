@@ -1,4 +1,4 @@
-"""The arrows of the design, held by import-linter, and what they are for: screens and torch load only where they must."""
+"""The arrows of the design, held by import-linter: screens and torch load only where they must."""
 
 import subprocess
 import sys

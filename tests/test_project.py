@@ -1,4 +1,4 @@
-"""What a user gets who installs the project: the wheel, its metadata, the pinned set, and the commands of the README."""
+"""What a user gets: the wheel, its metadata, the pinned set, and the commands of the README."""
 
 import ast
 import email
