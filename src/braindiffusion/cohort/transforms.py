@@ -74,3 +74,53 @@ def cut_box(
 def has_spacing(affine: NDArray[np.float64], spacing: float) -> bool:
     """Whether voxels are isotropic of this size, to a thousandth of a mm."""
     return bool(np.allclose(np.sqrt((affine[:3, :3] ** 2).sum(axis=0)), spacing, atol=1e-3))
+
+
+def move_randomly(
+    images: list[torch.Tensor], spacing: float, seed: int, *, degrees: float, scale: float, shift_mm: float
+) -> list[torch.Tensor]:
+    """Turn, scale and shift images together, by amounts that the seed alone decides; linear interpolation.
+
+    Args:
+        images: each (C, x, y, z) float32 on the same grid; what comes in from outside is the image's minimum.
+        spacing: mm.
+        seed: of the amounts; the global generator is left as it was.
+        degrees: up to this, about each axis.
+        scale: up to this share, each axis on its own.
+        shift_mm: up to this, along each axis.
+    """
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    subject = tio.Subject({f"image{i}": tio.ScalarImage(tensor=t, affine=affine) for i, t in enumerate(images)})
+    move = tio.RandomAffine(scales=scale, degrees=degrees, translation=shift_mm, default_pad_value="minimum")
+    with torch.random.fork_rng(devices=[]):  # TorchIO draws from the global generator
+        torch.manual_seed(seed)
+        moved = move(subject)
+    return [_tensor(moved, f"image{i}") for i in range(len(images))]
+
+
+def draw_patch(
+    image: torch.Tensor, probability: torch.Tensor, size: tuple[int, int, int], seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut one patch out of an image, centred where the probability map says.
+
+    Args:
+        image: (C, x, y, z).
+        probability: (x, y, z), not negative.
+        size: voxels of the patch.
+        seed: decides where; the global generator is left as it was.
+
+    Returns:
+        The patch (C, *size) and its first voxel (3,) float32.
+    """
+    subject = tio.Subject(image=tio.ScalarImage(tensor=image), probability=tio.ScalarImage(tensor=probability[None]))
+    sampler = tio.WeightedSampler(size, probability_map="probability")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        patch = next(iter(sampler(subject, num_patches=1)))
+    first = torch.as_tensor(np.asarray(patch[tio.LOCATION])[:3]).float()
+    return _tensor(patch, "image"), first
+
+
+def _tensor(subject: tio.Subject, name: str) -> torch.Tensor:
+    tensor: torch.Tensor = subject[name].data
+    return tensor

@@ -1,6 +1,7 @@
 """The denoiser contract: `D(x, sigma)` estimates the clean data from `x = clean + sigma * noise`.
 
-Samplers, guidance and editing see only D. What the network inside predicts, and how it is told the noise level, stays here.
+Samplers, guidance and editing see only D. What the network inside predicts, and how it is told the noise level, stays
+here.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,9 @@ class Denoiser(Protocol):
     x is (batch, channels, x, y, z) float32, sigma (batch,) float32; the answer is shaped as x.
     """
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Estimate the clean data."""
+        ...
 
 
 def _over(sigma: Tensor, like: Tensor) -> Tensor:
@@ -28,8 +31,9 @@ def _over(sigma: Tensor, like: Tensor) -> Tensor:
 def denoise(network: Network, x: Tensor, sigma: Tensor) -> Tensor:
     """D from a network that predicts v (Salimans and Ho 2022, appendix D).
 
-    With unit-variance data this is also the EDM preconditioning with sigma_data = 1 (Karras et al. 2022, table 1):
-    c_skip = 1 / (1 + sigma^2), c_out = -sigma / sqrt(1 + sigma^2), c_in = 1 / sqrt(1 + sigma^2), c_noise = ln(sigma) / 4.
+    With unit-variance data this is also EDM's preconditioning with sigma_data = 1 (Karras et al. 2022, table 1):
+    c_skip = 1 / (1 + sigma^2), c_out = -sigma / sqrt(1 + sigma^2), c_in = 1 / sqrt(1 + sigma^2),
+    c_noise = ln(sigma) / 4.
     """
     s = _over(sigma, x)
     alpha = (1 + s.square()).rsqrt()

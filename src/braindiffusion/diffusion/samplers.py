@@ -1,8 +1,10 @@
 """Samplers are generators: each step yields a record, and whoever drives owns progress, preview and cancel.
 
-All work on `x = clean + sigma * noise`. Sampling noise is drawn by a function, so that each sample of a batch keeps to its own seed.
+All work on `x = clean + sigma * noise`. Sampling noise is drawn by a function, so that each sample of a batch keeps to
+its own seed.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -51,7 +53,7 @@ def ddim(
         msg = "DDIM with eta > 0 needs a source of noise."
         raise ValueError(msg)
     levels = sigmas.double().tolist()
-    for step, (now, following) in enumerate(zip(levels, levels[1:], strict=False), start=1):
+    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
         clean = denoiser(x, x.new_full((len(x),), now))
         # Equation 16, with alpha_bar = 1 / (1 + sigma^2) and divided by alpha_bar of the next step.
         fresh = eta * following * max(0.0, 1 - (following / now) ** 2) ** 0.5

@@ -86,6 +86,7 @@ class Sample:
 
     @property
     def stem(self) -> str:
+        """Name of its files."""
         return f"sample_{self.number:03d}"
 
 
@@ -124,9 +125,7 @@ def _told(
             yield ArtifactWritten(kind="preview", path=str(path), name=f"sample {sample.number} (seed {sample.seed})")
 
 
-def _write(
-    volume: Volume, sample: Sample, details: dict[str, Any], request: GenerateRequest
-) -> Iterator[Event]:
+def _write(volume: Volume, sample: Sample, details: dict[str, Any], request: GenerateRequest) -> Iterator[Event]:
     path = sample.out / f"{sample.stem}.nii.gz"
     save_volume(volume, path)
     sidecar = json.dumps({**details, "file": path.name}, indent=2)

@@ -57,6 +57,7 @@ class SeededNoise:
         self._generators = [torch.Generator().manual_seed(key) for key in keys]
 
     def __call__(self, *shape: int) -> Tensor:
+        """Draw (batch, *shape); without a shape, that of the level's coefficients."""
         wanted = shape or self._shape
         drawn = [torch.randn(wanted, generator=generator) for generator in self._generators]
         return torch.stack(drawn).to(self._device)

@@ -38,10 +38,12 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix each voxel with all others."""
         tokens = x.flatten(2).transpose(1, 2)
         qkv = self.qkv(self.norm(tokens)).unflatten(-1, (3, self.heads, HEAD))
         q, k, v = (part.squeeze(2).transpose(1, 2) for part in qkv.split(1, dim=2))
         angles = rotary_angles(tuple(x.shape[2:])).to(x.device)
         mixed = F.scaled_dot_product_attention(_rotate(q, angles), _rotate(k, angles), v)
         update = self.out(mixed.transpose(1, 2).flatten(2))
-        return x + update.transpose(1, 2).reshape(x.shape)
+        out: Tensor = x + update.transpose(1, 2).reshape(x.shape)
+        return out

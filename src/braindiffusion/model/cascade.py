@@ -4,6 +4,8 @@ Level 0 makes the coarsest band; each finer level makes seven detail bands given
 normalised coefficients (zero mean, unit variance inside brains), whose constants live in the model.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,8 @@ from braindiffusion.model.wavelet import BANDS, haar, inverse_haar
 class Level(nn.Module):
     """One level: its network and the constants that normalise its coefficients.
 
-    `mean` and `std` are those of the eight bands of the level's grid, coarse first (for a level of one band, of that one).
+    `mean` and `std` are those of the eight bands of the level's grid, coarse first (for a level of one band, of that
+    one).
     """
 
     mean: Tensor
@@ -51,7 +54,8 @@ class Level(nn.Module):
         middle = torch.tensor([(n - 1) / 2 for n in self.grid])
         axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in size), indexing="ij")
         offset = (origin.cpu().float() - middle)[..., None, None, None]
-        return ((torch.stack(axes) + offset) * self.site_mm).to(device)
+        millimetres: Tensor = (torch.stack(axes) + offset) * self.site_mm
+        return millimetres.to(device)
 
     def normalise(self, bands: Tensor) -> Tensor:
         """(batch, bands, channels, x, y, z) coefficients to unit variance."""
@@ -78,7 +82,9 @@ class Level(nn.Module):
         """
         signals = [log_sigma]
         if self.has_coarse:
-            assert coarse is not None and coarse_sigma is not None
+            if coarse is None or coarse_sigma is None:
+                msg = f"Level {self.index} needs its coarse band."
+                raise ValueError(msg)
             x = torch.cat((x, coarse), dim=1)
             signals.append((coarse_sigma + 1e-3).log() / 4)
         out: Tensor = self.unet(x, torch.stack(signals, dim=1), coordinates.expand(len(x), -1, -1, -1, -1))
@@ -103,9 +109,9 @@ class Cascade(nn.Module):
         self.levels = nn.ModuleList(Level(config, i) for i in range(config.number_of_levels))
 
     def level(self, index: int) -> Level:
+        """One of its levels."""
         level = self.levels[index]
-        assert isinstance(level, Level)
-        return level
+        return cast(Level, level)
 
     def take_apart(self, volume: Tensor, index: int) -> Tensor:
         """A volume as the (unnormalised) coefficients of one level's grid.

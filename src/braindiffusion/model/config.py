@@ -28,8 +28,10 @@ class UNetConfig(_Config):
 
 
 class LevelConfig(_Config):
-    """One level of the cascade: its network, how it learns, how it is sampled. Sigmas are in units of the normalised
-    coefficients' standard deviation."""
+    """One level of the cascade: its network, how it learns, how it is sampled.
+
+    Sigmas are in units of the normalised coefficients' standard deviation.
+    """
 
     unet: UNetConfig = UNetConfig()
     patch: int | None = None
@@ -69,7 +71,9 @@ class CascadeConfig(_Config):
     @model_validator(mode="after")
     def _fits(self) -> "CascadeConfig":
         if any(n % 2**self.depth for n in self.shape):
-            msg = f"shape {self.shape} cannot be halved {self.depth} times: make each side a multiple of {2**self.depth}."
+            msg = (
+                f"shape {self.shape} cannot be halved {self.depth} times: make each side a multiple of {2**self.depth}."
+            )
             raise ValueError(msg)
         if self.joint_base and not self.depth:
             msg = "joint_base needs depth of at least 1."
@@ -81,6 +85,7 @@ class CascadeConfig(_Config):
 
     @property
     def number_of_levels(self) -> int:
+        """The base and the levels of details."""
         return self.depth if self.joint_base else self.depth + 1
 
     def halvings(self, level: int) -> int:

@@ -1,7 +1,6 @@
-"""Model files: a folder with `model.json` (card and configuration) and `model.safetensors`. Nothing is ever unpickled."""
+"""Model files: a folder with `model.json` (card, configuration) and `model.safetensors`. Nothing is ever unpickled."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.model.config import CascadeConfig
+from braindiffusion.runs.files import write_whole
 
 CARD, WEIGHTS = "model.json", "model.safetensors"
 
@@ -33,10 +33,9 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
         for name, tensor in cascade.state_dict().items()
     }
     save_file(tensors, folder / (WEIGHTS + ".part"))
-    os.replace(folder / (WEIGHTS + ".part"), folder / WEIGHTS)
+    (folder / (WEIGHTS + ".part")).replace(folder / WEIGHTS)
     text = json.dumps({**card, "configuration": cascade.config.model_dump(mode="json")}, indent=2)
-    (folder / (CARD + ".part")).write_text(text + "\n", encoding="utf-8")
-    os.replace(folder / (CARD + ".part"), folder / CARD)
+    write_whole(folder / CARD, text + "\n")
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,9 @@ Normalisation is over the channels of each voxel, not over space (GroupNorm): a 
 and runs on whole volumes, mostly air, must not see other statistics there than it learnt with.
 """
 
+import itertools
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +43,7 @@ class ChannelNorm(nn.Module):
     """Layer norm over the channels of each voxel, without weights: FiLM brings those."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, width, x, y, z)."""
         return F.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
 
 
@@ -55,9 +58,10 @@ class ResidualBlock(nn.Module):
         self.film = nn.Linear(embedding, 2 * width)
         self.attention = SelfAttention(width) if attention else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(batch, width, x, y, z) and (batch, embedding)."""
         scale, shift = self.film(embedding)[..., None, None, None].chunk(2, dim=1)
         h = self.conv1(F.silu(self.norm(x)))
         h = self.conv2(F.silu(torch.addcmul(shift, self.norm(h), 1 + scale)))
@@ -103,12 +107,12 @@ class UNet(nn.Module):
         scales = range(len(widths))
         self.down_blocks = nn.ModuleList(blocks(i) for i in scales)
         self.up_blocks = nn.ModuleList(blocks(i) for i in scales)
-        self.downs = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
-        self.ups = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.downs = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
+        self.ups = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.norm = ChannelNorm()
         self.head = nn.Conv3d(width, outputs, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, signals: Tensor, coordinates: Tensor) -> Tensor:
         """Run.
@@ -125,19 +129,18 @@ class UNet(nn.Module):
         for i, blocks in enumerate(self.down_blocks):
             if i:
                 h = self.downs[i - 1](_halve(h))
-            h = self._run(blocks, h, embedding)
+            h = self._run(cast(nn.ModuleList, blocks), h, embedding)
             skips.append(h)
         for i in reversed(range(len(skips))):
             if i < len(skips) - 1:
                 x_, y_, z_ = skips[i].shape[2:]
                 h = F.interpolate(self.ups[i](h), scale_factor=2, mode="nearest")[..., :x_, :y_, :z_]
                 h = (h + skips[i]) * 0.5**0.5
-            h = self._run(self.up_blocks[i], h, embedding)
+            h = self._run(cast(nn.ModuleList, self.up_blocks[i]), h, embedding)
         out: Tensor = self.head(F.silu(self.norm(h)))
         return out
 
-    def _run(self, blocks: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
-        assert isinstance(blocks, nn.ModuleList)
+    def _run(self, blocks: nn.ModuleList, h: Tensor, embedding: Tensor) -> Tensor:
         for block in blocks:
             if self.checkpointing and self.training:
                 h = checkpoint(block, h, embedding, use_reentrant=False)

@@ -39,4 +39,4 @@ def inverse_haar(bands: Tensor) -> Tensor:
 
 def coarse_gain(halvings: int) -> float:
     """The coarse band after so many halvings is the local mean times this."""
-    return 2.0 ** (1.5 * halvings)
+    return float(2.0 ** (1.5 * halvings))

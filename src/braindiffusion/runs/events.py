@@ -1,8 +1,8 @@
 """What a job says while it works: one small typed record at a time.
 
 Jobs are generators of events. Whoever drives one (command line, engine, test) appends each event to
-`events.jsonl` and shows it; cancelling is closing the generator. Arrays never travel in events: they are written into the
-run folder, and an `ArtifactWritten` names the file.
+`events.jsonl` and shows it; cancelling is closing the generator. Arrays never travel in events: they are written into
+the run folder, and an `ArtifactWritten` names the file.
 """
 
 import time
@@ -52,7 +52,7 @@ class Metric(_Event):
 class ArtifactWritten(_Event):
     """A file is complete and may be read.
 
-    `kind` is one of: `volume` (NIfTI), `preview` (NIfTI, will be replaced by better), `trajectory` (4D NIfTI, time last),
+    `kind` is one of: `volume` (NIfTI), `preview` (NIfTI, to be replaced by better), `trajectory` (4D NIfTI, time last),
     `figure` (HTML), `cohort` (Zarr folder), `model` (folder).
     """
 
@@ -65,12 +65,16 @@ class ArtifactWritten(_Event):
 
 
 class CheckpointWritten(_Event):
+    """A checkpoint is complete: a model folder."""
+
     type: Literal["checkpoint"] = "checkpoint"
     path: str
     step: int
 
 
 class Log(_Event):
+    """A line for whoever reads the record."""
+
     type: Literal["log"] = "log"
     message: str
 
@@ -85,8 +89,10 @@ class Warned(_Event):
 
 
 class Failed(_Event):
-    """The last event of a job that failed. `message` is one sentence for the user; a traceback, where the failure is a bug,
-    stays in `error.txt` in the run folder."""
+    """The last event of a job that failed.
+
+    `message` is one sentence for the user; the traceback of a bug stays in `error.txt` in the run folder.
+    """
 
     type: Literal["failed"] = "failed"
     message: str
@@ -109,16 +115,7 @@ class Finished(_Event):
 
 
 Event = Annotated[
-    Started
-    | Progress
-    | Metric
-    | ArtifactWritten
-    | CheckpointWritten
-    | Log
-    | Warned
-    | Failed
-    | Cancelled
-    | Finished,
+    Started | Progress | Metric | ArtifactWritten | CheckpointWritten | Log | Warned | Failed | Cancelled | Finished,
     Field(discriminator="type"),
 ]
 

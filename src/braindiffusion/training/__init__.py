@@ -1,1 +1,1 @@
-"""Training: presets, patches, augmentation, one level's loop, the average of weights, checkpoints, and the job that ties them."""
+"""Training: presets, patches, augmentation, a level's loop, the average of weights, checkpoints; the job ties them."""

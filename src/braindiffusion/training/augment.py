@@ -1,13 +1,13 @@
 """The brains that a small cohort lacks: mirrored, moved and scaled a little, through TorchIO.
 
-The amounts are what living heads in a scanner differ by (they are learnt as part of the distribution). Interpolation blurs,
-so levels that learn fine texture only mirror: see the presets.
+The amounts are what living heads in a scanner differ by (they are learnt as part of the distribution). Interpolation
+blurs, so levels that learn fine texture only mirror: see the presets.
 """
 
 import numpy as np
-import torch
-import torchio as tio
 from torch import Tensor
+
+from braindiffusion.cohort.transforms import move_randomly
 
 DEGREES, SCALE, SHIFT_MM = 4.0, 0.04, 2.0
 
@@ -23,15 +23,9 @@ def augment(volume: Tensor, mask: Tensor, spacing: float, key: tuple[int, int, i
     """
     seed, subject, variant = key
     if variant > 1:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.default_rng((seed, subject, variant // 2)).integers(2**62)))
-            affine = np.diag([spacing, spacing, spacing, 1.0])
-            one = tio.Subject(
-                volume=tio.ScalarImage(tensor=volume, affine=affine), mask=tio.ScalarImage(tensor=mask, affine=affine)
-            )
-            move = tio.RandomAffine(scales=SCALE, degrees=DEGREES, translation=SHIFT_MM, default_pad_value="minimum")
-            one = move(one)
-            volume, mask = one["volume"].data.clamp(-1, 1), one["mask"].data
+        draw = int(np.random.default_rng((seed, subject, variant // 2)).integers(2**62))
+        volume, mask = move_randomly([volume, mask], spacing, draw, degrees=DEGREES, scale=SCALE, shift_mm=SHIFT_MM)
+        volume = volume.clamp(-1, 1)
     if variant % 2:  # x runs from left to right in RAS+
         volume, mask = volume.flip(1), mask.flip(1)
     return volume, mask

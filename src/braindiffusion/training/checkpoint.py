@@ -26,7 +26,7 @@ def save_state(folder: Path, level: int, tensors: dict[str, Tensor]) -> Path:
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part)
     with part.open("rb") as file:
         os.fsync(file.fileno())
-    os.replace(part, path)
+    part.replace(path)
     return path
 
 

@@ -1,5 +1,6 @@
 """The average of the weights that is sampled from: parameters only, never buffers."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -34,8 +35,6 @@ class PowerEma:
 
 
 def _exponent(relative_width: float) -> float:
-    """gamma of sigma_rel: the positive root of Karras et al. 2024, equation 127."""
-    import numpy as np
-
+    """Gamma of sigma_rel: the positive root of Karras et al. 2024, equation 127."""
     t = relative_width**-2
     return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())

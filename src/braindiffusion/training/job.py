@@ -1,7 +1,7 @@
 """The job `train`: a cohort in, a model out, level by level, coarse first."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from time import monotonic
 from typing import Any
 
@@ -110,7 +110,7 @@ def _level(
             keeper.keep(trainer, None)
 
 
-def _cohort(request: TrainRequest, run: Run) -> Iterator[Any]:
+def _cohort(request: TrainRequest, run: Run) -> Generator[Event, None, Cohort]:
     """The prepared cohort; a folder of volumes is prepared into the run first."""
     if (request.data / "zarr.json").is_file() or request.data.suffix == ".zarr":
         return Cohort.open(request.data)

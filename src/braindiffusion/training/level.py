@@ -1,9 +1,11 @@
 """Training one level of the cascade: a generator that yields what a step or a validation found."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -30,8 +32,6 @@ class StepDone:
 
 def seeded(*key: int) -> torch.Generator:
     """A CPU generator that is a function of a key: what is drawn at a step depends on nothing before it."""
-    import numpy as np
-
     return torch.Generator().manual_seed(int(np.random.default_rng(key).integers(2**62)))
 
 
@@ -54,13 +54,13 @@ class LevelTrainer:
         optimizer = torch.optim.AdamW(self.level.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
         module, self.optimizer = fabric.setup(self.level, optimizer)
         self.module: nn.Module = module
-        self.module.mark_forward_method("network")
+        module.mark_forward_method("network")
         self.step = 0
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, constant, then 1 / sqrt(step)."""
         rate = self.recipe.learning_rate * min(1.0, step / max(1, self.recipe.warmup))
-        return rate * min(1.0, (self.recipe.constant / step) ** 0.5)
+        return rate * min(1.0, math.sqrt(self.recipe.constant / step))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Mean v-prediction error of a batch, everything random drawn from `generator`."""
@@ -78,8 +78,8 @@ class LevelTrainer:
         coordinates = level.coordinates(batch.origin, tuple(clean.shape[2:]))
 
         def network(x: Tensor, log_sigma: Tensor) -> Tensor:
-            out: Tensor = self.module.network(x, log_sigma, coarse, coarse_sigma, coordinates)
-            return out
+            predict: Callable[..., Tensor] = self.module.network  # type: ignore[assignment]
+            return predict(x, log_sigma, coarse, coarse_sigma, coordinates)
 
         return v_loss(network, clean, noise, sigma.to(device)).mean()
 
@@ -108,9 +108,7 @@ class LevelTrainer:
         self.use(self.ema.state())
         self.module.eval()
         size = max(4, self.recipe.batch_size)
-        losses = [
-            float(self.loss(patches.batch(i, size), seeded(self.seed, self.index, i, 3))) for i in range(batches)
-        ]
+        losses = [float(self.loss(patches.batch(i, size), seeded(self.seed, self.index, i, 3))) for i in range(batches)]
         self.use(trained)
         return sum(losses) / len(losses)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torchio as tio
 from torch import Tensor
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.cohort.transforms import draw_patch
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.training.augment import augment
 
@@ -88,20 +88,14 @@ class Patches:
             order = np.random.default_rng((self.seed, self.level, epoch, 1)).permutation(len(self.subjects))
             variant = int(rng.integers(self.variants)) if self.variants else -1
             one, inside = self.whole(self.subjects[order[index]], variant)
-            one, inside, origin = self._patch(one, inside, int(rng.integers(2**62)))
+            one, origin = self._patch(one, inside, int(rng.integers(2**62)))
             bands.append(one)
             origins.append(origin)
         return Batch(torch.stack(bands), torch.stack(origins))
 
-    def _patch(self, bands: Tensor, inside: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _patch(self, bands: Tensor, inside: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         if self.patch is None:
-            return bands, inside, torch.zeros(3)
-        size = tuple(min(self.patch, n) for n in inside.shape)
-        subject = tio.Subject(
-            bands=tio.ScalarImage(tensor=bands.flatten(0, 1)), inside=tio.LabelMap(tensor=(inside[None] > 0).float())
-        )
-        with torch.random.fork_rng(devices=[]):  # TorchIO's samplers draw from the global generator
-            torch.manual_seed(seed)
-            patch = next(iter(tio.WeightedSampler(size, probability_map="inside")(subject, num_patches=1)))
-        origin = torch.as_tensor(np.asarray(patch[tio.LOCATION])[:3]).float()
-        return patch["bands"].data.unflatten(0, bands.shape[:2]), patch["inside"].data[0], origin
+            return bands, torch.zeros(3)
+        x, y, z = (min(self.patch, n) for n in inside.shape)
+        patch, origin = draw_patch(bands.flatten(0, 1), (inside > 0).float(), (x, y, z), seed)
+        return patch.unflatten(0, bands.shape[:2]), origin

@@ -39,7 +39,8 @@ class Preset(BaseModel):
             BrainDiffusionError: the shape cannot be halved so often.
         """
         if any(n % 2**self.depth for n in shape):
-            msg = f"Volumes of {shape} cannot be halved {self.depth} times: prepare them with sides that are multiples of {2**self.depth}."
+            side = 2**self.depth
+            msg = f"Volumes of {shape} cannot be halved {self.depth} times: prepare sides in multiples of {side}."
             raise BrainDiffusionError(msg)
         return CascadeConfig(
             shape=shape, spacing=spacing, channels=channels, depth=self.depth, levels=self.levels
