@@ -26,6 +26,7 @@ from braindiffusion.runs import (
     RunState,
     Started,
     TrainRequest,
+    Warned,
     list_runs,
 )
 
@@ -248,6 +249,9 @@ def test_runs_lists_tells_and_stops(braindiffusion: Command, tmp_runs: Path) -> 
     for step in (1, 2):
         done.append(Progress(stage="sample 1", step=step, total=2))
         done.append(Metric(stage="sample 1", step=step, values={"validation_loss": step / 4}))
+        done.append(Metric(stage="sample 1", step=step, values={"seconds": 8 * step}))
+    done.append(Warned(message="first"))
+    done.append(Warned(message="second"))
     done.append(Finished(message="one brain"))
     running = Run.create(DemoRequest(), tmp_runs, "new")
     running.append(Started(job="demo", pid=os.getpid()))
@@ -262,6 +266,9 @@ def test_runs_lists_tells_and_stops(braindiffusion: Command, tmp_runs: Path) -> 
     assert "sample 1: 2 of 2" in told
     assert "sample 1: 1 of 2" not in told
     assert "validation loss 0.5 (step 2)" in told
+    assert "seconds 16 (step 2)" in told
+    assert "warning: first" in told
+    assert "warning: second" in told
     assert "finished: one brain" in told
 
     assert braindiffusion("runs", "old", "--stop").returncode == 1

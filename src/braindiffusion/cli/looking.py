@@ -115,14 +115,20 @@ def _print_run(run: Run, as_json: bool) -> None:
     for key, value in _summary(run).items():
         typer.echo(f"{key:>8}  {value}")
     typer.echo(f"{'command':>8}  {as_command(run.request)}")
-    latest: dict[tuple[str, str], str] = {}
+    latest: dict[tuple[str, ...], str] = {}
     for event in events:
         line = _tell(event)
         if line is not None:
-            # Of each stage's progress and numbers only the last counts; all else is told as it came.
-            stage = getattr(event, "stage", str(len(latest)))
-            latest.pop((event.type, stage), None)
-            latest[event.type, stage] = line
+            # Of each stage's progress and of each of its numbers only the last counts; all else is told as it came.
+            match event:
+                case Progress(stage=stage):
+                    place: tuple[str, ...] = (event.type, stage)
+                case Metric(stage=stage, values=values):
+                    place = (event.type, stage, *values)
+                case _:
+                    place = (event.type, str(len(latest)))
+            latest.pop(place, None)
+            latest[place] = line
     for line in latest.values():
         typer.echo(line)
 
