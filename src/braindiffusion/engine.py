@@ -152,9 +152,7 @@ def _read_orders(lines: IO[bytes], orders: "SimpleQueue[Order]") -> None:
         try:
             orders.put(parse_order(line))
         except ValidationError as error:
-            sys.stderr.write(
-                f"The engine does not understand {line!r}: {error.errors()[0]['msg']}\n"
-            )
+            sys.stderr.write(f"The engine does not understand {line!r}: {error.errors()[0]['msg']}\n")
     orders.put(Quit())
 
 
@@ -179,9 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m braindiffusion.engine",
         description=(__doc__ or "").split("\n")[0],
     )
-    parser.add_argument(
-        "--run", type=Path, help="perform this run folder to its end, without pipes"
-    )
+    parser.add_argument("--run", type=Path, help="perform this run folder to its end, without pipes")
     chosen = parser.parse_args(arguments)
 
     # Before torch is imported: idle OpenMP threads that spin take the cores that the viewer needs.
@@ -201,9 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler
     lines, answers = _take_pipes()
     _on_signals(lambda: orders.put(Quit()))
-    threading.Thread(
-        target=_read_orders, args=(lines, orders), name="orders", daemon=True
-    ).start()
+    threading.Thread(target=_read_orders, args=(lines, orders), name="orders", daemon=True).start()
 
     def send(answer: Answer) -> None:
         try:

@@ -97,9 +97,7 @@ class Run:
             BrainDiffusionError: the folder cannot be made.
         """
         now = datetime.now().astimezone()
-        root = (
-            default_runs_dir() if root is None else Path(root).expanduser().absolute()
-        )
+        root = default_runs_dir() if root is None else Path(root).expanduser().absolute()
         record = RunRecord(
             request=request,
             created=now,
@@ -272,10 +270,7 @@ def is_alive(started: Started) -> bool:
     try:
         process = psutil.Process(started.pid)
         # Process numbers come round: one that was born after the event is somebody else. (2 s: boot clocks are coarse.)
-        return (
-            process.status() != psutil.STATUS_ZOMBIE
-            and process.create_time() <= started.time + 2
-        )
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= started.time + 2
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
@@ -286,9 +281,7 @@ def default_runs_dir() -> Path:
     """Where runs are kept: `$BRAINDIFFUSION_RUNS`, else a folder in the user's data directory."""
     chosen = os.environ.get(RUNS_VARIABLE)
     return (
-        Path(chosen).expanduser().absolute()
-        if chosen
-        else user_data_path("braindiffusion", appauthor=False) / "runs"
+        Path(chosen).expanduser().absolute() if chosen else user_data_path("braindiffusion", appauthor=False) / "runs"
     )
 
 
