@@ -1,7 +1,8 @@
 """`python -m napari_braindiffusion.demo`: a brain comes into being in napari, beside a real one.
 
-With a screen it opens napari and leaves it to the user. Without one (`--headless`, or `BRAINDIFFUSION_HEADLESS=1`) it does the same in a
-virtual one, saves a screenshot, and ends. Either way the brain, its way from noise and its sidecar are written into `demo/`.
+With a screen it opens napari and leaves it to the user. Without one (`--headless`, or `BRAINDIFFUSION_HEADLESS=1`) it
+does the same in a virtual one, saves a screenshot, and ends. Either way the brain, its way from noise and its sidecar are
+written into `demo/`.
 """
 
 import argparse
@@ -11,11 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import napari
 from napari.layers import Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QEventLoop, QTimer
 
+import napari
 from braindiffusion.pretrained import DEFAULT_MODEL
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.samples import sample_t1_path
@@ -86,9 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screenshot = out / "screenshot.png"
         viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
         written = "\n".join(f"  {path}" for path in sorted(out.iterdir()))
-        sys.stdout.write(
-            f"A brain was made in {time.monotonic() - begun:.0f} s (napari's start included). Written:\n{written}\n"
-        )
+        seconds = time.monotonic() - begun
+        sys.stdout.write(f"A brain was made and shown in {seconds:.0f} s. Written:\n{written}\n")
     viewer.close()
     return 1 if message else 0
 
@@ -110,7 +110,7 @@ def _wait(job: JobHandle | None) -> str:
 
 
 def _arrange(viewer: Viewer) -> None:
-    """Real brain, generated brain and its way from noise beside each other, the way at a step where the brain is about to appear."""
+    """Beside each other: the real brain, the made one, and its way from noise where a brain begins to appear."""
     look_at_brains(viewer, grid=True)
     last = viewer.dims.range[0].stop
     viewer.dims.set_point(0, round(last * 0.5))

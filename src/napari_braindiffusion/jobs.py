@@ -10,8 +10,8 @@ Three parties, and who may call whom:
   its run. It knows no Qt.
 - **The listener** (one napari `thread_worker` generator per job) takes events out of the inbox, reads the volumes that
   they announce from the disk, and yields both. Its `yielded` signal is queued to the GUI thread, where `JobHandle`
-  turns it into typed signals. That it is a napari worker makes each job a line in napari's activity dock and part of its
-  "close?" question.
+  turns it into typed signals. That it is a napari worker makes each job a line in napari's list of tasks and part of
+  its "close?" question.
 
 So slots of `JobHandle` signals always run in the GUI thread and may touch layers; nothing else may.
 
@@ -125,7 +125,7 @@ class JobHandle(QObject):
         self._end()
 
     def _hear(self, heard: Heard) -> None:
-        # napari's progress bars let Qt process events, so the next event may come in while this one is told: one by one.
+        # napari's progress bars let Qt process events, so the next one may come in while this one is told.
         if heard is not None:
             self._heard.append(heard)
         if self._telling:

@@ -53,8 +53,8 @@ def train(request, run):
         while step < total:
             step += 1
             time.sleep(0.05)
-            yield Progress(stage="level 0", step=step, total=total)
             yield Metric(stage="level 0", step=step, values={"loss": 1 / step, "validation_loss": 2 / step})
+            yield Progress(stage="level 0", step=step, total=total)
     finally:
         kept.write_text(str(step))
     yield Finished(message="learnt")

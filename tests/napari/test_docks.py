@@ -87,7 +87,7 @@ class TestGenerate:
 
     def test_a_preview_that_the_user_removed_does_not_come_back_broken(self, dock, viewer, qtbot):
         dock.generate(GenerateRequest(model="slow", previews=True))
-        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: len(viewer.layers) >= 1, timeout=TIMEOUT)
         viewer.layers.clear()
         with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
             pass
@@ -95,10 +95,12 @@ class TestGenerate:
 
     def test_cancel_leaves_no_half_brain(self, dock, viewer, qtbot):
         dock.generate(GenerateRequest(model="slow", num_samples=20, previews=True))
-        qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)  # one is finished
+        qtbot.waitUntil(lambda: len(viewer.layers) >= 2, timeout=TIMEOUT)  # one at least is finished
         with qtbot.waitSignal(dock.job.cancelled, timeout=TIMEOUT):
             click(qtbot, dock.progress.stop_button)
-        assert [layer.name for layer in viewer.layers] == ["sample 1 (seed 0)"]
+        finished = [layer.name for layer in viewer.layers]
+        assert finished == [f"sample {i + 1} (seed {i})" for i in range(len(finished))]
+        assert 1 <= len(finished) < 20
         assert dock.progress.label.text() == "Cancelled."
         assert dock.generate_button.isEnabled()
 
@@ -111,13 +113,13 @@ class TestGenerate:
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
     def test_a_killed_engine_is_told_once_and_the_next_press_works(self, dock, viewer, qtbot, notices):
         dock.generate(GenerateRequest(model="slow", num_samples=20, previews=True))
-        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: len(viewer.layers) >= 1, timeout=TIMEOUT)
         with qtbot.waitSignal(dock.job.failed, timeout=TIMEOUT):
             os.kill(dock.engine.pid, signal.SIGKILL)
         ((severity, message),) = notices()
         assert severity == "error"
         assert message.startswith("The engine stopped in the middle of the job")
-        assert not viewer.layers
+        assert PREVIEW not in viewer.layers
         dock.generate(GenerateRequest(model="ok", previews=True))
         with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
             pass
@@ -146,7 +148,7 @@ class TestGenerate:
     def test_closing_leaves_no_process(self, dock, viewer, qtbot, engines, how):
         dock.generate(GenerateRequest(model="slow", num_samples=20, previews=True))
         run = dock.job.run
-        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: len(viewer.layers) >= 1, timeout=TIMEOUT)
         assert len(engines()) == 1
         viewer.window.remove_dock_widget(dock) if how == "dock" else viewer.close()
         qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
@@ -154,13 +156,14 @@ class TestGenerate:
 
     def test_hiding_and_floating_ends_nothing(self, dock, viewer, qtbot, engines):
         dock.generate(GenerateRequest(model="slow", num_samples=20, previews=True))
-        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: len(viewer.layers) >= 1, timeout=TIMEOUT)
         wrapper = dock.parentWidget()
         wrapper.hide()
         wrapper.show()
         wrapper.setFloating(True)
         wrapper.setFloating(False)
-        qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
+        count = len(viewer.layers)
+        qtbot.waitUntil(lambda: len(viewer.layers) > count, timeout=TIMEOUT)
         assert len(engines()) == 1
 
     def test_fits_into_300_pixels(self, dock):
@@ -238,8 +241,7 @@ class TestTrain:
         dock.start()
         qtbot.waitUntil(lambda: bool(self.losses(dock)), timeout=TIMEOUT)
         answers.append(OnClose.STAY)
-        dock.window().close()
-        assert dock.isVisible()
+        assert not dock.window().close()
         count = len(self.losses(dock))
         qtbot.waitUntil(lambda: len(self.losses(dock)) > count, timeout=TIMEOUT)
         dock.stop()

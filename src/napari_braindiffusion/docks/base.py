@@ -16,7 +16,6 @@ from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBox
 
 from braindiffusion.errors import BrainDiffusionError
 
-
 WIDTH = 340
 """Pixels that a dock asks for. It can be made as narrow as its rows, which is below 300."""
 

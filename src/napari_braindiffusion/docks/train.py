@@ -4,6 +4,7 @@ A training lives in a process of its own (`training`), and all that the dock sho
 of last week is drawn just as one that is on its way.
 """
 
+import shlex
 from pathlib import Path
 
 from napari.layers import Layer
@@ -236,7 +237,9 @@ class TrainDock(Dock):
             show_error("Choose what to train on first: a prepared cohort (.zarr) or a folder of volumes.")
             return
         run = self.runs.run
-        command = as_command(request) if run is None else f"braindiffusion train --resume {run.path}"
+        command = as_command(request)
+        if run is not None:
+            command = shlex.join(["braindiffusion", "train", "--resume", str(run.path)])
         QApplication.clipboard().setText(command)
         show_info(f"Copied: {command}")
 
