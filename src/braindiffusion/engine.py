@@ -1,12 +1,13 @@
 """The engine: a process that does jobs, so that a viewer stays smooth and outlives a crash.
 
-`python -m braindiffusion.engine` reads orders from its standard input and writes answers to its standard output, one JSON
-object a line (`runs/messages.py`). `python -m braindiffusion.engine --run FOLDER` performs one run to its end without pipes, and
-goes on when its parent ends: whoever wants to know follows the folder, and stops it with `Run.ask_to_stop`.
+`python -m braindiffusion.engine` reads orders from its standard input and writes answers to its standard output, one
+JSON object a line (`runs/messages.py`). `python -m braindiffusion.engine --run FOLDER` performs one run to its end
+without pipes, and goes on when its parent ends: whoever wants to know follows the folder, and stops it with
+`Run.ask_to_stop`.
 
-Jobs are done in the main thread, one after the other. A second thread does nothing but turn lines into a queue; the main thread
-looks into that queue between two events of a job, which is what "cancels within one step" means. The end of standard input, SIGTERM and SIGINT
-all mean `Quit`.
+Jobs are done in the main thread, one after the other. A second thread does nothing but turn lines into a queue; the
+main thread looks into that queue between two events of a job, which is what "cancels within one step" means. The end of
+standard input, SIGTERM and SIGINT all mean `Quit`.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Performing a run: find its job, drive it, write down each event.
 
-The command line and the engine process both drive `perform`, so a run's folder reads the same whoever did it. Nothing heavy is imported
-until a job is: the first event is there at once.
+The command line and the engine process both drive `perform`, so a run's folder reads the same whoever did it. Nothing
+heavy is imported until a job is: the first event is there at once.
 """
 
 import errno
@@ -38,9 +38,9 @@ JOB_LOCATIONS: dict[str, str] = {
 def perform(run: Run) -> Generator[Event, None, None]:
     """Do what a run asks for, and tell.
 
-    Each event is appended to the run before it is yielded. The first is `Started`; the last is `Finished`, `Failed` or `Cancelled`. Bad input
-    and bugs end in `Failed`, never in an exception. Closing the generator, or `run.ask_to_stop()`, cancels the job at its next
-    event; `Cancelled` is then the last line of the run's events.
+    Each event is appended to the run before it is yielded. The first is `Started`; the last is `Finished`, `Failed` or
+    `Cancelled`. Bad input and bugs end in `Failed`, never in an exception. Closing the generator, or
+    `run.ask_to_stop()`, cancels the job at its next event; `Cancelled` is then the last line of the run's events.
 
     Args:
         run: The run. One that was interrupted, cancelled or failed goes on where its job can.
@@ -116,10 +116,11 @@ def _explain(error: Exception, run: Run) -> str:
     run.error_file.write_text("".join(traceback.format_exception(error)))
     if _is_out_of_memory(error):
         return (
-            "There is not enough memory for this; close other programs, take a smaller batch size or preset, or run on the CPU "
-            f"(details in {run.error_file})."
+            "There is not enough memory for this; close other programs, take a smaller batch size or preset, or run on "
+            f"the CPU (details in {run.error_file})."
         )
-    return f"BrainDiffusion met a bug ({type(error).__name__}: {_first_line(error)}); its traceback is in {run.error_file}."
+    what = f"{type(error).__name__}: {_first_line(error)}"
+    return f"BrainDiffusion met a bug ({what}); its traceback is in {run.error_file}."
 
 
 def _is_out_of_memory(error: Exception) -> bool:

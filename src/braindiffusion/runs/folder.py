@@ -137,6 +137,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """Name of the folder."""
         return self.path.name
 
     @cached_property
@@ -156,22 +157,27 @@ class Run:
 
     @property
     def request(self) -> Request:
+        """What the run was asked to do."""
         return self.record.request
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of what training keeps."""
         return self.path / "checkpoints"
 
     @property
     def results(self) -> Path:
+        """Folder of what was made."""
         return self.path / "results"
 
     @property
     def error_file(self) -> Path:
+        """The traceback of a failure that is a bug; absent otherwise."""
         return self.path / "error.txt"
 
     @property
     def events_file(self) -> Path:
+        """One event a line; absent until the first."""
         return self.path / "events.jsonl"
 
     def append(self, event: Event) -> None:
@@ -201,8 +207,8 @@ class Run:
             offset: Bytes already read: 0, or what the last call returned.
 
         Returns:
-            The events of whole lines after `offset`, and the offset to go on from. A line without its end is left for the next call.
-            Half a line that a dying process left is passed over.
+            The events of whole lines after `offset`, and the offset to go on from. A line without its end is left for
+            the next call. Half a line that a dying process left is passed over.
         """
         try:
             with self.events_file.open("rb") as file:
@@ -253,6 +259,7 @@ class Run:
 
     @property
     def asked_to_stop(self) -> bool:
+        """Whether somebody asked this run to stop."""
         return (self.path / "stop").exists()
 
     def forget_stop(self) -> None:

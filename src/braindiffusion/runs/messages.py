@@ -1,7 +1,7 @@
 """What crosses the pipes of the engine process: one JSON object a line, both ways.
 
-Down (client to engine): `Submit`, `Cancel`, `Quit`. Up (engine to client): `Ready` once, then a `RunEvent` for each event.
-The client makes the run folder (with its request) and submits its path; arrays go through that folder.
+Down (client to engine): `Submit`, `Cancel`, `Quit`. Up (engine to client): `Ready` once, then a `RunEvent` for each
+event. The client makes the run folder (with its request) and submits its path; arrays go through that folder.
 """
 
 from pathlib import Path
