@@ -1,8 +1,8 @@
 """`python -m napari_braindiffusion.demo`: a brain comes into being in napari, beside a real one.
 
 With a screen it opens napari and leaves it to the user. Without one (`--headless`, or `BRAINDIFFUSION_HEADLESS=1`) it
-does the same in a virtual one, saves a screenshot, and ends. Either way the brain, its way from noise and its sidecar are
-written into `demo/`.
+does the same in a virtual one, saves a screenshot, and ends. Either way the brain, its way from noise and its sidecar
+are written into `demo/`.
 """
 
 import argparse
@@ -103,9 +103,11 @@ def _wait(job: JobHandle | None) -> str:
     job.cancelled.connect(lambda message: said.append(message or "Cancelled."))
     job.ended.connect(loop.quit)
     timer = QTimer(singleShot=True, interval=PATIENCE_SECONDS * 1000)
-    timer.timeout.connect(lambda: (said.append(f"No brain within {PATIENCE_SECONDS} s."), loop.quit()))
+    timer.timeout.connect(loop.quit)
     timer.start()
     loop.exec()
+    if not job.is_over:
+        return f"No brain within {PATIENCE_SECONDS} s."
     return said[0] if said else ""
 
 

@@ -19,21 +19,16 @@ A job ends with exactly one of `finished`, `failed`, `cancelled`, and then `ende
 of a job, the job has `failed` with one plain sentence, and the next `submit` starts a new engine.
 """
 
-import logging
 import queue
-import signal
-import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
-from pydantic import ValidationError
 from qtpy.QtCore import QObject, Signal
 
 from braindiffusion.errors import BrainDiffusionError
@@ -51,16 +46,12 @@ from braindiffusion.runs import (
     Warned,
     default_runs_dir,
 )
-from braindiffusion.runs.messages import Cancel, Order, Quit, RunEvent, Submit, parse_answer
+from braindiffusion.runs.messages import Cancel, Submit
 from braindiffusion.volume import Volume, load_volume
-
-logger = logging.getLogger(__name__)
+from napari_braindiffusion.engine_process import LAST, EngineProcess, Inbox
 
 ENGINE = (sys.executable, "-m", "braindiffusion.engine")
-LAST = (Finished, Failed, Cancelled)
 BRAINS = ("volume", "preview", "trajectory")
-PATIENCE = 5.0
-"""Seconds that an engine has to end by itself, and then again to obey a terminate."""
 
 Heard = tuple[Event, Volume | None] | None
 """What a listener yields: an event with the volume that it announces, or None to let napari look whether to abort."""
@@ -194,7 +185,7 @@ class EngineClient(QObject):
         super().__init__(parent)
         self._name = name
         self._command = tuple(command)
-        self._engine: _Engine | None = None
+        self._engine: EngineProcess | None = None
         self._jobs: list[JobHandle] = []
 
     @property
@@ -210,7 +201,7 @@ class EngineClient(QObject):
         """
         run = Run.create(request)
         if self._engine is None or not self._engine.is_alive:
-            self._engine = _Engine(self._command, default_runs_dir() / f"engine-{self._name}.log")
+            self._engine = EngineProcess(self._command, default_runs_dir() / f"engine-{self._name}.log")
         engine = self._engine
         inbox = engine.open_inbox(run.path)
         engine.send(Submit(run=run.path))
@@ -229,101 +220,7 @@ class EngineClient(QObject):
         self._jobs = [job for job in self._jobs if not job.is_over]
 
 
-class _Engine:
-    """One life of an engine process."""
-
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        try:
-            with log.open("wb") as stderr:
-                self.process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
-                )
-        except OSError as error:
-            msg = f"The engine cannot be started ({error}); is {command[0]} still there?"
-            raise BrainDiffusionError(msg) from error
-        self._orders, self._answers = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
-        self._log = log
-        self._closing = False
-        self._inboxes: dict[Path, queue.SimpleQueue[Event]] = {}
-        self._lock = threading.Lock()
-        self._over = False
-        threading.Thread(target=self._read, name="braindiffusion-reader", daemon=True).start()
-
-    @property
-    def is_alive(self) -> bool:
-        return not self._over and not self._closing and self.process.poll() is None
-
-    def open_inbox(self, run: Path) -> "queue.SimpleQueue[Event]":
-        inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        with self._lock:
-            if self._over:
-                inbox.put(self._last_word())
-            self._inboxes[run] = inbox
-        return inbox
-
-    def send(self, order: Order) -> None:
-        try:
-            self._orders.write(order.model_dump_json().encode() + b"\n")
-        except (OSError, ValueError):
-            # The process is gone, or we closed its input: the reader tells every open job so.
-            logger.debug("order not delivered: %s", order)
-
-    def close(self) -> None:
-        self._closing = True
-        self.send(Quit())
-        self._orders.close()
-        # Waiting is another thread's business; it is no daemon, so that the interpreter does not end before the engine.
-        threading.Thread(target=end_process, args=(self.process,), name="braindiffusion-undertaker").start()
-
-    def _read(self) -> None:
-        for line in self._answers:
-            try:
-                answer = parse_answer(line)
-            except ValidationError:
-                logger.warning("not an answer of the engine: %r", line[:200])
-                continue
-            if isinstance(answer, RunEvent):
-                with self._lock:
-                    inbox = self._inboxes.get(answer.run)
-                    if isinstance(answer.event, LAST):
-                        self._inboxes.pop(answer.run, None)
-                if inbox is not None:
-                    inbox.put(answer.event)
-        self.process.wait()
-        self._answers.close()
-        self._orders.close()
-        with self._lock:
-            self._over = True
-            for inbox in self._inboxes.values():
-                inbox.put(self._last_word())
-            self._inboxes.clear()
-
-    def _last_word(self) -> Event:
-        if self._closing:
-            return Cancelled(message="The engine was closed.")
-        return Failed(message=death_notice(self.process.returncode, self._log))
-
-
-def end_process(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a process that was asked to end; after `PATIENCE` seconds terminate it, after as many again kill it."""
-    for insist in (process.terminate, process.kill):
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            insist()
-        else:
-            return
-    process.wait()
-
-
-def death_notice(code: int | None, log: Path) -> str:
-    """One sentence for a process that ended in the middle of a job."""
-    killed = code is not None and code == -getattr(signal, "SIGKILL", 9)
-    why = "the system killed it, most often for want of memory" if killed else f"exit status {code}"
-    return f"The engine stopped in the middle of the job ({why}). Its last words: {log}. The next job starts anew."
-
-
-def _from_inbox(inbox: "queue.SimpleQueue[Event]") -> Generator[Event | None]:
+def _from_inbox(inbox: Inbox) -> Generator[Event | None]:
     while True:
         try:
             event = inbox.get(timeout=0.25)

@@ -5,7 +5,6 @@ closes. All that is known of it stands in the run folder, and following that fol
 for a training that was just started as for one that was started last week. See `jobs` for the thread boundary.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -16,9 +15,13 @@ from typing import Any
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Event, Failed, Run, Started
 from braindiffusion.runs.folder import is_alive
-from napari_braindiffusion.jobs import ENGINE, LAST, JobHandle, death_notice
+from napari_braindiffusion.engine_process import LAST, death_notice
+from napari_braindiffusion.jobs import ENGINE, JobHandle
 
 POLL_SECONDS = 0.25
+
+# Kept so that they are reaped when they end; nobody waits for them.
+_children: list["subprocess.Popen[bytes]"] = []
 
 
 def start_training(run: Run) -> JobHandle:
@@ -27,6 +30,7 @@ def start_training(run: Run) -> JobHandle:
     Raises:
         BrainDiffusionError: the process cannot be started.
     """
+    _children[:] = [child for child in _children if child.poll() is None]
     _, offset = run.read_events()
     log = run.path / "engine.log"
     try:
@@ -41,6 +45,7 @@ def start_training(run: Run) -> JobHandle:
     except OSError as error:
         msg = f"The training process cannot be started ({error}); is {sys.executable} still there?"
         raise BrainDiffusionError(msg) from error
+    _children.append(process)
     return JobHandle(
         run,
         partial(_follow, run, offset, process, None),
@@ -75,14 +80,11 @@ def _follow(
         for event in events:
             yield event
             if isinstance(event, LAST):
-                if process is not None:
-                    process.wait()
                 return
         if gone:
             code = process.returncode if process is not None else None
-            yield Failed(
-                message=death_notice(code, run.path / "engine.log") + " Resume goes on from its last checkpoint."
-            )
+            notice = death_notice(code, run.path / "engine.log")
+            yield Failed(message=f"{notice} Resume goes on from its last checkpoint.")
             return
         yield None
         time.sleep(POLL_SECONDS)
@@ -90,6 +92,6 @@ def _follow(
 
 def _own_session() -> dict[str, Any]:
     """What keeps a process alive when the terminal or the viewer that started it goes."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}

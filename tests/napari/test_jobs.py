@@ -113,7 +113,7 @@ def test_closing_ends_the_engine_and_cancels_its_job(client, qtbot, engines):
 
 
 def test_an_engine_that_does_not_listen_is_ended_by_force(qtbot, monkeypatch, engines):
-    monkeypatch.setattr("napari_braindiffusion.jobs.PATIENCE", 0.2)
+    monkeypatch.setattr("napari_braindiffusion.engine_process.PATIENCE", 0.2)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 'fake_engine'; time.sleep(600)"
     client = EngineClient("deaf", command=(sys.executable, "-c", deaf))
     job = client.submit(request())

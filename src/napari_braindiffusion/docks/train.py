@@ -40,6 +40,9 @@ from napari_braindiffusion.widgets.run_list import RunList
 from napari_braindiffusion.widgets.train_form import TrainForm
 
 RESUMABLE = (RunState.CREATED, RunState.CANCELLED, RunState.INTERRUPTED, RunState.FAILED)
+MANY_WARNINGS = 3
+"""Notifications at once; a folder of odd files has hundreds."""
+
 History = tuple[list[Event], int, RunState]
 
 
@@ -54,6 +57,7 @@ class TrainDock(Dock):
         super().__init__(napari_viewer)
         self.job: JobHandle | None = None
         self._sample: Layer | None = None
+        self._warnings = 0
         self._reading: FunctionWorker[History] | None = None
 
         self.runs = RunList()
@@ -186,6 +190,7 @@ class TrainDock(Dock):
 
     def _attach(self, job: JobHandle) -> None:
         self.job = job
+        self._warnings = 0
         job.progress.connect(self._on_progress)
         job.metric.connect(lambda event: self.curve.add(event.stage, event.step, event.values))
         job.artifact.connect(self._on_artifact)
@@ -206,7 +211,11 @@ class TrainDock(Dock):
             self._sample = show_volume(self._viewer, volume, name, layer=self._sample, metadata={"path": event.path})
 
     def _on_warned(self, event: Warned) -> None:
-        show_warning(f"{event.subject}: {event.message}" if event.subject else event.message)
+        self._warnings += 1
+        if self._warnings <= MANY_WARNINGS:
+            show_warning(f"{event.subject}: {event.message}" if event.subject else event.message)
+        elif self._warnings == MANY_WARNINGS + 1 and self.job is not None:
+            show_warning(f"There are more warnings; all of them are in {self.job.run.events_file}.")
 
     def _on_failed(self, message: str) -> None:
         self._on_ended("It failed.")

@@ -1,0 +1,136 @@
+"""One engine process: orders go down its pipe, events come up into the inboxes of their runs. No Qt in here.
+
+See `jobs` for the thread boundary.
+"""
+
+import logging
+import queue
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, cast
+
+from pydantic import ValidationError
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import Cancelled, Event, Failed, Finished
+from braindiffusion.runs.messages import Order, Quit, RunEvent, parse_answer
+
+logger = logging.getLogger(__name__)
+
+LAST = (Finished, Failed, Cancelled)
+"""Each job ends with one of these."""
+PATIENCE = 5.0
+"""Seconds that an engine has to end by itself, and then again to obey a terminate."""
+
+Inbox = queue.SimpleQueue[Event]
+
+
+class EngineProcess:
+    """One life of an engine process.
+
+    Args:
+        command: How to start it.
+        log: Where its standard error goes.
+
+    Raises:
+        BrainDiffusionError: it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        try:
+            with log.open("wb") as stderr:
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
+                )
+        except OSError as error:
+            msg = f"The engine cannot be started ({error}); is {command[0]} still there?"
+            raise BrainDiffusionError(msg) from error
+        self._orders, self._answers = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
+        self._log = log
+        self._closing = False
+        self._inboxes: dict[Path, Inbox] = {}
+        self._lock = threading.Lock()
+        self._over = False
+        threading.Thread(target=self._read, name="braindiffusion-reader", daemon=True).start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes jobs."""
+        return not self._over and not self._closing and self.process.poll() is None
+
+    def open_inbox(self, run: Path) -> Inbox:
+        """Where the events of a run will come in, ending with one of `LAST` whatever happens to the process."""
+        inbox: Inbox = queue.SimpleQueue()
+        with self._lock:
+            if self._over:
+                inbox.put(self._last_word())
+            self._inboxes[run] = inbox
+        return inbox
+
+    def send(self, order: Order) -> None:
+        """Write an order into its pipe."""
+        try:
+            self._orders.write(order.model_dump_json().encode() + b"\n")
+        except (OSError, ValueError):
+            # The process is gone, or we closed its input: the reader tells every open job so.
+            logger.debug("order not delivered: %s", order)
+
+    def close(self) -> None:
+        """Ask it to end, and see to it that it does. Returns at once."""
+        self._closing = True
+        self.send(Quit())
+        self._orders.close()
+        # Waiting is another thread's business; it is no daemon, so that the interpreter does not end before the engine.
+        threading.Thread(target=end_process, args=(self.process,), name="braindiffusion-undertaker").start()
+
+    def _read(self) -> None:
+        for line in self._answers:
+            try:
+                answer = parse_answer(line)
+            except ValidationError:
+                logger.warning("not an answer of the engine: %r", line[:200])
+                continue
+            if isinstance(answer, RunEvent):
+                with self._lock:
+                    inbox = self._inboxes.get(answer.run)
+                    if isinstance(answer.event, LAST):
+                        self._inboxes.pop(answer.run, None)
+                if inbox is not None:
+                    inbox.put(answer.event)
+        self.process.wait()
+        self._answers.close()
+        self._orders.close()
+        with self._lock:
+            self._over = True
+            for inbox in self._inboxes.values():
+                inbox.put(self._last_word())
+            self._inboxes.clear()
+
+    def _last_word(self) -> Event:
+        if self._closing:
+            return Cancelled(message="The engine was closed.")
+        notice = death_notice(self.process.returncode, self._log)
+        return Failed(message=f"{notice} The next job starts a new one.")
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was asked to end; after `PATIENCE` seconds terminate it, after as many again kill it."""
+    for insist in (process.terminate, process.kill):
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            insist()
+        else:
+            return
+    process.wait()
+
+
+def death_notice(code: int | None, log: Path) -> str:
+    """One sentence for a process that ended in the middle of a job; `code` is None where nobody knows it."""
+    if code == -9:
+        why = "the system killed it, most often for want of memory"
+    else:
+        why = "its process is gone" if code is None else f"exit status {code}"
+    return f"The engine stopped in the middle of the job ({why}); its last words are in {log}."
