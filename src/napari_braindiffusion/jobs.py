@@ -21,6 +21,7 @@ of a job, the job has `failed` with one plain sentence, and the next `submit` st
 
 import queue
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
@@ -94,7 +95,10 @@ class JobHandle(QObject):
         self._bar: progress | None = None
         self._heard: deque[tuple[Event, Volume | None]] = deque()
         self._telling = False
-        listening = _Named(_with_volumes, events)
+        # Set while the GUI thread has no preview left to show: whoever makes them faster than that wastes them.
+        self._may_preview = threading.Event()
+        self._may_preview.set()
+        listening = _Named(_with_volumes, events, self._may_preview)
         listening.label = f"{run.request.job} ({run.name})"
         worker: GeneratorWorker[Heard, None, None] = create_worker(listening)
         worker.yielded.connect(self._hear)
@@ -138,6 +142,8 @@ class JobHandle(QObject):
                 self.metric.emit(event)
             case ArtifactWritten():
                 self.artifact.emit(event, volume)
+                if event.kind == "preview":
+                    self._may_preview.set()
             case CheckpointWritten():
                 self.checkpoint.emit(event)
             case Warned():
@@ -232,11 +238,13 @@ def _from_inbox(inbox: Inbox) -> Generator[Event | None]:
             return
 
 
-def _with_volumes(events: Callable[[], Generator[Event | None]]) -> Generator[Heard]:
+def _with_volumes(events: Callable[[], Generator[Event | None]], may_preview: threading.Event) -> Generator[Heard]:
     """The events, each with the volume that it announces, read here so that the GUI thread never waits for a disk."""
     for event in events():
         if event is None:
             yield None
+        elif isinstance(event, ArtifactWritten) and event.kind == "preview" and not may_preview.is_set():
+            continue
         elif isinstance(event, ArtifactWritten) and event.kind in BRAINS:
             try:
                 volume = load_volume(Path(event.path))
@@ -245,6 +253,8 @@ def _with_volumes(events: Callable[[], Generator[Event | None]]) -> Generator[He
                 if event.kind != "preview":
                     yield Warned(message=str(error)), None
                 continue
+            if event.kind == "preview":
+                may_preview.clear()
             yield event, volume
         else:
             yield event, None
