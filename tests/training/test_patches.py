@@ -78,6 +78,7 @@ def test_augmentation_mirrors_left_and_right_and_moves_within_limits(cohort: Coh
     assert torch.equal(augment(volume, mask, 8.0, (0, 0, 2))[0], moved)
     assert not torch.equal(moved, volume)
     assert torch.equal(augment(volume, mask, 8.0, (0, 0, 3))[0], moved.flip(1))
-    assert float(moved.min()) >= -1 and float(moved.max()) <= 1
+    assert float(moved.min()) >= -1
+    assert float(moved.max()) <= 1
     grown = float(moved_mask.sum() / mask.sum())
     assert 0.96**3 - 0.05 < grown < 1.04**3 + 0.05

@@ -52,14 +52,18 @@ def test_every_level_is_trained_validated_and_kept(trained: tuple[Run, list[obje
         assert {"loss", "validation_loss", "learning_rate"} <= values
     assert sum(isinstance(e, CheckpointWritten) for e in events) == 4
     samples_made = [e for e in events if isinstance(e, ArtifactWritten) and e.kind == "preview"]
-    assert len(samples_made) == 4 and all(Path(e.path).is_file() for e in samples_made)
+    assert len(samples_made) == 4
+    assert all(Path(e.path).is_file() for e in samples_made)
     card = json.loads((run.checkpoints / "best" / "model.json").read_text())
     assert card["steps"] == [4, 4, 4, 4]
-    assert len(card["split"]["train"]) == 4 and len(card["split"]["validation"]) == 2
+    assert len(card["split"]["train"]) == 4
+    assert len(card["split"]["validation"]) == 2
     assert not set(card["split"]["train"]) & set(card["split"]["validation"])
 
 
-def test_stopped_and_resumed_equals_uninterrupted(cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path) -> None:
+def test_stopped_and_resumed_equals_uninterrupted(
+    cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path
+) -> None:
     run = Run.create(request(cohort, validation_subjects=2), root=tmp_path)
     for stop_at in ("level 0", "level 2", "level 3"):
         events = perform(run)
@@ -114,7 +118,8 @@ def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -
     state = run.checkpoints / "resume" / "level-0.safetensors"
     state.write_bytes(b"cut off")
     last = list(perform(run))[-1]
-    assert isinstance(last, Failed) and "level-0.safetensors is damaged" in last.message
+    assert isinstance(last, Failed)
+    assert "level-0.safetensors is damaged" in last.message
     assert state.read_bytes() == b"cut off"
 
 
