@@ -68,6 +68,26 @@ def test_number_of_steps_and_levels_can_be_chosen(cascade: Cascade) -> None:
     assert partial[-1].volume().shape == (1, 1, 16, 24, 16)
 
 
+def test_temperature_scales_the_spread(cascade: Cascade) -> None:
+    def spread(temperature: float) -> float:
+        level = cascade.config.levels[0].model_copy(update={"temperature": temperature})
+        config = cascade.config.model_copy(update={"levels": (level,) * 3})
+        other = Cascade(config).eval()  # its branches are silent, so its D is that of white data: linear
+        *_, step = sample_cascade(other, list(range(16)), until=0)
+        return float(step.band.std(0).mean())
+
+    assert spread(0.0) == pytest.approx(0, abs=1e-6)
+    assert spread(0.5) == pytest.approx(0.5 * spread(1.0), rel=1e-4)
+
+
+def test_a_trajectory_has_few_frames_and_ends_with_the_brain(model: Path, tmp_path: Path, tmp_runs: Path) -> None:
+    request = GenerateRequest(model=str(model), steps=13, out=tmp_path / "out", trajectory=True, device="cpu")
+    list(generate(request, Run.create(request)))
+    frames = nib.load(tmp_path / "out" / "sample_001_trajectory.nii.gz").get_fdata()
+    assert frames.shape[-1] == 3 * 5
+    np.testing.assert_allclose(frames[..., -1], nib.load(tmp_path / "out" / "sample_001.nii.gz").get_fdata(), atol=1e-6)
+
+
 def test_files_and_sidecars(model: Path, tmp_path: Path, tmp_runs: Path) -> None:
     out = tmp_path / "generated"
     request = GenerateRequest(
@@ -109,7 +129,9 @@ def test_cancel_stops_within_a_step(model: Path, tmp_runs: Path, monkeypatch: py
     assert run.state is RunState.CANCELLED
 
 
-def test_a_model_of_which_only_the_coarse_levels_have_learnt_is_smooth(cascade: Cascade, tmp_path: Path, tmp_runs: Path) -> None:
+def test_a_model_of_which_only_the_coarse_levels_have_learnt_is_smooth(
+    cascade: Cascade, tmp_path: Path, tmp_runs: Path
+) -> None:
     save_model(cascade, tmp_path / "half", {"steps": [10, 10, 0]})
     request = GenerateRequest(model=str(tmp_path / "half"), out=tmp_path / "out", device="cpu")
     events = list(generate(request, Run.create(request)))

@@ -22,6 +22,7 @@ from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.provenance import provenance
 from braindiffusion.volume import Volume, save_volume
 
+FRAMES_A_LEVEL = 6  # of a trajectory: enough to watch, and small enough to write and to scroll
 PREVIEW_SECONDS = 0.25  # a preview costs tens of milliseconds: more often would slow the brain down
 
 
@@ -111,12 +112,14 @@ def _told(
     yield Progress(stage=f"{who} level {step.level}", step=step.step, total=step.of)
     now = perf_counter()
     due = request.previews and (now - first.previewed > PREVIEW_SECONDS or step.step == step.of) and not step.last
-    if not due and not request.trajectory:
+    stride = -(-step.of // FRAMES_A_LEVEL)
+    framed = request.trajectory and (step.of - step.step) % stride == 0
+    if not due and not framed:
         return
     volumes = step.volume()
     for index, sample in enumerate(batch):
         volume = as_volume(volumes[index], cascade)
-        if request.trajectory:
+        if framed:
             sample.frames.append(volume.data)
         if due:
             sample.previewed = now

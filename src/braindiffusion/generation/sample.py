@@ -107,7 +107,8 @@ def sample_cascade(
         halvings = cascade.config.halvings(index)
         whole = cascade.config.bands(index) > 1  # bands become a grid of twice the sites
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            for record in ddim(denoiser, noise() * float(sigmas[0]), sigmas, eta=eta, noise=noise):
+            start = noise() * float(sigmas[0]) * level.config.temperature
+            for record in ddim(denoiser, start, sigmas, eta=eta, noise=noise):
                 band = cascade.put_together(index, record.clean, coarse)
                 yield CascadeStep(index, record.step, record.of, record.sigma, band, halvings - whole)
         coarse = band

@@ -49,6 +49,9 @@ class LevelConfig(_Config):
     """Sampler steps."""
     rho: float = Field(default=7.0, gt=0)
     """Spacing of the sampler's noise levels (Karras et al. 2022, equation 5)."""
+    temperature: float = Field(default=1.0, ge=0, le=1)
+    """Scale of the noise that sampling starts from. For Gaussian data the sample is the conditional mean plus this
+    times the spread: below 1, a level that has not learnt its finest texture gives less of it, and cleaner."""
 
 
 class CascadeConfig(_Config):
