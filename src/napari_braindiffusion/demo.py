@@ -27,7 +27,7 @@ from napari_braindiffusion.layers import volume_to_layer_data
 from napari_braindiffusion.view import look_at_brains
 
 HEADLESS = "BRAINDIFFUSION_HEADLESS"
-WINDOW = (1300, 860)
+WINDOW = (1400, 760)
 PATIENCE_SECONDS = 600
 
 

@@ -1,0 +1,55 @@
+"""The demo without a screen: what `make demo` and the first minute of every user depend on."""
+
+import os
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_braindiffusion import demo
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model that has learnt nothing, at 8 mm."""
+    from braindiffusion.model import Cascade, save_model
+    from braindiffusion.training.presets import preset
+
+    folder = tmp_path_factory.mktemp("model")
+    save_model(Cascade(preset("tiny").cascade((24, 32, 24), 8.0, 1)), folder, {"name": "untrained"})
+    return folder
+
+
+def run_demo(*arguments):
+    command = [sys.executable, "-m", "napari_braindiffusion.demo", *map(str, arguments)]
+    environment = os.environ | {demo.HEADLESS: "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_makes_a_brain_and_a_picture(model, tmp_path):
+    out = tmp_path / "demo"
+    done = run_demo("--model", model, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "A brain was made and shown in" in done.stdout
+    assert {path.name for path in out.iterdir()} >= {
+        "sample_001.nii.gz",
+        "sample_001.json",
+        "sample_001_trajectory.nii.gz",
+        "screenshot.png",
+    }
+    brain = nib.load(out / "sample_001.nii.gz")
+    assert brain.shape == (24, 32, 24)
+    assert nib.load(out / "sample_001_trajectory.nii.gz").shape[:3] == (24, 32, 24)
+    from imageio.v3 import imread
+
+    picture = imread(out / "screenshot.png")
+    assert np.unique(picture.reshape(-1, picture.shape[-1]), axis=0).shape[0] > 100
+
+
+def test_says_what_went_wrong(tmp_path):
+    done = run_demo("--model", tmp_path / "nothing", "--out", tmp_path / "demo")
+    assert done.returncode == 1
+    assert "nothing" in done.stderr
+    assert "Traceback" not in done.stderr
