@@ -51,6 +51,7 @@ train-models: setup  ## Train the packaged model anew on DATA (hours)
 	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
 		--out build/ixi-2mm.zarr
 	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/ixi-2mm
+	$(BIN)/python examples/package_model.py build/ixi-2mm/best --out src/braindiffusion/pretrained/ixi-2mm
 
 pictures: setup  ## Make the pictures of the documentation
 	$(BIN)/python examples/make_pictures.py

@@ -36,7 +36,7 @@ def brain_mask(labels: np.ndarray) -> np.ndarray:
 
 
 def strip_and_crop(t1: Volume, labels: Volume) -> tuple[Volume, Volume]:
-    """The brain alone as uint8 (its 99.9th percentile becomes 250), and its labels, in the smallest box that holds it."""
+    """The brain alone as uint8 (its 99.9th percentile becomes 250), and its labels, in the smallest box around it."""
     mask = brain_mask(labels.data[0])
     top = np.percentile(t1.data[0][mask], 99.9)
     # Inside the mask nothing is 0: 0 says "outside".

@@ -2,7 +2,8 @@
 
 The folder has the layout of IXI, so every command runs on it:
 
-    braindiffusion prepare .../samples/IXI-T1 --labels .../samples/labels --participants .../samples/participants.tsv --out samples.zarr
+    cd src/braindiffusion/samples
+    braindiffusion prepare IXI-T1 --labels labels --participants participants.tsv --out samples.zarr
 """
 
 import csv
