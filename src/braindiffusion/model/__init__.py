@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from braindiffusion.model.cascade import Cascade
-from braindiffusion.model.files import load_cascade, read_card, save_model, trained_levels
-from braindiffusion.pretrained import find_model
+from braindiffusion.model.files import load_cascade, save_model, trained_levels
+from braindiffusion.pretrained import find_model, read_card
 
 __all__ = ["Cascade", "load_cascade", "load_model", "read_card", "save_model", "trained_levels"]
 

@@ -12,9 +12,8 @@ from safetensors.torch import load_file, save_file
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.model.config import CascadeConfig
+from braindiffusion.pretrained import CARD, WEIGHTS, read_card
 from braindiffusion.runs.files import write_whole
-
-CARD, WEIGHTS = "model.json", "model.safetensors"
 
 
 def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: torch.dtype = torch.float32) -> None:
@@ -36,24 +35,6 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
     (folder / (WEIGHTS + ".part")).replace(folder / WEIGHTS)
     text = json.dumps({**card, "configuration": cascade.config.model_dump(mode="json")}, indent=2)
     write_whole(folder / CARD, text + "\n")
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a model folder.
-
-    Raises:
-        BrainDiffusionError: there is no readable card.
-    """
-    path = folder / CARD
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BrainDiffusionError(f"{folder} is no model: it has no {CARD}.") from error
-    except (OSError, ValueError) as error:
-        raise BrainDiffusionError(f"The model card {path} cannot be read ({error}): copy the model again.") from error
-    if not isinstance(card, dict):
-        raise BrainDiffusionError(f"The model card {path} is not a JSON object: copy the model again.")
-    return card
 
 
 def load_cascade(folder: Path) -> tuple[Cascade, dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 from braindiffusion.errors import BrainDiffusionError
 
 DEFAULT_MODEL = "ixi-2mm"
+CARD, WEIGHTS = "model.json", "model.safetensors"
 _HOME = Path(__file__).parent
 
 
@@ -36,20 +37,27 @@ def list_models() -> list[PretrainedModel]:
     Raises:
         BrainDiffusionError: the `model.json` of a packaged model is damaged.
     """
-    folders = (file.parent for file in sorted(_HOME.glob("*/model.json")))
-    return [PretrainedModel(folder.name, folder, _card(folder)) for folder in folders]
+    folders = (file.parent for file in sorted(_HOME.glob(f"*/{CARD}")))
+    return [PretrainedModel(folder.name, folder, read_card(folder)) for folder in folders]
 
 
-def _card(folder: Path) -> dict[str, Any]:
-    # `model.read_card` does the same, and needs torch.
-    file = folder / "model.json"
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder: all of its `model.json`.
+
+    Raises:
+        BrainDiffusionError: there is none, or it cannot be read.
+    """
+    file = folder / CARD
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"{folder} is no model: it has no {CARD}."
+        raise BrainDiffusionError(msg) from error
     except (OSError, ValueError) as error:
-        msg = f"{file} cannot be read ({error}); install BrainDiffusion again."
+        msg = f"The model card {file} cannot be read ({error}): copy or install the model again."
         raise BrainDiffusionError(msg) from error
     if not isinstance(card, dict):
-        msg = f"{file} does not describe a model; install BrainDiffusion again."
+        msg = f"The model card {file} does not describe a model: copy or install the model again."
         raise BrainDiffusionError(msg)
     return card
 
@@ -71,7 +79,7 @@ def find_model(name_or_path: str | Path) -> Path:
         return _whole(_HOME / name_or_path)
     path = Path(name_or_path).expanduser().absolute()
     for folder in (path, path / "best", path / "checkpoints" / "best"):
-        if (folder / "model.json").is_file() or (folder / "model.safetensors").is_file():
+        if (folder / CARD).is_file() or (folder / WEIGHTS).is_file():
             return _whole(folder)
     names = ", ".join(model.name for model in list_models()) or "none"
     if path.exists():
@@ -86,11 +94,11 @@ def find_model(name_or_path: str | Path) -> Path:
 
 def is_packaged(name: str) -> bool:
     """Whether this is a packaged model's name. (`./name` never is: it is a path.)"""
-    return any(name == file.parent.name for file in _HOME.glob("*/model.json"))
+    return any(name == file.parent.name for file in _HOME.glob(f"*/{CARD}"))
 
 
 def _whole(folder: Path) -> Path:
-    for name in ("model.json", "model.safetensors"):
+    for name in (CARD, WEIGHTS):
         if not (folder / name).is_file():
             msg = f"The model {folder} is not whole: its {name} is missing; fetch or train it again."
             raise BrainDiffusionError(msg)
