@@ -8,7 +8,7 @@ from napari.layers import Layer
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QSizePolicy
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
 
 from braindiffusion.cohort.demographics import read_demographics
 from braindiffusion.cohort.describe import Description, describe
@@ -23,6 +23,7 @@ from napari_braindiffusion.layers import LayerData, volume_to_layer_data
 from napari_braindiffusion.view import look_at_brains
 from napari_braindiffusion.widgets.cohort_form import CohortForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
+from napari_braindiffusion.widgets.rows import wrapping_label
 from napari_braindiffusion.widgets.subject_table import SubjectRow, SubjectTable
 
 MANY = 12
@@ -56,9 +57,7 @@ class CohortDock(Dock):
         self._workers: set[FunctionWorker[Look] | GeneratorWorker[LayerData | str, None, None]] = set()
 
         self.form = CohortForm()
-        self.summary = QLabel("Choose a folder of brains.")
-        self.summary.setWordWrap(True)
-        self.summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.summary = wrapping_label("Choose a folder of brains.")
         self.table = SubjectTable()
         self.load_button = QPushButton("Load selected")
         self.load_button.setToolTip("Add the selected volumes, with their labels, as layers.")

@@ -11,7 +11,7 @@ from napari.layers import Layer
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QApplication, QFormLayout, QHBoxLayout, QPushButton, QToolButton
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QToolButton
 
 from braindiffusion.runs import (
     ArtifactWritten,
@@ -36,6 +36,7 @@ from napari_braindiffusion.view import show_volume
 from napari_braindiffusion.widgets import questions
 from napari_braindiffusion.widgets.loss_curve import LossCurve
 from napari_braindiffusion.widgets.progress_row import ProgressRow
+from napari_braindiffusion.widgets.rows import form_layout
 from napari_braindiffusion.widgets.run_list import RunList
 from napari_braindiffusion.widgets.train_form import TrainForm
 
@@ -79,8 +80,7 @@ class TrainDock(Dock):
         run_row = QHBoxLayout()
         run_row.addWidget(self.runs, 1)
         run_row.addWidget(self.reload_button)
-        run_form = QFormLayout()
-        run_form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        run_form = form_layout()
         run_form.addRow("&Run", run_row)
         run_form.labelForField(run_row).setBuddy(self.runs)
         buttons = QHBoxLayout()

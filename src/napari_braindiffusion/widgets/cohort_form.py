@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QWidget
 
 from braindiffusion.runs import PrepareRequest
 from napari_braindiffusion.beside import labels_beside, participants_beside, store_beside
 from napari_braindiffusion.widgets.path_row import PathRow
+from napari_braindiffusion.widgets.rows import form_layout
 
 MODALITIES = ("T1", "T2", "PD")
 
@@ -51,9 +52,7 @@ class CohortForm(QWidget):
             tooltip="The prepared cohort. A half-written one is continued.",
             filters="Zarr (*.zarr)",
         )
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form = form_layout(self)
         form.addRow("&Folder", self.folder)
         form.addRow("&Labels", self.labels)
         form.addRow("&People", self.participants)

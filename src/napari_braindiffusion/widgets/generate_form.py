@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from braindiffusion.runs import GenerateRequest
+from napari_braindiffusion.widgets.rows import form_layout, make_narrow
 
 LARGEST_SEED = 2**31 - 1
 
@@ -30,8 +31,7 @@ class GenerateForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.model = QComboBox()
-        self.model.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.model.setMinimumContentsLength(12)
+        make_narrow(self.model)
         self.model.setToolTip("A model that comes along, one of your own trainings, or a folder that you choose.")
         self.browse = QToolButton(text="…")
         self.browse.setToolTip("Choose a model folder, a checkpoint or a training run.")
@@ -63,9 +63,7 @@ class GenerateForm(QWidget):
         self.trajectory = QCheckBox("Keep the way from noise to brain")
         self.trajectory.setToolTip("Adds a 4D layer whose first axis is the sampler's step.")
 
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form = form_layout(self)
         form.addRow("&Model", model_row)
         form.addRow("&How many", self.number)
         form.addRow("&Seed", seed_row)

@@ -3,7 +3,9 @@
 import time
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_braindiffusion.widgets.rows import wrapping_label
 
 
 class ProgressRow(QWidget):
@@ -18,9 +20,7 @@ class ProgressRow(QWidget):
 
     def __init__(self, stop_text: str = "Stop", stop_tooltip: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.label = QLabel(" ")
-        self.label.setWordWrap(True)
-        self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.label = wrapping_label(" ")
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
         self.stop_button = QPushButton(stop_text)

@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from braindiffusion.runs import Run, RunState
+from napari_braindiffusion.widgets.rows import make_narrow
 
 STATES = {
     RunState.CREATED: "not begun",
@@ -26,8 +27,7 @@ class RunList(QComboBox):
     def __init__(self, new: str = "New training", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._new = new
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
+        make_narrow(self)
         self.addItem(new, None)
         self.activated.connect(lambda _: self.run_chosen.emit(self.run))
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSpinBox, QWidget
 
 from braindiffusion.runs import TrainRequest
 from napari_braindiffusion.widgets.path_row import PathRow
+from napari_braindiffusion.widgets.rows import form_layout, make_narrow
 
 PRESETS = {
     "tiny": "tiny: a minute, to see that everything works",
@@ -30,8 +31,7 @@ class TrainForm(QWidget):
         )
         self.data.path_changed.connect(self.data_changed)
         self.preset = QComboBox()
-        self.preset.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.preset.setMinimumContentsLength(12)
+        make_narrow(self.preset)
         for name, text in PRESETS.items():
             self.preset.addItem(text, name)
         self.preset.setCurrentIndex(list(PRESETS).index("laptop"))
@@ -52,9 +52,7 @@ class TrainForm(QWidget):
         )
         for spin in (self.batch_size, self.epochs):
             spin.setSpecialValueText(FROM_PRESET)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form = form_layout(self)
         form.addRow("&Data", self.data)
         form.addRow("&Preset", self.preset)
         form.addRow("&Batch size", self.batch_size)

@@ -1,0 +1,25 @@
+"""How forms are laid out, so that all docks look alike and fit into 300 pixels."""
+
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
+
+
+def form_layout(parent: QWidget | None = None) -> QFormLayout:
+    """Labels at the left, fields that take the rest of the width, no margins."""
+    form = QFormLayout(parent)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return form
+
+
+def make_narrow(combo: QComboBox) -> None:
+    """Let a box be narrower than its longest line."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(12)
+
+
+def wrapping_label(text: str) -> QLabel:
+    """A label of several lines that never widens its dock."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return label
