@@ -1,5 +1,7 @@
 """TorchIO, behind the one door that its version 2 will need changed. Importing this imports torch."""
 
+from typing import cast
+
 import numpy as np
 import torch
 import torchio as tio
@@ -122,5 +124,4 @@ def draw_patch(
 
 
 def _tensor(subject: tio.Subject, name: str) -> torch.Tensor:
-    tensor: torch.Tensor = subject[name].data
-    return tensor
+    return cast(tio.Image, subject[name]).data
