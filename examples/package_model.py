@@ -5,6 +5,7 @@
 The card keeps what training wrote into it: steps, validation losses on the brains that were kept aside, their names.
 """
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -52,8 +53,12 @@ def main(
         for event in perform(run):
             if isinstance(event, Failed):
                 raise BrainDiffusionError(event.message)
-        for suffix in (".nii.gz", ".json"):
-            (out / f"example{suffix}").write_bytes((made / f"sample_001{suffix}").read_bytes())
+        (out / "example.nii.gz").write_bytes((made / "sample_001.nii.gz").read_bytes())
+        sidecar = json.loads((made / "sample_001.json").read_text(encoding="utf-8"))
+    for private in ("request", "run", "file"):  # folders of the machine that packaged it
+        del sidecar[private]
+    sidecar["command"] = f"braindiffusion generate --model {out.name} --seed {seed}"
+    (out / "example.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
     typer.echo(f"{out}: {size:.1f} MB of weights, {sum(card['parameters']) / 1e6:.1f} M parameters")
 
 

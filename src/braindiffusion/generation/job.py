@@ -49,6 +49,7 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BrainDiffusionError(f"Cannot write into {out} ({error.strerror}): choose another folder.") from error
+    steps_by_level = [request.steps or level.steps for level in cascade.config.levels[: trained_levels(card)]]
     numbers = range(1, request.num_samples + 1)
     for first in range(0, request.num_samples, request.batch_size):
         batch = [Sample(n, request.seed + n - 1, out) for n in numbers[first : first + request.batch_size]]
@@ -61,10 +62,10 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
                 model=folder,
                 seed=sample.seed,
                 sampler="ddim",
-                steps=request.steps or 0,
+                steps=sum(steps_by_level),
                 model_name=str(card.get("name", folder.name)),
                 preprocessing_hash=card.get("preprocessing_hash"),
-                steps_by_level=[request.steps or level.steps for level in cascade.config.levels],
+                steps_by_level=steps_by_level,
                 eta=request.eta,
                 precision=str(dtype).removeprefix("torch."),
                 device=str(device),

@@ -32,6 +32,7 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
         for name, tensor in cascade.state_dict().items()
     }
     save_file(tensors, folder / (WEIGHTS + ".part"))
+    (folder / (WEIGHTS + ".part")).chmod(0o644)  # safetensors' own files are for their writer only
     (folder / (WEIGHTS + ".part")).replace(folder / WEIGHTS)
     text = json.dumps({**card, "configuration": cascade.config.model_dump(mode="json")}, indent=2)
     write_whole(folder / CARD, text + "\n")

@@ -37,7 +37,7 @@ def provenance(
         model: The model folder, which holds `model.safetensors`.
         seed: Of this volume, not of the first of its run.
         sampler: Name of the sampler.
-        steps: Sampler steps at each level.
+        steps: Sampler steps in all.
         model_name: What a person calls the model; the folder's name if None.
         preprocessing_hash: Of the cohort that the model was trained on.
         **details: Anything else that JSON can hold.
