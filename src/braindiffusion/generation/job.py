@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.sample import CascadeStep, sample_cascade
 from braindiffusion.model import Cascade, load_cascade, trained_levels
 from braindiffusion.pretrained import find_model
@@ -50,6 +51,7 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
     except OSError as error:
         raise BrainDiffusionError(f"Cannot write into {out} ({error.strerror}): choose another folder.") from error
     steps_by_level = [request.steps or level.steps for level in cascade.config.levels[: trained_levels(card)]]
+    stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
     numbers = range(1, request.num_samples + 1)
     for first in range(0, request.num_samples, request.batch_size):
         batch = [Sample(n, request.seed + n - 1, out) for n in numbers[first : first + request.batch_size]]
@@ -57,6 +59,8 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
             yield from _told(step, request, cascade, batch, run)
         for index, sample in enumerate(batch):
             volume = as_volume(step.volume()[index], cascade)
+            if stripped:
+                volume = replace(volume, data=clear_background(volume.data))
             details = provenance(
                 run,
                 model=folder,
@@ -67,6 +71,7 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
                 preprocessing_hash=card.get("preprocessing_hash"),
                 steps_by_level=steps_by_level,
                 eta=request.eta,
+                background_cleared=stripped,
                 precision=str(dtype).removeprefix("torch."),
                 device=str(device),
             )

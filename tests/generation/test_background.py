@@ -1,0 +1,36 @@
+"""Air becomes exactly 0, and of the brain nothing but the darkest rim may go."""
+
+import numpy as np
+
+from braindiffusion.generation.background import clear_background
+from braindiffusion.samples import sample_t1_path
+from braindiffusion.volume import load_volume
+
+
+def test_specks_go_and_the_brain_stays() -> None:
+    brain = load_volume(sample_t1_path()).data.astype(np.float32)
+    brain /= brain.max()
+    rng = np.random.default_rng(0)
+    air = brain == 0
+    noisy = np.where(air, 0.05 * rng.random(brain.shape, dtype=np.float32), brain)
+    noisy[0, :3, :3, :3] = 0.5  # a bright speck far from the brain
+    cleared = clear_background(noisy)
+    lost = ~air & (cleared == 0)
+    assert np.array_equal(cleared[~air & ~lost], brain[~air & ~lost])
+    assert lost.sum() < 0.01 * (~air).sum()
+    assert brain[lost].max(initial=0) < 0.3  # CSF at the surface, no tissue
+    assert (cleared[air] > 0).mean() < 0.06  # what is left hugs the surface
+    assert not cleared[0, :3, :3, :3].any()
+
+
+def test_ventricles_are_not_air() -> None:
+    data = np.zeros((1, 24, 24, 24), np.float32)
+    data[0, 4:20, 4:20, 4:20] = 0.8
+    data[0, 9:15, 9:15, 9:15] = 0.02
+    cleared = clear_background(data)
+    assert np.array_equal(cleared, data)
+
+
+def test_an_empty_volume_is_left_alone() -> None:
+    data = np.full((1, 8, 8, 8), 0.01, np.float32)
+    assert clear_background(data) is data
