@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from braindiffusion.model.attention import SelfAttention
 from braindiffusion.model.config import UNetConfig
+from braindiffusion.model.conv import Conv3d
 
 COORDINATE_FREQUENCIES = 4
 
@@ -53,8 +54,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, embedding: int, attention: bool) -> None:
         super().__init__()
         self.norm = ChannelNorm()
-        self.conv1 = nn.Conv3d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv3d(width, width, 3, padding=1)
+        self.conv1 = Conv3d(width, width, 3, padding=1)
+        self.conv2 = Conv3d(width, width, 3, padding=1)
         self.film = nn.Linear(embedding, 2 * width)
         self.attention = SelfAttention(width) if attention else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
@@ -96,8 +97,8 @@ class UNet(nn.Module):
             nn.Linear(config.embedding, config.embedding),
             nn.SiLU(),
         )
-        self.stem = nn.Conv3d(inputs, width, 3, padding=1)
-        self.place = nn.Conv3d(3 + 6 * COORDINATE_FREQUENCIES, width, 1)
+        self.stem = Conv3d(inputs, width, 3, padding=1)
+        self.place = Conv3d(3 + 6 * COORDINATE_FREQUENCIES, width, 1)
 
         def blocks(i: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -107,10 +108,10 @@ class UNet(nn.Module):
         scales = range(len(widths))
         self.down_blocks = nn.ModuleList(blocks(i) for i in scales)
         self.up_blocks = nn.ModuleList(blocks(i) for i in scales)
-        self.downs = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
-        self.ups = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in itertools.pairwise(widths))
+        self.downs = nn.ModuleList(Conv3d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
+        self.ups = nn.ModuleList(Conv3d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.norm = ChannelNorm()
-        self.head = nn.Conv3d(width, outputs, 3, padding=1)
+        self.head = Conv3d(width, outputs, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 

@@ -75,10 +75,10 @@ PRESETS = {
             _details((8, 16), (1, 1), 3, patch=12),
         ),
         recipes=(
-            LevelRecipe(batch_size=4, epochs=40, variants=2),
-            LevelRecipe(batch_size=4, epochs=40, variants=2),
-            LevelRecipe(batch_size=2, epochs=20, variants=2),
-            LevelRecipe(batch_size=2, epochs=20, variants=2),
+            LevelRecipe(batch_size=4, epochs=10, variants=2),
+            LevelRecipe(batch_size=4, epochs=10, variants=2),
+            LevelRecipe(batch_size=2, epochs=5, variants=2),
+            LevelRecipe(batch_size=2, epochs=5, variants=2),
         ),
     ),
     # An afternoon on a laptop without a GPU. The packaged ixi-2mm was trained with it.
