@@ -35,8 +35,3 @@ def inverse_haar(bands: Tensor) -> Tensor:
         pair = torch.stack((low + high, low - high), dim=low.ndim + axis + 1) * _SQRT_HALF
         bands = pair.flatten(low.ndim + axis, low.ndim + axis + 1)
     return bands.squeeze(1)
-
-
-def coarse_gain(halvings: int) -> float:
-    """The coarse band after so many halvings is the local mean times this."""
-    return float(2.0 ** (1.5 * halvings))

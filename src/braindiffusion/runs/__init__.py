@@ -16,17 +16,14 @@ from braindiffusion.runs.events import (
 )
 from braindiffusion.runs.folder import Run, RunState, default_runs_dir, list_runs
 from braindiffusion.runs.requests import (
-    JOBS,
     DemoRequest,
     GenerateRequest,
     PrepareRequest,
     Request,
     TrainRequest,
-    parse_request,
 )
 
 __all__ = [
-    "JOBS",
     "ArtifactWritten",
     "Cancelled",
     "CheckpointWritten",
@@ -48,5 +45,4 @@ __all__ = [
     "default_runs_dir",
     "list_runs",
     "parse_event",
-    "parse_request",
 ]

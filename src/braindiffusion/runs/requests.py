@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Request(BaseModel):
@@ -96,18 +96,3 @@ Request = Annotated[
     PrepareRequest | TrainRequest | GenerateRequest | DemoRequest,
     Field(discriminator="job"),
 ]
-
-_ADAPTER: TypeAdapter[Request] = TypeAdapter(Request)
-
-JOBS = ("prepare", "train", "generate", "demo")
-
-
-def parse_request(data: str | bytes | dict[str, object]) -> Request:
-    """A request from JSON or from a dictionary.
-
-    Raises:
-        pydantic.ValidationError: a field is unknown, missing or out of range.
-    """
-    if isinstance(data, dict):
-        return _ADAPTER.validate_python(data)
-    return _ADAPTER.validate_json(data)
