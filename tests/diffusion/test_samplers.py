@@ -39,7 +39,7 @@ def test_ddim_equals_diffusers(eta: float, steps: int) -> None:
     sigmas = torch.tensor([((1 - alpha_bar[t]) / alpha_bar[t]).sqrt() for t in timesteps] + [0.0], dtype=torch.float64)
     by_sigma = {round(float(s), 6): t for s, t in zip(sigmas, timesteps, strict=False)}
 
-    def denoiser(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def denoiser(x: torch.Tensor, sigma: torch.Tensor, _: object = None) -> torch.Tensor:
         t = min(by_sigma.items(), key=lambda item: abs(item[0] - float(sigma[0])))[1]
         return x - sigma.view(-1, 1, 1, 1, 1) * toy_noise_prediction(x * alpha_bar[t].sqrt().float(), t)
 
@@ -58,7 +58,7 @@ def test_ddim_reaches_the_known_gaussian_at_first_order() -> None:
     mean, std, sigma_max = 0.3, 0.5, 80.0
     z = torch.linspace(-2, 2, 9, dtype=torch.float64).view(1, 1, 1, 1, 9)
 
-    def ideal(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def ideal(x: torch.Tensor, sigma: torch.Tensor, _: object = None) -> torch.Tensor:
         s2 = sigma.double().view(-1, 1, 1, 1, 1) ** 2
         return mean + (x - mean) * std**2 / (std**2 + s2)
 
@@ -73,7 +73,7 @@ def test_ddim_reaches_the_known_gaussian_at_first_order() -> None:
 
 def test_steps_tell_where_they_are() -> None:
     sigmas = karras_sigmas(4, 0.1, 10.0)
-    records = list(ddim(lambda x, sigma: x * 0, torch.ones(1, 1, 2, 2, 2), sigmas))
+    records = list(ddim(lambda x, sigma, *_: x * 0, torch.ones(1, 1, 2, 2, 2), sigmas))
     assert [(r.step, r.of) for r in records] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert [r.sigma for r in records] == pytest.approx(sigmas[1:].tolist())
     assert records[-1].sigma == 0
@@ -81,7 +81,7 @@ def test_steps_tell_where_they_are() -> None:
 
 def test_eta_without_noise_is_refused() -> None:
     with pytest.raises(ValueError, match="source of noise"):
-        next(ddim(lambda x, sigma: x, torch.ones(1, 1, 2, 2, 2), karras_sigmas(2, 0.1, 1.0), eta=0.5))
+        next(ddim(lambda x, sigma, *_: x, torch.ones(1, 1, 2, 2, 2), karras_sigmas(2, 0.1, 1.0), eta=0.5))
 
 
 def test_karras_sigmas_are_those_of_diffusers() -> None:

@@ -14,11 +14,12 @@ from napari_braindiffusion import demo
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model that has learnt nothing, at 8 mm."""
+    from braindiffusion.conditions import ConditionSchema
     from braindiffusion.model import Cascade, save_model
     from braindiffusion.training.presets import preset
 
     folder = tmp_path_factory.mktemp("model")
-    save_model(Cascade(preset("tiny").cascade((24, 32, 24), 8.0, 1)), folder, {"name": "untrained"})
+    save_model(Cascade(preset("tiny").cascade((24, 32, 24), 8.0, 1, ConditionSchema())), folder, {"name": "untrained"})
     return folder
 
 

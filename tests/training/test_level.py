@@ -80,12 +80,12 @@ def test_closing_stops_after_a_whole_step(cohort: Cohort) -> None:
 def test_normalised_bands_have_unit_variance_in_the_brain(cohort: Cohort) -> None:
     for index in (0, 1, 2):
         trainer, patches = make(cohort, index)
-        normal = [trainer.level.normalise(patches.whole(s)[0][None])[0] for s in range(4)]
+        normal = [trainer.level.normalise(patches.whole(s).bands[None])[0] for s in range(4)]
         everywhere = torch.stack([n[0] for n in normal])
         assert float(everywhere.mean()) == pytest.approx(0, abs=1e-4)
         assert float(everywhere.std(correction=0)) == pytest.approx(1, abs=1e-3)
         if index:
-            inside = torch.cat([n[1:, 0][:, patches.whole(s)[1] > 0] for s, n in enumerate(normal)], dim=1)
+            inside = torch.cat([n[1:, 0][:, patches.whole(s).inside > 0] for s, n in enumerate(normal)], dim=1)
             torch.testing.assert_close(inside.square().mean(1), torch.ones(7), atol=0.1, rtol=0)
 
 

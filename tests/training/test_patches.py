@@ -27,13 +27,13 @@ def test_a_patch_is_where_it_says(cohort: Cohort, cascade: Cascade) -> None:
         for bands, origin in zip(batch.bands, batch.origin.int().tolist(), strict=True):
             x, y, z = origin
             cut = (slice(None), slice(None), slice(x, x + 4), slice(y, y + 4), slice(z, z + 4))
-            wholes = [patches.whole(s)[0][cut] for s in range(3)]
+            wholes = [patches.whole(s).bands[cut] for s in range(3)]
             assert any(torch.equal(bands, whole) for whole in wholes)
 
 
 def test_patches_are_centred_in_the_brain(cohort: Cohort, cascade: Cascade) -> None:
     patches = Patches(cohort, cascade, 2, [0], 0, seed=7)
-    _, inside = patches.whole(0)
+    inside = patches.whole(0).inside
     for step in range(20):
         x, y, z = patches.batch(step, 1).origin[0].int().tolist()
         assert inside[x : x + 4, y : y + 4, z : z + 4].max() > 0
@@ -52,7 +52,7 @@ def test_a_batch_depends_on_its_step_alone(cohort: Cohort, cascade: Cascade) -> 
 
 def test_each_brain_is_seen_once_an_epoch(cohort: Cohort, cascade: Cascade) -> None:
     patches = Patches(cohort, cascade, 1, [0, 1, 2, 3, 4, 5], 0, seed=0)
-    wholes = [patches.whole(s)[0] for s in range(6)]
+    wholes = [patches.whole(s).bands for s in range(6)]
     for epoch in range(2):
         seen = [b for step in range(3) for b in patches.batch(3 * epoch + step, 2).bands]
         order = [next(i for i, whole in enumerate(wholes) if torch.equal(b, whole)) for b in seen]
@@ -70,14 +70,14 @@ def test_little_memory_changes_nothing(cohort: Cohort, cascade: Cascade, monkeyp
 def test_augmentation_mirrors_left_and_right_and_moves_within_limits(cohort: Cohort) -> None:
     volume = torch.from_numpy(np.asarray(cohort.volumes[0], dtype=np.float32))
     mask = torch.from_numpy(np.asarray(cohort.masks[0], dtype=np.float32))[None]
-    same, _ = augment(volume, mask, 8.0, (0, 0, 0))
-    mirrored, _ = augment(volume, mask, 8.0, (0, 0, 1))
+    same, *_ = augment(volume, mask, None, 8.0, (0, 0, 0))
+    mirrored, *_ = augment(volume, mask, None, 8.0, (0, 0, 1))
     assert torch.equal(same, volume)
     assert torch.equal(mirrored, volume.flip(1))
-    moved, moved_mask = augment(volume, mask, 8.0, (0, 0, 2))
-    assert torch.equal(augment(volume, mask, 8.0, (0, 0, 2))[0], moved)
+    moved, moved_mask, _ = augment(volume, mask, None, 8.0, (0, 0, 2))
+    assert torch.equal(augment(volume, mask, None, 8.0, (0, 0, 2))[0], moved)
     assert not torch.equal(moved, volume)
-    assert torch.equal(augment(volume, mask, 8.0, (0, 0, 3))[0], moved.flip(1))
+    assert torch.equal(augment(volume, mask, None, 8.0, (0, 0, 3))[0], moved.flip(1))
     assert float(moved.min()) >= -1
     assert float(moved.max()) <= 1
     grown = float(moved_mask.sum() / mask.sum())

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from braindiffusion import samples
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import (
@@ -125,7 +126,7 @@ def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_fit_the_packaged_box(name: str) -> None:
-    config = preset(name).cascade((80, 104, 88), 2.0, 1)
+    config = preset(name).cascade((80, 104, 88), 2.0, 1, ConditionSchema())
     assert len(preset(name).recipes) == config.number_of_levels
     for index, level in enumerate(config.levels):
         tokens = [int(np.prod(config.grid(index))) // 8**i for i in range(len(level.unet.widths))]

@@ -79,12 +79,20 @@ def has_spacing(affine: NDArray[np.float64], spacing: float) -> bool:
 
 
 def move_randomly(
-    images: list[torch.Tensor], spacing: float, seed: int, *, degrees: float, scale: float, shift_mm: float
-) -> list[torch.Tensor]:
+    images: list[torch.Tensor],
+    labels: torch.Tensor | None,
+    spacing: float,
+    seed: int,
+    *,
+    degrees: float,
+    scale: float,
+    shift_mm: float,
+) -> tuple[list[torch.Tensor], torch.Tensor | None]:
     """Turn, scale and shift images together, by amounts that the seed alone decides; linear interpolation.
 
     Args:
         images: each (C, x, y, z) float32 on the same grid; what comes in from outside is the image's minimum.
+        labels: (x, y, z) on the same grid, nearest neighbour; or None.
         spacing: mm.
         seed: of the amounts; the global generator is left as it was.
         degrees: up to this, about each axis.
@@ -93,11 +101,14 @@ def move_randomly(
     """
     affine = np.diag([spacing, spacing, spacing, 1.0])
     subject = tio.Subject({f"image{i}": tio.ScalarImage(tensor=t, affine=affine) for i, t in enumerate(images)})
+    if labels is not None:
+        subject.add_image(tio.LabelMap(tensor=labels[None], affine=affine), "labels")
     move = tio.RandomAffine(scales=scale, degrees=degrees, translation=shift_mm, default_pad_value="minimum")
     with torch.random.fork_rng(devices=[]):  # TorchIO draws from the global generator
         torch.manual_seed(seed)
         moved = move(subject)
-    return [_tensor(moved, f"image{i}") for i in range(len(images))]
+    turned = None if labels is None else _tensor(moved, "labels")[0].to(labels.dtype)
+    return [_tensor(moved, f"image{i}") for i in range(len(images))], turned
 
 
 def draw_patch(

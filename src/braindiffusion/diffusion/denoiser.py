@@ -1,55 +1,119 @@
-"""The denoiser contract: `D(x, sigma)` estimates the clean data from `x = clean + sigma * noise`.
+"""The denoiser contract: `D(x, sigma, condition)` estimates the clean data from `x = clean + sigma * noise`.
 
 Samplers, guidance and editing see only D. What the network inside predicts, and how it is told the noise level, stays
-here.
+here: every parameterisation is three numbers a noise level,
+
+    D(x, sigma) = c_skip * x + c_out * F(c_in * x, ln(sigma) / 4)
+
+(Karras et al. 2022, equation 7, with their c_noise).
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
-Network = Callable[[Tensor, Tensor], Tensor]
-"""(variance-preserving noisy data, (batch,) log sigma / 4) to the predicted v."""
+from braindiffusion.diffusion.condition import Condition
+
+Network = Callable[[Tensor, Tensor, Condition | None], Tensor]
+"""F: (c_in * noisy data, (batch,) ln sigma / 4, condition) to what it predicts."""
+
+Prediction = Literal["v", "flow", "x0", "noise", "edm"]
 
 
 class Denoiser(Protocol):
-    """D(x, sigma): an estimate of the clean data.
+    """D(x, sigma, condition): an estimate of the clean data.
 
     x is (batch, channels, x, y, z) float32, sigma (batch,) float32; the answer is shaped as x.
     """
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, sigma: Tensor, condition: Condition | None = None) -> Tensor:
         """Estimate the clean data."""
         ...
 
 
-def _over(sigma: Tensor, like: Tensor) -> Tensor:
-    return sigma.reshape(-1, *(1,) * (like.ndim - 1)).to(like.dtype)
+class Coefficients(NamedTuple):
+    """Of a parameterisation at some noise levels; each shaped to multiply the data."""
+
+    c_in: Tensor
+    c_skip: Tensor
+    c_out: Tensor
 
 
-def denoise(network: Network, x: Tensor, sigma: Tensor) -> Tensor:
-    """D from a network that predicts v (Salimans and Ho 2022, appendix D).
+def coefficients(prediction: Prediction, sigma: Tensor, sigma_data: float = 1.0) -> Coefficients:
+    """The three numbers of a parameterisation.
 
-    With unit-variance data this is also EDM's preconditioning with sigma_data = 1 (Karras et al. 2022, table 1):
-    c_skip = 1 / (1 + sigma^2), c_out = -sigma / sqrt(1 + sigma^2), c_in = 1 / sqrt(1 + sigma^2),
-    c_noise = ln(sigma) / 4.
+    Args:
+        prediction: what the network predicts, with alpha = 1 / sqrt(1 + sigma^2) and t = sigma / (1 + sigma):
+            `v` = alpha * (noise - sigma * clean) (Salimans and Ho 2022); `flow` = noise - clean, seen at
+            (1 - t) * clean + t * noise (Liu et al. 2023; Lipman et al. 2023); `x0` the clean data; `noise` the noise
+            (Ho et al. 2020); `edm` Karras et al. 2022, table 1.
+        sigma: noise levels, any shape.
+        sigma_data: standard deviation of the data; only `edm` uses it. At 1, `edm` is `v` with the opposite sign.
     """
-    s = _over(sigma, x)
-    alpha = (1 + s.square()).rsqrt()
-    v = network(x * alpha, sigma.log() / 4).to(x.dtype)
-    return x * alpha.square() - s * alpha * v
+    alpha = (1 + sigma.square()).rsqrt()
+    if prediction == "v":
+        return Coefficients(alpha, alpha.square(), -sigma * alpha)
+    if prediction == "flow":
+        keep = 1 / (1 + sigma)
+        return Coefficients(keep, keep, -sigma * keep)
+    if prediction == "x0":
+        return Coefficients(alpha, alpha * 0, alpha * 0 + 1)
+    if prediction == "noise":
+        return Coefficients(alpha, alpha * 0 + 1, -sigma)
+    total = (sigma.square() + sigma_data**2).rsqrt()
+    return Coefficients(total, (sigma_data * total).square(), sigma * sigma_data * total)
 
 
-def v_loss(network: Network, clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Squared error of the predicted v, per site: the EDM loss with its weight (both are 1 at initialisation).
+def denoise(
+    network: Network,
+    x: Tensor,
+    sigma: Tensor,
+    condition: Condition | None = None,
+    *,
+    prediction: Prediction = "v",
+    sigma_data: float = 1.0,
+) -> Tensor:
+    """D from a network."""
+    c = coefficients(prediction, over(sigma, x), sigma_data)
+    return c.c_skip * x + c.c_out * network(c.c_in * x, sigma.log() / 4, condition).to(x.dtype)
 
-    v = alpha * noise - sigma * alpha * clean, with alpha = 1 / sqrt(1 + sigma^2).
+
+def denoising_loss(
+    network: Network,
+    clean: Tensor,
+    noise: Tensor,
+    sigma: Tensor,
+    condition: Condition | None = None,
+    *,
+    prediction: Prediction = "v",
+    sigma_data: float = 1.0,
+) -> Tensor:
+    """Squared error of what the network predicts, per site. Weights over noise levels: `diffusion.weights`.
 
     Returns:
         shaped as clean.
     """
-    s = _over(sigma, clean)
-    alpha = (1 + s.square()).rsqrt()
-    v = network((clean + s * noise) * alpha, sigma.log() / 4)
-    return (v.float() - alpha * (noise - s * clean)).square()
+    s = over(sigma, clean)
+    c = coefficients(prediction, s, sigma_data)
+    noisy = clean + s * noise
+    # The target is (clean - c_skip * noisy) / c_out, written without the division for a small sigma's sake.
+    target = _target(prediction, clean, noise, s, sigma_data)
+    return (network(c.c_in * noisy, sigma.log() / 4, condition).float() - target).square()
+
+
+def _target(prediction: Prediction, clean: Tensor, noise: Tensor, sigma: Tensor, sigma_data: float) -> Tensor:
+    if prediction == "v":
+        return (1 + sigma.square()).rsqrt() * (noise - sigma * clean)
+    if prediction == "flow":
+        return noise - clean
+    if prediction == "x0":
+        return clean
+    if prediction == "noise":
+        return noise
+    return (sigma * clean - sigma_data**2 * noise) * (sigma.square() + sigma_data**2).rsqrt() / sigma_data
+
+
+def over(sigma: Tensor, like: Tensor) -> Tensor:
+    """(batch,) shaped to multiply (batch, ...)."""
+    return sigma.reshape(-1, *(1,) * (like.ndim - 1)).to(like.dtype)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.denoiser import Denoiser
 
 
@@ -33,16 +34,23 @@ class Step:
 
 
 def ddim(
-    denoiser: Denoiser, x: Tensor, sigmas: Tensor, *, eta: float = 0.0, noise: Callable[[], Tensor] | None = None
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    condition: Condition | None = None,
+    *,
+    eta: float = 0.0,
+    noise: Callable[[], Tensor] | None = None,
 ) -> Iterator[Step]:
     """DDIM (Song, Meng and Ermon 2021, equations 12 and 16), in the coordinates of Karras et al. 2022.
 
     With eta = 0 this is the Euler method of the probability-flow ODE in sigma.
 
     Args:
-        denoiser: D(x, sigma).
+        denoiser: D(x, sigma, condition).
         x: noise times sigmas[0], (batch, channels, x, y, z).
         sigmas: (steps + 1,) falling, the last is 0.
+        condition: handed to the denoiser.
         eta: 0 is deterministic, 1 as random as DDPM.
         noise: draws unit noise shaped as x; needed when eta > 0.
 
@@ -54,7 +62,7 @@ def ddim(
         raise ValueError(msg)
     levels = sigmas.double().tolist()
     for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
-        clean = denoiser(x, x.new_full((len(x),), now))
+        clean = denoiser(x, x.new_full((len(x),), now), condition)
         # Equation 16, with alpha_bar = 1 / (1 + sigma^2) and divided by alpha_bar of the next step.
         fresh = eta * following * max(0.0, 1 - (following / now) ** 2) ** 0.5
         kept = max(0.0, following**2 - fresh**2) ** 0.5

@@ -61,6 +61,8 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
             volume = as_volume(step.volume()[index], cascade)
             if stripped:
                 volume = replace(volume, data=clear_background(volume.data))
+            if request.trajectory:
+                sample.frames[-1] = volume.data  # the way ends in the brain that is written
             details = provenance(
                 run,
                 model=folder,

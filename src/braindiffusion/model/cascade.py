@@ -9,7 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.denoiser import Denoiser, denoise
+from braindiffusion.model.conditioning import Conditioning
 from braindiffusion.model.config import CascadeConfig
 from braindiffusion.model.unet import UNet
 from braindiffusion.model.wavelet import BANDS, haar, inverse_haar
@@ -36,7 +38,10 @@ class Level(nn.Module):
         outputs = config.bands(index) * config.channels
         inputs = outputs + (config.channels if self.has_coarse else 0)
         self.outputs = outputs
-        self.unet = UNet(self.config.unet, inputs, outputs, signals=2 if self.has_coarse else 1)
+        self.unet = UNet(self.config.unet, inputs, outputs, signals=2 if self.has_coarse else 1, maps=config.has_maps)
+        self.voxels = 2 ** config.halvings(index)  # edge of a site
+        unet = self.config.unet
+        self.conditioning = Conditioning(config.condition, unet.embedding, unet.map_width, self.voxels)
         bands = outputs // config.channels + (1 if self.has_coarse else 0)
         self.register_buffer("mean", torch.zeros(bands))
         self.register_buffer("std", torch.ones(bands))
@@ -70,8 +75,8 @@ class Level(nn.Module):
         return constants[:, None, None, None, None]
 
     def network(self, x: Tensor, log_sigma: Tensor, coarse: Tensor | None, coarse_sigma: Tensor | None,
-                coordinates: Tensor) -> Tensor:  # fmt: skip
-        """Predict v.
+                coordinates: Tensor, condition: Condition | None = None) -> Tensor:  # fmt: skip
+        """Predict what `config.prediction` says.
 
         Args:
             x: (batch, outputs, x, y, z) noisy coefficients, scaled to unit variance.
@@ -79,6 +84,7 @@ class Level(nn.Module):
             coarse: (batch, channels, x, y, z) normalised coarse band, noised by coarse_sigma; None at level 0.
             coarse_sigma: (batch,).
             coordinates: (batch, 3, x, y, z) mm.
+            condition: a tensor for each field of the model's schema; None asks for nothing.
         """
         signals = [log_sigma]
         if self.has_coarse:
@@ -87,17 +93,22 @@ class Level(nn.Module):
                 raise ValueError(msg)
             x = torch.cat((x, coarse), dim=1)
             signals.append((coarse_sigma + 1e-3).log() / 4)
-        out: Tensor = self.unet(x, torch.stack(signals, dim=1), coordinates.expand(len(x), -1, -1, -1, -1))
+        told, places = self.conditioning(condition)
+        where = coordinates.expand(len(x), -1, -1, -1, -1)
+        out: Tensor = self.unet(x, torch.stack(signals, dim=1), where, told, places)
         return out
 
     def denoiser(self, coarse: Tensor | None = None, coarse_sigma: Tensor | None = None) -> Denoiser:
-        """D(x, sigma) of this level over the whole grid, given the normalised coarse band."""
+        """D(x, sigma, condition) of this level over the whole grid, given the normalised coarse band."""
         coordinates = self.coordinates()
 
-        def network(x: Tensor, log_sigma: Tensor) -> Tensor:
-            return self.network(x, log_sigma, coarse, coarse_sigma, coordinates)
+        def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
+            return self.network(x, log_sigma, coarse, coarse_sigma, coordinates, condition)
 
-        return lambda x, sigma: denoise(network, x, sigma)
+        def denoiser(x: Tensor, sigma: Tensor, condition: Condition | None = None) -> Tensor:
+            return denoise(network, x, sigma, condition, prediction=self.config.prediction)
+
+        return denoiser
 
 
 class Cascade(nn.Module):

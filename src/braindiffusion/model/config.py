@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from braindiffusion.conditions import ConditionSchema, MapField
+from braindiffusion.diffusion.denoiser import Prediction
+
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -18,6 +21,10 @@ class UNetConfig(_Config):
     """Full self-attention after each block. Only where tokens are few, and never in a level that trains on patches."""
     embedding: int = Field(default=256, ge=8)
     """Width of the noise-level embedding."""
+    map_width: int = Field(default=32, ge=1)
+    """Features that a label map becomes at each site, where the model has one among its conditions."""
+    checkpointing: bool = False
+    """Forget what each block computed and compute it again on the way back: less memory, a third more time."""
 
     @model_validator(mode="after")
     def _same_length(self) -> "UNetConfig":
@@ -34,6 +41,8 @@ class LevelConfig(_Config):
     """
 
     unet: UNetConfig = UNetConfig()
+    prediction: Prediction = "v"
+    """What the network predicts: `v`, `flow`, `x0`, `noise` or `edm`."""
     patch: int | None = None
     """Edge of the training patches in coefficient sites; None trains on whole volumes."""
     log_sigma_mean: float = -0.3
@@ -70,6 +79,8 @@ class CascadeConfig(_Config):
     joint_base: bool = False
     """The base generates the coarsest band and its seven detail bands together."""
     levels: tuple[LevelConfig, ...]
+    condition: ConditionSchema = ConditionSchema()
+    """What the model can be asked for."""
 
     @model_validator(mode="after")
     def _fits(self) -> "CascadeConfig":
@@ -85,6 +96,11 @@ class CascadeConfig(_Config):
             msg = f"depth {self.depth} needs {self.number_of_levels} levels, not {len(self.levels)}."
             raise ValueError(msg)
         return self
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether it can be asked for label maps."""
+        return any(isinstance(field, MapField) for field in self.condition.fields)
 
     @property
     def number_of_levels(self) -> int:

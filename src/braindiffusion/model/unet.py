@@ -49,21 +49,30 @@ class ChannelNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, conv, norm, FiLM, SiLU, conv (Dhariwal and Nichol 2021); the branch starts as zero."""
+    """Norm, SiLU, conv, norm, FiLM, SiLU, conv (Dhariwal and Nichol 2021); the branch starts as zero.
 
-    def __init__(self, width: int, embedding: int, attention: bool) -> None:
+    Where there are maps, FiLM's scale and shift differ from voxel to voxel (Park et al. 2019, SPADE).
+    """
+
+    def __init__(self, width: int, embedding: int, attention: bool, map_width: int) -> None:
         super().__init__()
         self.norm = ChannelNorm()
         self.conv1 = Conv3d(width, width, 3, padding=1)
         self.conv2 = Conv3d(width, width, 3, padding=1)
         self.film = nn.Linear(embedding, 2 * width)
+        self.map_film = Conv3d(map_width, 2 * width, 1, bias=False) if map_width else None
+        if self.map_film is not None:
+            nn.init.zeros_(self.map_film.weight)
         self.attention = SelfAttention(width) if attention else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """(batch, width, x, y, z) and (batch, embedding)."""
-        scale, shift = self.film(embedding)[..., None, None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, embedding: Tensor, places: Tensor | None = None) -> Tensor:
+        """(batch, width, x, y, z), (batch, embedding) and (batch, map_width, x, y, z)."""
+        film = self.film(embedding)[..., None, None, None]
+        if places is not None and self.map_film is not None:
+            film = film + self.map_film(places)
+        scale, shift = film.chunk(2, dim=1)
         h = self.conv1(F.silu(self.norm(x)))
         h = self.conv2(F.silu(torch.addcmul(shift, self.norm(h), 1 + scale)))
         out: Tensor = self.attention(x + h)
@@ -84,25 +93,27 @@ class UNet(nn.Module):
         inputs: channels of the input (noisy coefficients and the coarse band).
         outputs: channels of the output.
         signals: numbers that the whole volume is told (noise level, noise of the coarse band).
+        maps: whether it can be told a label map.
     """
 
-    def __init__(self, config: UNetConfig, inputs: int, outputs: int, signals: int) -> None:
+    def __init__(self, config: UNetConfig, inputs: int, outputs: int, signals: int, *, maps: bool = False) -> None:
         super().__init__()
         widths, width = config.widths, config.widths[0]
-        self.checkpointing = False
+        self.checkpointing = config.checkpointing
         self.signal_features = 32
         self.embed = nn.Sequential(
             nn.Linear(self.signal_features * signals, config.embedding),
             nn.SiLU(),
             nn.Linear(config.embedding, config.embedding),
-            nn.SiLU(),
         )
+        map_width = config.map_width if maps else 0
         self.stem = Conv3d(inputs, width, 3, padding=1)
         self.place = Conv3d(3 + 6 * COORDINATE_FREQUENCIES, width, 1)
 
         def blocks(i: int) -> nn.ModuleList:
             return nn.ModuleList(
-                ResidualBlock(widths[i], config.embedding, config.attention[i]) for _ in range(config.blocks[i])
+                ResidualBlock(widths[i], config.embedding, config.attention[i], map_width)
+                for _ in range(config.blocks[i])
             )
 
         scales = range(len(widths))
@@ -115,36 +126,48 @@ class UNet(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, signals: Tensor, coordinates: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        signals: Tensor,
+        coordinates: Tensor,
+        told: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
         """Run.
 
         Args:
             x: (batch, inputs, x, y, z).
             signals: (batch, signals).
             coordinates: (batch, 3, x, y, z), millimetres from the middle of the box.
+            told: (batch, embedding), what the condition says of the whole volume.
+            places: (batch, map_width, x, y, z), what it says of each site.
         """
         embedding = self.embed(fourier(signals, self.signal_features))
+        embedding = F.silu(embedding if told is None else embedding + told)
         x = x.contiguous(memory_format=torch.channels_last_3d)
         h = self.stem(x) + self.place(coordinate_features(coordinates))
         skips = []
+        there = [places]
         for i, blocks in enumerate(self.down_blocks):
             if i:
                 h = self.downs[i - 1](_halve(h))
-            h = self._run(cast(nn.ModuleList, blocks), h, embedding)
+                there.append(None if places is None else F.avg_pool3d(_halve(cast(Tensor, there[-1])), 2))
+            h = self._run(cast(nn.ModuleList, blocks), h, embedding, there[i])
             skips.append(h)
         for i in reversed(range(len(skips))):
             if i < len(skips) - 1:
                 x_, y_, z_ = skips[i].shape[2:]
                 h = F.interpolate(self.ups[i](h), scale_factor=2, mode="nearest")[..., :x_, :y_, :z_]
                 h = (h + skips[i]) * 0.5**0.5
-            h = self._run(cast(nn.ModuleList, self.up_blocks[i]), h, embedding)
+            h = self._run(cast(nn.ModuleList, self.up_blocks[i]), h, embedding, there[i])
         out: Tensor = self.head(F.silu(self.norm(h)))
         return out
 
-    def _run(self, blocks: nn.ModuleList, h: Tensor, embedding: Tensor) -> Tensor:
+    def _run(self, blocks: nn.ModuleList, h: Tensor, embedding: Tensor, places: Tensor | None) -> Tensor:
         for block in blocks:
             if self.checkpointing and self.training:
-                h = checkpoint(block, h, embedding, use_reentrant=False)
+                h = checkpoint(block, h, embedding, places, use_reentrant=False)
             else:
-                h = block(h, embedding)
+                h = block(h, embedding, places)
         return h

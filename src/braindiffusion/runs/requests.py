@@ -49,6 +49,9 @@ class TrainRequest(_Request):
     """Passes over the training subjects, at every level; None takes the preset's."""
     levels: tuple[int, ...] | None = None
     """Train only these levels of the cascade (0 is the coarsest); None trains all, coarse first."""
+    conditions: tuple[str, ...] | None = None
+    """What the model can be asked for later: `age`, `sex`, `site`, `modality`, `volumes`, `regions`; None takes all
+    that the cohort tells, none at all learns to make brains and nothing else."""
     validation_subjects: int | None = Field(default=None, ge=0)
     """Subjects kept aside; None keeps a fifth."""
     seed: int = 0

@@ -16,6 +16,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Metric, PrepareRequest, Progress, Run, TrainRequest
 from braindiffusion.training.checkpoint import load_state
+from braindiffusion.training.conditions import schema_of
 from braindiffusion.training.keeper import Keeper
 from braindiffusion.training.level import LevelTrainer, fit_normalisation
 from braindiffusion.training.patches import Patches
@@ -42,7 +43,9 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     cohort = yield from _cohort(request, run)
     training, validation = _rows(cohort, request.validation_subjects)
     torch.manual_seed(request.seed)
-    cascade = Cascade(chosen.cascade(cohort.preprocessing.shape, cohort.preprocessing.spacing, cohort.volumes.shape[1]))
+    shape, spacing = cohort.preprocessing.shape, cohort.preprocessing.spacing
+    condition = schema_of(cohort, training, request.conditions)
+    cascade = Cascade(chosen.cascade(shape, spacing, cohort.volumes.shape[1], condition))
     device = choose_device(request.device)
     dtype = choose_precision(device, request.precision)
     fabric = Fabric(

@@ -10,7 +10,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from braindiffusion.diffusion.denoiser import v_loss
+from braindiffusion.diffusion.condition import Condition, dropped
+from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.diffusion.noise import lognormal_sigmas
 from braindiffusion.model.cascade import Cascade, Level
 from braindiffusion.training.ema import PowerEma
@@ -55,6 +56,7 @@ class LevelTrainer:
         module, self.optimizer = fabric.setup(self.level, optimizer)
         self.module: nn.Module = module
         module.mark_forward_method("network")
+        self.dropout = {field.name: field.dropout for field in cascade.config.condition.fields}
         self.step = 0
 
     def learning_rate(self, step: int) -> float:
@@ -63,7 +65,7 @@ class LevelTrainer:
         return rate * min(1.0, math.sqrt(self.recipe.constant / step))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Mean v-prediction error of a batch, everything random drawn from `generator`."""
+        """Mean error of the prediction for a batch, everything random drawn from `generator`."""
         level, device = self.level, self.fabric.device
         bands = level.normalise(batch.bands.to(device))
         size = len(bands)
@@ -77,11 +79,14 @@ class LevelTrainer:
             coarse, coarse_sigma = bands[:, 0] + hiss.to(device), coarse_sigma.to(device)
         coordinates = level.coordinates(batch.origin, tuple(clean.shape[2:]))
 
-        def network(x: Tensor, log_sigma: Tensor) -> Tensor:
+        def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
             predict: Callable[..., Tensor] = self.module.network  # type: ignore[assignment]
-            return predict(x, log_sigma, coarse, coarse_sigma, coordinates)
+            return predict(x, log_sigma, coarse, coarse_sigma, coordinates, condition)
 
-        return v_loss(network, clean, noise, sigma.to(device)).mean()
+        told = dropped(batch.condition, self.dropout, generator)
+        told = {name: field.to(device) for name, field in told.items()}
+        prediction = level.config.prediction
+        return denoising_loss(network, clean, noise, sigma.to(device), told, prediction=prediction).mean()
 
     def run(self, patches: Patches, until: int) -> Iterator[StepDone]:
         """Train up to and including step `until`; closing the generator stops after a whole step."""
@@ -151,12 +156,12 @@ def fit_normalisation(patches: Patches, level: Level, brains: int = 32) -> None:
     everywhere = 0
     sums = torch.zeros(2, dtype=torch.float64)
     for subject in patches.subjects[:brains]:
-        bands, inside = patches.whole(subject)
-        within = bands[:, :, inside > 0].double()
+        brain = patches.whole(subject)
+        within = brain.bands[:, :, brain.inside > 0].double()
         count += within.shape[-1] * within.shape[1]
         first += within.sum((1, 2)).to(first)
         second += within.square().sum((1, 2)).to(second)
-        coarse = bands[0].double()
+        coarse = brain.bands[0].double()
         everywhere += coarse.numel()
         sums += torch.stack((coarse.sum(), coarse.square().sum()))
     mean = first / count

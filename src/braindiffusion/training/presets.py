@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
 
@@ -32,7 +33,9 @@ class Preset(BaseModel):
     levels: tuple[LevelConfig, ...]
     recipes: tuple[LevelRecipe, ...]
 
-    def cascade(self, shape: tuple[int, int, int], spacing: float, channels: int) -> CascadeConfig:
+    def cascade(
+        self, shape: tuple[int, int, int], spacing: float, channels: int, condition: ConditionSchema
+    ) -> CascadeConfig:
         """The cascade for volumes of this shape; one level less or more where the shape asks for it.
 
         Raises:
@@ -43,8 +46,8 @@ class Preset(BaseModel):
             msg = f"Volumes of {shape} cannot be halved {self.depth} times: prepare sides in multiples of {side}."
             raise BrainDiffusionError(msg)
         return CascadeConfig(
-            shape=shape, spacing=spacing, channels=channels, depth=self.depth, levels=self.levels
-        )  # fmt: skip
+            shape=shape, spacing=spacing, channels=channels, depth=self.depth, levels=self.levels, condition=condition
+        )
 
 
 def _below_the_finest(widths: tuple[int, ...]) -> tuple[bool, ...]:

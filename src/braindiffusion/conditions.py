@@ -1,0 +1,157 @@
+"""What a model can be asked for: one schema, stored with it, for the network, the form, the flags and the checks.
+
+Needs no torch. A request is plain data, `{"age": 63, "sex": "F", "volumes": {"left lateral ventricle": "90%"},
+"regions": "labels.nii.gz"}`; whatever it leaves out is left to the model.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from braindiffusion.errors import BrainDiffusionError
+
+QUANTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
+"""Percentiles of the training subjects that a schema remembers of each number."""
+
+Value = float | str | dict[str, float | str]
+"""What one field is asked for: a number, a word, a percentile such as `90%`, a path, or entries of a vector."""
+
+
+class _Field(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    dropout: float = Field(default=0.15, ge=0, le=1)
+    """How often training hides it, so that the model can do without."""
+
+
+class Numbers(BaseModel):
+    """How one number is spread over the training subjects."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: float
+    std: float = Field(gt=0)
+    quantiles: tuple[float, ...]
+    """At the percentiles `QUANTILES`."""
+
+    @classmethod
+    def of(cls, values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> "Numbers":
+        """Of these values, NaN left out."""
+        known = values[np.isfinite(values)]
+        quantiles = tuple(round(float(q), 4) for q in np.percentile(known, QUANTILES))
+        return cls(mean=float(known.mean()), std=float(known.std()) or 1.0, quantiles=quantiles)
+
+    def at(self, percentile: float) -> float:
+        """The value at a percentile."""
+        return float(np.interp(percentile, QUANTILES, self.quantiles))
+
+
+class ScalarField(_Field):
+    """A number, such as age."""
+
+    kind: Literal["scalar"] = "scalar"
+    unit: str = ""
+    seen: Numbers
+
+
+class CategoryField(_Field):
+    """One of a few words, such as sex, site or modality."""
+
+    kind: Literal["category"] = "category"
+    values: tuple[str, ...]
+
+
+class VectorField(_Field):
+    """Many numbers, any of which may be left out: the volumes of regions, or an embedding."""
+
+    kind: Literal["vector"] = "vector"
+    unit: str = ""
+    entries: tuple[str, ...]
+    seen: tuple[Numbers, ...]
+
+
+class MapField(_Field):
+    """A label for each voxel; the labels are those of `braindiffusion.regions`."""
+
+    kind: Literal["map"] = "map"
+    labels: int
+    """How many, background included."""
+    dropout: float = Field(default=0.5, ge=0, le=1)
+
+
+AnyField = Annotated[ScalarField | CategoryField | VectorField | MapField, Field(discriminator="kind")]
+
+
+class ConditionSchema(BaseModel):
+    """The fields of a model; none is a model that only makes brains."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fields: tuple[AnyField, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.fields)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the fields, in order."""
+        return tuple(field.name for field in self.fields)
+
+    def check(self, asked: Mapping[str, Value]) -> dict[str, Value]:
+        """A request in the schema's own units: percentiles become numbers, words are spelt as the model knows them.
+
+        Raises:
+            BrainDiffusionError: no such field, entry or category; not a number; far outside of what the model saw.
+        """
+        fields = {field.name: field for field in self.fields}
+        for name in asked:
+            if name not in fields:
+                known = f"it knows {', '.join(fields)}" if fields else "it only makes brains, unasked"
+                raise BrainDiffusionError(f"The model cannot be asked for '{name}': {known}.")
+        return {name: _checked(fields[name], value) for name, value in asked.items()}
+
+
+def _checked(field: AnyField, value: Value) -> Value:
+    if isinstance(field, CategoryField):
+        spelt = next((known for known in field.values if known.lower() == str(value).lower()), None)
+        if spelt is None:
+            raise BrainDiffusionError(f"{field.name} can be {' or '.join(field.values)}, not '{value}'.")
+        return spelt
+    if isinstance(field, MapField):
+        if not isinstance(value, str) or not Path(value).is_file():
+            raise BrainDiffusionError(f"{field.name} wants the file of a label map, and {value} is none.")
+        return value
+    if isinstance(field, VectorField):
+        if not isinstance(value, dict):
+            raise BrainDiffusionError(f"{field.name} wants its entries by name, such as '{field.entries[0]}'.")
+        return {entry: _number(_entry(field, entry), number, entry, field.unit) for entry, number in value.items()}
+    return _number(field.seen, value, field.name, field.unit)
+
+
+def _entry(field: VectorField, entry: str) -> Numbers:
+    if entry not in field.entries:
+        raise BrainDiffusionError(f"{field.name} has no '{entry}': its entries are {', '.join(field.entries)}.")
+    return field.seen[field.entries.index(entry)]
+
+
+def _number(seen: Numbers, value: Value, name: str, unit: str) -> float:
+    """A number, or the number at a percentile. Twice the range that was seen is allowed, and no more."""
+    try:
+        if isinstance(value, str) and value.strip().endswith("%"):
+            percentile = float(value.strip()[:-1])
+            if not 0 <= percentile <= 100:
+                raise BrainDiffusionError(f"{name} = {value}: percentiles go from 0% to 100%.")
+            return seen.at(percentile)
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise BrainDiffusionError(f"{name} wants a number or a percentile such as 90%, not '{value}'.") from None
+    low, high = seen.quantiles[0], seen.quantiles[-1]
+    room = (high - low) / 2
+    if not low - room <= number <= high + room:
+        of = f" {unit}" if unit else ""
+        raise BrainDiffusionError(f"{name} = {number:g}{of} is far from what the model saw ({low:g} to {high:g}{of}).")
+    return number

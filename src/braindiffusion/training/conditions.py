@@ -1,0 +1,109 @@
+"""What a cohort can teach a model to be asked for, and what it tells of each brain."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.conditions import (
+    AnyField,
+    CategoryField,
+    ConditionSchema,
+    MapField,
+    Numbers,
+    ScalarField,
+    VectorField,
+)
+from braindiffusion.diffusion.condition import Condition, hidden
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.regions import BACKGROUND, REGIONS, group, volumes_ml
+
+CATEGORIES = ("sex", "site", "modality")
+NAMES = ("age", *CATEGORIES, "volumes", "regions")
+ENTRIES = tuple(region.name for region in REGIONS if region.index != BACKGROUND)
+
+
+def schema_of(cohort: Cohort, rows: list[int], wanted: Iterable[str] | None = None) -> ConditionSchema:
+    """The conditions that a cohort's training subjects tell.
+
+    Args:
+        cohort: the prepared brains.
+        rows: training subjects.
+        wanted: fields of `NAMES`; None takes all that vary among these subjects.
+
+    Raises:
+        BrainDiffusionError: a wanted field is unknown, or the cohort does not tell it.
+    """
+    known = {field.name: field for field in _fields(cohort, rows)}
+    if wanted is None:
+        return ConditionSchema(fields=tuple(known.values()))
+    for name in wanted:
+        if name not in NAMES:
+            raise BrainDiffusionError(f"There is no condition '{name}': choose among {', '.join(NAMES)}.")
+        if name not in known:
+            msg = f"{cohort.path} cannot teach '{name}': it is missing, or the same, in all training subjects."
+            raise BrainDiffusionError(msg)
+    return ConditionSchema(fields=tuple(known[name] for name in wanted))
+
+
+def _fields(cohort: Cohort, rows: list[int]) -> Iterable[AnyField]:
+    subjects = [cohort.subjects[row] for row in rows]
+    ages = np.array([np.nan if subject.age is None else subject.age for subject in subjects])
+    if np.isfinite(ages).any() and np.nanstd(ages) > 0:
+        yield ScalarField(name="age", unit="years", seen=Numbers.of(ages))
+    for name in CATEGORIES:
+        values = sorted({value for subject in subjects if (value := getattr(subject, name))})
+        if len(values) > 1:
+            yield CategoryField(name=name, values=tuple(values))
+    if cohort.labels is not None and _is_dlmuse(cohort, rows):
+        spacing = cohort.preprocessing.spacing
+        volumes = np.stack([volumes_ml(group(np.asarray(cohort.labels[row])), spacing)[1:] for row in rows])
+        yield VectorField(
+            name="volumes",
+            unit="ml",
+            entries=ENTRIES,
+            seen=tuple(Numbers.of(column) for column in volumes.T),
+            dropout=0.3,
+        )
+        yield MapField(name="regions", labels=len(REGIONS))
+
+
+def _is_dlmuse(cohort: Cohort, rows: list[int]) -> bool:
+    assert cohort.labels is not None  # noqa: S101 asked by the caller
+    try:
+        group(np.asarray(cohort.labels[rows[0]]))
+    except BrainDiffusionError:
+        return False
+    return True
+
+
+def tell(schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | None) -> Condition:
+    """What is known of one brain, as a batch of one; what is not known is hidden.
+
+    Args:
+        schema: the fields.
+        cohort: for its table.
+        row: the subject.
+        labels: (x, y, z) uint8, grouped: of the version of the brain that is learnt (mirrored, moved), or None. Volumes
+            are counted in it.
+    """
+    subject = cohort.subjects[row]
+    condition: dict[str, Tensor] = {}
+    for field in schema.fields:
+        if isinstance(field, MapField):
+            shape = cohort.preprocessing.shape
+            map_ = hidden(torch.zeros(shape, dtype=torch.uint8)) if labels is None else labels
+            condition[field.name] = map_[None]
+        elif isinstance(field, VectorField):
+            volumes = [np.nan] * len(field.entries)
+            if labels is not None:
+                volumes = list(volumes_ml(labels.numpy(), cohort.preprocessing.spacing)[1:])
+            condition[field.name] = torch.tensor([volumes], dtype=torch.float32)
+        else:
+            value = getattr(subject, field.name)
+            if isinstance(field, CategoryField):
+                value = field.values.index(value) if value in field.values else None
+            condition[field.name] = torch.tensor([[np.nan if value is None else float(value)]])
+    return condition
