@@ -59,7 +59,9 @@ class FieldEncoder(nn.Module):
 
 
 class MapEncoder(nn.Module):
-    """A label map, voxel by voxel, as features of each coefficient site; a linear map of its eight octants' labels.
+    """A label map as features of each coefficient site: the mean of one vector a label and octant.
+
+    A coarse site is read at 4 x 4 x 4 places, a fine one at each of its voxels.
 
     Args:
         labels: how many.
@@ -69,27 +71,23 @@ class MapEncoder(nn.Module):
 
     def __init__(self, labels: int, voxels: int, width: int) -> None:
         super().__init__()
-        self.labels, self.voxels = labels, voxels
-        self.octants = 2 if voxels > 1 else 1
-        self.mix = nn.Linear(labels * self.octants**3, width, bias=False)
-        nn.init.normal_(self.mix.weight)
+        self.labels, self.stride = labels, max(1, voxels // 4)
+        self.places = voxels // self.stride  # along each edge of a site
+        octants = 8 if voxels > 1 else 1
+        # One row more than is used: what nobody asked for adds nothing.
+        self.vectors = nn.EmbeddingBag(octants * labels + 1, width, mode="sum", padding_idx=octants * labels)
 
     def forward(self, labels: Tensor) -> Tensor:
         """(batch, x * voxels, y * voxels, z * voxels) uint8 to (batch, width, x, y, z); zero where unasked."""
-        slabs = labels.split(8 * self.voxels, dim=1)  # the shares of a 1 mm brain would fill a gigabyte
-        return torch.cat([self.mix(self._shares(slab)) for slab in slabs], dim=1).movedim(-1, 1)
-
-    def _shares(self, labels: Tensor) -> Tensor:
-        """How much of each octant of each site each label fills: (batch, x, y, z, labels * octants)."""
-        edge, kinds = self.voxels // self.octants, self.labels + 1  # the last kind is "unasked", cut off again
-        batch, x, y, z = (n // edge for n in (labels.shape[0] * edge, *labels.shape[1:]))
-        pieces = labels.reshape(batch, x, edge, y, edge, z, edge).permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, edge**3)
-        kind = pieces.long().clamp_max(self.labels) + kinds * torch.arange(len(pieces), device=labels.device)[:, None]
-        counts = torch.bincount(kind.flatten(), minlength=kinds * len(pieces)).reshape(batch, x, y, z, kinds)
-        shares = counts[..., :-1].float() / edge**3
-        o = self.octants
-        shares = shares.reshape(batch, x // o, o, y // o, o, z // o, o, self.labels)
-        return shares.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
+        n, stride = self.places, self.stride
+        labels = labels[:, stride // 2 :: stride, stride // 2 :: stride, stride // 2 :: stride]
+        batch, x, y, z = labels.shape[0], *(side // n for side in labels.shape[1:])
+        sites = labels.reshape(batch, x, n, y, n, z, n).permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, n, n, n)
+        side = torch.arange(n, device=labels.device) // max(1, n // 2)
+        octant = 4 * side[:, None, None] + 2 * side[:, None] + side
+        row = torch.where(sites < self.labels, octant * self.labels + sites.long(), self.vectors.padding_idx)
+        summed: Tensor = self.vectors(row.flatten(1))
+        return (summed / n**3).reshape(batch, x, y, z, -1).movedim(-1, 1)
 
 
 class Conditioning(nn.Module):
