@@ -71,9 +71,7 @@ def standardise(volume: Volume, preprocessing: Preprocessing, labels: Volume | N
         scaled[:, ~mask] = BACKGROUND
     shape = preprocessing.shape
     centre = brain_centre(mask, preprocessing.spacing, shape, is_brain=regions is not None)
-    # Half a voxel is rounded towards the origin, always, so that equal brains get equal boxes.
-    x, y, z = (int(n) for n in np.ceil(centre - np.array(shape) / 2 - 0.5))
-    start = (x, y, z)
+    start = _first_voxel(centre, shape)
     box_mask = transforms.cut_box(mask[None].astype(np.uint8), grid, start, shape, 0)[0][0].astype(bool)
     if regions is not None and np.count_nonzero(box_mask) < np.count_nonzero(mask):
         size = " x ".join(f"{n * preprocessing.spacing:g}" for n in shape)
@@ -84,6 +82,54 @@ def standardise(volume: Volume, preprocessing: Preprocessing, labels: Volume | N
         # torch knows uint16 by name only; every label fits into int32.
         box_regions = transforms.cut_box(regions[None].astype(np.int32), grid, start, shape, 0)[0][0].astype(np.uint16)
     return PreparedVolume(box.astype(np.float16), box_mask, box_regions, affine)
+
+
+def standardise_labels(labels: Volume, spacing: float, shape: tuple[int, int, int]) -> NDArray[np.uint16]:
+    """A label map alone, in the very box that `standardise` would cut out for its brain.
+
+    Args:
+        labels: on any grid, 0 is background; it takes the nearest neighbour where its voxels are not of `spacing`.
+        spacing: mm, isotropic.
+        shape: voxels of the box.
+
+    Returns:
+        (x, y, z), the brain in the middle.
+
+    Raises:
+        BrainDiffusionError: it is empty or no label map, or does not fit. The sentence does not name the file.
+    """
+    from braindiffusion.cohort import transforms  # imports torch
+
+    regions: NDArray[np.integer] = _regions(labels)
+    grid = labels.affine
+    if not transforms.has_spacing(grid, spacing):
+        grid_shape, grid = _isotropic(labels, spacing)
+        regions = transforms.resample_labels(regions, labels.affine, grid_shape, grid)
+    if not regions.any():
+        raise BrainDiffusionError("its label map is empty")
+    start = _first_voxel(brain_centre(regions > 0, spacing, shape, is_brain=True), shape)
+    box: NDArray[np.uint16] = transforms.cut_box(regions[None].astype(np.int32), grid, start, shape, 0)[0][0].astype(
+        np.uint16
+    )
+    if np.count_nonzero(box) < np.count_nonzero(regions):
+        size = " x ".join(f"{n * spacing:g}" for n in shape)
+        raise BrainDiffusionError(f"its brain does not fit into the box of {size} mm")
+    return box
+
+
+def _isotropic(volume: Volume, spacing: float) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    """Shape and affine of the grid of this spacing that covers a volume, the outer corner of its first voxel kept."""
+    factor = spacing / np.array(volume.spacing)
+    x, y, z = (int(n) for n in np.ceil(np.array(volume.shape) / factor - 1e-6))
+    step = np.diag([*factor, 1.0])
+    step[:3, 3] = (factor - 1) / 2
+    return (x, y, z), volume.affine @ step
+
+
+def _first_voxel(centre: NDArray[np.float64], shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Of the box around a centre. Half a voxel is rounded towards the origin, so that equal brains get equal boxes."""
+    x, y, z = (int(n) for n in np.ceil(centre - np.array(shape) / 2 - 0.5))
+    return x, y, z
 
 
 def _scale(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: Preprocessing) -> NDArray[np.float32]:
