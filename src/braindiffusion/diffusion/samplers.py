@@ -1,17 +1,25 @@
 """Samplers are generators: each step yields a record, and whoever drives owns progress, preview and cancel.
 
-All work on `x = clean + sigma * noise`. Sampling noise is drawn by a function, so that each sample of a batch keeps to
-its own seed.
+All work on `x = clean + sigma * noise`, where every one of them walks along the noise direction
+`(x - D(x, sigma)) / sigma` from one noise level to the next. Sampling noise is drawn by a function, so that each sample
+of a batch keeps to its own seed.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from torch import Tensor
 
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.denoiser import Denoiser
+
+Noise = Callable[[], Tensor]
+"""Draws unit noise, shaped as x."""
+
+SamplerName = Literal["ddim", "ddpm", "dpmpp_2m", "heun", "euler_flow"]
 
 
 @dataclass(frozen=True)
@@ -33,40 +41,198 @@ class Step:
     clean: Tensor
 
 
+class Sampler(Protocol):
+    """What all samplers have in common.
+
+    Args:
+        denoiser: D(x, sigma, condition).
+        x: noise times sigmas[0], (batch, channels, x, y, z).
+        sigmas: (steps + 1,) falling. The last is 0; a larger one stops there.
+        condition: handed to the denoiser.
+        noise: what `ddpm`, and `ddim` with eta, add on their way; the others need none.
+
+    Raises:
+        ValueError: sigmas that do not fall, or noise that is needed and not there.
+    """
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x: Tensor,
+        sigmas: Tensor,
+        condition: Condition | None = None,
+        *,
+        noise: Noise | None = None,
+    ) -> Iterator[Step]:
+        """Walk down the noise levels."""
+        ...
+
+
 def ddim(
     denoiser: Denoiser,
     x: Tensor,
     sigmas: Tensor,
     condition: Condition | None = None,
     *,
+    noise: Noise | None = None,
     eta: float = 0.0,
-    noise: Callable[[], Tensor] | None = None,
 ) -> Iterator[Step]:
-    """DDIM (Song, Meng and Ermon 2021, equations 12 and 16), in the coordinates of Karras et al. 2022.
+    """DDIM (Song, Meng and Ermon 2021, equations 12 and 16), in the coordinates of Karras et al. 2022. First order.
 
-    With eta = 0 this is the Euler method of the probability-flow ODE in sigma.
-
-    Args:
-        denoiser: D(x, sigma, condition).
-        x: noise times sigmas[0], (batch, channels, x, y, z).
-        sigmas: (steps + 1,) falling, the last is 0.
-        condition: handed to the denoiser.
-        eta: 0 is deterministic, 1 as random as DDPM.
-        noise: draws unit noise shaped as x; needed when eta > 0.
-
-    Raises:
-        ValueError: eta > 0 and no noise.
+    With eta = 0 it is deterministic, the Euler method of the probability-flow ODE in sigma; with eta = 1 it is DDPM.
     """
-    if eta and noise is None:
-        msg = "DDIM with eta > 0 needs a source of noise."
+    if not 0 <= eta <= 1 or (eta and noise is None):
+        msg = "DDIM takes an eta from 0 to 1, and needs a source of noise if it is not 0."
         raise ValueError(msg)
-    levels = sigmas.double().tolist()
+    levels = _falling(sigmas)
     for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
-        clean = denoiser(x, x.new_full((len(x),), now), condition)
+        clean = _at(denoiser, x, now, condition)
         # Equation 16, with alpha_bar = 1 / (1 + sigma^2) and divided by alpha_bar of the next step.
-        fresh = eta * following * max(0.0, 1 - (following / now) ** 2) ** 0.5
-        kept = max(0.0, following**2 - fresh**2) ** 0.5
+        fresh = eta * following * math.sqrt(1 - (following / now) ** 2)
+        kept = math.sqrt(following**2 - fresh**2)
         x = clean + (kept / now) * (x - clean)
         if fresh and noise is not None:
             x = x + fresh * noise()
         yield Step(step, len(levels) - 1, following, x, clean)
+
+
+def ddpm(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    condition: Condition | None = None,
+    *,
+    noise: Noise | None = None,
+) -> Iterator[Step]:
+    """DDPM's ancestral sampling with the posterior's variance (Ho et al. 2020, equation 7), between any two levels.
+
+    The same numbers as DDIM with eta = 1 (Song, Meng and Ermon 2021, section 4.1).
+    """
+    return ddim(denoiser, x, sigmas, condition, noise=noise, eta=1.0)
+
+
+def euler_flow(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    condition: Condition | None = None,
+    *,
+    noise: Noise | None = None,
+) -> Iterator[Step]:
+    """Euler's method for the flow (1 - t) * clean + t * noise (Liu et al. 2023), t = sigma / (1 + sigma). First order.
+
+    The same numbers as DDIM with eta = 0: both move along a straight line to the estimate of the clean data. What makes
+    it a sampler for flow is its walk, even in t: `NoiseSchedule("flow").walk(steps)`.
+    """
+    return ddim(denoiser, x, sigmas, condition, noise=noise)
+
+
+def dpmpp_2m(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    condition: Condition | None = None,
+    *,
+    noise: Noise | None = None,
+) -> Iterator[Step]:
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2). Second order with one evaluation a step.
+
+    The ODE is solved in lambda = -ln sigma, with D extrapolated linearly from the step before. The first step knows
+    none, and the last one goes to lambda = infinity: both are DDIM's.
+    """
+    levels = _falling(sigmas)
+    before: Tensor | None = None
+    last_h = 0.0
+    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
+        clean = _at(denoiser, x, now, condition)
+        ahead = clean
+        if following:
+            h = math.log(now / following)
+            if before is not None:
+                ahead = clean + h / (2 * last_h) * (clean - before)
+            last_h = h
+        x = ahead + (following / now) * (x - ahead)
+        before = clean
+        yield Step(step, len(levels) - 1, following, x, clean)
+
+
+def heun(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    condition: Condition | None = None,
+    *,
+    noise: Noise | None = None,
+) -> Iterator[Step]:
+    """Heun's method (Karras et al. 2022, algorithm 1). Second order with two evaluations a step, one in the last."""
+    levels = _falling(sigmas)
+    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
+        clean = _at(denoiser, x, now, condition)
+        slope = (x - clean) / now
+        there = x + (following - now) * slope
+        if following:
+            slope_there = (there - _at(denoiser, there, following, condition)) / following
+            there = x + (following - now) * (slope + slope_there) / 2
+        x = there
+        yield Step(step, len(levels) - 1, following, x, clean)
+
+
+def ddim_inversion(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    condition: Condition | None = None,
+    *,
+    iterations: int = 4,
+) -> Iterator[Step]:
+    """The noise from which DDIM (eta = 0) with these sigmas would make x.
+
+    The step of DDIM that came to `below` came from where x = below + (sigma - sigma_below) * (x - D(x, sigma)) / sigma.
+    That is solved by repetition (Pan et al. 2023, "Effective real image editing with accelerated iterative diffusion
+    inversion"), from the guess that only the noise has grown, in data of unit variance. One iteration is the usual
+    inversion (Dhariwal and Nichol 2021, appendix F), which does not quite come back.
+
+    Args:
+        denoiser: D(x, sigma, condition).
+        x: clean data, or data with noise of sigmas[-1], (batch, channels, x, y, z).
+        sigmas: as the sampler takes them, (steps + 1,) falling; they are climbed.
+        condition: handed to the denoiser.
+        iterations: network evaluations a step.
+
+    Yields:
+        a step; the last one's `x` has noise level sigmas[0].
+    """
+    levels = _falling(sigmas)[::-1]
+    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
+        below, x = x, x * math.sqrt((1 + following**2) / (1 + now**2))
+        for _ in range(iterations):
+            direction = (x - _at(denoiser, x, following, condition)) / following
+            x = below + (following - now) * direction
+        yield Step(step, len(levels) - 1, following, x, below - now * direction)
+
+
+SAMPLERS: dict[SamplerName, Sampler] = {
+    "ddim": ddim,
+    "ddpm": ddpm,
+    "dpmpp_2m": dpmpp_2m,
+    "heun": heun,
+    "euler_flow": euler_flow,
+}
+"""Every way down, by name. Only `ddim` takes an `eta` of its own."""
+
+
+def evaluations(sampler: SamplerName, steps: int) -> int:
+    """How often a sampler calls the denoiser on its way to sigma = 0."""
+    return 2 * steps - 1 if sampler == "heun" else steps
+
+
+def _at(denoiser: Denoiser, x: Tensor, sigma: float, condition: Condition | None) -> Tensor:
+    return denoiser(x, x.new_full((len(x),), sigma), condition)
+
+
+def _falling(sigmas: Tensor) -> list[float]:
+    levels: list[float] = sigmas.double().tolist()
+    if len(levels) < 2 or levels[-1] < 0 or any(a <= b for a, b in itertools.pairwise(levels)):
+        msg = f"A sampler needs two or more noise levels that fall, down to 0 at most, not {levels}."
+        raise ValueError(msg)
+    return levels
