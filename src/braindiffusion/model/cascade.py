@@ -102,8 +102,13 @@ class Level(nn.Module):
         """D(x, sigma, condition) of this level over the whole grid, given the normalised coarse band."""
         coordinates = self.coordinates()
 
+        def repeated(given: Tensor | None, batch: int) -> Tensor | None:
+            # Guidance hands over both its halves in one batch.
+            return None if given is None else given.repeat(batch // len(given), *(1,) * (given.ndim - 1))
+
         def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
-            return self.network(x, log_sigma, coarse, coarse_sigma, coordinates, condition)
+            given, given_sigma = repeated(coarse, len(x)), repeated(coarse_sigma, len(x))
+            return self.network(x, log_sigma, given, given_sigma, coordinates, condition)
 
         def denoiser(x: Tensor, sigma: Tensor, condition: Condition | None = None) -> Tensor:
             return denoise(network, x, sigma, condition, prediction=self.config.prediction)
