@@ -77,9 +77,9 @@ def test_what_is_done_is_not_done_again(ixi: Path, ask: Ask, monkeypatch: pytest
     list(prepare(ask(ixi)))
     done: list[str] = []
 
-    def counted(path: Path, *arguments: object) -> object:
-        done.append(path.name)
-        return standardise_file(path, *arguments)  # type: ignore[arg-type]
+    def counted(paths: tuple[Path, ...], *arguments: object) -> object:
+        done.extend(path.name for path in paths)
+        return standardise_file(paths, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("braindiffusion.cohort.prepare.standardise_file", counted)
     list(prepare(ask(ixi)))

@@ -52,7 +52,12 @@ def prepare(
     out: Annotated[Path | None, typer.Option(help="The store to write; DATA_DIR's name with .zarr by default.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Folder of region label maps.")] = None,
     participants: Annotated[Path | None, typer.Option(help="IXI.xls, or a table with id, age and sex.")] = None,
-    modality: Annotated[str, typer.Option(help="T1, T2, PD ...")] = "T1",
+    modality: Annotated[
+        str,
+        typer.Option(
+            help="T1, T2, PD ...; T1,T2,PD makes the channels of one volume a subject, T1/T2/PD volumes of their own."
+        ),
+    ] = "T1",
     spacing: Annotated[float, typer.Option(help="Millimetres, isotropic.")] = 2.0,
     shape: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Voxels of the box; what holds 160 x 208 x 176 mm by default.")

@@ -58,7 +58,8 @@ def describe(found: Sequence[Found], people: Demographics | None = None) -> Iter
     """
     people = people or Demographics()
     for item in found:
-        header, problem = _header(item.path)
+        headers = [_header(path) for path in item.paths]
+        header, problem = headers[0][0], next((told for _, told in headers if told), "")
         person = people.of(item.subject)
         yield Description(
             subject=item.subject,

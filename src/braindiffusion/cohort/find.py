@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from braindiffusion.cohort.modality import BIDS_SUFFIXES, Modalities
 from braindiffusion.errors import BrainDiffusionError
 
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img.gz", ".img")
@@ -18,7 +19,6 @@ _IXI = re.compile(r"(?P<subject>IXI\d+-(?P<site>[A-Za-z]+)-\d+)[-_](?P<modality>
 _BIDS = re.compile(
     r"(?P<subject>sub-[A-Za-z0-9]+)(?:_(?P<session>ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_(?P<modality>[A-Za-z0-9]+)$"
 )
-_BIDS_MODALITIES = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class Found:
 
     Attributes:
         subject: id, such as `IXI012-HH-1211`, `sub-01`, `sub-01_ses-02`, or the name of a plain file.
-        path: the volume.
-        modality: `T1`, `T2`, `PD`, ... or None where the name does not tell.
+        path: the volume; of several channels the first.
+        modality: `T1`, `T2`, `PD`, ... (of channels all, `T1,T2`), or None where the name does not tell.
         site: of IXI: Guys, HH or IOP.
         labels: its region label map.
         problem: why it cannot be used; empty if nothing speaks against it.
+        others: the volumes of the further channels, in order.
     """
 
     subject: str
@@ -40,34 +41,51 @@ class Found:
     site: str | None = None
     labels: Path | None = None
     problem: str = ""
+    others: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Of all channels, in order."""
+        return (self.path, *self.others)
+
+    @property
+    def person(self) -> str:
+        """Who it is: sessions of one person are the same."""
+        return self.subject.split("_ses-")[0]
 
 
 def find(data_dir: Path, *, modality: str | None = "T1", labels: Path | None = None) -> list[Found]:
     """The volumes of a folder and its sub-folders, sorted by subject.
 
     Where files are named as IXI or BIDS name them, only these are taken, and only if they are of the modality; in any
-    other folder every volume is taken. Of several volumes of one subject the first by path is usable, the others get a
-    problem.
+    other folder every volume is taken. Of several volumes of one subject and modality the first by path is usable, the
+    others get a problem.
 
     Args:
         data_dir: IXI folder, BIDS dataset, or any folder of NIfTI or MGH files.
-        modality: `T1`, `T2`, `PD`, ...; None takes all.
+        modality: `T1`, `T2`, `PD`, ...; `T1,T2` finds one record a subject with both, `T1/T2` two records; None takes
+            all.
         labels: folder of region label maps, matched by subject.
 
     Raises:
-        BrainDiffusionError: there is no such folder, or nothing in it.
+        BrainDiffusionError: there is no such folder, or nothing in it, or not all that was asked for.
     """
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise BrainDiffusionError(f"There is no folder {data_dir}: name the one that holds the volumes.")
-    modality = _BIDS_MODALITIES.get(modality, modality) if modality else None
+    asked = Modalities.parse(modality) if modality else None
     named = [_from_name(path) for path in _inputs(data_dir, labels)]
     told = [item for item in named if item.modality is not None]
-    wanted = [item for item in told if modality in (None, item.modality)] if told else named
-    if not wanted:
-        raise BrainDiffusionError(_nothing(data_dir, modality, told))
+    wanted = [item for item in told if asked is None or item.modality in asked.names] if told else named
+    there = {item.modality for item in wanted}
+    # Names that do not tell are taken for the one modality that is asked for.
+    missing = [name for name in asked.names if name not in there] if asked and (told or len(asked.names) > 1) else []
+    if missing or not wanted:
+        raise BrainDiffusionError(_nothing(data_dir, missing[0] if missing else modality, told))
     wanted.sort(key=lambda item: (item.subject, str(item.path)))
     wanted = _mark_doubles(wanted)
+    if asked and len(asked.names) > 1 and not asked.separate:
+        wanted = _as_channels(wanted, asked)
     return match_labels(wanted, labels) if labels is not None else wanted
 
 
@@ -83,7 +101,7 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     folder = Path(folder)
     if not folder.is_dir():
         raise BrainDiffusionError(f"There is no folder of label maps at {folder}.")
-    volumes = {item.path.resolve() for item in found}
+    volumes = {path.resolve() for item in found for path in item.paths}
     maps = {stem(path): path for path in _volume_files(folder) if path.resolve() not in volumes}
     matched = []
     for item in found:
@@ -132,7 +150,7 @@ def _from_name(path: Path) -> Found:
         return Found(match["subject"], path, match["modality"].upper(), site)
     if match := _BIDS.match(name):
         subject = "_".join(part for part in (match["subject"], match["session"]) if part)
-        return Found(subject, path, _BIDS_MODALITIES.get(match["modality"], match["modality"]))
+        return Found(subject, path, BIDS_SUFFIXES.get(match["modality"], match["modality"]))
     return Found(name, path)
 
 
@@ -151,6 +169,22 @@ def _mark_doubles(found: list[Found]) -> list[Found]:
             replace(item, problem=f"{taken.path.name} is there for {item.subject} already") if double else item
         )
     return marked
+
+
+def _as_channels(found: list[Found], asked: Modalities) -> list[Found]:
+    """One record a subject, in the order of the modalities; a subject that lacks one gets a problem."""
+    of: dict[str, dict[str | None, Found]] = {}
+    joined = [item for item in found if item.problem]
+    for item in found:
+        if not item.problem:
+            of.setdefault(item.subject, {})[item.modality] = item
+    for subject, volumes in of.items():
+        there = [volumes[name] for name in asked.names if name in volumes]
+        lacking = [name for name in asked.names if name not in volumes]
+        problem = f"{subject} has no {' and no '.join(lacking)} volume" if lacking else ""
+        others = tuple(item.path for item in there[1:])
+        joined.append(replace(there[0], modality=str(asked), others=others, problem=problem))
+    return sorted(joined, key=lambda item: (item.subject, str(item.path)))
 
 
 def _nothing(data_dir: Path, modality: str | None, others: list[Found]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from braindiffusion.cohort.demographics import Demographics, read_demographics
 from braindiffusion.cohort.find import Found, find
+from braindiffusion.cohort.modality import Modalities
 from braindiffusion.cohort.parallel import in_order
 from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise_file
@@ -64,14 +65,15 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
     preprocessing = _preprocessing(request)
     cohort = _open_or_create(request, preprocessing, found)
     known = {subject.id: subject.input_hash for subject in cohort.subjects}
+    ids = {item.path: _id(item, preprocessing) for item in found}
     usable = [item for item in found if not item.problem]
     left_out = [item for item in found if item.problem]
     for item in left_out:
         yield Warned(message=f"{item.path.name} is left out: {item.problem}.", subject=item.subject)
-    for problem in people.problems(item.subject for item in usable):
+    for problem in people.problems(dict.fromkeys(item.subject for item in usable)):
         yield Warned(message=problem)
     problems = len(left_out)
-    tasks = [_Task(item, preprocessing, known.get(item.subject, "")) for item in usable]
+    tasks = [_Task(item, preprocessing, known.get(ids[item.path], "")) for item in usable]
     yield Progress(stage=STAGE, step=0, total=len(tasks), message=f"{len(tasks)} volumes")
 
     begun = monotonic()
@@ -80,10 +82,12 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
         for step, (item, answer) in enumerate(zip(usable, answers, strict=True), start=1):
             if answer.problem:
                 problems += 1
-                kept = " The store keeps what was prepared of it before." if item.subject in known else ""
+                kept = " The store keeps what was prepared of it before." if ids[item.path] in known else ""
                 yield Warned(message=f"Left out: {answer.problem}{kept}", subject=item.subject)
             elif answer.prepared is not None:
-                cohort.put(_subject(item, people, request.modality, answer.input_hash), answer.prepared)
+                cohort.put(_subject(item, people, preprocessing, answer.input_hash), answer.prepared)
+                if answer.prepared.note:
+                    yield Warned(message=answer.prepared.note, subject=item.subject)
             left = (monotonic() - begun) / step * (len(tasks) - step)
             yield Progress(stage=STAGE, step=step, total=len(tasks), seconds_left=left, message=item.subject)
     finally:
@@ -93,9 +97,9 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
         raise BrainDiffusionError(
             f"None of the {len(found)} volumes in {request.data_dir} could be prepared: see the warnings."
         )
-    by_id = {item.subject: item for item in usable}
+    by_id = {ids[item.path]: item for item in usable}
     cohort.finish(
-        [_subject(by_id[s.id], people, request.modality, s.input_hash) if s.id in by_id else s for s in cohort.subjects]
+        [_subject(by_id[s.id], people, preprocessing, s.input_hash) if s.id in by_id else s for s in cohort.subjects]
     )
     yield ArtifactWritten(kind="cohort", path=str(request.out.absolute()), name=request.out.name)
     yield Finished(message=f"{len(cohort)} volumes prepared, {problems} left out", problems=problems)
@@ -104,11 +108,11 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
 def _work(task: _Task) -> _Answer:
     """In a worker process."""
     try:
-        files = [task.found.path] + ([task.found.labels] if task.found.labels else [])
+        files = [*task.found.paths] + ([task.found.labels] if task.found.labels else [])
         input_hash = _hash_files(files)
         if input_hash == task.known_hash:
             return _Answer(input_hash)
-        return _Answer(input_hash, standardise_file(task.found.path, task.found.labels, task.preprocessing))
+        return _Answer(input_hash, standardise_file(task.found.paths, task.found.labels, task.preprocessing))
     except BrainDiffusionError as error:
         return _Answer(problem=str(error))
     except (OSError, ValueError, RuntimeError, MemoryError) as error:  # ITK's are RuntimeErrors
@@ -138,7 +142,14 @@ def _preprocessing(request: PrepareRequest) -> Preprocessing:
         raise BrainDiffusionError("Stripping the skull needs a folder of label maps: give one, or keep the skull.")
     skull = request.skull or ("strip" if request.labels is not None else "keep")
     shape = request.shape or box_shape(request.spacing)
-    return Preprocessing(spacing=request.spacing, shape=shape, skull=skull, modality=request.modality)
+    modality = str(Modalities.parse(request.modality))
+    return Preprocessing(spacing=request.spacing, shape=shape, skull=skull, modality=modality)
+
+
+def _id(item: Found, preprocessing: Preprocessing) -> str:
+    """Where one subject has several volumes, the modality belongs to the id."""
+    separate = Modalities.parse(preprocessing.modality).separate
+    return f"{item.subject}_{item.modality}" if separate else item.subject
 
 
 def _open_or_create(request: PrepareRequest, preprocessing: Preprocessing, found: list[Found]) -> Cohort:
@@ -153,7 +164,7 @@ def _open_or_create(request: PrepareRequest, preprocessing: Preprocessing, found
             f"{out} was prepared in another way ({_difference(cohort.preprocessing, preprocessing)}): "
             "prepare into another place, or delete it first."
         )
-    strangers = sorted({subject.id for subject in cohort.subjects} - {item.subject for item in found})
+    strangers = sorted({subject.id for subject in cohort.subjects} - {_id(item, preprocessing) for item in found})
     if strangers:
         raise BrainDiffusionError(
             f"{out} holds subjects that are not asked for ({', '.join(strangers[:3])} ...): prepare into another place."
@@ -163,7 +174,7 @@ def _open_or_create(request: PrepareRequest, preprocessing: Preprocessing, found
 
 def _create(request: PrepareRequest, preprocessing: Preprocessing) -> Cohort:
     labels = np.dtype(np.uint16) if request.labels is not None else None
-    return Cohort.create(request.out, preprocessing, labels=labels)
+    return Cohort.create(request.out, preprocessing, channels=len(preprocessing.channels), labels=labels)
 
 
 def _difference(before: Preprocessing, now: Preprocessing) -> str:
@@ -172,14 +183,15 @@ def _difference(before: Preprocessing, now: Preprocessing) -> str:
     return "; ".join(changed) or "with or without label maps"
 
 
-def _subject(item: Found, people: Demographics, modality: str, input_hash: str) -> Subject:
+def _subject(item: Found, people: Demographics, preprocessing: Preprocessing, input_hash: str) -> Subject:
     person = people.of(item.subject)
     return Subject(
-        id=item.subject,
+        id=_id(item, preprocessing),
+        person=item.person,
         age=person.age,
         sex=person.sex,
         site=item.site,
-        modality=item.modality or modality,
-        source=item.path.name,
+        modality=item.modality or preprocessing.modality,
+        source=",".join(path.name for path in item.paths),
         input_hash=input_hash,
     )

@@ -28,6 +28,7 @@ class Preprocessing(BaseModel):
     skull: Literal["strip", "keep"] = "strip"
     """`strip`: everything outside the brain mask is exactly -1."""
     modality: str = "T1"
+    """`T1,T2,PD` are channels; of `T1/T2` each volume is one, and its subject tells which."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """Of the voxels inside the mask; they become -1 and 1, what lies outside is clipped."""
     interpolation: Literal["linear"] = "linear"
@@ -36,6 +37,11 @@ class Preprocessing(BaseModel):
     """Radius that closes sulci in the brain mask."""
     version: int = 1
     """Goes up when the code prepares other values from the same settings."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The modality of each channel."""
+        return tuple(self.modality.split(","))
 
     @property
     def hash(self) -> str:

@@ -1,5 +1,6 @@
 """One subject, from files to what a cohort stores. The same steps are replayed on any volume that a model is given."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,29 +14,40 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import Volume, load_volume
 
 BACKGROUND = -1.0
+TISSUE = 0.1
+"""Of the brightest: what is darker than this is air (or fluid, in T1 and FLAIR)."""
+SAME_PLACE = 0.8
+"""Share of a brain that should be tissue in its further channels too; half of it is too little to go on with."""
 
 
-def standardise_file(path: Path, labels_path: Path | None, preprocessing: Preprocessing) -> PreparedVolume:
-    """Read a volume, and its label map where there is one, and bring both into the cohort's box.
+def standardise_file(
+    paths: Path | Sequence[Path], labels_path: Path | None, preprocessing: Preprocessing
+) -> PreparedVolume:
+    """Read a volume (or one for each channel), and the label map where there is one, and bring all into the box.
 
     Raises:
         BrainDiffusionError: a file is unreadable or odd; the sentence names it.
     """
-    volume = load_volume(path)
+    first, *others = (load_volume(path) for path in ([paths] if isinstance(paths, Path) else paths))
     labels = load_volume(labels_path) if labels_path is not None else None
     try:
-        return standardise(volume, preprocessing, labels)
+        return standardise(first, preprocessing, labels, others)
     except BrainDiffusionError as error:
+        path = paths if isinstance(paths, Path) else paths[0]
         raise BrainDiffusionError(f"{path}: {error}.") from error
 
 
-def standardise(volume: Volume, preprocessing: Preprocessing, labels: Volume | None = None) -> PreparedVolume:
+def standardise(
+    volume: Volume, preprocessing: Preprocessing, labels: Volume | None = None, others: Sequence[Volume] = ()
+) -> PreparedVolume:
     """Resample, mask, scale intensities to [-1, 1], and cut the brain's box out.
 
     Args:
         volume: one channel, any unit of intensity.
         preprocessing: what to do.
         labels: region label map on any grid, 0 is background.
+        others: the further channels, each on any grid. They are brought onto the first one's by their world positions
+            alone: nothing is registered, and who moved between two scans should be registered before.
 
     Returns:
         Volume, mask and labels in the box of `preprocessing.shape`.
@@ -46,12 +58,19 @@ def standardise(volume: Volume, preprocessing: Preprocessing, labels: Volume | N
     """
     from braindiffusion.cohort import transforms  # imports torch
 
-    if problem := header_problem(volume):
-        raise BrainDiffusionError(problem)
-    if volume.data.max() == volume.data.min():
-        raise BrainDiffusionError("the volume has the same value everywhere")
-    intensities = volume.data.astype(np.float32, copy=False)
-    image, grid = transforms.resample(intensities, volume.affine, preprocessing.spacing)
+    if len(preprocessing.channels) != 1 + len(others):
+        raise BrainDiffusionError(
+            f"a volume of each of {preprocessing.modality} is needed, and {1 + len(others)} is there"
+        )
+    for one in (volume, *others):
+        if problem := header_problem(one):
+            raise BrainDiffusionError(problem)
+        if one.data.max() == one.data.min():
+            raise BrainDiffusionError("the volume has the same value everywhere")
+    image, grid = transforms.resample(_intensities(volume), volume.affine, preprocessing.spacing)
+    x, y, z = image.shape[1:]
+    moved = [transforms.resample_onto(_intensities(one), one.affine, (x, y, z), grid) for one in others]
+    image = np.concatenate((image, *moved))
     regions = None
     closing = preprocessing.closing_mm / preprocessing.spacing
     if labels is not None:
@@ -66,6 +85,7 @@ def standardise(volume: Volume, preprocessing: Preprocessing, labels: Volume | N
         if not mask.any():
             raise BrainDiffusionError("no head stands out from the background")
 
+    note = _overlap(image, mask, preprocessing)
     scaled = _scale(image, mask, preprocessing)
     if preprocessing.skull == "strip":
         scaled[:, ~mask] = BACKGROUND
@@ -81,7 +101,7 @@ def standardise(volume: Volume, preprocessing: Preprocessing, labels: Volume | N
     if regions is not None:
         # torch knows uint16 by name only; every label fits into int32.
         box_regions = transforms.cut_box(regions[None].astype(np.int32), grid, start, shape, 0)[0][0].astype(np.uint16)
-    return PreparedVolume(box.astype(np.float16), box_mask, box_regions, affine)
+    return PreparedVolume(box.astype(np.float16), box_mask, box_regions, affine, note)
 
 
 def standardise_labels(labels: Volume, spacing: float, shape: tuple[int, int, int]) -> NDArray[np.uint16]:
@@ -130,6 +150,28 @@ def _first_voxel(centre: NDArray[np.float64], shape: tuple[int, int, int]) -> tu
     """Of the box around a centre. Half a voxel is rounded towards the origin, so that equal brains get equal boxes."""
     x, y, z = (int(n) for n in np.ceil(centre - np.array(shape) / 2 - 0.5))
     return x, y, z
+
+
+def _intensities(volume: Volume) -> NDArray[np.float32]:
+    return volume.data.astype(np.float32, copy=False)
+
+
+def _overlap(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: Preprocessing) -> str:
+    """A sentence about channels that show much air where the first one's brain is; empty if all show tissue.
+
+    Raises:
+        BrainDiffusionError: one shows mostly air.
+    """
+    doubts = []
+    for name, channel in zip(preprocessing.channels[1:], image[1:], strict=True):
+        floor = float(channel.min())
+        tissue = channel[mask] > floor + TISSUE * (float(np.percentile(channel, 99.5)) - floor)
+        share = float(tissue.mean())
+        if share < SAME_PLACE:
+            doubts.append(f"its {name} volume shows tissue in {share:.0%} of its brain")
+        if share < SAME_PLACE / 2:
+            raise BrainDiffusionError(f"{doubts[-1]} only, so that it lies elsewhere in the world: register it first")
+    return f"In world space {' and '.join(doubts)} only: is it registered?" if doubts else ""
 
 
 def _scale(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: Preprocessing) -> NDArray[np.float32]:

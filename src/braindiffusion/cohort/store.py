@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.errors import BrainDiffusionError
@@ -27,6 +27,8 @@ class Subject(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    person: str = Field(default_factory=lambda row: str(row.get("id", "")).split("_ses-")[0])
+    """Who it is; the same in all volumes of one person, by default the id without its session."""
     age: float | None = None
     """Years."""
     sex: str | None = None
@@ -34,9 +36,9 @@ class Subject(BaseModel):
     site: str | None = None
     modality: str = "T1"
     source: str = ""
-    """File name of the volume that this was prepared from."""
+    """File name of the volume that this was prepared from; of channels, comma-separated."""
     input_hash: str = ""
-    """Sha256 of the volume's file and of its label map's."""
+    """Sha256 of the volumes' files and of the label map's."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,14 @@ class PreparedVolume:
         mask: (x, y, z) bool, the brain (or the head, where no labels tell).
         labels: (x, y, z) unsigned integers, or None.
         affine: (4, 4) float64, voxel indices to mm.
+        note: what is odd about it, as a sentence; empty if nothing. Not stored.
     """
 
     volume: NDArray[np.float16]
     mask: NDArray[np.bool_]
     labels: NDArray[np.unsignedinteger[Any]] | None
     affine: NDArray[np.float64]
+    note: str = ""
 
 
 class Cohort:

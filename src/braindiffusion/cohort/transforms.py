@@ -30,6 +30,22 @@ def resample(data: Array, affine: NDArray[np.float64], spacing: float) -> tuple[
     return resampled.numpy().astype(np.float32, copy=False), np.asarray(resampled.affine, dtype=np.float64)
 
 
+def resample_onto(
+    data: Array, affine: NDArray[np.float64], shape: tuple[int, int, int], target: NDArray[np.float64]
+) -> Array:
+    """Bring an image (C, x, y, z) onto another grid, as `resample` does; its minimum where it does not reach.
+
+    Same grid: untouched.
+    """
+    if data.shape[1:] == shape and np.allclose(affine, target, atol=1e-3):
+        return data
+    low = float(data.min())
+    image = tio.ScalarImage(tensor=torch.from_numpy(np.ascontiguousarray(data - low, dtype=np.float32)), affine=affine)
+    resampled = tio.Resample((shape, target), image_interpolation="linear", antialias=True)(image)
+    moved: Array = resampled.numpy().astype(np.float32, copy=False) + low
+    return moved
+
+
 def resample_labels(
     labels: NDArray[np.integer], affine: NDArray[np.float64], shape: tuple[int, int, int], target: NDArray[np.float64]
 ) -> NDArray[np.integer]:

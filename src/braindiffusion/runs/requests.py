@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class _Request(BaseModel):
@@ -23,6 +23,8 @@ class PrepareRequest(_Request):
     participants: Path | None = None
     """`IXI.xls`, or a table (`.tsv`, `.csv`, `.xls`) with id, age and sex."""
     modality: str = "T1"
+    """`T1`, `T2`, ...; `T1,T2,PD` are the channels of one volume a subject, `T1/T2/PD` are volumes of their own, and
+    a model trained on them can be asked for one."""
     spacing: float = Field(default=2.0, gt=0)
     """Millimetres, isotropic."""
     shape: tuple[int, int, int] | None = None
@@ -63,6 +65,26 @@ class TrainRequest(_Request):
     """A sample is made this often, as soon as every level has begun to learn."""
 
 
+class TrainReaderRequest(_Request):
+    """Train a reader: regions, mask, embedding and age of any head."""
+
+    job: Literal["train-reader"] = "train-reader"
+    data: Path
+    """A cohort (`.zarr`) prepared with the skull, with label maps, and with room around the box."""
+    steps: int = Field(default=3000, ge=1)
+    batch_size: int = Field(default=2, ge=1)
+    """Windows a step; every other one is stripped."""
+    window: tuple[int, int, int] = (64, 80, 72)
+    """Voxels of a window, multiples of 8."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """At its highest; it falls to zero with the last step."""
+    validation_subjects: int = Field(default=30, ge=0)
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    checkpoint_minutes: float = Field(default=4.0, gt=0)
+
+
 class GenerateRequest(_Request):
     """Make brains."""
 
@@ -72,19 +94,54 @@ class GenerateRequest(_Request):
     num_samples: int = Field(default=1, ge=1)
     seed: int = 0
     """Sample i has seed `seed + i`: it is the same brain however many are asked for."""
-    steps: int | None = Field(default=None, ge=1)
-    """Sampler steps at each level; None takes the model's own."""
+    condition: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict)
+    """What to make, in the model's own fields; see `braindiffusion.conditions`."""
+    conditions: Path | None = None
+    """Table (`.csv`, `.tsv`) of conditions, a row a sample; after its last row comes its first again. `condition` holds
+    wherever the row says nothing."""
+    guidance: float = Field(default=1.0, ge=0)
+    """Scale: 1 makes what the model has learnt of the condition, more exaggerates it."""
+    guidance_interval: tuple[float, float] | None = None
+    """Guide only between these noise levels (sigma); None guides at all of them."""
+    guidance_rescale: float = Field(default=0.0, ge=0, le=1)
+    """How much of the contrast that guidance changed is given back."""
+    guidance_fields: tuple[str, ...] | None = None
+    """Guide by these fields alone; None guides by all that is asked."""
+    autoguidance: str | None = None
+    """A weaker version of the model, such as an earlier checkpoint: guide away from what it makes (Karras et al. 2024)
+    instead of away from what is made unasked."""
+    sampler: str | None = None
+    """`ddim`, `dpmpp_2m`, `heun` ...; None takes the model's own."""
+    steps: int | tuple[int, ...] | None = None
+    """Sampler steps at each level, or a number for each level; None takes the model's own."""
     eta: float = Field(default=0.0, ge=0.0, le=1.0)
     """DDIM's eta: 0 deterministic, 1 ancestral."""
     batch_size: int = Field(default=1, ge=1)
+    """Samples made at once. Their numbers decide who is in a batch, so that who is there already changes nothing."""
+    only: tuple[int, ...] | None = None
+    """Write only the samples of these numbers, from 1; None writes all."""
     out: Path | None = None
-    """Folder of the volumes; None writes into the run's `results`."""
+    """Folder of the volumes; None writes into the run's `results`. What the same request has made there already is left
+    as it is."""
+    overwrite: bool = False
+    """Make again what is there already, and write over what another request has made there."""
     previews: bool = False
     """Write a preview after steps (plugin)."""
     trajectory: bool = False
     """Keep the way from noise to brain as one 4D NIfTI a sample."""
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @field_validator("steps")
+    @classmethod
+    def _some(cls, steps: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        by_level = (steps,) if isinstance(steps, int) else steps
+        if by_level is None:
+            return None
+        if min(by_level, default=0) < 1:
+            msg = "Each level needs at least 1 step"
+            raise ValueError(msg)
+        return by_level if len(by_level) > 1 else by_level[0]
 
 
 class DemoRequest(_Request):
@@ -96,6 +153,6 @@ class DemoRequest(_Request):
 
 
 Request = Annotated[
-    PrepareRequest | TrainRequest | GenerateRequest | DemoRequest,
+    PrepareRequest | TrainRequest | TrainReaderRequest | GenerateRequest | DemoRequest,
     Field(discriminator="job"),
 ]

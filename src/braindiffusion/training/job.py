@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from braindiffusion.cohort.prepare import prepare
-from braindiffusion.cohort.split import split
+from braindiffusion.cohort.split import split_rows
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
@@ -125,17 +125,16 @@ def _cohort(request: TrainRequest, run: Run) -> Generator[Event, None, Cohort]:
 
 
 def _rows(cohort: Cohort, aside: int | None) -> tuple[list[int], list[int]]:
-    """Rows of the training and of the validation subjects."""
-    if len(cohort) < 2:
-        msg = f"{cohort.path} holds {len(cohort)} subject: a model needs at least 2 to learn from."
+    """Rows of the training and of the validation subjects; all rows of one person are on one side."""
+    people = len({subject.person for subject in cohort.subjects})
+    if people < 2:
+        msg = f"{cohort.path} holds {people} subject: a model needs at least 2 to learn from."
         raise BrainDiffusionError(msg)
-    aside = len(cohort) // 5 if aside is None else aside
-    if aside > len(cohort) - 1:
-        msg = f"Cannot keep {aside} of {len(cohort)} subjects for validation: keep fewer."
+    aside = people // 5 if aside is None else aside
+    if aside > people - 1:
+        msg = f"Cannot keep {aside} of {people} subjects for validation: keep fewer."
         raise BrainDiffusionError(msg)
-    row = {subject.id: i for i, subject in enumerate(cohort.subjects)}
-    training, validation = split(row, aside)
-    return [row[name] for name in training], [row[name] for name in validation]
+    return split_rows(cohort.subjects, aside)
 
 
 def _recipe(recipe: LevelRecipe, request: TrainRequest) -> LevelRecipe:
