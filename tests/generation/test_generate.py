@@ -118,7 +118,7 @@ def test_files_and_sidecars(model: Path, tmp_path: Path, tmp_runs: Path) -> None
 
 
 def test_cancel_stops_within_a_step(model: Path, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run.create(GenerateRequest(model=str(model), num_samples=50, device="cpu"))
+    run = Run.create(GenerateRequest(model=str(model), num_samples=20, device="cpu"))
     events = perform(run)
     seen = [next(e for e in events if isinstance(e, Progress)) for _ in range(2)]
     calls: list[int] = []

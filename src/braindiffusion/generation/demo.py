@@ -8,5 +8,5 @@ from braindiffusion.runs import DemoRequest, Event, GenerateRequest, Run
 
 def demo(request: DemoRequest, run: Run) -> Iterator[Event]:
     """Generate one brain, its previews and its trajectory. Arguments, events and errors as in `generate`."""
-    full = GenerateRequest(seed=request.seed, out=request.out, previews=True, trajectory=True)
+    full = GenerateRequest(seed=request.seed, out=request.out, previews=True, trajectory=True, overwrite=True)
     yield from generate(full, run)

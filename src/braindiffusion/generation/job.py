@@ -1,168 +1,216 @@
 """The job `generate`: brains as NIfTI with sidecars, previews and trajectories."""
 
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from time import perf_counter
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from time import monotonic, perf_counter
+from typing import Any, cast, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from braindiffusion.devices import choose_device, choose_precision
+from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.background import clear_background
+from braindiffusion.generation.conditions import Conditions
+from braindiffusion.generation.export import Sample, as_volume, channel_names
+from braindiffusion.generation.guidance import guidance_of
 from braindiffusion.generation.sample import CascadeStep, sample_cascade
-from braindiffusion.model import Cascade, load_cascade, trained_levels
+from braindiffusion.generation.shares import Share, there_already
+from braindiffusion.model import load_cascade, trained_levels
 from braindiffusion.pretrained import find_model
-from braindiffusion.runs import ArtifactWritten, Event, Finished, GenerateRequest, Progress, Run
-from braindiffusion.runs.files import write_whole
+from braindiffusion.runs import Event, Finished, GenerateRequest, Progress, Run
+from braindiffusion.runs.command import as_command
 from braindiffusion.runs.provenance import provenance
-from braindiffusion.volume import Volume, save_volume
 
 FRAMES_A_LEVEL = 6  # of a trajectory: enough to watch, and small enough to write and to scroll
 PREVIEW_SECONDS = 0.25  # a preview costs tens of milliseconds: more often would slow the brain down
+FEW = 20
+"""Up to so many samples, each has its own progress by level; of more, what is told is how many are done."""
 
 
 def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
-    """Make brains.
+    """Make brains; several processes of one launch share them out.
 
     Args:
-        request: which model, how many, which seeds.
+        request: which model, how many, which seeds, what to make.
         run: gets the volumes where the request names no folder, and previews and trajectories.
 
     Yields:
-        Progress for each sampler step, previews where they were asked for, and each volume as it is written.
+        Progress for each sampler step, previews where they were asked for, and each volume as it is written; those that
+        are there already are told of, too.
 
     Raises:
-        BrainDiffusionError: the model cannot be loaded, or the device is not there.
+        BrainDiffusionError: the model cannot be loaded or cannot be asked for that, the device is not there, or the
+            folder holds brains of another request.
     """
-    folder = find_model(request.model)
-    cascade, card = load_cascade(folder)
-    device = choose_device(request.device)
-    dtype = choose_precision(device, request.precision)
-    cascade.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    out = request.out or run.results
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BrainDiffusionError(f"Cannot write into {out} ({error.strerror}): choose another folder.") from error
-    steps_by_level = [request.steps or level.steps for level in cascade.config.levels[: trained_levels(card)]]
-    stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
-    numbers = range(1, request.num_samples + 1)
-    for first in range(0, request.num_samples, request.batch_size):
-        batch = [Sample(n, request.seed + n - 1, out) for n in numbers[first : first + request.batch_size]]
-        for step in _steps(request, cascade, batch, trained_levels(card), dtype):
-            yield from _told(step, request, cascade, batch, run)
+    maker = Maker(request, run)
+    mine = [number for batch in maker.share.batches(request) for number in batch if maker.wants(number)]
+    begun, made = monotonic(), 0
+    for numbers in maker.share.batches(request):
+        missing = [number for number in numbers if number in mine and number not in maker.there]
+        for number in numbers:
+            if number in mine and number in maker.there:
+                yield from maker.sample(number).written()
+        if not missing:
+            continue
+        batch = [maker.sample(number) for number in numbers]
+        for step in maker.steps(numbers):
+            if request.num_samples <= FEW:
+                yield Progress(stage=f"{_name(batch)} level {step.level}", step=step.step, total=step.of)
+            else:
+                done = len(maker.there & set(mine)) + made
+                left = (monotonic() - begun) / made * (len(mine) - done) if made else None
+                where = f"{_name(batch)}, level {step.level}"
+                yield Progress(stage="brains", step=done, total=len(mine), seconds_left=left, message=where)
+            yield from maker.shown(step, batch)
         for index, sample in enumerate(batch):
-            volume = as_volume(step.volume()[index], cascade)
-            if stripped:
-                volume = replace(volume, data=clear_background(volume.data))
-            if request.trajectory:
-                sample.frames[-1] = volume.data  # the way ends in the brain that is written
-            details = provenance(
-                run,
-                model=folder,
-                seed=sample.seed,
-                sampler="ddim",
-                steps=sum(steps_by_level),
-                model_name=str(card.get("name", folder.name)),
-                preprocessing_hash=card.get("preprocessing_hash"),
-                steps_by_level=steps_by_level,
-                eta=request.eta,
-                background_cleared=stripped,
-                precision=str(dtype).removeprefix("torch."),
-                device=str(device),
-            )
-            yield from _write(volume, sample, details, request)
-    made = f"{request.num_samples} brain{'s' if request.num_samples > 1 else ''} in {out}"
-    yield Finished(message=made)
+            if sample.number in missing:
+                yield from maker.written(step, index, sample)
+                made += 1
+    brains = f"{len(mine)} brain{'' if len(mine) == 1 else 's'}"
+    yield Finished(message=f"{brains} in {maker.out}{maker.share}")
 
 
-@dataclass
-class Sample:
-    """One brain in the making."""
-
-    number: int
-    seed: int
-    out: Path
-    frames: list[NDArray[np.float32]] = field(default_factory=list)
-    affine: NDArray[np.float64] | None = None
-    previewed: float = -1.0
-
-    @property
-    def stem(self) -> str:
-        """Name of its files."""
-        return f"sample_{self.number:03d}"
-
-
-def _steps(
-    request: GenerateRequest, cascade: Cascade, batch: list[Sample], trained: int, dtype: torch.dtype
-) -> Iterator[CascadeStep]:
-    return sample_cascade(
-        cascade,
-        [sample.seed for sample in batch],
-        steps=request.steps,
-        eta=request.eta,
-        until=trained - 1,
-        dtype=dtype,
-    )
-
-
-def _told(
-    step: CascadeStep, request: GenerateRequest, cascade: Cascade, batch: list[Sample], run: Run
-) -> Iterator[Event]:
+def _name(batch: Sequence[Sample]) -> str:
     first, final = batch[0], batch[-1]
-    who = f"sample {first.number}" if first is final else f"samples {first.number}-{final.number}"
-    yield Progress(stage=f"{who} level {step.level}", step=step.step, total=step.of)
-    now = perf_counter()
-    due = request.previews and (now - first.previewed > PREVIEW_SECONDS or step.step == step.of) and not step.last
-    stride = -(-step.of // FRAMES_A_LEVEL)
-    framed = request.trajectory and (step.of - step.step) % stride == 0
-    if not due and not framed:
-        return
-    volumes = step.volume()
-    for index, sample in enumerate(batch):
-        volume = as_volume(volumes[index], cascade)
-        if framed:
-            sample.frames.append(volume.data)
-        if due:
-            sample.previewed = now
-            path = run.results / f"{sample.stem}_preview.nii"
-            save_volume(volume, path)
-            yield ArtifactWritten(kind="preview", path=str(path), name=f"sample {sample.number} (seed {sample.seed})")
+    return f"sample {first.number}" if first is final else f"samples {first.number}-{final.number}"
 
 
-def _write(volume: Volume, sample: Sample, details: dict[str, Any], request: GenerateRequest) -> Iterator[Event]:
-    path = sample.out / f"{sample.stem}.nii.gz"
-    save_volume(volume, path)
-    sidecar = json.dumps({**details, "file": path.name}, indent=2)
-    write_whole(sample.out / f"{sample.stem}.json", sidecar + "\n")
-    name = f"sample {sample.number} (seed {sample.seed})"
-    if request.trajectory:
-        frames = Volume(np.concatenate(sample.frames), volume.affine)
-        sample.frames.clear()
-        trajectory = sample.out / f"{sample.stem}_trajectory.nii.gz"
-        save_volume(frames, trajectory)
-        yield ArtifactWritten(kind="trajectory", path=str(trajectory), name=f"{name}, from noise")
-    yield ArtifactWritten(kind="volume", path=str(path), name=name)
+class Maker:
+    """All that a request needs, loaded and checked before anything is made.
 
-
-def as_volume(sample: Tensor, cascade: Cascade) -> Volume:
-    """A sample as a volume that other tools read.
-
-    Args:
-        sample: (channels, x, y, z) in [-1, 1], background -1.
-        cascade: for its spacing.
-
-    Returns:
-        intensities in [0, 1], background 0; RAS+, the middle of the box at 0 mm.
+    Attributes:
+        share: which samples are this process's.
+        out: folder of the volumes.
+        there: numbers of the samples that need not be made again.
     """
-    config = cascade.config
-    affine = np.diag([config.spacing] * 3 + [1.0])
-    affine[:3, 3] = [-config.spacing * (n - 1) / 2 for n in config.shape]
-    data = (sample.float().cpu().numpy() + 1) / 2
-    return Volume(np.ascontiguousarray(data.clip(0, 1)), affine)
+
+    def __init__(self, request: GenerateRequest, run: Run) -> None:
+        self.request, self.run = request, run
+        self.share = Share.of_this_process()
+        folder = find_model(request.model)
+        self.cascade, card = load_cascade(folder)
+        self.levels = trained_levels(card)
+        self.conditions = Conditions(request, self.cascade.config)
+        guidance = guidance_of(request, self.cascade, asked=bool(self.conditions))
+        self.guidance, guided = guidance
+        self.sampler = _sampler(request)
+        self.device = self.share.device(choose_device(request.device))
+        self.dtype = choose_precision(self.device, request.precision)
+        weak = self.guidance.weak if self.guidance else None
+        for one in (self.cascade, weak) if weak else (self.cascade,):
+            one.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
+        self.channels = channel_names(card, self.cascade.config.channels)
+        by_level = self.cascade.config.steps(request.steps)[: self.levels]
+        samplers = [self.sampler or level.sampler for level in self.cascade.config.levels[: self.levels]]
+        self._details = provenance(
+            run,
+            model=folder,
+            seed=request.seed,
+            sampler=", ".join(dict.fromkeys(samplers)),
+            steps=sum(by_level),
+            model_name=str(card.get("name", folder.name)),
+            preprocessing_hash=card.get("preprocessing_hash"),
+            steps_by_level=by_level,
+            eta=request.eta,
+            guidance=guided,
+            background_cleared=self.stripped,
+            precision=str(self.dtype).removeprefix("torch."),
+            device=str(self.device),
+        )
+        # Of the demo, too, this is the request that makes the same again.
+        self._details |= {"request": request.model_dump(mode="json"), "command": as_command(request)}
+        self._details["model"] |= {"configuration_sha256": configuration_sha256(card)}  # type: ignore[operator]
+        self.out = request.out or run.results
+        self.there: set[int] = set()
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"Cannot write into {self.out} ({error.strerror}): choose another folder."
+            raise BrainDiffusionError(msg) from error
+        if not request.overwrite:
+            self.there = there_already(self.out, self.details, len(self.channels), request.trajectory)
+
+    def wants(self, number: int) -> bool:
+        """Whether the sample of this number is asked for."""
+        return self.request.only is None or number in self.request.only
+
+    def sample(self, number: int) -> Sample:
+        """A sample that is not begun."""
+        return Sample(number, self.request.seed + number - 1, self.out, self.channels)
+
+    def details(self, number: int) -> dict[str, Any]:
+        """What the sidecar of a sample says."""
+        return {
+            **self._details,
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "sample": number,
+            "seed": self.request.seed + number - 1,
+            "condition": self.conditions.checked(number),
+            "condition_asked": self.conditions.asked(number),
+            "condition_files": self.conditions.files(number),
+        }
+
+    def steps(self, numbers: Sequence[int]) -> Iterator[CascadeStep]:
+        """Make a batch."""
+        return sample_cascade(
+            self.cascade,
+            [self.request.seed + number - 1 for number in numbers],
+            condition=self.conditions.tensors(numbers, self.device),
+            guidance=self.guidance,
+            sampler=self.sampler,
+            steps=self.request.steps,
+            eta=self.request.eta,
+            until=self.levels - 1,
+            dtype=self.dtype,
+        )
+
+    def shown(self, step: CascadeStep, batch: Sequence[Sample]) -> Iterator[Event]:
+        """Previews of a step, and its frames for the trajectories, where they are due."""
+        request, now = self.request, perf_counter()
+        waited = now - batch[0].previewed > PREVIEW_SECONDS or step.step == step.of
+        due = request.previews and waited and not step.last
+        stride = -(-step.of // FRAMES_A_LEVEL)
+        framed = request.trajectory and (step.of - step.step) % stride == 0
+        if not due and not framed:
+            return
+        volumes = step.volume()
+        for index, sample in enumerate(batch):
+            volume = as_volume(volumes[index], self.cascade)
+            if framed:
+                sample.frames.append(volume.data)
+            if due:
+                sample.previewed = now
+                yield sample.preview(volume, self.run.results)
+
+    def written(self, step: CascadeStep, index: int, sample: Sample) -> Iterator[Event]:
+        """Write a sample that is done."""
+        volume = as_volume(step.volume()[index], self.cascade)
+        if self.stripped:
+            volume = replace(volume, data=clear_background(volume.data))
+        if self.request.trajectory:
+            sample.frames[-1] = volume.data  # the way ends in the brain that is written
+        yield from sample.write(volume, self.details(sample.number))
+
+
+def configuration_sha256(card: dict[str, Any]) -> str:
+    """Of a model's configuration, which is not in its weights and decides as much."""
+    return hashlib.sha256(json.dumps(card["configuration"], sort_keys=True).encode()).hexdigest()
+
+
+def _sampler(request: GenerateRequest) -> SamplerName | None:
+    """The sampler of a request.
+
+    Raises:
+        BrainDiffusionError: there is none of that name, or it knows no eta.
+    """
+    known = get_args(SamplerName)
+    if request.sampler is not None and request.sampler not in known:
+        raise BrainDiffusionError(f"There is no sampler '{request.sampler}': choose one of {', '.join(known)}.")
+    if request.eta and request.sampler not in (None, "ddim"):
+        raise BrainDiffusionError(f"--eta is DDIM's, and {request.sampler} has none: leave it out.")
+    return cast("SamplerName | None", request.sampler)

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from braindiffusion.diffusion.noise import karras_sigmas
-from braindiffusion.diffusion.samplers import ddim
+from braindiffusion.diffusion.condition import Condition
+from braindiffusion.diffusion.samplers import SAMPLERS, Sampler, SamplerName, ddim
+from braindiffusion.generation.guidance import Guidance
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.model.wavelet import BANDS, inverse_haar
 
@@ -68,7 +70,10 @@ def sample_cascade(
     cascade: Cascade,
     seeds: Sequence[int],
     *,
-    steps: int | None = None,
+    condition: Condition | None = None,
+    guidance: Guidance | None = None,
+    sampler: SamplerName | None = None,
+    steps: int | Sequence[int] | None = None,
     eta: float = 0.0,
     until: int | None = None,
     dtype: torch.dtype = torch.float32,
@@ -81,7 +86,10 @@ def sample_cascade(
     Args:
         cascade: the model.
         seeds: one for each sample of the batch.
-        steps: sampler steps at each level; None takes each level's own.
+        condition: what to make, on the same device; every level is told. None asks for nothing.
+        guidance: around the denoiser of every level.
+        sampler: of every level; None takes each level's own.
+        steps: sampler steps at each level, or of each one; None takes each level's own.
         eta: DDIM's.
         until: the last level to run; None runs all.
         dtype: precision of the network.
@@ -92,6 +100,7 @@ def sample_cascade(
     device = next(cascade.parameters()).device
     coarse: Tensor | None = None
     levels = cascade.config.number_of_levels if until is None else until + 1
+    by_level = cascade.config.steps(steps)
     for index in range(levels):
         level = cascade.level(index)
         noise = SeededNoise(seeds, index, (level.outputs, *level.grid), device)
@@ -100,15 +109,20 @@ def sample_cascade(
             coarse_sigma = torch.full((len(seeds),), level.config.coarse_sigma, device=device)
             clean = (coarse - level.mean[0]) / level.std[0]
             given = clean + level.config.coarse_sigma * noise(*clean.shape[1:])
-        sigmas = karras_sigmas(
-            steps or level.config.steps, level.config.sigma_min, level.config.sigma_max, level.config.rho
-        )
+        sigmas = level.config.walk(by_level[index])
         denoiser = level.denoiser(given, coarse_sigma)
+        if guidance is not None:
+            denoiser = guidance.around(denoiser, index, given, coarse_sigma)
+        way = _way(sampler or level.config.sampler, eta)
         halvings = cascade.config.halvings(index)
         whole = cascade.config.bands(index) > 1  # bands become a grid of twice the sites
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             start = noise() * float(sigmas[0]) * level.config.temperature
-            for record in ddim(denoiser, start, sigmas, eta=eta, noise=noise):
+            for record in way(denoiser, start, sigmas, condition, noise=noise):
                 band = cascade.put_together(index, record.clean, coarse)
                 yield CascadeStep(index, record.step, record.of, record.sigma, band, halvings - whole)
         coarse = band
+
+
+def _way(sampler: SamplerName, eta: float) -> Sampler:
+    return partial(ddim, eta=eta) if sampler == "ddim" else SAMPLERS[sampler]

@@ -1,9 +1,15 @@
 """The shape of a model, as data: written into its card, read back when it is loaded."""
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
 
 from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.diffusion.denoiser import Prediction
+from braindiffusion.diffusion.noise import NoiseSchedule, Schedule
+from braindiffusion.diffusion.samplers import SamplerName
+from braindiffusion.errors import BrainDiffusionError
 
 
 class _Config(BaseModel):
@@ -52,15 +58,34 @@ class LevelConfig(_Config):
     """The coarse band is noised by up to this much in training, so that a level forgives the level below."""
     coarse_sigma: float = Field(default=0.03, ge=0)
     """And by this much in sampling."""
-    sigma_min: float = Field(default=0.01, gt=0)
-    sigma_max: float = Field(default=20.0, gt=0)
+    sampler: SamplerName = "ddim"
     steps: int = Field(default=10, ge=1)
     """Sampler steps."""
+    schedule: Schedule = "karras"
+    """How the sampler walks down the noise levels: see `NoiseSchedule`, which the next five are of, too."""
+    sigma_min: float = Field(default=0.01, gt=0)
+    sigma_max: float = Field(default=20.0, gt=0)
     rho: float = Field(default=7.0, gt=0)
-    """Spacing of the sampler's noise levels (Karras et al. 2022, equation 5)."""
+    """Spacing of `karras` (Karras et al. 2022, equation 5)."""
+    zero_terminal_snr: bool = False
+    shift: float = Field(default=1.0, gt=0)
     temperature: float = Field(default=1.0, ge=0, le=1)
     """Scale of the noise that sampling starts from. For Gaussian data the sample is the conditional mean plus this
     times the spread: below 1, a level that has not learnt its finest texture gives less of it, and cleaner."""
+
+    def walk(self, steps: int) -> Tensor:
+        """Noise levels of the sampler, falling, with a final 0: (steps + 1,) float64."""
+        return self._schedule().walk(steps)
+
+    def _schedule(self) -> NoiseSchedule:
+        return NoiseSchedule(
+            self.schedule, self.sigma_max, self.sigma_min, self.rho, self.zero_terminal_snr, self.shift
+        )
+
+    @model_validator(mode="after")
+    def _walks(self) -> "LevelConfig":
+        self._schedule()  # says what is wrong with it
+        return self
 
 
 class CascadeConfig(_Config):
@@ -106,6 +131,20 @@ class CascadeConfig(_Config):
     def number_of_levels(self) -> int:
         """The base and the levels of details."""
         return self.depth if self.joint_base else self.depth + 1
+
+    def steps(self, wanted: int | Sequence[int] | None = None) -> tuple[int, ...]:
+        """Sampler steps of each level: these at every level, or these by level, or each level's own.
+
+        Raises:
+            BrainDiffusionError: not one number for each level.
+        """
+        levels = self.number_of_levels
+        if wanted is None:
+            return tuple(level.steps for level in self.levels)
+        by_level = (wanted,) * levels if isinstance(wanted, int) else tuple(wanted)
+        if len(by_level) != levels:
+            raise BrainDiffusionError(f"The model has {levels} levels: say one number of steps, or {levels}.")
+        return by_level
 
     def halvings(self, level: int) -> int:
         """How often the volume is halved to come to the grid of this level's coefficients."""

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from braindiffusion.runs.requests import (
     DemoRequest,
@@ -17,7 +18,7 @@ _POSITIONAL: Mapping[type, str] = {PrepareRequest: "data_dir"}
 _RENAMED: Mapping[type, Mapping[str, str]] = {
     TrainRequest: {"data": "--data-dir", "levels": "--level"},
     PrepareRequest: {"subjects": "--subject"},
-    GenerateRequest: {},
+    GenerateRequest: {"guidance_fields": "--guidance-field"},
     DemoRequest: {},
 }
 
@@ -36,13 +37,24 @@ def command_arguments(request: Request) -> list[str]:
         flag = _RENAMED[kind].get(name, "--" + name.replace("_", "-"))
         if value is True:
             words.append(flag)
-        elif name == "shape":
+        elif name in ("shape", "guidance_interval"):
             words += [flag, *(str(one) for one in value)]
+        elif name == "condition":
+            for one, asked in flat(value).items():
+                words += [flag, f"{one}={asked}"]
         elif isinstance(value, tuple):
             for one in value:
                 words += [flag, str(one)]
         else:
             words += [flag, str(value) if isinstance(value, Path) else f"{value}"]
+    return words
+
+
+def flat(condition: Mapping[str, Any]) -> dict[str, Any]:
+    """A condition without its inner level: `{"volumes": {"brainstem": 20}}` is `{"volumes.brainstem": 20}`."""
+    words: dict[str, Any] = {}
+    for name, value in condition.items():
+        words |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
     return words
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from braindiffusion.generation.job import as_volume
+from braindiffusion.generation.export import as_volume
 from braindiffusion.generation.sample import sample_cascade
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.model.files import save_model, trained_levels

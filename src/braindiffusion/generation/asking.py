@@ -1,0 +1,72 @@
+"""What is asked for in words, `--condition age=63` and tables, as the plain data of a request. Needs no torch."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from braindiffusion.conditions import Value
+from braindiffusion.errors import BrainDiffusionError
+
+Asked = dict[str, Value]
+
+
+def from_flags(flags: Iterable[str]) -> Asked:
+    """`["age=63", "volumes.brainstem=90%"]` as `{"age": "63", "volumes": {"brainstem": "90%"}}`.
+
+    Numbers stay words until the model's schema reads them. Paths of files become absolute.
+
+    Raises:
+        BrainDiffusionError: a flag is no FIELD=VALUE, or a field is asked for twice.
+    """
+    pairs = []
+    for flag in flags:
+        name, equals, value = (part.strip() for part in flag.partition("="))
+        if not (name and equals and value):
+            msg = f"--condition {flag}: say FIELD=VALUE, such as age=63 or 'volumes.left hippocampus=90%'."
+            raise BrainDiffusionError(msg)
+        pairs.append((name, str(Path(value).absolute()) if Path(value).is_file() else value))
+    return _nested(pairs)
+
+
+def from_table(path: Path) -> list[Asked]:
+    """One condition for each row of a table; an empty cell asks for nothing.
+
+    Args:
+        path: `.csv` or `.tsv`. Columns are fields, and entries of vectors as `volumes.left hippocampus`; label maps are
+            paths, from the table's folder.
+
+    Raises:
+        BrainDiffusionError: it cannot be read, or has no rows.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+            rows = [_row(row, path) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BrainDiffusionError(f"The table {path} cannot be read ({error}).") from error
+    if not rows:
+        raise BrainDiffusionError(f"The table {path} has no rows: give it a line of column names and a line a sample.")
+    return rows
+
+
+def _row(row: dict[str | None, str | None], path: Path) -> Asked:
+    if None in row or None in row.values():
+        raise BrainDiffusionError(f"The table {path} has a row with more or fewer cells than it has columns.")
+    pairs = []
+    for name, cell in row.items():
+        value = (cell or "").strip()
+        if value:
+            file = path.parent / value
+            pairs.append(((name or "").strip(), str(file.absolute()) if file.is_file() else value))
+    return _nested(pairs)
+
+
+def _nested(pairs: Iterable[tuple[str, str]]) -> Asked:
+    asked: Asked = {}
+    for name, value in pairs:
+        field, dot, entry = name.partition(".")
+        inner = asked.setdefault(field, {}) if dot else asked
+        if not isinstance(inner, dict) or (entry if dot else field) in inner:
+            raise BrainDiffusionError(f"'{name}' is asked for twice.")
+        inner[entry if dot else field] = value
+    return asked

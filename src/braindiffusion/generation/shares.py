@@ -1,0 +1,131 @@
+"""Many samples: dealt out over processes, and never made twice.
+
+Processes share nothing but the folder that they write into. Each has a run of its own, so that one that dies takes no
+other with it, and none waits. Batches are dealt out whole: who is in one is decided by the numbers alone, so that a
+brain is the same, to the last bit, however many processes there are and however often they were interrupted.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import GenerateRequest
+
+# What tells this process from its fellows: number, how many, number on this machine. Of SLURM the variables of a step:
+# those of the job are also set in a batch script, which is one process.
+LAUNCHERS = (
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+)
+
+SIDECAR = re.compile(r"sample_(\d+)(_.*)?\.json")
+DECISIVE = (
+    "model.sha256",
+    "model.configuration_sha256",
+    "seed",
+    "sampler",
+    "steps_by_level",
+    "eta",
+    "guidance",
+    "condition",
+    "condition_files",
+    "precision",
+)
+"""What of a sidecar decides the brain."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process among those of one launch (`torchrun`, `srun`).
+
+    Attributes:
+        rank: from 0.
+        world: how many processes.
+        local: rank on this machine.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+
+    @classmethod
+    def of_this_process(cls) -> "Share":
+        """As the launcher says; alone where there is none."""
+        for names in LAUNCHERS:
+            if all(name in os.environ for name in names):
+                return cls(*(int(os.environ[name]) for name in names))
+        return cls()
+
+    def __str__(self) -> str:
+        return f" (process {self.rank + 1} of {self.world})" if self.world > 1 else ""
+
+    def device(self, device: torch.device) -> torch.device:
+        """One GPU a process, where there are several."""
+        return torch.device("cuda", self.local % torch.cuda.device_count()) if str(device) == "cuda" else device
+
+    def batches(self, request: GenerateRequest) -> Iterator[range]:
+        """Numbers of the samples of each batch of this process."""
+        firsts = range(1, request.num_samples + 1, request.batch_size)
+        for first in firsts[self.rank :: self.world]:
+            yield range(first, min(first + request.batch_size, request.num_samples + 1))
+
+
+def there_already(out: Path, decides: Callable[[int], dict[str, Any]], channels: int, trajectory: bool) -> set[int]:
+    """Numbers of the samples that are whole in a folder, made by this very request.
+
+    Args:
+        out: folder of the samples.
+        decides: what `DECISIVE` is for the sample of a number.
+        channels: files a sample.
+        trajectory: whether a trajectory belongs to it.
+
+    Raises:
+        BrainDiffusionError: the folder holds samples of another request.
+    """
+    sidecars: dict[int, int] = {}
+    for path in sorted(out.glob("sample_*.json")):
+        match = SIDECAR.fullmatch(path.name)
+        if match is None:
+            continue
+        number, stem = int(match[1]), path.name.removesuffix(".json")
+        check_same(path, decides(number))
+        files = [f"{stem}.nii.gz", *([f"{stem}_trajectory.nii.gz"] if trajectory else [])]
+        if all((out / name).is_file() for name in files):
+            sidecars[number] = sidecars.get(number, 0) + 1
+    return {number for number, count in sidecars.items() if count == channels}
+
+
+def check_same(path: Path, decides: dict[str, Any]) -> None:
+    """Raise where a sidecar tells of another brain.
+
+    Raises:
+        BrainDiffusionError: it does, or cannot be read.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BrainDiffusionError(f"{path} cannot be read ({error}): remove it, or choose another folder.") from error
+    wanted = json.loads(json.dumps(decides))
+    for name in DECISIVE:
+        was, wants = decisive(told, name), decisive(wanted, name)
+        if was != wants:
+            msg = (
+                f"{path.parent} holds brains of another request ({path.name}: {name.replace('_', ' ')} was {was}, not "
+                f"{wants}): choose another folder with --out, or --overwrite."
+            )
+            raise BrainDiffusionError(msg)
+
+
+def decisive(told: dict[str, Any], name: str) -> Any:
+    """One of `DECISIVE` in a sidecar; None where nothing was asked."""
+    value: Any = told
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value or None
