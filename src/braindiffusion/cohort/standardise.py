@@ -58,10 +58,9 @@ def standardise(
     """
     from braindiffusion.cohort import transforms  # imports torch
 
-    if len(preprocessing.channels) != 1 + len(others):
-        raise BrainDiffusionError(
-            f"a volume of each of {preprocessing.modality} is needed, and {1 + len(others)} is there"
-        )
+    needed, given = len(preprocessing.channels), 1 + len(others)
+    if needed != given:
+        raise BrainDiffusionError(f"{preprocessing.modality} needs {needed} volumes, and {given} is given")
     for one in (volume, *others):
         if problem := header_problem(one):
             raise BrainDiffusionError(problem)
