@@ -17,7 +17,10 @@ STEPS = 4
 
 
 def generate(request, run):
-    """Brains that hold their seed. The model's name says how it goes: ok, slow, bad, dies."""
+    """Brains that hold their seed. The model's name says how it goes: ok, slow, gated, bad, dies.
+
+    `gated` waits in the middle of its last sample for a file `open` in the run folder.
+    """
     if request.model == "bad":
         raise BrainDiffusionError("There is no model 'bad': no such folder.")
     print("a library that prints")  # noqa: T201
@@ -32,6 +35,10 @@ def generate(request, run):
                 os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
             if request.model == "slow":
                 time.sleep(0.2)
+            last = sample + 1 == request.num_samples
+            while request.model == "gated" and last and not (run.path / "open").exists():
+                time.sleep(0.02)
+                yield Progress(stage=f"sample {sample + 1} level 0", step=step, total=STEPS)
         path = run.results / f"sample_{sample + 1:03d}.nii.gz"
         save_volume(_brain(seed), path)
         path.with_name(f"sample_{sample + 1:03d}.json").write_text(f'{{"seed": {seed}}}')

@@ -5,8 +5,17 @@ import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
+from braindiffusion.conditions import (
+    CategoryField,
+    ConditionSchema,
+    MapField,
+    Numbers,
+    ScalarField,
+    VectorField,
+)
 from braindiffusion.runs import GenerateRequest, Metric, Run, RunState, TrainRequest
 from napari_braindiffusion.widgets.cohort_form import CohortForm
+from napari_braindiffusion.widgets.condition_form import ConditionForm
 from napari_braindiffusion.widgets.generate_form import GenerateForm
 from napari_braindiffusion.widgets.loss_curve import LossCurve
 from napari_braindiffusion.widgets.path_row import PathRow
@@ -186,6 +195,62 @@ class TestRunList:
         assert listed.run == runs[1]
         listed.set_runs([])
         assert listed.run is None
+
+
+class TestConditionForm:
+    @pytest.fixture
+    def form(self, shown):
+        ages, volumes = Numbers.of(np.arange(20.0, 81.0)), Numbers.of(np.linspace(5, 15, 101))
+        form = shown(ConditionForm())
+        fields = (
+            ScalarField(name="age", unit="years", seen=ages),
+            CategoryField(name="sex", values=("F", "M")),
+            VectorField(name="volumes", unit="ml", entries=("left caudate", "brainstem"), seen=(volumes, volumes)),
+            MapField(name="regions", labels=41),
+        )
+        form.set_schema(ConditionSchema(fields=fields))
+        return form
+
+    def test_asks_for_nothing_until_it_is_touched(self, form):
+        assert form.asked() == {}
+
+    def test_a_slider_that_is_moved_asks(self, form, qtbot):
+        with qtbot.waitSignal(form.changed):
+            form.rows["age"].slider.setSliderPosition(400)
+            form.rows["age"].slider.sliderMoved.emit(400)
+        assert form.asked() == {"age": 40.0}
+        assert form.rows["age"].number.value() == 40.0
+        assert (form.rows["age"].slider.minimum(), form.rows["age"].slider.maximum()) == (200, 800)
+        form.rows["age"].tick.setChecked(False)
+        assert form.asked() == {}
+
+    def test_regions_are_added_by_name_and_taken_back(self, form, qtbot):
+        volumes = form.rows["volumes"]
+        qtbot.keyClicks(volumes.box.lineEdit(), "brainst")
+        volumes.box.activated.emit(volumes.box.findText("brainstem"))
+        volumes.sliders["brainstem"].slider.setValue(75)
+        assert form.asked() == {"volumes": {"brainstem": "75%"}}
+        assert volumes.sliders["brainstem"].label.text() == "brainstem: 12.5 ml (75%)"
+        qtbot.mouseClick(volumes.sliders["brainstem"].reset, Qt.MouseButton.LeftButton)
+        assert form.asked() == {}
+
+    def test_shows_what_was_asked_and_asks_for_the_same(self, form):
+        form.offer_layers(["painted"])
+        asked = {"age": 33.3, "sex": "M", "volumes": {"left caudate": "10%"}, "regions": "painted"}
+        form.ask(asked)
+        assert form.asked() == asked
+        assert form.map_fields == ("regions",)
+        form.offer_layers([])
+        assert "regions" not in form.asked()
+
+    def test_another_model_keeps_what_both_know(self, form):
+        form.ask({"age": 50.0, "sex": "F"})
+        older = ScalarField(name="age", unit="years", seen=Numbers.of(np.arange(40.0, 91.0)))
+        form.set_schema(ConditionSchema(fields=(older,)))
+        assert form.asked() == {"age": 50.0}
+        form.set_schema(ConditionSchema())
+        assert form.asked() == {}
+        assert form.isHidden()
 
 
 class TestForms:

@@ -1,20 +1,35 @@
 """The Generate dock: make brains, and watch them come into being."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Layer
+import numpy as np
+from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
+from pydantic import ValidationError
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
 
-from braindiffusion.pretrained import list_models
-from braindiffusion.runs import ArtifactWritten, Finished, GenerateRequest, Progress, TrainRequest, list_runs
+from braindiffusion.conditions import ConditionSchema
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.pretrained import find_model, list_models, read_card
+from braindiffusion.runs import (
+    ArtifactWritten,
+    Finished,
+    GenerateRequest,
+    Progress,
+    TrainRequest,
+    default_runs_dir,
+    list_runs,
+)
 from braindiffusion.runs.command import as_command
-from braindiffusion.volume import Volume
+from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.jobs import EngineClient, JobHandle
+from napari_braindiffusion.layers import layer_to_volume
 from napari_braindiffusion.view import show_trajectory, show_volume
 from napari_braindiffusion.widgets.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
@@ -49,6 +64,10 @@ class GenerateDock(Dock):
         self.rows.addWidget(self.progress)
         self.rows.addStretch()
 
+        self.form.model_changed.connect(self._on_model)
+        for event in (napari_viewer.layers.events.inserted, napari_viewer.layers.events.removed):
+            event.connect(self._offer_maps)
+        self._offer_maps()
         self.generate_button.clicked.connect(lambda: self.generate())
         self.copy_button.clicked.connect(self._copy)
         self.progress.stop_requested.connect(self._cancel)
@@ -69,7 +88,10 @@ class GenerateDock(Dock):
         """Start to make what the form, or `request`, asks for."""
         if self.job is not None:
             return None
-        request = self.form.request() if request is None else request
+        with self.errors_shown():
+            request = self._request() if request is None else request
+        if request is None:
+            return None
         if not request.model:
             show_error("There is no model yet: train one, or choose a model folder with the … button.")
             return None
@@ -86,7 +108,32 @@ class GenerateDock(Dock):
         return self.job
 
     def release(self) -> None:  # noqa: D102 the base class says it
+        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            event.disconnect(self._offer_maps)
         self.engine.close()
+
+    def _request(self) -> GenerateRequest:
+        """What the form asks for, with the layers that are maps of regions as files, which a request can name."""
+        request = self.form.request()
+        condition = dict(request.condition)
+        for name in self.form.conditions.map_fields:
+            if name in condition:
+                layer = self._viewer.layers[str(condition[name])]
+                condition[name] = str(keep_label_map(layer_to_volume(layer, self._viewer.layers)))
+        return request.model_copy(update={"condition": condition})
+
+    def _on_model(self, name: str) -> None:
+        """Draw the form of what this model can be asked for."""
+        try:
+            configuration = read_card(find_model(name)).get("configuration", {})
+            schema = ConditionSchema.model_validate(configuration.get("condition", {}))
+        except (BrainDiffusionError, ValidationError):  # the engine says what is wrong, when it is asked for a brain
+            schema = ConditionSchema()
+        self.form.conditions.set_schema(schema)
+
+    def _offer_maps(self, event: object = None) -> None:
+        names = [layer.name for layer in self._viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
+        self.form.conditions.offer_layers(names)
 
     def _on_progress(self, event: Progress) -> None:
         self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
@@ -129,10 +176,22 @@ class GenerateDock(Dock):
             self.job.cancel()
 
     def _copy(self) -> None:
-        # Previews are for those who watch.
-        command = as_command(self.form.request().model_copy(update={"previews": False}))
-        QApplication.clipboard().setText(command)
-        show_info(f"Copied: {command}")
+        with self.errors_shown():
+            # Previews are for those who watch.
+            command = as_command(self._request().model_copy(update={"previews": False}))
+            QApplication.clipboard().setText(command)
+            show_info(f"Copied: {command}")
+
+
+def keep_label_map(volume: Volume) -> Path:
+    """Write a painted map of regions beside the runs, once: a request, and its replay next year, names this file."""
+    labels = volume.data.astype(np.int32)
+    digest = hashlib.sha256(labels.tobytes() + volume.affine.tobytes()).hexdigest()[:16]
+    path = default_runs_dir() / "label-maps" / f"{digest}.nii.gz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_volume(replace(volume, data=labels), path)
+    return path
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
-    QFormLayout,
     QHBoxLayout,
     QSpinBox,
     QToolButton,
@@ -17,16 +16,19 @@ from qtpy.QtWidgets import (
 )
 
 from braindiffusion.runs import GenerateRequest
+from napari_braindiffusion.widgets.condition_form import ConditionForm
 from napari_braindiffusion.widgets.rows import form_layout, make_narrow
 
 LARGEST_SEED = 2**31 - 1
 
 
 class GenerateForm(QWidget):
-    """Model, how many, seed, steps, eta and whether to keep the way from noise to brain."""
+    """Model, what to ask it for, how many, seed, steps, eta and whether to keep the way from noise to brain."""
 
     model_browsed = Signal(object)
     """Path that the user chose in the dialog."""
+    model_changed = Signal(str)
+    """Name or path of the model that is chosen now; empty where there is none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,6 +42,15 @@ class GenerateForm(QWidget):
         model_row = QHBoxLayout()
         model_row.addWidget(self.model, 1)
         model_row.addWidget(self.browse)
+
+        self.conditions = ConditionForm()
+        self.guidance = QDoubleSpinBox()
+        self.guidance.setRange(0.0, 10.0)
+        self.guidance.setSingleStep(0.5)
+        self.guidance.setValue(1.0)
+        self.guidance.setToolTip(
+            "How strongly the model is held to what is asked: 1 is as it learnt, 2 or 3 more so, at twice the time."
+        )
 
         self.number = _spin(1, 1000, 1, "How many brains. Sample i has the seed + i, however many are asked for.")
         self.seed = _spin(0, LARGEST_SEED, 0, "The same seed and the same settings give the same brain.")
@@ -65,13 +76,19 @@ class GenerateForm(QWidget):
 
         form = form_layout(self)
         form.addRow("&Model", model_row)
+        form.addRow(self.conditions)
+        form.addRow("&Guidance", self.guidance)
         form.addRow("&How many", self.number)
         form.addRow("&Seed", seed_row)
         form.addRow("S&teps", self.steps)
         form.addRow("&Eta", self.eta)
         form.addRow(self.trajectory)
-        for row, widget in ((0, self.model), (2, self.seed)):
-            form.itemAt(row, QFormLayout.ItemRole.LabelRole).widget().setBuddy(widget)
+        for layout, widget in ((model_row, self.model), (seed_row, self.seed)):
+            form.labelForField(layout).setBuddy(widget)
+        self._form = form
+        self.conditions.changed.connect(self._show_guidance)
+        self.model.currentIndexChanged.connect(lambda _: self.model_changed.emit(self.model.currentData() or ""))
+        self._show_guidance()
 
     def set_models(self, models: Iterable[tuple[str, str, str]]) -> None:
         """Offer models: (what the user reads, what a request names, tooltip). What was chosen stays so."""
@@ -99,6 +116,8 @@ class GenerateForm(QWidget):
             seed=self.seed.value(),
             steps=self.steps.value() or None,
             eta=self.eta.value(),
+            condition=self.conditions.asked(),
+            guidance=self.guidance.value() if self.conditions.asked() else 1.0,
             previews=True,
             trajectory=self.trajectory.isChecked(),
         )
@@ -107,6 +126,10 @@ class GenerateForm(QWidget):
         """Count the seed on past the brains that were just made, if the user wants that."""
         if self.next_seed.isChecked():
             self.seed.setValue((self.seed.value() + self.number.value()) % LARGEST_SEED)
+
+    def _show_guidance(self) -> None:
+        # Without something to hold to, it means nothing.
+        self._form.setRowVisible(self.guidance, bool(self.conditions.asked()))
 
     def _add(self, text: str, name: str, tooltip: str) -> None:
         self.model.addItem(text, name)
