@@ -6,10 +6,8 @@ brain is the same, to the last bit, however many processes there are and however
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,7 @@ import torch
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import GenerateRequest
-
-# What tells this process from its fellows: number, how many, number on this machine. Of SLURM the variables of a step:
-# those of the job are also set in a batch script, which is one process.
-LAUNCHERS = (
-    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
-)
+from braindiffusion.runs.launch import Launch
 
 SIDECAR = re.compile(r"sample_(\d+)(_.*)?\.json")
 DECISIVE = (
@@ -41,27 +33,8 @@ DECISIVE = (
 """What of a sidecar decides the brain."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """This process among those of one launch (`torchrun`, `srun`).
-
-    Attributes:
-        rank: from 0.
-        world: how many processes.
-        local: rank on this machine.
-    """
-
-    rank: int = 0
-    world: int = 1
-    local: int = 0
-
-    @classmethod
-    def of_this_process(cls) -> "Share":
-        """As the launcher says; alone where there is none."""
-        for names in LAUNCHERS:
-            if all(name in os.environ for name in names):
-                return cls(*(int(os.environ[name]) for name in names))
-        return cls()
+class Share(Launch):
+    """This process among those of one launch."""
 
     def __str__(self) -> str:
         return f" (process {self.rank + 1} of {self.world})" if self.world > 1 else ""
