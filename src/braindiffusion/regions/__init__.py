@@ -1,8 +1,10 @@
 """The regions that models are told of and read: 40 groups of DLMUSE's 146, left and right kept apart. Needs no torch.
 
-The grouping is the table beside this file, and nothing else: one line a region, its tissue, and the DLMUSE values that
-it takes in (their names: `labels.tsv` of the IXI label maps). Values 46 and 69 have no published name; they lie where
-the cisterns around the third ventricle and the optic chiasm are, and are grouped so.
+The grouping is the table beside this file: one line a region, its tissue, and the values that it takes in of DLMUSE
+(their names: `labels.tsv` of the IXI label maps) and of FreeSurfer's aparc+aseg and wmparc (their names:
+`FreeSurferColorLUT.txt`; parcels by its own lobes, cingulate and insula apart). DLMUSE's 46 and 69 have no published
+name; they lie where the cisterns around the third ventricle and the optic chiasm are, and are grouped so. FreeSurfer
+draws no vermis: of its label maps that region is empty, and its voxels are cerebellar cortex.
 """
 
 from braindiffusion.regions.table import (

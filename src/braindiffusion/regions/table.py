@@ -1,6 +1,7 @@
 """Reads the table, and counts in it."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
@@ -23,6 +24,7 @@ class Region:
         hemisphere: `L`, `R`, or `-` where it has no side.
         tissue: `csf`, `grey` or `white`; `-` for background.
         dlmuse: the DLMUSE values that it takes in.
+        freesurfer: the values of FreeSurfer's aparc+aseg and wmparc that it takes in.
     """
 
     index: int
@@ -30,6 +32,13 @@ class Region:
     hemisphere: Literal["L", "R", "-"]
     tissue: Literal["csf", "grey", "white", "-"]
     dlmuse: tuple[int, ...]
+    freesurfer: tuple[int, ...]
+
+
+def _values(cell: str) -> tuple[int, ...]:
+    """`1,5-7` is 1, 5, 6, 7."""
+    ranges = (part.split("-") for part in cell.split(",") if part)
+    return tuple(value for ends in ranges for value in range(int(ends[0]), int(ends[-1]) + 1))
 
 
 def _read() -> tuple[Region, ...]:
@@ -40,7 +49,8 @@ def _read() -> tuple[Region, ...]:
                 row["name"],
                 row["hemisphere"],  # type: ignore[arg-type]
                 row["tissue"],  # type: ignore[arg-type]
-                tuple(map(int, row["dlmuse"].split(","))),
+                _values(row["dlmuse"]),
+                _values(row["freesurfer"]),
             )
             for row in csv.DictReader(file, delimiter="\t")
         )
@@ -52,9 +62,22 @@ REGIONS: tuple[Region, ...] = _read()
 BACKGROUND = 0
 
 _BY_NAME = {region.name: region.index for region in REGIONS}
-_GROUP_OF = np.full(max(v for region in REGIONS for v in region.dlmuse) + 1, 255, np.uint8)
-for _region in REGIONS:
-    _GROUP_OF[list(_region.dlmuse)] = _region.index
+_UNKNOWN, _WHOLE_CORTEX, _UNSIDED = 255, 254, 253
+_SIDES = {77: "cerebral white matter", 80: "putamen", 85: "ventral diencephalon"}
+"""Of FreeSurfer: hypointensities (of white and of other matter) and optic chiasm have no side; whose they are."""
+
+
+def _lookup(values: Sequence[tuple[int, ...]]) -> Labels:
+    lookup = np.full(max(v for some in values for v in some) + 1, _UNKNOWN, np.uint8)
+    for index, some in enumerate(values):
+        lookup[list(some)] = index
+    return lookup
+
+
+_DLMUSE = _lookup([region.dlmuse for region in REGIONS])
+_FREESURFER = _lookup([region.freesurfer for region in REGIONS])
+_FREESURFER[[3, 42]] = _WHOLE_CORTEX
+_FREESURFER[list(_SIDES)] = _UNSIDED
 
 
 def _other_side(region: Region) -> int:
@@ -82,21 +105,65 @@ def region_index(name: str) -> int:
 
 
 def group(labels: NDArray[np.integer[Any]]) -> Labels:
-    """A DLMUSE label map as regions of the table.
+    """A label map of DLMUSE's or of FreeSurfer's values as regions of the table. Its values tell whose they are.
 
     Args:
-        labels: any shape, DLMUSE values.
+        labels: any shape, values of DLMUSE, or of FreeSurfer's aparc+aseg or wmparc.
 
     Raises:
-        BrainDiffusionError: it holds a value that DLMUSE does not have.
+        BrainDiffusionError: it holds a value that neither has, or values of both, or FreeSurfer's undivided cortex.
     """
-    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
-    known = low >= 0 and high < len(_GROUP_OF)
-    grouped = _GROUP_OF[labels] if known else None
-    if grouped is None or (grouped == 255).any():
-        odd = next(int(v) for v in np.unique(labels) if not 0 <= v < len(_GROUP_OF) or _GROUP_OF[v] == 255)
-        raise BrainDiffusionError(f"The label map holds {odd}, which is no DLMUSE region.")
-    return np.asarray(grouped, np.uint8)
+    dlmuse, freesurfer = (_looked_up(labels, lookup) for lookup in (_DLMUSE, _FREESURFER))
+    if dlmuse is not None and freesurfer is not None and not np.array_equal(dlmuse, freesurfer):
+        some = ", ".join(str(v) for v in np.unique(labels[dlmuse != freesurfer])[:5])
+        raise BrainDiffusionError(
+            f"The label map could be DLMUSE's or FreeSurfer's, who mean other regions by {some}: give a whole brain's."
+        )
+    if dlmuse is not None:
+        return dlmuse
+    if freesurfer is None:
+        raise BrainDiffusionError(_stranger(labels))
+    if (freesurfer == _WHOLE_CORTEX).any():
+        raise BrainDiffusionError(
+            "The label map holds FreeSurfer's whole cortex (3, 42), which cannot be divided into lobes: give "
+            "aparc+aseg.mgz or wmparc.mgz, not aseg.mgz."
+        )
+    return _sided(labels, freesurfer)
+
+
+def _looked_up(labels: NDArray[np.integer[Any]], lookup: Labels) -> Labels | None:
+    if int(labels.min(initial=0)) < 0 or int(labels.max(initial=0)) >= len(lookup):
+        return None
+    grouped: Labels = lookup[labels]
+    return None if (grouped == _UNKNOWN).any() else grouped
+
+
+def _stranger(labels: NDArray[np.integer[Any]]) -> str:
+    """Why a label map is neither scheme's."""
+    there = {int(value) for value in np.unique(labels)}
+    known = [{v for v in there if 0 <= v < len(table) and table[v] != _UNKNOWN} for table in (_DLMUSE, _FREESURFER)]
+    if odd := there - known[0] - known[1]:
+        return f"The label map holds {min(odd)}, which is no region of DLMUSE or of FreeSurfer's aparc+aseg and wmparc."
+    one, other = min(there - known[1]), min(there - known[0])
+    return f"The label map mixes values of DLMUSE ({one}) and of FreeSurfer ({other}): give a map of one of them."
+
+
+def _sided(labels: NDArray[np.integer[Any]], grouped: Labels) -> Labels:
+    """What has no side takes that of the nearest voxel of the region that it belongs to."""
+    if not (grouped == _UNSIDED).any():
+        return grouped
+    from scipy.ndimage import distance_transform_edt
+
+    for value, name in _SIDES.items():
+        unsided = labels == value
+        sides = np.isin(grouped, [_BY_NAME[f"left {name}"], _BY_NAME[f"right {name}"]])
+        if not unsided.any():
+            continue
+        if not sides.any():
+            raise BrainDiffusionError(f"The label map holds {value}, which belongs to {name}, and no {name}.")
+        nearest = distance_transform_edt(~sides, return_distances=False, return_indices=True)
+        grouped[unsided] = grouped[tuple(nearest[:, unsided])]
+    return grouped
 
 
 def is_grouped(labels: NDArray[np.integer[Any]]) -> bool:
