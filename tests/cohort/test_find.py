@@ -110,3 +110,10 @@ def test_the_shared_ixi(shared_data: Path) -> None:
     assert len(found) == 150
     assert not any(item.problem for item in found)
     assert all(item.labels and item.labels.name == f"{item.subject}-T1_DLMUSE.nii.gz" for item in found)
+
+
+def test_labels_of_a_freesurfer_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "t1/sub-1_T1w.nii.gz", "t1/sub-12_T1w.nii.gz")
+    touch(tmp_path, *(f"fs/sub-{n}/mri/{name}.mgz" for n in (1, 12) for name in ("T1", "aseg", "aparc+aseg")))
+    found = find(tmp_path / "t1", labels=tmp_path / "fs")
+    assert [item.labels for item in found] == [tmp_path / f"fs/sub-{n}/mri/aparc+aseg.mgz" for n in (1, 12)]

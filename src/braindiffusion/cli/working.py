@@ -10,13 +10,10 @@ from pydantic import BaseModel, ValidationError
 from braindiffusion.cli.drive import drive, finish
 from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import DEFAULT_MODEL, is_packaged
 from braindiffusion.runs import (
     CheckpointWritten,
-    DemoRequest,
     Event,
     Finished,
-    GenerateRequest,
     PrepareRequest,
     Request,
     Run,
@@ -50,7 +47,7 @@ RunName = Annotated[str | None, typer.Option(help="Name of the run folder; date 
 def prepare(
     data_dir: Annotated[Path, typer.Argument(help="IXI folder, BIDS dataset or any folder of volumes.")],
     out: Annotated[Path | None, typer.Option(help="The store to write; DATA_DIR's name with .zarr by default.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Folder of region label maps.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of label maps: DLMUSE's, or FreeSurfer's.")] = None,
     participants: Annotated[Path | None, typer.Option(help="IXI.xls, or a table with id, age and sex.")] = None,
     modality: Annotated[
         str,
@@ -151,54 +148,6 @@ def train(
     if not isinstance(last, Finished):
         typer.echo(f"To go on: braindiffusion train --resume {run.name} --out {out}", err=True)
     finish(last)
-
-
-def generate(
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model-path", "--model", help="A packaged model's name, or path of a model, checkpoint or training run."
-        ),
-    ] = DEFAULT_MODEL,
-    num_samples: Annotated[int, typer.Option(help="How many brains.")] = 1,
-    seed: Annotated[int, typer.Option(help="Sample i has seed SEED + i, however many are asked for.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Sampler steps at each level; the model's own by default.")] = None,
-    eta: Annotated[float, typer.Option(help="DDIM's eta: 0 deterministic, 1 ancestral.")] = 0.0,
-    batch_size: Annotated[int, typer.Option(help="Brains made at once.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder of the volumes.")] = Path("generated"),
-    previews: Annotated[bool, typer.Option("--previews", help="Write previews while it goes on.")] = False,
-    trajectory: Annotated[
-        bool, typer.Option("--trajectory", help="Keep the way from noise to brain (4D NIfTI).")
-    ] = False,
-    device: Device = "auto",
-    precision: Precisely = Precision.AUTO,
-    name: RunName = None,
-) -> None:
-    """Make brains: `OUT/sample_001.nii.gz` ... with a JSON sidecar each."""
-    request = make(
-        GenerateRequest,
-        model=str(Path(model).absolute()) if Path(model).exists() and not is_packaged(model) else model,
-        num_samples=num_samples,
-        seed=seed,
-        steps=steps,
-        eta=eta,
-        batch_size=batch_size,
-        out=out.absolute(),
-        previews=previews,
-        trajectory=trajectory,
-        device=device,
-        precision=precision.value,
-    )
-    finish(drive(new_run(request, name)))
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the volumes.")] = Path("demo"),
-    seed: int = 0,
-    name: RunName = None,
-) -> None:
-    """Make one brain with the packaged model, with its way from noise to brain."""
-    finish(drive(new_run(make(DemoRequest, out=out.absolute(), seed=seed), name)))
 
 
 def make(kind: type[R], **fields: object) -> R:

@@ -92,8 +92,8 @@ def find(data_dir: Path, *, modality: str | None = "T1", labels: Path | None = N
 def match_labels(found: list[Found], folder: Path) -> list[Found]:
     """The same records with label maps from a folder.
 
-    A label map's name is that of the volume, or begins with it, or with the subject's. A record without one gets a
-    problem.
+    A label map's name is that of the volume, or begins with it, or with the subject's; or it is the
+    `SUBJECT/mri/aparc+aseg.mgz` of a FreeSurfer folder. A record without one gets a problem.
 
     Raises:
         BrainDiffusionError: there is no such folder, or none of its files belongs to a subject.
@@ -102,7 +102,7 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     if not folder.is_dir():
         raise BrainDiffusionError(f"There is no folder of label maps at {folder}.")
     volumes = {path.resolve() for item in found for path in item.paths}
-    maps = {stem(path): path for path in _volume_files(folder) if path.resolve() not in volumes}
+    maps = {_map_name(path): path for path in _volume_files(folder) if path.resolve() not in volumes}
     matched = []
     for item in found:
         names = [name for name in maps if _belongs(name, stem(item.path))]
@@ -124,6 +124,11 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
 def stem(path: Path) -> str:
     """File name without its volume suffix."""
     return next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.endswith(suffix)), path.stem)
+
+
+def _map_name(path: Path) -> str:
+    in_freesurfer = stem(path) == "aparc+aseg" and path.parent.name == "mri"
+    return path.parent.parent.name if in_freesurfer else stem(path)
 
 
 def _inputs(data_dir: Path, labels: Path | None) -> list[Path]:
