@@ -51,7 +51,7 @@ def test_a_large_volume_is_averaged_to_what_a_browser_bears() -> None:
 def test_slices_show_every_voxel_and_lie_in_the_middle() -> None:
     data = np.random.default_rng(0).random((1, 20, 22, 24), dtype=np.float32) + 1
     data[0, 0, 0, 0] = 0
-    _, sagittal, coronal, axial = volume_rendering(Volume(data, np.diag([2.0, 2.0, 2.0, 1.0]))).data
+    _, _, sagittal, coronal, axial = volume_rendering(Volume(data, np.diag([2.0, 2.0, 2.0, 1.0]))).data
     assert np.unique(sagittal.x).tolist() == [20.0]
     assert np.unique(coronal.y).tolist() == [22.0]
     assert np.unique(axial.z).tolist() == [24.0]
@@ -129,7 +129,7 @@ def test_in_a_browser_without_network(tmp_path: Path) -> None:
     )
     attributes = re.search(r"<html[^>]*>", done.stdout)
     assert attributes is not None
-    assert attributes[0] == '<html data-traces="volume,surface,surface,surface">'
+    assert attributes[0] == '<html data-traces="volume,mesh3d,surface,surface,surface">'
     from PIL import Image
 
     drawn = np.asarray(Image.open(picture).convert("L")).astype(float)

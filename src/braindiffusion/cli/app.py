@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from braindiffusion import __version__
-from braindiffusion.cli import looking, working
+from braindiffusion.cli import evaluating, generating, looking, working
+from braindiffusion.cli.visualizing import visualize
 
 app = typer.Typer(
     name="braindiffusion",
@@ -37,9 +38,10 @@ def _root(
 
 app.command()(working.prepare)
 app.command()(working.train)
-app.command()(working.generate)
-app.command()(working.demo)
-app.command()(looking.visualize)
+app.command()(generating.generate)
+app.command()(evaluating.evaluate)
+app.command()(generating.demo)
+app.add_typer(visualize, name="visualize")
 app.command()(looking.runs)
 app.command()(looking.models)
 app.command()(looking.doctor)

@@ -1,10 +1,6 @@
-"""The commands that only look: at a volume, at runs, at models, at this machine."""
+"""The commands that only look: at runs, at models, at this machine."""
 
 import json
-import os
-import sys
-import webbrowser
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,31 +25,6 @@ from braindiffusion.runs import (
     list_runs,
 )
 from braindiffusion.runs.command import as_command
-
-
-def visualize(
-    volume_path: Annotated[Path, typer.Option("--volume-path", "--volume", help="A NIfTI or MGH volume.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML file; beside the volume by default.")] = None,
-    open_it: Annotated[
-        bool, typer.Option("--open/--no-open", help="Show it in the browser, where there is a screen.")
-    ] = True,
-) -> None:
-    """Render a volume as one HTML file that needs no network."""
-    from braindiffusion.figures.volume_rendering import write_volume_rendering
-    from braindiffusion.volume import load_volume
-
-    if out is None:
-        out = volume_path.with_name(volume_path.name.split(".nii")[0].removesuffix(".mgz") + ".html")
-    typer.echo(write_volume_rendering(load_volume(volume_path), out, title=volume_path.name))
-    if open_it and has_screen():
-        webbrowser.open(out.absolute().as_uri())
-
-
-def has_screen() -> bool:
-    """Whether a browser window could open. (Without one, `webbrowser` would start a text browser in the terminal.)"""
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def runs(

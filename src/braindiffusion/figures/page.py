@@ -1,0 +1,90 @@
+"""A figure as a file: an HTML page that needs no network, or a picture."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.files import write_whole
+
+BACKGROUND = "#111"
+INK = "#ccc"
+BUTTONS = {"type": "buttons", "direction": "right", "bgcolor": "#bbb", "font": {"color": "#111"}}
+"""How rows of buttons look."""
+PICTURE_SUFFIXES = (".png", ".svg")
+SUFFIXES = (".html", *PICTURE_SUFFIXES)
+PICTURE_SIZE = (1400, 800)
+"""Width and height of a picture, in pixels."""
+
+
+def style(figure: go.Figure, title: str) -> None:
+    """Give a figure the look that all share: a title, and light ink on a dark ground."""
+    figure.update_layout(
+        title={"text": title, "font": {"color": "#ddd", "size": 16}, "x": 0.5, "y": 0.98, "yanchor": "top"},
+        paper_bgcolor=BACKGROUND,
+        plot_bgcolor=BACKGROUND,
+        font={"color": INK},
+        hoverlabel={"bgcolor": "#333", "font": {"color": "#eee"}},
+        legend={"bgcolor": "rgba(0,0,0,0)"},
+    )
+
+
+def write_figure(figure: go.Figure, path: Path) -> Path:
+    """Write a figure: what the file's name ends with decides how.
+
+    A page holds Plotly's program, so it opens anywhere; scenes that stand side by side turn together. Pictures are
+    drawn by a browser, through kaleido.
+
+    Args:
+        figure: any Plotly figure.
+        path: `.html`, `.png` or `.svg`. Its folder is made.
+
+    Returns:
+        The path written.
+
+    Raises:
+        BrainDiffusionError: another ending, the file cannot be written, or there is no browser to draw a picture.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        msg = f"A figure cannot be written to {path}: its name must end in {', '.join(SUFFIXES)}."
+        raise BrainDiffusionError(msg)
+    data = _picture(figure, path) if path.suffix.lower() in PICTURE_SUFFIXES else _page(figure)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
+    except OSError as error:
+        msg = f"The figure cannot be written to {path}: {error.strerror}."
+        raise BrainDiffusionError(msg) from error
+    return path
+
+
+def _page(figure: go.Figure) -> str:
+    page: str = figure.to_html(
+        include_plotlyjs=True,
+        full_html=True,
+        auto_play=False,
+        config={"displaylogo": False, "responsive": True},
+        default_height="100vh",
+        post_script=(files(__package__) / "page.js").read_text(encoding="utf-8"),
+    )
+    return page.replace("<body>", f'<body style="margin: 0; background: {BACKGROUND}">', 1)
+
+
+def _picture(figure: go.Figure, path: Path) -> bytes:
+    try:
+        import kaleido  # type: ignore[import-untyped]  # noqa: F401
+    except ImportError:
+        msg = f"{path} needs kaleido: pip install 'napari-braindiffusion[figures]', or write .html."
+        raise BrainDiffusionError(msg) from None
+    from choreographer.errors import BrowserFailedError, ChromeNotFoundError
+
+    still = go.Figure(figure.data, figure.layout)
+    still.update_layout(updatemenus=[], sliders=[])  # nobody can press them
+    width, height = PICTURE_SIZE
+    try:
+        picture: bytes = still.to_image(format=path.suffix[1:].lower(), width=width, height=height)
+    except (BrowserFailedError, ChromeNotFoundError, RuntimeError) as error:
+        msg = f"{path} needs Chrome or Chromium to draw it, and none could be started: install one, or write .html."
+        raise BrainDiffusionError(msg) from error
+    return picture

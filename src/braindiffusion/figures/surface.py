@@ -1,0 +1,55 @@
+"""Isosurfaces: the shape of a brain, or of a region, as triangles."""
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from scipy import ndimage
+from skimage.measure import marching_cubes
+
+from braindiffusion.figures.grey import Grey, Grid
+
+LIGHTING = {"ambient": 0.45, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7, "fresnel": 0.1}
+
+
+def brain_surface(grey: Grey, longest: int, *, level: float = 0.35, **style: object) -> go.Mesh3d:
+    """Where the intensity crosses a level: the cortex of a skull-stripped brain, the skin of a whole head.
+
+    Args:
+        grey: the volume.
+        longest: voxels of the longest side; more are averaged down.
+        level: intensity in [0, 1].
+        style: more fields of the trace.
+    """
+    small = grey.averaged(longest)
+    # A level above what a dim volume reaches would cut nothing.
+    level = min(level, float(small.data.max()) / 2)
+    return _mesh(small.data, level, small, {"color": "#d8c4b6", "hoverinfo": "skip"} | style)
+
+
+def region_surface(mask: npt.NDArray[np.bool_], grey: Grey, longest: int, **style: object) -> go.Mesh3d:
+    """The hull of one region, smoothed a little so that it shows its shape and not its voxels.
+
+    Args:
+        mask: (x, y, z), on the grid of `grey`; not empty.
+        grey: where it lies.
+        longest: voxels of the longest side of the whole grid; of a finer one the triangles are made larger.
+        style: more fields of the trace.
+    """
+    (box,) = ndimage.find_objects(mask.astype(np.uint8))
+    soft = ndimage.gaussian_filter(np.pad(mask[box].astype(np.float32), 2), 0.7)
+    x, y, z = (
+        (axis[side.start] + step * np.arange(-2, length - 2)).astype(np.float32)
+        for axis, side, step, length in zip(grey.axes, box, grey.spacing, soft.shape, strict=True)
+    )
+    # A region one voxel thick is softened below a half.
+    step = -(-max(grey.data.shape) // longest)
+    return _mesh(soft, min(0.5, float(soft.max()) / 2), Grey(soft, (x, y, z), grey.box), style, step)
+
+
+def _mesh(data: Grid, level: float, where: Grey, style: dict[str, object], step: int = 1) -> go.Mesh3d:
+    # Air around it closes the surface where the brain touches the edge of its box.
+    vertices, faces, _, _ = marching_cubes(np.pad(data, 1), level, step_size=step)
+    first = np.asarray([axis[0] for axis in where.axes])
+    x, y, z = ((vertices - 1) * where.spacing + first).astype(np.float32).T
+    i, j, k = faces.astype(np.uint16 if len(vertices) <= 1 << 16 else np.uint32).T  # half the page's size
+    return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, lighting=LIGHTING, **style)
