@@ -29,7 +29,9 @@ Job = Callable[[Request, Run], Iterator[Event]]
 JOB_LOCATIONS: dict[str, str] = {
     "prepare": "braindiffusion.cohort.prepare:prepare",
     "train": "braindiffusion.training.job:train",
+    "train-reader": "braindiffusion.reader.job:train_reader",
     "generate": "braindiffusion.generation.job:generate",
+    "evaluate": "braindiffusion.evaluation.job:evaluate",
     "demo": "braindiffusion.generation.demo:demo",
 }
 """Module and function that do each job."""

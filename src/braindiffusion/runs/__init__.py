@@ -17,6 +17,7 @@ from braindiffusion.runs.events import (
 from braindiffusion.runs.folder import Run, RunState, default_runs_dir, list_runs
 from braindiffusion.runs.requests import (
     DemoRequest,
+    EvaluateRequest,
     GenerateRequest,
     PrepareRequest,
     Request,
@@ -28,6 +29,7 @@ __all__ = [
     "Cancelled",
     "CheckpointWritten",
     "DemoRequest",
+    "EvaluateRequest",
     "Event",
     "Failed",
     "Finished",

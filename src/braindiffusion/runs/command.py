@@ -7,6 +7,7 @@ from typing import Any
 
 from braindiffusion.runs.requests import (
     DemoRequest,
+    EvaluateRequest,
     GenerateRequest,
     PrepareRequest,
     Request,
@@ -19,6 +20,7 @@ _RENAMED: Mapping[type, Mapping[str, str]] = {
     TrainRequest: {"data": "--data-dir", "levels": "--level"},
     PrepareRequest: {"subjects": "--subject"},
     GenerateRequest: {"guidance_fields": "--guidance-field"},
+    EvaluateRequest: {},
     DemoRequest: {},
 }
 

@@ -44,9 +44,11 @@ class TrainRequest(_Request):
     data: Path
     """A prepared cohort (`.zarr`) or a folder that `prepare` understands."""
     preset: str = "laptop"
-    """`tiny`, `laptop` or `workstation`: see `braindiffusion.training.presets`."""
+    """`tiny`, `laptop`, `workstation`, or path of a file of your own: see `braindiffusion.training.presets`."""
     batch_size: int | None = Field(default=None, ge=1)
-    """Patches (or whole volumes) a step; None takes the preset's."""
+    """Patches (or whole volumes) at once, of each process; None takes the preset's."""
+    accumulate: int | None = Field(default=None, ge=1)
+    """Batches that make one step; None takes the preset's."""
     epochs: float | None = Field(default=None, gt=0)
     """Passes over the training subjects, at every level; None takes the preset's."""
     levels: tuple[int, ...] | None = None
@@ -56,6 +58,12 @@ class TrainRequest(_Request):
     that the cohort tells, none at all learns to make brains and nothing else."""
     validation_subjects: int | None = Field(default=None, ge=0)
     """Subjects kept aside; None keeps a fifth."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop a level after so many validations without a better one; None takes the preset's."""
+    checkpointing: bool = False
+    """Compute twice rather than remember: less memory, a third more time."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """Where torchrun or SLURM started several processes: each holds the whole model, or a part of it."""
     seed: int = 0
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `mps`."""
@@ -144,6 +152,33 @@ class GenerateRequest(_Request):
         return by_level if len(by_level) > 1 else by_level[0]
 
 
+class EvaluateRequest(_Request):
+    """Compare generated brains with real ones."""
+
+    job: Literal["evaluate"] = "evaluate"
+    real: tuple[Path, ...] = Field(min_length=1)
+    """Prepared cohorts (`.zarr`), folders of volumes, or volumes."""
+    generated: tuple[Path, ...] = Field(min_length=1)
+    """The same, or runs of `generate`."""
+    out: Path | None = None
+    """Folder of the report; None writes into the run's `results`."""
+    model: str | None = None
+    """Its card tells who was trained on and who was held out; None takes the packaged model that the sidecars name."""
+    labels: Path | None = None
+    """Folder of region label maps of the real volumes."""
+    reader: str = "auto"
+    """Measures regions, age and embedding: a name or a path; `auto` takes the packaged one where it fits, `none` leaves
+    out what needs one."""
+    features: tuple[Path, ...] = ()
+    """More features: tables (`.csv`, `.npz`, `.npy`) or weights of MedicalNet or RadImageNet."""
+    pairs: int = Field(default=100, ge=1)
+    """Pairs of brains whose likeness tells of diversity, in each group."""
+    repeats: int = Field(default=500, ge=10)
+    """Of every bootstrap."""
+    seed: int = 0
+    """Of every draw."""
+
+
 class DemoRequest(_Request):
     """Generate one brain with the packaged model, with its trajectory."""
 
@@ -153,6 +188,6 @@ class DemoRequest(_Request):
 
 
 Request = Annotated[
-    PrepareRequest | TrainRequest | TrainReaderRequest | GenerateRequest | DemoRequest,
+    PrepareRequest | TrainRequest | TrainReaderRequest | GenerateRequest | EvaluateRequest | DemoRequest,
     Field(discriminator="job"),
 ]

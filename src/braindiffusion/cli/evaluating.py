@@ -1,0 +1,58 @@
+"""The command that says how good generated brains are."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from braindiffusion.cli.drive import drive, finish
+from braindiffusion.cli.working import RunName, make, new_run
+from braindiffusion.pretrained import is_packaged
+from braindiffusion.runs import EvaluateRequest
+
+
+def evaluate(
+    real: Annotated[
+        list[Path], typer.Option(help="Prepared cohort (.zarr), folder of volumes, or a volume (repeatable).")
+    ],
+    generated: Annotated[list[Path], typer.Option(help="The same, or a run of generate (repeatable).")],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
+    model: Annotated[
+        str | None,
+        typer.Option(help="Its card tells who was trained on; by default the packaged one that the sidecars name."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of region label maps of the real volumes.")] = None,
+    reader: Annotated[
+        str, typer.Option(help="Measures regions, age and embedding: auto, none, a name or a path.")
+    ] = "auto",
+    features: Annotated[
+        list[Path] | None,
+        typer.Option(help="More features: .csv, .npz, .npy, or weights of MedicalNet or RadImageNet (repeatable)."),
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs of brains for diversity, in each group.")] = 100,
+    repeats: Annotated[int, typer.Option(help="Repetitions of every bootstrap.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    name: RunName = None,
+) -> None:
+    """Compare generated brains with real ones: `OUT/report.html` and `OUT/evaluation.json`."""
+    request = make(
+        EvaluateRequest,
+        real=tuple(path.absolute() for path in real),
+        generated=tuple(path.absolute() for path in generated),
+        out=out.absolute(),
+        model=_whole(model),
+        labels=labels and labels.absolute(),
+        reader=_whole(reader),
+        features=tuple(path.absolute() for path in features or ()),
+        pairs=pairs,
+        repeats=repeats,
+        seed=seed,
+    )
+    finish(drive(new_run(request, name)))
+
+
+def _whole(model: str | None) -> str | None:
+    """A path in full, so that the run can be read elsewhere; a name as it is."""
+    if model is None or is_packaged(model) or not Path(model).exists():
+        return model
+    return str(Path(model).absolute())
