@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from braindiffusion import __version__, samples
-from braindiffusion.cli import app, main, working
+from braindiffusion.cli import app, generating, main, working
 from braindiffusion.runs import (
     CheckpointWritten,
     DemoRequest,
@@ -193,7 +193,8 @@ def test_the_three_commands_that_users_know(monkeypatch: pytest.MonkeyPatch, tmp
     asked = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(working, "new_run", lambda request, name=None: asked.append(request))
-    monkeypatch.setattr(working, "drive", lambda run, on_event=None: Finished())
+    for module in (working, generating):
+        monkeypatch.setattr(module, "drive", lambda run, on_event=None: Finished())
     monkeypatch.setattr(working, "publish_checkpoints", lambda run, out: [])
     (tmp_path / "checkpoints" / "best").mkdir(parents=True)
     for words in (

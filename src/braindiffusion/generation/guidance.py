@@ -9,11 +9,11 @@ from torch import Tensor
 from braindiffusion.diffusion.denoiser import Denoiser
 from braindiffusion.diffusion.guidance import autoguided, guided
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.again import model_identity
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.model.files import load_cascade
-from braindiffusion.pretrained import WEIGHTS, find_model
+from braindiffusion.pretrained import find_model
 from braindiffusion.runs import GenerateRequest
-from braindiffusion.runs.provenance import file_sha256
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def guidance_of(
         if request.guidance_rescale or request.guidance_fields:
             raise BrainDiffusionError("Autoguidance knows no fields and no rescaling: leave these out, or it.")
         folder = find_model(request.autoguidance)
-        weak, card = load_cascade(folder)
+        weak, _ = load_cascade(folder)
         _check_alike(weak, cascade, str(folder))
-        told["autoguidance"] = {"name": card.get("name", folder.name), "sha256": file_sha256(folder / WEIGHTS)}
+        told["autoguidance"] = model_identity(folder)
         return Guidance(request.guidance, request.guidance_interval, weak=weak), told
     if not asked:
         raise BrainDiffusionError("Guidance needs something to guide by: ask for it with --condition.")

@@ -1,7 +1,5 @@
 """The job `generate`: brains as NIfTI with sidecars, previews and trajectories."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +11,7 @@ import torch
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.again import model_identity
 from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.conditions import Conditions
 from braindiffusion.generation.export import Sample, as_volume, channel_names
@@ -123,8 +122,11 @@ class Maker:
             device=str(self.device),
         )
         # Of the demo, too, this is the request that makes the same again.
-        self._details |= {"request": request.model_dump(mode="json"), "command": as_command(request)}
-        self._details["model"] |= {"configuration_sha256": configuration_sha256(card)}  # type: ignore[operator]
+        self._details |= {
+            "request": request.model_dump(mode="json"),
+            "command": as_command(request),
+            "model": model_identity(folder),
+        }
         self.out = request.out or run.results
         self.there: set[int] = set()
         try:
@@ -195,11 +197,6 @@ class Maker:
         if self.request.trajectory:
             sample.frames[-1] = volume.data  # the way ends in the brain that is written
         yield from sample.write(volume, self.details(sample.number))
-
-
-def configuration_sha256(card: dict[str, Any]) -> str:
-    """Of a model's configuration, which is not in its weights and decides as much."""
-    return hashlib.sha256(json.dumps(card["configuration"], sort_keys=True).encode()).hexdigest()
 
 
 def _sampler(request: GenerateRequest) -> SamplerName | None:

@@ -5,7 +5,6 @@ other with it, and none waits. Batches are dealt out whole: who is in one is dec
 brain is the same, to the last bit, however many processes there are and however often they were interrupted.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,23 +13,11 @@ from typing import Any
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.again import difference, read_sidecar
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.launch import Launch
 
 SIDECAR = re.compile(r"sample_(\d+)(_.*)?\.json")
-DECISIVE = (
-    "model.sha256",
-    "model.configuration_sha256",
-    "seed",
-    "sampler",
-    "steps_by_level",
-    "eta",
-    "guidance",
-    "condition",
-    "condition_files",
-    "precision",
-)
-"""What of a sidecar decides the brain."""
 
 
 class Share(Launch):
@@ -55,7 +42,7 @@ def there_already(out: Path, decides: Callable[[int], dict[str, Any]], channels:
 
     Args:
         out: folder of the samples.
-        decides: what `DECISIVE` is for the sample of a number.
+        decides: what the sidecar of the sample of a number tells.
         channels: files a sample.
         trajectory: whether a trajectory belongs to it.
 
@@ -68,37 +55,10 @@ def there_already(out: Path, decides: Callable[[int], dict[str, Any]], channels:
         if match is None:
             continue
         number, stem = int(match[1]), path.name.removesuffix(".json")
-        check_same(path, decides(number))
+        if other := difference(read_sidecar(path), decides(number)):
+            msg = f"{out} holds brains of another request ({path.name}: {other})"
+            raise BrainDiffusionError(f"{msg}: choose another folder with --out, or --overwrite.")
         files = [f"{stem}.nii.gz", *([f"{stem}_trajectory.nii.gz"] if trajectory else [])]
         if all((out / name).is_file() for name in files):
             sidecars[number] = sidecars.get(number, 0) + 1
     return {number for number, count in sidecars.items() if count == channels}
-
-
-def check_same(path: Path, decides: dict[str, Any]) -> None:
-    """Raise where a sidecar tells of another brain.
-
-    Raises:
-        BrainDiffusionError: it does, or cannot be read.
-    """
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BrainDiffusionError(f"{path} cannot be read ({error}): remove it, or choose another folder.") from error
-    wanted = json.loads(json.dumps(decides))
-    for name in DECISIVE:
-        was, wants = decisive(told, name), decisive(wanted, name)
-        if was != wants:
-            msg = (
-                f"{path.parent} holds brains of another request ({path.name}: {name.replace('_', ' ')} was {was}, not "
-                f"{wants}): choose another folder with --out, or --overwrite."
-            )
-            raise BrainDiffusionError(msg)
-
-
-def decisive(told: dict[str, Any], name: str) -> Any:
-    """One of `DECISIVE` in a sidecar; None where nothing was asked."""
-    value: Any = told
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value or None
