@@ -1,0 +1,168 @@
+"""From portraits of three groups of brains to the rows and curves of the report."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.evaluation import distances
+from braindiffusion.evaluation.bootstrap import Groups, Interval, Numbers, Statistic, around, compare
+from braindiffusion.evaluation.portrait import BINS, RINGS, Portrait, shared_measures, unit
+from braindiffusion.evaluation.report import Curve, Figure, Row, Spread
+
+MOST = 1000
+"""Brains of a group that are compared pair by pair; more are drawn from by chance."""
+
+GROUPS = {"volume": "volumes", "tissue": "tissues", "asymmetry": "asymmetry"}
+TEXTURE = ("grey-white contrast", "white-matter residual")
+ALL_REGIONS = "all regions, median"
+JOINTLY = "all regions, jointly"
+BELOW_HALF = "largest deviation below Nyquist/2"
+BELOW_NYQUIST = "largest deviation below Nyquist"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Generated brains, held-out and training ones, ready to be compared.
+
+    Attributes:
+        generated: portraits.
+        held_out: portraits.
+        training: portraits.
+        spacing: mm, isotropic.
+        repeats: of the bootstrap.
+        rng: draws.
+    """
+
+    generated: Sequence[Portrait]
+    held_out: Sequence[Portrait]
+    training: Sequence[Portrait]
+    spacing: float
+    repeats: int
+    rng: np.random.Generator
+
+    @cached_property
+    def chosen(self) -> list[Portrait]:
+        """The brains that are compared: at most `MOST` of a group, generated first, training last."""
+        return [portrait for group in self._drawn for portrait in group]
+
+    @cached_property
+    def _drawn(self) -> list[Sequence[Portrait]]:
+        return [self._draw(group) for group in (self.generated, self.held_out, self.training)]
+
+    def _draw(self, group: Sequence[Portrait]) -> Sequence[Portrait]:
+        if len(group) <= MOST:
+            return group
+        return [group[i] for i in self.rng.choice(len(group), MOST, replace=False)]
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Rows of `chosen`."""
+        ends = np.cumsum([len(group) for group in self._drawn])
+        return Groups(*(np.arange(end - len(group), end) for end, group in zip(ends, self._drawn, strict=True)))
+
+    @cached_property
+    def real(self) -> NDArray[np.intp]:
+        """Rows of real brains."""
+        return np.concatenate([self.groups.held_out, self.groups.training])
+
+    def table(self, measures: Sequence[str]) -> Numbers:
+        """(N, K) of the chosen brains."""
+        return np.array([[portrait.measures[name] for name in measures] for portrait in self.chosen])
+
+    def row(self, group: str, name: str, statistic: Statistic, unit: str = "") -> Row:
+        """A figure with its floor."""
+        ours, floor = compare(statistic, self.groups, self.repeats, self.rng)
+        return self._row(group, name, unit, Figure.of(ours), Figure.of(floor))
+
+    def _row(self, group: str, name: str, unit: str, ours: Figure, floor: Figure, spread: Spread | None = None) -> Row:
+        count, others = self.groups.size, len(self.groups.held_out)
+        return Row(
+            group=group,
+            name=name,
+            unit=unit,
+            generated=ours,
+            floor=floor,
+            brains=count,
+            held_out=others,
+            spread=spread,
+        )
+
+    def fidelity(self) -> Iterator[Row]:
+        """Distances between sets of features; each feature in units of its spread over real brains."""
+        for seer in self.chosen[0].features:
+            features = np.array([portrait.features[seer] for portrait in self.chosen], np.float64)
+            features = distances.standardised(features, self.real)
+            kernels = {"KID": distances.polynomial_kernel, "MMD, Gaussian": distances.gaussian_kernel}
+            for name, kernel in kernels.items():
+                yield self.row(seer, name, distances.mmd_squared(kernel(features)))
+            yield self.row(seer, "Fréchet distance", distances.frechet(features))
+
+    def measures(self) -> Iterator[Row]:
+        """Wasserstein distance of every measure, in standard deviations of real brains; regions also jointly."""
+        names = shared_measures(self.chosen)
+        table = self.table(names)
+        scaled = distances.standardised(table, self.real)
+        statistic = distances.wasserstein(scaled)
+        regions = [i for i, name in enumerate(names) if name.startswith("volume: ")]
+
+        def with_median(a: NDArray[np.intp], b: NDArray[np.intp]) -> Numbers:
+            each = np.asarray(statistic(a, b))
+            return np.append(each, np.median(each[regions]) if regions else np.nan)
+
+        ours, floor = compare(with_median, self.groups, self.repeats, self.rng)
+        if regions:
+            last = len(names)
+            yield self._row("volumes", ALL_REGIONS, "SD", Figure.of(ours, last), Figure.of(floor, last))
+            yield self.row("volumes", JOINTLY, distances.energy_distance(scaled[:, regions]))
+        made, real = table[self.groups.generated], table[self.real]
+        for i, name in enumerate(names):
+            kind, _, what = name.partition(": ")
+            spread = Spread(
+                generated_mean=made[:, i].mean(),
+                generated_sd=made[:, i].std(),
+                real_mean=real[:, i].mean(),
+                real_sd=real[:, i].std(),
+            )
+            group = GROUPS.get(kind, "texture" if name in TEXTURE else "shape")
+            title = f"{what or name}{f' ({unit(name)})' if unit(name) else ''}"
+            yield self._row(group, title, "SD", Figure.of(ours, i), Figure.of(floor, i), spread)
+
+    def intensities(self) -> tuple[Row, Curve]:
+        """Mean histograms: their distance, and the curves."""
+        histograms = np.array([portrait.histogram for portrait in self.chosen])
+        row = self.row("texture", "intensity histogram", distances.histogram_distance(histograms, 1 / BINS))
+        means = []
+        for rows in (self.groups.generated, self.real):
+            again = [histograms[self.rng.choice(rows, len(rows))].mean(0) for _ in range(self.repeats)]
+            means.append(around(histograms[rows].mean(0), np.array(again)))
+        middles = (np.arange(BINS) + 0.5) / BINS
+        return row, self._curve("intensity", middles, "share of the range", "share of the brain", *means)
+
+    def power(self) -> tuple[list[Row], Curve]:
+        """Radial power spectrum against that of held-out brains, in dB, and its largest deviations."""
+        spectra = np.array([portrait.spectrum for portrait in self.chosen])
+        ours, floor = compare(distances.decibels(spectra), self.groups, self.repeats, self.rng)
+        cycles = (np.arange(RINGS) + 0.5) / RINGS / 2 / self.spacing
+        rows = []
+        for name, until in ((BELOW_HALF, RINGS // 2), (BELOW_NYQUIST, RINGS)):
+            rows.append(self._row("spectrum", name, "dB", _largest(ours, until), _largest(floor, until)))
+        return rows, self._curve("power spectrum", cycles, "cycles a mm", "dB, against held-out brains", ours, floor)
+
+    def _curve(self, name: str, x: Numbers, x_unit: str, unit: str, ours: Interval, floor: Interval) -> Curve:
+        figures = [[Figure.of(interval, i) for i in range(len(x))] for interval in (ours, floor)]
+        return Curve(
+            name=name,
+            x=[round(float(v), 5) for v in x],
+            x_unit=x_unit,
+            unit=unit,
+            generated=figures[0],
+            floor=figures[1],
+        )
+
+
+def _largest(interval: Interval, until: int) -> Figure:
+    """The deviation that is largest in size, with its own interval."""
+    return Figure.of(interval, int(np.abs(interval.value[:until]).argmax()))

@@ -1,0 +1,124 @@
+"""Distances between two sets of brains, each a statistic of rows of a table of features."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist, squareform
+
+from braindiffusion.evaluation.bootstrap import Numbers, Rows, Statistic
+
+
+def mmd_squared(kernel: Numbers) -> Statistic:
+    """The squared maximum mean discrepancy, unbiased (Gretton et al. 2012, lemma 6).
+
+    Args:
+        kernel: (N, N), of every two brains.
+    """
+
+    def statistic(a: Rows, b: Rows) -> float:
+        return _within(kernel, a) + _within(kernel, b) - 2 * float(kernel[np.ix_(a, b)].mean())
+
+    return statistic
+
+
+def _within(kernel: Numbers, rows: Rows) -> float:
+    """Mean over pairs of different brains."""
+    return float(kernel[np.ix_(rows, rows)][rows[:, None] != rows[None]].mean())
+
+
+def polynomial_kernel(features: Numbers) -> Numbers:
+    """(x . y / D + 1)^3, whose discrepancy is the kernel inception distance, KID (Bińkowski et al. 2018).
+
+    Args:
+        features: (N, D).
+    """
+    return np.asarray((features @ features.T / features.shape[1] + 1) ** 3)
+
+
+def gaussian_kernel(features: Numbers) -> Numbers:
+    """exp(-|x - y|^2 / (2 s^2)), s the median distance between two brains (Gretton et al. 2012, section 8)."""
+    distances = pdist(features)
+    return np.asarray(np.exp(-((squareform(distances) / np.median(distances)) ** 2) / 2))
+
+
+def energy_distance(features: Numbers) -> Statistic:
+    """2 E|X - Y| - E|X - X'| - E|Y - Y'|, unbiased (Székely and Rizzo 2013).
+
+    Args:
+        features: (N, D).
+    """
+    return mmd_squared(-squareform(pdist(features)))
+
+
+def frechet(features: Numbers) -> Statistic:
+    """The squared Fréchet distance between the Gaussians of two sets (Dowson and Landau 1982).
+
+    |mean difference|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)) with covariances A and B. With A = X^T X and B = Y^T Y the
+    last trace is the sum of the singular values of X Y^T, which stays as small as the sets are: no root of a singular
+    D x D matrix is needed. Biased upwards, the more the fewer brains: read it beside its floor.
+
+    Args:
+        features: (N, D).
+    """
+
+    def statistic(a: Rows, b: Rows) -> float:
+        x, y = features[a], features[b]
+        shift = x.mean(0) - y.mean(0)
+        x, y = ((part - part.mean(0)) / np.sqrt(len(part) - 1) for part in (x, y))
+        overlap = np.linalg.svd(x @ y.T, compute_uv=False).sum()
+        return float(shift @ shift + (x**2).sum() + (y**2).sum() - 2 * overlap)
+
+    return statistic
+
+
+def wasserstein(columns: Numbers) -> Statistic:
+    """The 1-Wasserstein distance of every column: the mean distance between equal quantiles.
+
+    Args:
+        columns: (N, K), one quantity a column.
+
+    Returns:
+        A statistic of shape (K,), in the columns' units.
+    """
+
+    def statistic(a: Rows, b: Rows) -> Numbers:
+        ends = np.unique(np.concatenate([np.arange(1, len(rows) + 1) / len(rows) for rows in (a, b)]).round(12))
+        widths = np.diff(ends, prepend=0.0)
+        middles = ends - widths / 2
+        x, y = (np.sort(columns[rows], axis=0)[(middles * len(rows)).astype(np.intp)] for rows in (a, b))
+        return np.asarray(widths @ np.abs(x - y))
+
+    return statistic
+
+
+def histogram_distance(histograms: Numbers, width: float) -> Statistic:
+    """The 1-Wasserstein distance between the mean histograms of two sets.
+
+    Args:
+        histograms: (N, bins), each of sum 1.
+        width: of a bin; the distance has its unit.
+    """
+
+    def statistic(a: Rows, b: Rows) -> float:
+        difference = histograms[a].mean(0) - histograms[b].mean(0)
+        return float(np.abs(np.cumsum(difference)).sum() * width)
+
+    return statistic
+
+
+def decibels(spectra: Numbers) -> Statistic:
+    """The mean power of the first set over that of the second, in dB at each frequency.
+
+    Args:
+        spectra: (N, frequencies).
+    """
+
+    def statistic(a: Rows, b: Rows) -> Numbers:
+        return np.asarray(10 * np.log10(spectra[a].mean(0) / spectra[b].mean(0)))
+
+    return statistic
+
+
+def standardised(table: Numbers, real: NDArray[np.intp]) -> Numbers:
+    """Every column less the mean of the real brains, over their standard deviation (a constant column stays 0)."""
+    spread = table[real].std(0)
+    return np.asarray((table - table[real].mean(0)) / np.where(spread > 0, spread, 1))

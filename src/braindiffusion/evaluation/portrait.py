@@ -1,0 +1,181 @@
+"""What is kept of a brain once it has been looked at: a few thousand numbers instead of a million."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from braindiffusion.evaluation.sets import Brain
+from braindiffusion.regions import MIRRORED, REGIONS, Region, volumes_ml
+from braindiffusion.regions.table import Labels
+
+BINS = 100
+"""Of the intensity histogram, over [0, 1]."""
+RINGS = 40
+"""Of spatial frequency, up to Nyquist."""
+COARSE_MM = 8.0
+"""Sampling of the low-pass voxels that copies are looked for with."""
+BOX_MM = (160.0, 208.0, 176.0)
+AIR = 0.02
+"""Of the brightest tissue: brighter is brain."""
+
+_PAIRS = [(r.index, int(MIRRORED[r.index])) for r in REGIONS if r.hemisphere == "L"]
+_TISSUES = ("csf", "grey", "white")
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What is kept of a brain.
+
+    Attributes:
+        name: of the brain.
+        measures: quantities by name, in the unit that `unit` gives.
+        histogram: (BINS,) share of the brain's voxels.
+        spectrum: (RINGS,) mean power in each ring of spatial frequency, its centre left out.
+        features: by the name of who sees them (`embedding`, ...), (D,) each.
+        age: read from the brain, in years; NaN where nobody reads.
+        dice: of a requested label map, by region index; empty where none was requested.
+    """
+
+    name: str
+    measures: dict[str, float]
+    histogram: NDArray[np.float64]
+    spectrum: NDArray[np.float64]
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    age: float = np.nan
+    dice: dict[int, float] = field(default_factory=dict)
+
+
+def shared_measures(portraits: Iterable[Portrait]) -> list[str]:
+    """Names of the measures that all of these brains have."""
+    first, *others = portraits
+    return [name for name in first.measures if all(name in one.measures for one in others)]
+
+
+def brain_mask(voxels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The largest connected part that is brighter than air, filled."""
+    parts, count = ndimage.label(voxels > AIR)
+    if not count:
+        return np.zeros(voxels.shape, np.bool_)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray(ndimage.binary_fill_holes(parts == sizes.argmax()))
+
+
+def histogram(voxels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(BINS,) share of the brain's voxels in each bin of intensity."""
+    counts, _ = np.histogram(voxels[mask], BINS, (0, 1))
+    return np.asarray(counts / max(1, counts.sum()))
+
+
+def spectrum(voxels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(RINGS,) mean power of the Fourier transform in rings of frequency up to Nyquist (0.5 cycles a voxel)."""
+    power = np.abs(np.fft.rfftn(voxels)) ** 2
+    axes = [np.fft.fftfreq(n) for n in voxels.shape[:2]] + [np.fft.rfftfreq(voxels.shape[2])]
+    frequency = np.sqrt(sum(f**2 for f in np.meshgrid(*axes, indexing="ij")))
+    ring = np.minimum((frequency * 2 * RINGS).astype(np.intp), RINGS)
+    # rfftn leaves half of the frequencies out: those with a partner count twice.
+    weight = np.full(power.shape, 2.0)
+    weight[..., 0] = 1
+    if voxels.shape[2] % 2 == 0:
+        weight[..., -1] = 1
+    weight[0, 0, 0] = 0  # the mean, which is no frequency
+    sums = np.bincount(ring.ravel(), (power * weight).ravel(), RINGS + 1)
+    counts = np.bincount(ring.ravel(), weight.ravel(), RINGS + 1)
+    return np.asarray(sums[:RINGS] / np.maximum(counts[:RINGS], 1))
+
+
+def shape_measures(mask: NDArray[np.bool_], spacing: float) -> dict[str, float]:
+    """Volume (ml), surface (mm^2), sphericity (1 for a ball) and extents (mm) of a brain mask.
+
+    The surface is the integral of the smoothed mask's gradient (coarea formula), which a staircase of voxels does not
+    lengthen.
+    """
+    if not mask.any():
+        names = ("brain volume", "surface", "sphericity", "width", "length", "height")
+        return dict.fromkeys(names, 0.0)
+    padded = ndimage.gaussian_filter(np.pad(mask, 4).astype(np.float32), 1.0)
+    slope = np.sqrt(sum(np.asarray(part) ** 2 for part in np.gradient(padded)))
+    surface = float(slope.sum(dtype=np.float64)) * spacing**2
+    volume = np.count_nonzero(mask) * spacing**3
+    extents = [
+        float(np.ptp(np.flatnonzero(mask.any(tuple(j for j in range(3) if j != axis)))) + 1) * spacing
+        for axis in range(3)
+    ]
+    sphericity = np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / surface
+    names = ("brain volume", "surface", "sphericity", "width", "length", "height")
+    return dict(zip(names, (volume / 1000, surface, sphericity, *extents), strict=True))
+
+
+def region_measures(voxels: NDArray[np.float32], labels: Labels, spacing: float) -> dict[str, float]:
+    """Volumes (ml) of regions and tissues, asymmetry of every pair, contrast and texture."""
+    volumes = volumes_ml(labels, spacing)
+    measures = {f"volume: {region.name}": float(volumes[region.index]) for region in REGIONS[1:]}
+    for tissue in _TISSUES:
+        measures[f"tissue: {tissue}"] = float(sum(volumes[r.index] for r in REGIONS if r.tissue == tissue))
+    for left, right in _PAIRS:
+        both = volumes[left] + volumes[right]
+        name = REGIONS[left].name.removeprefix("left ")
+        measures[f"asymmetry: {name}"] = float((volumes[left] - volumes[right]) / both) if both else 0.0
+    return measures | texture_measures(voxels, labels)
+
+
+def texture_measures(voxels: NDArray[np.float32], labels: Labels) -> dict[str, float]:
+    """Grey-white contrast, and what is left of inner white matter after a Gaussian blur of one voxel is taken off."""
+    cortex = _mean(voxels, _is(labels, lambda r: r.tissue == "grey" and r.name.endswith("cortex")))
+    white_matter = _is(labels, lambda r: r.name.endswith("cerebral white matter"))
+    white = _mean(voxels, white_matter)
+    inner = ndimage.binary_erosion(white_matter, iterations=2)
+    residual = (voxels - ndimage.gaussian_filter(voxels, 1.0))[inner]
+    return {
+        "grey-white contrast": (white - cortex) / (white + cortex) if white + cortex else 0.0,
+        "white-matter residual": float(residual.std()) if residual.size else 0.0,
+    }
+
+
+def _is(labels: Labels, wanted: Callable[[Region], bool]) -> NDArray[np.bool_]:
+    return np.asarray(np.isin(labels, [region.index for region in REGIONS[1:] if wanted(region)]))
+
+
+def _mean(voxels: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
+    return float(voxels[where].mean(dtype=np.float64)) if where.any() else 0.0
+
+
+def unit(measure: str) -> str:
+    """Of a measure, by its name."""
+    kind = measure.partition(":")[0]
+    units = {"volume": "ml", "tissue": "ml", "brain volume": "ml", "surface": "mm²"}
+    return units.get(kind, "mm" if kind in ("width", "length", "height") else "")
+
+
+def low_pass(brain: Brain) -> NDArray[np.float32]:
+    """A brain's coarse voxels, moved so that its centre of mass is in the middle, as one vector of mean 0 and length 1.
+
+    Two vectors of correlation r are sqrt(2 - 2 r) apart, from 0 for copies, also of another brightness, to 2. Blurred
+    to 8 mm, so noise and texture do not count; sampled on a grid of its own, so any voxel size gives the same vector.
+    """
+    spacing = brain.spacing
+    smooth = ndimage.gaussian_filter(brain.voxels, COARSE_MM / 2 / spacing)
+    if not smooth.any():
+        return np.zeros(int(np.prod([round(side / COARSE_MM) for side in BOX_MM])), np.float32)
+    centre = np.array(ndimage.center_of_mass(smooth))
+    grid = [(np.arange(n := round(side / COARSE_MM)) - (n - 1) / 2) * COARSE_MM / spacing for side in BOX_MM]
+    points = np.stack(np.meshgrid(*(axis + c for axis, c in zip(grid, centre, strict=True)), indexing="ij"))
+    sampled = ndimage.map_coordinates(smooth, points, order=1)
+    vector = sampled.ravel() - sampled.mean()
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+def mirrored(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The low-pass vector of the brain's mirror image."""
+    grid = vector.reshape([round(side / COARSE_MM) for side in BOX_MM])
+    return np.ascontiguousarray(np.flip(grid, 0)).ravel()
+
+
+def dice(a: Labels, b: Labels) -> dict[int, float]:
+    """The Dice overlap of every region that either map has, by its index."""
+    both = np.bincount(a[a == b], minlength=len(REGIONS))
+    sizes = np.bincount(a.ravel(), minlength=len(REGIONS)) + np.bincount(b.ravel(), minlength=len(REGIONS))
+    return {r.index: float(2 * both[r.index] / sizes[r.index]) for r in REGIONS[1:] if sizes[r.index]}

@@ -1,0 +1,200 @@
+"""Where the brains of an evaluation come from: folders and lists of volumes, prepared cohorts, runs of `generate`.
+
+A set is a list of sources, each a name and a way to read: brains are in memory one at a time, however many there are.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.cohort.find import SUFFIXES, find, match_labels, stem
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.standardise import standardise
+from braindiffusion.cohort.store import Cohort, Subject
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.regions import group, is_grouped
+from braindiffusion.regions.table import Labels
+from braindiffusion.runs import GenerateRequest, Run
+from braindiffusion.volume import Volume, load_volume
+
+_BESIDE = ("_preview", "_trajectory", "_labels", "_regions", "_mask")
+"""What stands beside volumes and is none."""
+STRIPPED = 0.3
+"""A volume of which so much has one and the same lowest value is a brain in empty air; a head has noise around it."""
+
+
+@dataclass(frozen=True)
+class Brain:
+    """One brain in the model's box.
+
+    Attributes:
+        name: of the subject, or of the file.
+        voxels: (x, y, z) float32 in [0, 1], background 0; of several channels the first.
+        labels: (x, y, z) uint8, grouped regions; None where nobody has drawn them.
+        spacing: mm, isotropic.
+        asked: what a generated brain was asked to be: the `condition` of its sidecar.
+    """
+
+    name: str
+    voxels: NDArray[np.float32]
+    labels: Labels | None
+    spacing: float
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A brain that can be read.
+
+    Attributes:
+        name: of the subject, or of the file.
+        read: reads it. Raises BrainDiffusionError.
+        subject: what is known of a real person.
+        model: name of the model that its sidecar says it was made with.
+        twin: name of the real brain that a generated one was made from, where both have one name.
+    """
+
+    name: str
+    read: Callable[[], Brain]
+    subject: Subject | None = None
+    model: str = ""
+    twin: str = ""
+
+
+def preprocessing_of(paths: Iterable[Path], card: Mapping[str, Any] | None) -> Preprocessing:
+    """The box that all brains are brought into: that of the model, else of the first cohort, else the package's own."""
+    if card is not None and card.get("preprocessing"):
+        return Preprocessing.model_validate(card["preprocessing"])
+    stores = (Cohort.open(path).preprocessing for path in paths if path.suffix == ".zarr")
+    return next(stores, Preprocessing())
+
+
+def find_brains(paths: Iterable[Path], preprocessing: Preprocessing, labels: Path | None = None) -> list[Source]:
+    """The brains of folders, files, prepared cohorts and runs of `generate`, in the order of the paths.
+
+    Args:
+        paths: each a `.zarr` store, a run folder, a folder of volumes, or a volume.
+        preprocessing: of the box.
+        labels: folder of label maps of the volumes.
+
+    Raises:
+        BrainDiffusionError: nothing there, another box, or two brains of one name.
+    """
+    sources: list[Source] = []
+    for path in paths:
+        sources += _cohort(path, preprocessing) if path.suffix == ".zarr" else _files(path, preprocessing, labels)
+    names = [source.name for source in sources]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise BrainDiffusionError(f"Two brains are called {doubles[0]}: give one folder of them, or rename one.")
+    return sources
+
+
+def _cohort(path: Path, preprocessing: Preprocessing) -> Iterator[Source]:
+    cohort = Cohort.open(path)
+    theirs, ours = (
+        (each.shape, each.spacing, each.skull, each.percentiles) for each in (cohort.preprocessing, preprocessing)
+    )
+    if theirs != ours:
+        raise BrainDiffusionError(
+            f"{path} was prepared as {theirs}, and the model's brains are {ours}: prepare it anew."
+        )
+    for row, subject in enumerate(cohort.subjects):
+
+        def read(row: int = row, name: str = subject.id) -> Brain:
+            voxels = (np.asarray(cohort.volumes[row], np.float32)[0] + 1) / 2
+            labels = None if cohort.labels is None else grouped(np.asarray(cohort.labels[row]))
+            return Brain(name, voxels, labels, cohort.preprocessing.spacing)
+
+        yield Source(subject.id, read, subject)
+
+
+def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Iterator[Source]:
+    if (path / "run.json").is_file():
+        run = Run.open(path)
+        if not isinstance(run.request, GenerateRequest):
+            raise BrainDiffusionError(f"The run {path} made no brains: its job is {run.request.job}.")
+        path = run.request.out or run.results
+    if path.is_file():
+        if not path.name.endswith(SUFFIXES):
+            raise BrainDiffusionError(f"{path} is no volume: they end in {', '.join(SUFFIXES)}.")
+        found = [item for item in find(path.parent, modality=None) if item.path == path]
+    else:
+        found = [item for item in find(path, modality=None) if not stem(item.path).endswith(_BESIDE)]
+    if labels is not None:
+        found = match_labels(found, labels)
+    if not found:
+        raise BrainDiffusionError(f"There are no brains in {path}.")
+    for item in found:
+        sidecar = _sidecar(item.path)
+
+        def read(
+            path: Path = item.path,
+            name: str = item.subject,
+            sidecar: dict[str, Any] = sidecar,
+            map_: Path | None = item.labels,
+        ) -> Brain:
+            return _read_file(name, path, map_, sidecar, preprocessing)
+
+        model = sidecar.get("model") or {}
+        yield Source(item.subject, read, model=str(model.get("name", "")) if sidecar.get("synthetic") else "")
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    file = path.with_name(f"{stem(path)}.json")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise BrainDiffusionError(f"The sidecar {file} cannot be read: {error}.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _read_file(
+    name: str, path: Path, labels: Path | None, sidecar: Mapping[str, Any], preprocessing: Preprocessing
+) -> Brain:
+    volume = load_volume(path)
+    map_ = None if labels is None else load_volume(labels)
+    spacing, asked = preprocessing.spacing, sidecar.get("condition") or {}
+    if sidecar.get("synthetic") and volume.shape == preprocessing.shape:  # it is in the box, and in its unit
+        drawn = None if map_ is None else on_grid(map_, volume)
+        return Brain(name, np.asarray(volume.data[0], np.float32), drawn, spacing, asked)
+    first = Volume(volume.data[:1], volume.affine)
+    shape = map_ or (_own_shape(first) if preprocessing.skull == "strip" else None)
+    try:
+        prepared = standardise(first, preprocessing, shape)
+    except BrainDiffusionError as error:
+        raise BrainDiffusionError(f"{path}: {error}") from error
+    drawn = None if map_ is None or prepared.labels is None else grouped(prepared.labels)
+    return Brain(name, (prepared.volume[0].astype(np.float32) + 1) / 2, drawn, spacing, asked)
+
+
+def _own_shape(volume: Volume) -> Volume:
+    """A brain in empty air is its own mask."""
+    inside = volume.data > volume.data.min()
+    if inside.mean() > 1 - STRIPPED:
+        raise BrainDiffusionError("it is no skull-stripped brain, and has no label map to strip it with")
+    return Volume(inside.astype(np.uint8), volume.affine)
+
+
+def on_grid(labels: Volume, like: Volume) -> Labels | None:
+    """A label map on a brain's own grid, by nearest neighbour, grouped."""
+    from braindiffusion.cohort.transforms import resample_labels  # imports torch
+
+    return grouped(resample_labels(labels.data[0].astype(np.int32), labels.affine, like.shape, like.affine))
+
+
+def grouped(labels: NDArray[Any]) -> Labels | None:
+    """A label map as regions of `braindiffusion.regions`, if it is one: grouped already, or DLMUSE's."""
+    if is_grouped(labels):
+        return labels.astype(np.uint8)
+    try:
+        return group(labels)
+    except BrainDiffusionError:
+        return None
