@@ -82,9 +82,9 @@ class TrainReaderRequest(_Request):
     steps: int = Field(default=3000, ge=1)
     batch_size: int = Field(default=2, ge=1)
     """Windows a step; every other one is stripped."""
-    window: tuple[int, int, int] = (64, 80, 72)
+    window: tuple[int, int, int] = (48, 64, 56)
     """Voxels of a window, multiples of 8."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
     """At its highest; it falls to zero with the last step."""
     validation_subjects: int = Field(default=30, ge=0)
     seed: int = 0

@@ -1,0 +1,110 @@
+"""What is fitted once the network is trained, in closed form: the scale of the embedding, and the age.
+
+Age is a ridge regression on what the network read: the logarithm of each region's share of the brain, its mean
+intensity, and the embedding. 118 ages are too few to train a head of many weights, and enough for this.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.regions import REGIONS
+
+Floats = NDArray[np.float64]
+PENALTIES = tuple(10.0 ** np.arange(-1, 5.1, 0.5))
+SMALLEST = 1e-5
+"""Of the brain: a region that is not found counts as this share of it (about 10 mm³)."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Constants of a reader.
+
+    Attributes:
+        embedding_mean: (D,) of the training brains.
+        embedding_std: (D,).
+        age_mean: (F,) of the training brains' age features.
+        age_std: (F,).
+        age_weights: (F,) years for each standard deviation.
+        age_offset: (1,) years; NaN where no age is known.
+        age_range: (2,) years, youngest and oldest learnt from: no age beyond is told.
+    """
+
+    embedding_mean: Floats
+    embedding_std: Floats
+    age_mean: Floats
+    age_std: Floats
+    age_weights: Floats
+    age_offset: Floats
+    age_range: Floats
+
+    def embedding(self, pooled: Floats) -> Floats:
+        """Pooled features as an embedding: mean 0 and variance 1 over the training brains."""
+        return (pooled - self.embedding_mean) / self.embedding_std
+
+    def age(self, features: Floats) -> float:
+        """Years."""
+        standard = (features - self.age_mean) / self.age_std
+        return float(np.clip(self.age_offset[0] + standard @ self.age_weights, *self.age_range))
+
+
+def uncalibrated(pooled: int) -> Calibration:
+    """Of a reader in training: the embedding is as it was pooled, and no age is known."""
+    features = 2 * (len(REGIONS) - 1) + pooled
+    none, one = np.zeros(pooled), np.ones(pooled)
+    nothing = np.zeros(features)
+    return Calibration(
+        none, one, nothing, np.ones(features), nothing, np.full(1, np.nan), np.array([-np.inf, np.inf])
+    )
+
+
+def age_features(regions: NDArray[np.uint8], box: NDArray[np.float32], pooled: Floats) -> Floats:
+    """What age is told from.
+
+    Args:
+        regions: (x, y, z), grouped.
+        box: (x, y, z) in [-1, 1].
+        pooled: (D,).
+
+    Returns:
+        (40 + 40 + D,): log shares of the brain, mean intensities in units of white matter's, pooled features.
+    """
+    counts = np.bincount(regions.ravel(), minlength=len(REGIONS))[1:].astype(np.float64)
+    sums = np.bincount(regions.ravel(), (box.ravel() + 1.0) / 2, minlength=len(REGIONS))[1:]
+    brain = max(counts.sum(), 1.0)
+    white = np.array([region.tissue == "white" for region in REGIONS[1:]])
+    unit = max(sums[white].sum() / max(counts[white].sum(), 1.0), SMALLEST)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1) / unit, sums.sum() / brain / unit)
+    return np.concatenate((np.log(np.maximum(counts / brain, SMALLEST)), means, pooled))
+
+
+def calibrate(pooled: Floats, features: Floats, ages: Floats, people: NDArray[np.int64]) -> tuple[Calibration, float]:
+    """Fit the constants.
+
+    Args:
+        pooled: (n, D) pooled features of training brains.
+        features: (n, F) age features of the same.
+        ages: (n,) years, NaN where unknown.
+        people: (n,) whose brain each is: views of one person are left out together.
+
+    Returns:
+        The constants, and the mean absolute error in years of ages foretold for people who were left out.
+    """
+    known = np.isfinite(ages)
+    mean, std = _spread(features)
+    base = uncalibrated(pooled.shape[1])
+    pooled_mean, pooled_std = _spread(pooled)
+    if known.sum() < 2:
+        return Calibration(pooled_mean, pooled_std, mean, std, *_age_of(base)), float("nan")
+    x, y, who = (features[known] - mean) / std, ages[known], people[known]
+    offset = y.mean()
+    errors = [_left_out_error(x, y, who, penalty) for penalty in PENALTIES]
+    best = int(np.argmin(errors))
+    weights = _ridge(x, y - offset, PENALTIES[best])
+    return (
+        Calibration(
+            pooled_mean, pooled_std, mean, std, weights, np.array([offset]), np.array([y.min() - 5, y.max() + 5])
+        ),
+        errors[best],
+    )

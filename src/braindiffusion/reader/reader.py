@@ -1,0 +1,94 @@
+"""A trained reader, and what it reads in a box."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from braindiffusion.cohort.mask import brain_mask
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.reader.calibration import Calibration, age_features
+from braindiffusion.reader.network import ReaderNet, voxels
+
+CLOSING_MM = 4.0
+"""Radius that closes sulci in the brain mask, as in `Preprocessing`."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader found.
+
+    Attributes:
+        regions: (x, y, z) uint8, values of `braindiffusion.regions`.
+        mask: (x, y, z) bool, the brain: the regions, closed and filled.
+        embedding: (D,) float32, mean 0 and variance 1 over the training brains.
+        age: years; NaN of a reader that was told no ages.
+    """
+
+    regions: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    embedding: NDArray[np.float32]
+    age: float
+
+
+class Reader:
+    """Reads brains.
+
+    Args:
+        net: the network, in evaluation mode.
+        calibration: constants of embedding and age.
+        card: all of the model card.
+    """
+
+    def __init__(self, net: ReaderNet, calibration: Calibration, card: dict[str, Any]) -> None:
+        self.net, self.calibration, self.card = net, calibration, card
+
+    def read(self, box: NDArray[np.floating]) -> Reading:
+        """Read a brain that lies in the reader's box.
+
+        Args:
+            box: (x, y, z) in [-1, 1], air -1, stripped or with its head; shape and spacing are the network's.
+
+        Raises:
+            BrainDiffusionError: the box has another shape.
+        """
+        if box.shape != self.net.config.shape:
+            expected = " x ".join(map(str, self.net.config.shape))
+            msg = f"The reader reads boxes of {expected} voxels, not {box.shape}: use `read_volume` for others."
+            raise BrainDiffusionError(msg)
+        regions, pooled = look(self.net, box)
+        age = self.calibration.age(age_features(regions, box, pooled))
+        mask = brain_mask(regions, CLOSING_MM / self.net.config.spacing)
+        return Reading(regions, mask, self.calibration.embedding(pooled).astype(np.float32), age)
+
+
+@torch.inference_mode()
+def look(net: ReaderNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Regions of a box, and the trunk's features in their mean over the brain, (D,), finest resolution first.
+
+    Only the largest connected part is brain: whole heads have parts that look like it.
+    """
+    device = next(net.parameters()).device
+    volume = torch.from_numpy(np.ascontiguousarray(box, np.float32))[None, None].to(device)
+    features, scales = net.trunk(volume)
+    # A slab at a time: 41 logits of every voxel at once would take 120 MB.
+    named = torch.stack([net.name(slab).argmax(-1) for slab in features[0]])[None]
+    regions = _largest(voxels(named)[0].to(torch.uint8).cpu().numpy())
+    brain = torch.from_numpy((regions > 0).astype(np.float32))[None, None].to(device)
+    pooled = []
+    for scale in scales:
+        share = torch.nn.functional.adaptive_avg_pool3d(brain, scale.shape[2:])
+        pooled.append((scale * share).sum((0, 2, 3, 4)) / share.sum().clamp(min=1))
+    return regions, torch.cat(pooled).double().cpu().numpy()
+
+
+def _largest(regions: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    parts, count = ndimage.label(regions > 0)
+    if count < 2:
+        return regions
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.where(parts == sizes.argmax(), regions, np.uint8(0))
