@@ -1,6 +1,9 @@
 // What Plotly leaves to the page. `{plot_id}` is replaced by Plotly.
 const plot = document.getElementById("{plot_id}");
 
+// Plotly rejects an animation that another one interrupts, without a reason: that is no error.
+window.addEventListener("unhandledrejection", event => { if (event.reason === undefined) event.preventDefault(); });
+
 // Scenes that stand side by side turn together.
 const scenes = Object.keys(plot._fullLayout).filter(name => /^scene\d*$/.test(name));
 let turning = false;

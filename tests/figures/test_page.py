@@ -1,0 +1,45 @@
+"""Figures as files: pages, and pictures that a browser draws."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.figures.page import PICTURE_SIZE, write_figure
+
+
+@pytest.fixture
+def figure() -> go.Figure:
+    return go.Figure(go.Bar(y=[1, 2], marker_color="#0f0"), {"plot_bgcolor": "#111"})
+
+
+def test_a_picture_is_drawn_by_a_browser(figure: go.Figure, tmp_path: Path) -> None:
+    pytest.importorskip("kaleido")
+    try:
+        path = write_figure(figure, tmp_path / "new" / "bars.png")
+    except BrainDiffusionError as error:
+        if "needs Chrome or Chromium" in str(error):
+            pytest.skip(str(error))
+        raise
+    pixels = np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))
+    assert pixels.shape == (*PICTURE_SIZE[::-1], 3)
+    green = (pixels == [0, 255, 0]).all(axis=2).mean()
+    assert 0.2 < green < 0.6  # one bar half as high as the other
+
+
+def test_without_kaleido_the_way_out_is_told(
+    figure: go.Figure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(BrainDiffusionError, match=r"pip install 'napari-braindiffusion\[figures\]', or write .html"):
+        write_figure(figure, tmp_path / "bars.svg")
+
+
+def test_another_ending_is_told(figure: go.Figure, tmp_path: Path) -> None:
+    with pytest.raises(BrainDiffusionError, match=r"must end in \.html, \.png, \.svg"):
+        write_figure(figure, tmp_path / "bars.pdf")
