@@ -19,7 +19,7 @@ Table = Literal["linear", "scaled_linear", "cosine", "sigmoid"]
 
 TERMINAL_SIGMA = 2.0**16
 """Stands for infinity where a walk begins with nothing but noise. It costs 1 / 65536 of the data's mean, and is above
-all other levels of a table whose end is moved to infinity (the last but one of `linear` comes to 15,600)."""
+all other levels of a table whose end is moved to infinity (the last but one comes to 15,600 at most)."""
 
 TABLE_STEPS = 1000
 
@@ -71,7 +71,7 @@ class NoiseSchedule:
         sigmas = np.insert(table_sigmas(self.name, zero_terminal_snr=self.zero_terminal_snr).numpy(), 0, 0.0)
         times = np.linspace(0, 1, len(sigmas))
         end = np.interp(self.sigma_max, sigmas, times)
-        return self.shift * torch.from_numpy(np.interp(time.numpy() * end, times, sigmas))
+        return self.shift * torch.as_tensor(np.interp(time.numpy() * end, times, sigmas))
 
     def walk(self, steps: int) -> Tensor:
         """Noise levels of a sampler, falling, with a final 0: (steps + 1,) float64."""

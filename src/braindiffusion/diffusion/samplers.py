@@ -164,7 +164,11 @@ def heun(
     *,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """Heun's method (Karras et al. 2022, algorithm 1). Second order with two evaluations a step, one in the last."""
+    """Heun's method (Karras et al. 2022, algorithm 1). Second order with two evaluations a step, one in the last.
+
+    Its slopes are in sigma, so it wants the steps of `karras`. A first step from a sigma in the thousands, as `flow`
+    and zero-SNR tables may take, ruins it; the other samplers do not mind.
+    """
     levels = _falling(sigmas)
     for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
         clean = _at(denoiser, x, now, condition)
@@ -183,7 +187,7 @@ def ddim_inversion(
     sigmas: Tensor,
     condition: Condition | None = None,
     *,
-    iterations: int = 4,
+    iterations: int = 5,
 ) -> Iterator[Step]:
     """The noise from which DDIM (eta = 0) with these sigmas would make x.
 
@@ -197,7 +201,7 @@ def ddim_inversion(
         x: clean data, or data with noise of sigmas[-1], (batch, channels, x, y, z).
         sigmas: as the sampler takes them, (steps + 1,) falling; they are climbed.
         condition: handed to the denoiser.
-        iterations: network evaluations a step.
+        iterations: network evaluations a step, 1 or more.
 
     Yields:
         a step; the last one's `x` has noise level sigmas[0].
