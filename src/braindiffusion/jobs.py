@@ -27,9 +27,10 @@ from braindiffusion.runs.requests import Request
 Job = Callable[[Request, Run], Iterator[Event]]
 
 JOB_LOCATIONS: dict[str, str] = {
-    "prepare": "braindiffusion.cohort.prepare:prepare",
+    "prepare": "braindiffusion.reader.preparing:prepare",
     "train": "braindiffusion.training.job:train",
     "train-reader": "braindiffusion.reader.job:train_reader",
+    "read": "braindiffusion.reader.reading:read",
     "generate": "braindiffusion.generation.job:generate",
     "evaluate": "braindiffusion.evaluation.job:evaluate",
     "demo": "braindiffusion.generation.demo:demo",

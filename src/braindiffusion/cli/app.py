@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from braindiffusion import __version__
-from braindiffusion.cli import evaluating, generating, looking, working
+from braindiffusion.cli import evaluating, generating, looking, reading, working
 from braindiffusion.cli.visualizing import visualize
 
 app = typer.Typer(
@@ -40,6 +40,8 @@ app.command()(working.prepare)
 app.command()(working.train)
 app.command()(generating.generate)
 app.command()(evaluating.evaluate)
+app.command()(reading.read)
+app.command()(reading.train_reader)
 app.command()(generating.demo)
 app.add_typer(visualize, name="visualize")
 app.command()(looking.runs)

@@ -60,7 +60,7 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
     Raises:
         BrainDiffusionError: nothing was found, nothing could be prepared, or `request.out` holds something else.
     """
-    found = _choose(find(request.data_dir, modality=request.modality, labels=request.labels), request.subjects)
+    found = choose(find(request.data_dir, modality=request.modality, labels=request.labels), request.subjects)
     people = read_demographics(request.participants) if request.participants else Demographics()
     preprocessing = _preprocessing(request)
     cohort = _open_or_create(request, preprocessing, found)
@@ -128,7 +128,12 @@ def _hash_files(files: list[Path]) -> str:
     return total.hexdigest()
 
 
-def _choose(found: list[Found], subjects: tuple[str, ...] | None) -> list[Found]:
+def choose(found: list[Found], subjects: tuple[str, ...] | None) -> list[Found]:
+    """The records of some subjects; None takes all.
+
+    Raises:
+        BrainDiffusionError: a subject is not there.
+    """
     if subjects is None:
         return found
     missing = sorted(set(subjects) - {item.subject for item in found})

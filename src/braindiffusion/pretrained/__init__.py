@@ -12,6 +12,9 @@ from typing import Any
 from braindiffusion.errors import BrainDiffusionError
 
 DEFAULT_MODEL = "ixi-2mm"
+DEFAULT_READER = "ixi-2mm-regions"
+READER = "reader"
+"""`kind` of a reader's card; a generator's says none."""
 CARD, WEIGHTS = "model.json", "model.safetensors"
 _HOME = Path(__file__).parent
 
@@ -32,11 +35,24 @@ class PretrainedModel:
 
 
 def list_models() -> list[PretrainedModel]:
-    """The packaged models, by name.
+    """The packaged models that make brains, by name.
 
     Raises:
         BrainDiffusionError: the `model.json` of a packaged model is damaged.
     """
+    return [model for model in _packaged() if model.card.get("kind") != READER]
+
+
+def list_readers() -> list[PretrainedModel]:
+    """The packaged models that read brains, by name.
+
+    Raises:
+        BrainDiffusionError: as `list_models`.
+    """
+    return [model for model in _packaged() if model.card.get("kind") == READER]
+
+
+def _packaged() -> list[PretrainedModel]:
     folders = (file.parent for file in sorted(_HOME.glob(f"*/{CARD}")))
     return [PretrainedModel(folder.name, folder, read_card(folder)) for folder in folders]
 

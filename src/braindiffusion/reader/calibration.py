@@ -4,7 +4,7 @@ Age is a ridge regression on what the network read: the logarithm of each region
 intensity, and the embedding. 118 ages are too few to train a head of many weights, and enough for this.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ from braindiffusion.regions import REGIONS
 Floats = NDArray[np.float64]
 PENALTIES = tuple(10.0 ** np.arange(-1, 5.1, 0.5))
 SMALLEST = 1e-5
-"""Of the brain: a region that is not found counts as this share of it (about 10 mm³)."""
+"""Share of the brain: a region that is not found counts as so much (about 10 mm³)."""
+BEYOND = 5.0
+"""Years: so much beyond the youngest and the oldest learnt from may an age be told."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Calibration:
         age_std: (F,).
         age_weights: (F,) years for each standard deviation.
         age_offset: (1,) years; NaN where no age is known.
-        age_range: (2,) years, youngest and oldest learnt from: no age beyond is told.
+        age_range: (2,) years: no age beyond is told.
     """
 
     embedding_mean: Floats
@@ -54,9 +56,7 @@ def uncalibrated(pooled: int) -> Calibration:
     features = 2 * (len(REGIONS) - 1) + pooled
     none, one = np.zeros(pooled), np.ones(pooled)
     nothing = np.zeros(features)
-    return Calibration(
-        none, one, nothing, np.ones(features), nothing, np.full(1, np.nan), np.array([-np.inf, np.inf])
-    )
+    return Calibration(none, one, nothing, np.ones(features), nothing, np.full(1, np.nan), np.array([-np.inf, np.inf]))
 
 
 def age_features(regions: NDArray[np.uint8], box: NDArray[np.float32], pooled: Floats) -> Floats:
@@ -93,18 +93,37 @@ def calibrate(pooled: Floats, features: Floats, ages: Floats, people: NDArray[np
     """
     known = np.isfinite(ages)
     mean, std = _spread(features)
-    base = uncalibrated(pooled.shape[1])
     pooled_mean, pooled_std = _spread(pooled)
-    if known.sum() < 2:
-        return Calibration(pooled_mean, pooled_std, mean, std, *_age_of(base)), float("nan")
+    if len(np.unique(people[known])) < 2:
+        return replace(uncalibrated(pooled.shape[1]), embedding_mean=pooled_mean, embedding_std=pooled_std), np.nan
     x, y, who = (features[known] - mean) / std, ages[known], people[known]
-    offset = y.mean()
     errors = [_left_out_error(x, y, who, penalty) for penalty in PENALTIES]
     best = int(np.argmin(errors))
-    weights = _ridge(x, y - offset, PENALTIES[best])
-    return (
-        Calibration(
-            pooled_mean, pooled_std, mean, std, weights, np.array([offset]), np.array([y.min() - 5, y.max() + 5])
-        ),
-        errors[best],
-    )
+    weights, offset = _ridge(x, y, PENALTIES[best])
+    span = np.array([y.min() - BEYOND, y.max() + BEYOND])
+    return Calibration(pooled_mean, pooled_std, mean, std, weights, np.array([offset]), span), errors[best]
+
+
+def _spread(values: Floats) -> tuple[Floats, Floats]:
+    std = values.std(0)
+    return values.mean(0), np.where(std > 0, std, 1.0)
+
+
+def _ridge(x: Floats, y: Floats, penalty: float) -> tuple[Floats, float]:
+    """Weights and offset, by the dual: fewer brains than features."""
+    middle, offset = x.mean(0), y.mean()
+    centred = x - middle
+    weights = centred.T @ np.linalg.solve(centred @ centred.T + penalty * np.eye(len(y)), y - offset)
+    return weights, float(offset - middle @ weights)
+
+
+def _left_out_error(x: Floats, y: Floats, people: NDArray[np.int64], penalty: float, folds: int = 20) -> float:
+    """Mean absolute error of people who were left out, a twentieth of them at a time."""
+    _, number = np.unique(people, return_inverse=True)
+    told = np.empty_like(y)
+    for fold in range(folds):
+        out = number % folds == fold
+        if out.any():
+            weights, offset = _ridge(x[~out], y[~out], penalty)
+            told[out] = x[out] @ weights + offset
+    return float(np.abs(told - y).mean())

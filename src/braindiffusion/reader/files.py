@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import CARD, WEIGHTS, find_model, read_card
+from braindiffusion.pretrained import CARD, DEFAULT_READER, READER, WEIGHTS, find_model, read_card
 from braindiffusion.reader.calibration import Calibration
 from braindiffusion.reader.network import ReaderConfig, ReaderNet
 from braindiffusion.reader.reader import Reader
 from braindiffusion.runs.files import write_whole
-
-KIND = "reader"
-DEFAULT_READER = "ixi-2mm-regions"
 
 
 def load_reader(name_or_path: str | Path = DEFAULT_READER) -> Reader:
@@ -30,7 +26,7 @@ def load_reader(name_or_path: str | Path = DEFAULT_READER) -> Reader:
     """
     folder = find_model(name_or_path)
     card = read_card(folder)
-    if card.get("kind") != KIND:
+    if card.get("kind") != READER:
         raise BrainDiffusionError(f"{folder} makes brains and cannot read them: choose a reader like {DEFAULT_READER}.")
     try:
         net = ReaderNet(ReaderConfig.model_validate(card.get("configuration")))
@@ -61,5 +57,5 @@ def save_reader(reader: Reader, folder: Path, *, dtype: torch.dtype = torch.floa
     save_file(tensors, part)
     part.chmod(0o644)  # safetensors' own files are for their writer only
     part.replace(folder / WEIGHTS)
-    card = {**reader.card, "kind": KIND, "configuration": reader.net.config.model_dump(mode="json")}
+    card = {**reader.card, "kind": READER, "configuration": reader.net.config.model_dump(mode="json")}
     write_whole(folder / CARD, json.dumps(card, indent=2) + "\n")

@@ -40,7 +40,7 @@ class ReaderConfig(BaseModel):
     @property
     def multiple(self) -> int:
         """What every side of a volume has to be a multiple of."""
-        return SITE * 2 ** (len(self.widths) - 1)
+        return SITE << (len(self.widths) - 1)
 
     @property
     def features(self) -> int:
@@ -123,7 +123,8 @@ class ReaderNet(nn.Module):
         if origin is None:
             return places
         step = 2 / torch.tensor(self.config.shape, device=volume.device)
-        return places + (origin.to(volume.device) * step)[:, :, None, None, None]
+        moved: Tensor = places + (origin.to(volume.device) * step)[:, :, None, None, None]
+        return moved
 
 
 def sites(volume: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A trained reader, and what it reads in a box."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from braindiffusion.cohort.mask import brain_mask
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.standardise import standardise
+from braindiffusion.cohort.transforms import resample_labels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.reader.calibration import Calibration, age_features
 from braindiffusion.reader.network import ReaderNet, voxels
+from braindiffusion.volume import Volume
 
 CLOSING_MM = 4.0
 """Radius that closes sulci in the brain mask, as in `Preprocessing`."""
@@ -64,6 +68,39 @@ class Reader:
         mask = brain_mask(regions, CLOSING_MM / self.net.config.spacing)
         return Reading(regions, mask, self.calibration.embedding(pooled).astype(np.float32), age)
 
+    def read_volume(self, volume: Volume) -> Reading:
+        """Read any T1w volume, whole head or stripped.
+
+        It is read twice: in the box of its head, to find the brain, and again in the box of that brain, with the
+        brain's own range of intensities.
+
+        Args:
+            volume: one channel, any unit of intensity, any orientation and spacing.
+
+        Returns:
+            What was read; regions and mask on the volume's own grid, nearest neighbour.
+
+        Raises:
+            BrainDiffusionError: the volume is empty, a slab or has several channels, or no brain is found in it.
+        """
+        if volume.channels != 1:
+            raise BrainDiffusionError(f"a reader reads one volume, and this one has {volume.channels} channels")
+        config = self.net.config
+        preprocessing = Preprocessing(spacing=config.spacing, shape=config.shape, skull="keep")
+        prepared = standardise(volume, preprocessing)
+        for again in (True, False):
+            reading = self.read(prepared.volume[0].astype(np.float32))
+            if not reading.mask.any():
+                raise BrainDiffusionError("no brain is found in the volume, which has to be a T1w head")
+            if again:
+                where = Volume(reading.mask[None].astype(np.uint8), prepared.affine)
+                prepared = standardise(volume, preprocessing, where)
+        regions, mask = (
+            resample_labels(labels.astype(np.uint8), prepared.affine, volume.shape, volume.affine)
+            for labels in (reading.regions, reading.mask)
+        )
+        return replace(reading, regions=regions.astype(np.uint8), mask=mask.astype(bool))
+
 
 @torch.inference_mode()
 def look(net: ReaderNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -80,7 +117,7 @@ def look(net: ReaderNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], 
     brain = torch.from_numpy((regions > 0).astype(np.float32))[None, None].to(device)
     pooled = []
     for scale in scales:
-        share = torch.nn.functional.adaptive_avg_pool3d(brain, scale.shape[2:])
+        share = torch.nn.functional.avg_pool3d(brain, brain.shape[2] // scale.shape[2])
         pooled.append((scale * share).sum((0, 2, 3, 4)) / share.sum().clamp(min=1))
     return regions, torch.cat(pooled).double().cpu().numpy()
 

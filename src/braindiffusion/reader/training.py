@@ -76,7 +76,8 @@ class ReaderTrainer:
 
     def averaged(self) -> ReaderNet:
         """A reader with the averaged weights, on the CPU."""
-        net = ReaderNet(self.net.config).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        net = ReaderNet(self.net.config)
+        net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         net.load_state_dict({name: p.cpu() for name, p in self.ema.state().items()})
         return net.eval()
 

@@ -30,7 +30,7 @@ class PrepareRequest(_Request):
     shape: tuple[int, int, int] | None = None
     """Voxels of the box (x, y, z), by default what holds 160 x 208 x 176 mm."""
     skull: Literal["strip", "keep"] | None = None
-    """`strip` needs labels; None strips where there are labels."""
+    """None strips where there are labels; `strip` without labels reads the brains first (T1w only)."""
     subjects: tuple[str, ...] | None = None
     """Only these; None takes all that were found."""
     workers: int = Field(default=0, ge=0)
@@ -82,7 +82,7 @@ class TrainReaderRequest(_Request):
     steps: int = Field(default=3000, ge=1)
     batch_size: int = Field(default=2, ge=1)
     """Windows a step; every other one is stripped."""
-    window: tuple[int, int, int] = (48, 64, 56)
+    window: tuple[int, int, int] = (40, 48, 48)
     """Voxels of a window, multiples of 8."""
     learning_rate: float = Field(default=3e-3, gt=0)
     """At its highest; it falls to zero with the last step."""
@@ -91,6 +91,17 @@ class TrainReaderRequest(_Request):
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoint_minutes: float = Field(default=4.0, gt=0)
+
+
+class ReadRequest(_Request):
+    """Read brains: regions, mask, volumes, age."""
+
+    job: Literal["read"] = "read"
+    input: Path
+    """A T1w volume, or a folder of them."""
+    out: Path
+    """Where the label map of a volume goes (`.nii.gz`); a folder for a folder."""
+    model: str = "ixi-2mm-regions"
 
 
 class GenerateRequest(_Request):
@@ -188,6 +199,6 @@ class DemoRequest(_Request):
 
 
 Request = Annotated[
-    PrepareRequest | TrainRequest | TrainReaderRequest | GenerateRequest | EvaluateRequest | DemoRequest,
+    PrepareRequest | TrainRequest | TrainReaderRequest | ReadRequest | GenerateRequest | EvaluateRequest | DemoRequest,
     Field(discriminator="job"),
 ]
