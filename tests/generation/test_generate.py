@@ -85,6 +85,9 @@ def test_a_trajectory_has_few_frames_and_ends_with_the_brain(model: Path, tmp_pa
     list(generate(request, Run.create(request)))
     frames = nib.load(tmp_path / "out" / "sample_001_trajectory.nii.gz").get_fdata()
     assert frames.shape[-1] == 3 * 5
+    moments = json.loads((tmp_path / "out" / "sample_001.json").read_text())["trajectory"]
+    assert [moment["level"] for moment in moments] == [0] * 5 + [1] * 5 + [2] * 5
+    assert all(moment["step"] == moment["of"] for moment in moments[4::5])
     np.testing.assert_allclose(frames[..., -1], nib.load(tmp_path / "out" / "sample_001.nii.gz").get_fdata(), atol=1e-6)
 
 

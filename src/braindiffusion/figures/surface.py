@@ -8,7 +8,10 @@ from skimage.measure import marching_cubes
 
 from braindiffusion.figures.grey import Grey, Grid
 
-LIGHTING = {"ambient": 0.45, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7, "fresnel": 0.1}
+LIGHT = {
+    "lighting": {"ambient": 0.5, "diffuse": 0.7, "specular": 0.1, "roughness": 0.7, "fresnel": 0.05},
+    "lightposition": {"x": -60_000, "y": 60_000, "z": 80_000},  # as the camera: from the front, the left and above
+}
 
 
 def brain_surface(grey: Grey, longest: int, *, level: float = 0.35, **style: object) -> go.Mesh3d:
@@ -52,4 +55,4 @@ def _mesh(data: Grid, level: float, where: Grey, style: dict[str, object], step:
     first = np.asarray([axis[0] for axis in where.axes])
     x, y, z = ((vertices - 1) * where.spacing + first).astype(np.float32).T
     i, j, k = faces.astype(np.uint16 if len(vertices) <= 1 << 16 else np.uint32).T  # half the page's size
-    return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, lighting=LIGHTING, **style)
+    return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, **LIGHT, **style)

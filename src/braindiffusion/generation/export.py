@@ -31,6 +31,7 @@ class Sample:
         out: folder of its files.
         channels: names of the modalities, of which a single one is not told.
         frames: of its trajectory, each (channels, x, y, z).
+        moments: level and step of each frame.
         previewed: when it was last shown.
     """
 
@@ -39,6 +40,7 @@ class Sample:
     out: Path
     channels: Sequence[str] = ("",)
     frames: list[NDArray[np.float32]] = field(default_factory=list)
+    moments: list[dict[str, int]] = field(default_factory=list)
     previewed: float = -1.0
 
     @property
@@ -74,7 +76,8 @@ class Sample:
             save_volume(Volume(volume.data[i : i + 1], volume.affine), event.path)
         for stem, channel in zip(self.stems, self.channels, strict=True):
             file = {"file": f"{stem}.nii.gz"} | ({"channel": channel} if len(self.stems) > 1 else {})
-            write_whole(self.out / f"{stem}.json", json.dumps({**details, **file}, indent=2) + "\n")
+            way = {"trajectory": self.moments} if self.moments else {}
+            write_whole(self.out / f"{stem}.json", json.dumps({**details, **file, **way}, indent=2) + "\n")
         yield from trajectories + volumes
 
     def preview(self, volume: Volume, folder: Path) -> ArtifactWritten:

@@ -185,6 +185,7 @@ class Maker:
             volume = as_volume(volumes[index], self.cascade)
             if framed:
                 sample.frames.append(volume.data)
+                sample.moments.append({"level": step.level, "step": step.step, "of": step.of})
             if due:
                 sample.previewed = now
                 yield sample.preview(volume, self.run.results)
