@@ -1,0 +1,59 @@
+"""Intervals that cover, and floors at the same size."""
+
+import numpy as np
+import pytest
+
+from braindiffusion.evaluation import distances
+from braindiffusion.evaluation.bootstrap import Groups, compare, of_one
+
+
+def groups(generated: int, held_out: int, training: int) -> Groups:
+    ends = np.cumsum([generated, held_out, training])
+    return Groups(*(np.arange(end - n, end) for end, n in zip(ends, (generated, held_out, training), strict=True)))
+
+
+def test_generated_and_training_brains_are_compared_in_equal_numbers() -> None:
+    sizes = []
+
+    def statistic(a: np.ndarray, b: np.ndarray) -> float:
+        sizes.append((len(a), len(b)))
+        return 0.0
+
+    compare(statistic, groups(7, 5, 30), 10, np.random.default_rng(0))
+    compare(statistic, groups(50, 5, 30), 10, np.random.default_rng(0))
+    assert set(sizes) == {(7, 5), (30, 5)}
+
+
+def test_the_floor_is_that_of_brains_which_differ_by_chance_alone() -> None:
+    """Generated brains that are shifted by one standard deviation lie 1 apart, and the floor well below."""
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(200, 1))
+    parts = groups(40, 60, 100)
+    table[parts.generated] += 1
+    ours, floor = compare(distances.wasserstein(table), parts, 200, rng)
+    assert ours.value[0] == pytest.approx(1, abs=0.35)
+    assert floor.value[0] < 0.4 < ours.low[0]
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(200):
+        found = of_one(np.mean, rng.normal(3, 2, size=40), 200, rng)
+        assert found.low < found.value < found.high
+        covered += bool(found.low <= 3 <= found.high)
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_the_interval_of_a_distance_stays_around_it() -> None:
+    """Plain percentiles of a distance lie above it: groups with doubles are further apart than groups without."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(60, 20))
+    ours, _ = compare(distances.frechet(features), groups(20, 20, 20), 100, rng)
+    assert ours.low < ours.value < ours.high
+
+
+def test_equal_seeds_give_equal_intervals() -> None:
+    table = np.random.default_rng(4).normal(size=(30, 2))
+    found = [compare(distances.wasserstein(table), groups(5, 10, 15), 50, np.random.default_rng(9)) for _ in range(2)]
+    np.testing.assert_array_equal(found[0][1].high, found[1][1].high)
