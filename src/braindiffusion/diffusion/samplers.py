@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -84,8 +85,7 @@ def ddim(
     if not 0 <= eta <= 1 or (eta and noise is None):
         msg = "DDIM takes an eta from 0 to 1, and needs a source of noise if it is not 0."
         raise ValueError(msg)
-    levels = _falling(sigmas)
-    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
+    for step, of, now, following in _pairs(_falling(sigmas)):
         clean = _at(denoiser, x, now, condition)
         # Equation 16, with alpha_bar = 1 / (1 + sigma^2) and divided by alpha_bar of the next step.
         fresh = eta * following * math.sqrt(1 - (following / now) ** 2)
@@ -93,38 +93,17 @@ def ddim(
         x = clean + (kept / now) * (x - clean)
         if fresh and noise is not None:
             x = x + fresh * noise()
-        yield Step(step, len(levels) - 1, following, x, clean)
+        yield Step(step, of, following, x, clean)
 
 
-def ddpm(
-    denoiser: Denoiser,
-    x: Tensor,
-    sigmas: Tensor,
-    condition: Condition | None = None,
-    *,
-    noise: Noise | None = None,
-) -> Iterator[Step]:
-    """DDPM's ancestral sampling with the posterior's variance (Ho et al. 2020, equation 7), between any two levels.
+ddpm: Sampler = partial(ddim, eta=1.0)
+"""DDPM's ancestral sampling with the posterior's variance (Ho et al. 2020, equation 7), between any two levels: it is
+DDIM with eta = 1 (Song, Meng and Ermon 2021, section 4.1)."""
 
-    The same numbers as DDIM with eta = 1 (Song, Meng and Ermon 2021, section 4.1).
-    """
-    return ddim(denoiser, x, sigmas, condition, noise=noise, eta=1.0)
-
-
-def euler_flow(
-    denoiser: Denoiser,
-    x: Tensor,
-    sigmas: Tensor,
-    condition: Condition | None = None,
-    *,
-    noise: Noise | None = None,
-) -> Iterator[Step]:
-    """Euler's method for the flow (1 - t) * clean + t * noise (Liu et al. 2023), t = sigma / (1 + sigma). First order.
-
-    The same numbers as DDIM with eta = 0: both move along a straight line to the estimate of the clean data. What makes
-    it a sampler for flow is its walk, even in t: `NoiseSchedule("flow").walk(steps)`.
-    """
-    return ddim(denoiser, x, sigmas, condition, noise=noise)
+euler_flow: Sampler = ddim
+"""Euler's method for the flow (1 - t) * clean + t * noise (Liu et al. 2023), t = sigma / (1 + sigma): it is DDIM with
+eta = 0, since both move along a straight line to the estimate of the clean data. What makes it a sampler for flow is
+its walk, even in t: `NoiseSchedule("flow").walk(steps)`."""
 
 
 def dpmpp_2m(
@@ -140,10 +119,9 @@ def dpmpp_2m(
     The ODE is solved in lambda = -ln sigma, with D extrapolated linearly from the step before. The first step knows
     none, and the last one goes to lambda = infinity: both are DDIM's.
     """
-    levels = _falling(sigmas)
     before: Tensor | None = None
     last_h = 0.0
-    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
+    for step, of, now, following in _pairs(_falling(sigmas)):
         clean = _at(denoiser, x, now, condition)
         ahead = clean
         if following:
@@ -153,7 +131,7 @@ def dpmpp_2m(
             last_h = h
         x = ahead + (following / now) * (x - ahead)
         before = clean
-        yield Step(step, len(levels) - 1, following, x, clean)
+        yield Step(step, of, following, x, clean)
 
 
 def heun(
@@ -169,8 +147,7 @@ def heun(
     Its slopes are in sigma, so it wants the steps of `karras`. A first step from a sigma in the thousands, as `flow`
     and zero-SNR tables may take, ruins it; the other samplers do not mind.
     """
-    levels = _falling(sigmas)
-    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
+    for step, of, now, following in _pairs(_falling(sigmas)):
         clean = _at(denoiser, x, now, condition)
         slope = (x - clean) / now
         there = x + (following - now) * slope
@@ -178,7 +155,7 @@ def heun(
             slope_there = (there - _at(denoiser, there, following, condition)) / following
             there = x + (following - now) * (slope + slope_there) / 2
         x = there
-        yield Step(step, len(levels) - 1, following, x, clean)
+        yield Step(step, of, following, x, clean)
 
 
 def ddim_inversion(
@@ -206,13 +183,12 @@ def ddim_inversion(
     Yields:
         a step; the last one's `x` has noise level sigmas[0].
     """
-    levels = _falling(sigmas)[::-1]
-    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
+    for step, of, now, following in _pairs(_falling(sigmas)[::-1]):
         below, x = x, x * math.sqrt((1 + following**2) / (1 + now**2))
         for _ in range(iterations):
             direction = (x - _at(denoiser, x, following, condition)) / following
             x = below + (following - now) * direction
-        yield Step(step, len(levels) - 1, following, x, below - now * direction)
+        yield Step(step, of, following, x, below - now * direction)
 
 
 SAMPLERS: dict[SamplerName, Sampler] = {
@@ -232,6 +208,12 @@ def evaluations(sampler: SamplerName, steps: int) -> int:
 
 def _at(denoiser: Denoiser, x: Tensor, sigma: float, condition: Condition | None) -> Tensor:
     return denoiser(x, x.new_full((len(x),), sigma), condition)
+
+
+def _pairs(levels: list[float]) -> Iterator[tuple[int, int, float, float]]:
+    """Each step's number, of how many, from which noise level and to which."""
+    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
+        yield step, len(levels) - 1, now, following
 
 
 def _falling(sigmas: Tensor) -> list[float]:
