@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from scipy.integrate import quad
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.model import Cascade
 from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.runs import TrainRequest
+from braindiffusion.training.crew import Crew
 from braindiffusion.training.ema import PowerEma
 from braindiffusion.training.level import LevelTrainer, fit_normalisation
 from braindiffusion.training.patches import Patches
@@ -24,7 +25,7 @@ def make(cohort: Cohort, index: int = 2) -> tuple[LevelTrainer, Patches]:
     cascade = Cascade(CascadeConfig(shape=(16, 24, 16), spacing=8.0, depth=2, levels=levels))
     patches = Patches(cohort, cascade, index, [0, 1, 2, 3], RECIPE.variants, seed=0)
     fit_normalisation(patches, cascade.level(index))
-    return LevelTrainer(Fabric(accelerator="cpu", devices=1), cascade, index, RECIPE, seed=0), patches
+    return LevelTrainer(Crew(TrainRequest(data=cohort.path, device="cpu")), cascade, index, RECIPE, seed=0), patches
 
 
 def test_resume_is_exact(cohort: Cohort) -> None:

@@ -74,7 +74,7 @@ class Level(nn.Module):
     def _wide(constants: Tensor) -> Tensor:
         return constants[:, None, None, None, None]
 
-    def network(self, x: Tensor, log_sigma: Tensor, coarse: Tensor | None, coarse_sigma: Tensor | None,
+    def forward(self, x: Tensor, log_sigma: Tensor, coarse: Tensor | None, coarse_sigma: Tensor | None,
                 coordinates: Tensor, condition: Condition | None = None) -> Tensor:  # fmt: skip
         """Predict what `config.prediction` says.
 
@@ -108,7 +108,8 @@ class Level(nn.Module):
 
         def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
             given, given_sigma = repeated(coarse, len(x)), repeated(coarse_sigma, len(x))
-            return self.network(x, log_sigma, given, given_sigma, coordinates, condition)
+            out: Tensor = self(x, log_sigma, given, given_sigma, coordinates, condition)
+            return out
 
         def denoiser(x: Tensor, sigma: Tensor, condition: Condition | None = None) -> Tensor:
             return denoise(network, x, sigma, condition, prediction=self.config.prediction)

@@ -1,13 +1,15 @@
 """The shape of a model, as data: written into its card, read back when it is loaded."""
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.diffusion.denoiser import Prediction
-from braindiffusion.diffusion.noise import NoiseSchedule, Schedule
+from braindiffusion.diffusion.noise import NoiseSchedule, Schedule, lognormal_sigmas
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.errors import BrainDiffusionError
 
@@ -51,9 +53,10 @@ class LevelConfig(_Config):
     """What the network predicts: `v`, `flow`, `x0`, `noise` or `edm`."""
     patch: int | None = None
     """Edge of the training patches in coefficient sites; None trains on whole volumes."""
+    noise: Literal["lognormal", "schedule"] = "lognormal"
+    """Noise levels of training: log-normal (Karras et al. 2022, table 1), or even in the time of `schedule`."""
     log_sigma_mean: float = -0.3
     log_sigma_std: float = Field(default=1.3, gt=0)
-    """Training noise is log-normal (Karras et al. 2022, table 1)."""
     coarse_sigma_max: float = Field(default=0.3, ge=0)
     """The coarse band is noised by up to this much in training, so that a level forgives the level below."""
     coarse_sigma: float = Field(default=0.03, ge=0)
@@ -76,6 +79,12 @@ class LevelConfig(_Config):
     def walk(self, steps: int) -> Tensor:
         """Noise levels of the sampler, falling, with a final 0: (steps + 1,) float64."""
         return self._schedule().walk(steps)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Noise levels of a training batch: (count,) float32."""
+        if self.noise == "schedule":
+            return self._schedule().draw(count, generator)
+        return lognormal_sigmas(count, self.log_sigma_mean, self.log_sigma_std, generator)
 
     def _schedule(self) -> NoiseSchedule:
         return NoiseSchedule(

@@ -1,33 +1,46 @@
 """The job `train`: a cohort in, a model out, level by level, coarse first."""
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.split import split_rows
 from braindiffusion.cohort.store import Cohort
-from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.cascade import Cascade
-from braindiffusion.runs import ArtifactWritten, Event, Finished, Metric, PrepareRequest, Progress, Run, TrainRequest
+from braindiffusion.model.config import LevelConfig
+from braindiffusion.runs import (
+    ArtifactWritten,
+    Event,
+    Finished,
+    Log,
+    Metric,
+    PrepareRequest,
+    Progress,
+    Run,
+    TrainRequest,
+)
+from braindiffusion.runs.files import write_whole
 from braindiffusion.training.checkpoint import load_state
 from braindiffusion.training.conditions import schema_of
+from braindiffusion.training.crew import Crew, Order
 from braindiffusion.training.keeper import Keeper
-from braindiffusion.training.level import LevelTrainer, fit_normalisation
+from braindiffusion.training.level import LevelTrainer, StepDone, fit_normalisation
 from braindiffusion.training.patches import Patches
-from braindiffusion.training.presets import LevelRecipe, preset
+from braindiffusion.training.presets import Preset, preset
 
 METRIC_SECONDS = 1.0
-VALIDATION_BATCHES = 4
 
 
 def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     """Train a cascade, or go on where this run stopped.
+
+    Every process of a launch does this job, each with its share of every batch; the first one's events are the run's.
 
     Args:
         request: what to train on, and how.
@@ -39,92 +52,184 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     Raises:
         BrainDiffusionError: no cohort, no such preset, too few subjects, a damaged checkpoint.
     """
-    chosen = preset(request.preset)
-    cohort = yield from _cohort(request, run)
-    training, validation = _rows(cohort, request.validation_subjects)
+    crew = Crew(request)
+    chosen = _preset(request, run, crew)
+    wanted = levels_of(request, chosen)
+    cohort = yield from _cohort(request, run, crew)
+    training, validation = rows_of(cohort, request.validation_subjects)
     torch.manual_seed(request.seed)
     shape, spacing = cohort.preprocessing.shape, cohort.preprocessing.spacing
     condition = schema_of(cohort, training, request.conditions)
-    cascade = Cascade(chosen.cascade(shape, spacing, cohort.volumes.shape[1], condition))
-    device = choose_device(request.device)
-    dtype = choose_precision(device, request.precision)
-    fabric = Fabric(
-        accelerator=device.type, devices=1, precision="bf16-mixed" if dtype == torch.bfloat16 else "32-true"
-    )
-    cascade.to(fabric.device)
-    wanted = range(len(chosen.recipes)) if request.levels is None else request.levels
-    if not set(wanted) <= set(range(len(chosen.recipes))):
-        msg = f"Preset '{request.preset}' has levels 0 to {len(chosen.recipes) - 1}, not {request.levels}."
-        raise BrainDiffusionError(msg)
+    cascade = Cascade(chosen.cascade(shape, spacing, cohort.volumes.shape[1], condition)).to(crew.fabric.device)
 
-    keeper = Keeper(run, cascade, _card(request, cohort, training, validation))
-    trainers: dict[int, LevelTrainer] = {}
-    for index in range(len(chosen.recipes)):
-        recipe = _recipe(chosen.recipes[index], request)
-        patches = Patches(cohort, cascade, index, training, recipe.variants, request.seed)
-        state = load_state(keeper.resume_folder, index)
+    keeper = Keeper(run, cascade, _card(request, chosen, cohort, training, validation), writes=crew.leads)
+    states = [load_state(keeper.resume_folder, index) for index in range(len(chosen.recipes))]
+    for index, state in enumerate(states):
+        level = cascade.level(index)
         if state is None:
-            fit_normalisation(patches, cascade.level(index))
-        trainers[index] = LevelTrainer(fabric, cascade, index, recipe, request.seed)
-        if state is not None:
-            keeper.restore(trainers[index], state)
+            fit_normalisation(Patches(cohort, cascade, index, training, 0, request.seed), level)
+        else:
+            keeper.restore(index, state)
+            for name, buffer in level.named_buffers():
+                buffer.copy_(state[f"constant.{name}"])
+        keeper.constants(index, dict(level.named_buffers()))
     for index in wanted:
-        trainer = trainers[index]
-        patches = Patches(cohort, cascade, index, training, trainer.recipe.variants, request.seed)
+        recipe = chosen.recipes[index]
+        trainer = LevelTrainer(crew, cascade, index, recipe, request.seed)
+        if (state := states[index]) is not None:
+            trainer.load(state)
+        seen = Patches(cohort, cascade, index, training, recipe.variants, request.seed, recipe.warp)
         held_out = Patches(cohort, cascade, index, validation or training, 0, request.seed)
-        steps = max(1, math.ceil(trainer.recipe.epochs * len(training) / trainer.recipe.batch_size))
-        yield from _level(request, trainer, patches, held_out, keeper, steps)
+        until = max(1, math.ceil(recipe.epochs * len(training) / trainer.samples))
+        if (yield from _Level(request, crew, trainer, keeper, until).train(seen, held_out)) is Order.STOP:
+            return
     yield ArtifactWritten(kind="model", path=str(keeper.best), name="best")
     yield Finished(message=f"The model is in {keeper.best}.")
 
 
-def _level(
-    request: TrainRequest, trainer: LevelTrainer, patches: Patches, held_out: Patches, keeper: Keeper, until: int
-) -> Iterator[Event]:
-    """Train one level; whatever ends it, a checkpoint is kept."""
-    stage = f"level {trainer.index}"
-    begun, first = monotonic(), trainer.step
-    said, kept, sampled = -math.inf, begun, begun
-    yield Progress(stage=stage, step=first, total=until)
-    if first >= until:
-        return
-    losses: list[float] = []
-    try:
-        for done in trainer.run(patches, until):
-            now, last = monotonic(), done.step == until
-            losses.append(done.loss)
-            if now - said >= METRIC_SECONDS or last:
-                said = now
-                left = (now - begun) / (done.step - first) * (until - done.step)
-                yield Progress(stage=stage, step=done.step, total=until, seconds_left=left)
-                values = {"loss": sum(losses) / len(losses), "learning_rate": done.learning_rate}
-                yield Metric(stage=stage, step=done.step, values=values | {"seconds_per_step": done.seconds})
-                losses.clear()
-            if now - kept >= 60 * request.checkpoint_minutes or last:
-                error = trainer.validate(held_out, VALIDATION_BATCHES)
-                yield Metric(stage=stage, step=done.step, values={"validation_loss": error})
-                yield keeper.keep(trainer, error)
-                kept = monotonic()
-            if now - sampled >= 60 * request.sample_minutes or last:
-                yield keeper.sample(request.seed)
-                sampled = monotonic()
-    finally:
-        if keeper.kept_step(trainer.index) < trainer.step:
-            keeper.keep(trainer, None)
+@dataclass
+class _Level:
+    """The training of one level as the run tells it."""
+
+    request: TrainRequest
+    crew: Crew
+    trainer: LevelTrainer
+    keeper: Keeper
+    until: int
+    losses: list[float] = field(default_factory=list)
+    said: float = -math.inf
+
+    def train(self, patches: Patches, held_out: Patches) -> Generator[Event, None, Order]:
+        """Train it; whatever ends it, a checkpoint is kept.
+
+        Events are only yielded between two steps, where it may be closed: the fellows of this process then hear that it
+        is the end before they begin the next step, which they could not do alone.
+
+        Returns:
+            STOP where the first process was stopped.
+        """
+        trainer, keeper, crew = self.trainer, self.keeper, self.crew
+        self.begun, self.first = monotonic(), trainer.step
+        kept = sampled = self.begun
+        steps, order = trainer.run(patches, self.until), Order.GO
+        try:
+            yield Progress(stage=self.stage, step=self.first, total=self.until)
+            while not self.finished():
+                now = monotonic()
+                sample = now - sampled >= 60 * self.request.sample_minutes
+                keep = sample or now - kept >= 60 * self.request.checkpoint_minutes
+                order = crew.agree(Order.KEEP if keep else Order.GO)
+                if order is Order.STOP:
+                    break
+                events = list(self.tell(next(steps)))
+                if self.due(trainer.recipe.validations):
+                    loss = trainer.validate(held_out)
+                    keeper.validated(trainer, loss)
+                    events.append(Metric(stage=self.stage, step=trainer.step, values={"validation_loss": loss}))
+                if trainer.recipe.snapshots and (self.due(trainer.recipe.snapshots) or self.finished()):
+                    keeper.note_averages(trainer)
+                if order is Order.KEEP or self.finished():
+                    events.append(keeper.keep(trainer))
+                    kept = monotonic()
+                if crew.leads and (sample or self.finished()):
+                    events.append(keeper.sample(self.request.seed))
+                    sampled = monotonic()
+                if self.finished() and trainer.step < self.until:
+                    best = keeper.levels[trainer.index].best_step
+                    events.append(Log(message=f"{self.stage} stops early: nothing was better than step {best}."))
+                yield from events
+        except GeneratorExit:
+            order = Order.STOP
+            if not self.finished():
+                crew.agree(order)
+            raise
+        finally:
+            steps.close()
+            # Alone, whatever happened; together only where all know of the end.
+            if keeper.levels[trainer.index].step < trainer.step and (crew.world == 1 or order is Order.STOP):
+                keeper.keep(trainer)
+        return order
+
+    @property
+    def stage(self) -> str:
+        """Its name in events."""
+        return f"level {self.trainer.index}"
+
+    def finished(self) -> bool:
+        """All steps are done, or it gets no better."""
+        patience, stale = self.trainer.recipe.patience, self.keeper.levels[self.trainer.index].stale
+        return self.trainer.step >= self.until or (patience is not None and stale >= patience)
+
+    def due(self, times: int) -> bool:
+        """Whether something that is done so many times, evenly, is to be done after this step."""
+        step = self.trainer.step
+        return step % math.ceil(self.until / times) == 0 or step == self.until
+
+    def tell(self, done: StepDone) -> Iterator[Event]:
+        """Where it stands, not oftener than anybody looks."""
+        now = monotonic()
+        self.losses.append(done.loss)
+        if now - self.said < METRIC_SECONDS and done.step < self.until:
+            return
+        self.said = now
+        left = (now - self.begun) / (done.step - self.first) * (self.until - done.step)
+        yield Progress(stage=self.stage, step=done.step, total=self.until, seconds_left=left)
+        values = {"loss": sum(self.losses) / len(self.losses), "learning_rate": done.learning_rate}
+        yield Metric(stage=self.stage, step=done.step, values=values | {"seconds_per_step": done.seconds})
+        self.losses.clear()
 
 
-def _cohort(request: TrainRequest, run: Run) -> Generator[Event, None, Cohort]:
+def _preset(request: TrainRequest, run: Run, crew: Crew) -> Preset:
+    """The preset with the request's changes; the run keeps it, so that resuming needs no other file."""
+    kept = run.path / "preset.json"
+    text = crew.tell(kept.read_text() if kept.is_file() else asked_for(request).model_dump_json(indent=2) + "\n")
+    if crew.leads:
+        write_whole(kept, text)
+    return Preset.model_validate_json(text)
+
+
+def asked_for(request: TrainRequest) -> Preset:
+    """The preset with the request's changes."""
+    chosen = preset(request.preset)
+    asked = {name: getattr(request, name) for name in ("batch_size", "accumulate", "epochs", "patience")}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    recipes = tuple(recipe.model_copy(update=changes) for recipe in chosen.recipes)
+    levels = tuple(_checkpointing(level) for level in chosen.levels) if request.checkpointing else chosen.levels
+    return chosen.model_copy(update={"recipes": recipes, "levels": levels})
+
+
+def levels_of(request: TrainRequest, chosen: Preset) -> Sequence[int]:
+    """Those that are to be trained.
+
+    Raises:
+        BrainDiffusionError: the preset has not so many.
+    """
+    there = range(len(chosen.recipes))
+    wanted = there if request.levels is None else request.levels
+    if not set(wanted) <= set(there):
+        msg = f"Preset '{request.preset}' has levels 0 to {len(there) - 1}, not {request.levels}."
+        raise BrainDiffusionError(msg)
+    return wanted
+
+
+def _checkpointing(level: LevelConfig) -> LevelConfig:
+    return level.model_copy(update={"unet": level.unet.model_copy(update={"checkpointing": True})})
+
+
+def _cohort(request: TrainRequest, run: Run, crew: Crew) -> Generator[Event, None, Cohort]:
     """The prepared cohort; a folder of volumes is prepared into the run first."""
     if (request.data / "zarr.json").is_file() or request.data.suffix == ".zarr":
         return Cohort.open(request.data)
     out = run.path / "cohort.zarr"
-    for event in prepare(PrepareRequest(data_dir=request.data, out=out), run):
-        if not isinstance(event, Finished):
-            yield event
+    if crew.leads:
+        for event in prepare(PrepareRequest(data_dir=request.data, out=out), run):
+            if not isinstance(event, Finished):
+                yield event
+    crew.agree(Order.GO)  # the others wait for it
     return Cohort.open(out)
 
 
-def _rows(cohort: Cohort, aside: int | None) -> tuple[list[int], list[int]]:
+def rows_of(cohort: Cohort, aside: int | None) -> tuple[list[int], list[int]]:
     """Rows of the training and of the validation subjects; all rows of one person are on one side."""
     people = len({subject.person for subject in cohort.subjects})
     if people < 2:
@@ -137,19 +242,13 @@ def _rows(cohort: Cohort, aside: int | None) -> tuple[list[int], list[int]]:
     return split_rows(cohort.subjects, aside)
 
 
-def _recipe(recipe: LevelRecipe, request: TrainRequest) -> LevelRecipe:
-    changes: dict[str, float] = {}
-    if request.batch_size is not None:
-        changes["batch_size"] = request.batch_size
-    if request.epochs is not None:
-        changes["epochs"] = request.epochs
-    return recipe.model_copy(update=changes)
-
-
-def _card(request: TrainRequest, cohort: Cohort, training: list[int], validation: list[int]) -> dict[str, Any]:
+def _card(
+    request: TrainRequest, chosen: Preset, cohort: Cohort, training: list[int], validation: list[int]
+) -> dict[str, Any]:
     return {
         "name": request.data.stem,
         "preset": request.preset,
+        "recipes": [recipe.model_dump(mode="json") for recipe in chosen.recipes],
         "seed": request.seed,
         "preprocessing": cohort.preprocessing.model_dump(mode="json"),
         "preprocessing_hash": cohort.preprocessing.hash,

@@ -1,5 +1,8 @@
 """Keeps what training finds: checkpoints, the best weights of each level, a sample now and then."""
 
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,9 +13,33 @@ from braindiffusion.generation.sample import sample_cascade
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.model.files import save_model, trained_levels
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Run
-from braindiffusion.training.checkpoint import save_state
+from braindiffusion.training.checkpoint import save_averages, save_state
+from braindiffusion.training.ema import WIDTHS
 from braindiffusion.training.level import LevelTrainer
 from braindiffusion.volume import save_volume
+
+INFINITE = float("inf")
+
+
+@dataclass
+class Kept:
+    """What is kept of a level.
+
+    Attributes:
+        last: averaged weights, on the CPU.
+        step: theirs.
+        best: those of the best validation; without any, the last.
+        best_step: theirs.
+        best_loss: of that validation.
+        stale: validations since.
+    """
+
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+    step: int = 0
+    best_step: int = 0
+    best_loss: float = INFINITE
+    stale: int = 0
 
 
 class Keeper:
@@ -20,93 +47,87 @@ class Keeper:
 
     Args:
         run: the run.
-        cascade: the model in training; its weights are exchanged for averages only while something is written.
+        cascade: the model as it begins; a copy of it holds whatever is written or sampled.
         card: goes into the model's card.
+        writes: whether this process writes; the others keep count.
     """
 
-    def __init__(self, run: Run, cascade: Cascade, card: dict[str, Any]) -> None:
-        self.run, self.cascade, self.card = run, cascade, card
-        levels = range(cascade.config.number_of_levels)
+    def __init__(self, run: Run, cascade: Cascade, card: dict[str, Any], *, writes: bool = True) -> None:
+        self.run, self.card, self.writes = run, card, writes
+        self.model = copy.deepcopy(cascade).eval()
         self.best, self.last = run.checkpoints / "best", run.checkpoints / "last"
-        self.resume_folder = run.checkpoints / "resume"
-        self._kept = dict.fromkeys(levels, 0)
-        self._best_loss: dict[int, float] = dict.fromkeys(levels, float("inf"))
-        self._last_weights: dict[int, dict[str, Tensor]] = {}
-        self._best_weights: dict[int, dict[str, Tensor]] = {}
+        self.resume_folder, self.averages_folder = run.checkpoints / "resume", run.checkpoints / "averages"
+        self.levels: list[Kept] = []
+        for index in range(cascade.config.number_of_levels):
+            weights = _copy(dict(cascade.level(index).named_parameters()))
+            self.levels.append(Kept(weights, weights))
 
-    def kept_step(self, level: int) -> int:
-        """The step of the last checkpoint of a level."""
-        return self._kept[level]
+    def restore(self, level: int, state: Mapping[str, Tensor]) -> None:
+        """Know again what was kept of a level."""
+        last = _part(state, f"ema.{WIDTHS[-1]}.")
+        step, best_step, stale = (int(state[name]) for name in ("step", "best.step", "best.stale"))
+        self.levels[level] = Kept(last, _part(state, "best.w."), step, best_step, float(state["best.loss"]), stale)
 
-    def restore(self, trainer: LevelTrainer, state: dict[str, Tensor]) -> None:
-        """Go on from a level's state."""
-        trainer.load({k: v for k, v in state.items() if not k.startswith(("best.", "constant."))})
-        trainer.level.mean.copy_(state["constant.mean"])
-        trainer.level.std.copy_(state["constant.std"])
-        index = trainer.index
-        self._kept[index] = trainer.step
-        self._best_loss[index] = float(state["best.loss"])
-        self._last_weights[index] = _copy(trainer.ema.state())
-        self._best_weights[index] = {k[7:]: v for k, v in state.items() if k.startswith("best.w.")}
+    def constants(self, level: int, values: Mapping[str, Tensor]) -> None:
+        """What a level's coefficients are normalised by."""
+        for name, buffer in self.model.level(level).named_buffers():
+            buffer.copy_(values[name])
 
-    def keep(self, trainer: LevelTrainer, validation_loss: float | None) -> CheckpointWritten:
-        """Write a checkpoint of a level; None says that it was not validated, so it cannot become the best."""
-        index = trainer.index
-        self._last_weights[index] = _copy(trainer.ema.state())
-        if index not in self._best_weights or (
-            validation_loss is not None and validation_loss < self._best_loss[index]
-        ):
-            self._best_weights[index] = self._last_weights[index]
-            self._best_loss[index] = float("inf") if validation_loss is None else validation_loss
-        state = trainer.state()
-        state["constant.mean"], state["constant.std"] = trainer.level.mean.cpu(), trainer.level.std.cpu()
-        state["best.loss"] = torch.tensor(self._best_loss[index], dtype=torch.float64)
-        # A copy: safetensors does not write two names of one memory.
-        state |= {f"best.w.{name}": value.clone() for name, value in self._best_weights[index].items()}
-        self._kept[index] = trainer.step
-        save_state(self.resume_folder, index, state)
-        for folder, weights in ((self.last, self._last_weights), (self.best, self._best_weights)):
-            with _Exchanged(self.cascade, weights):
-                save_model(self.cascade, folder, {**self.card, **self._figures()})
+    def validated(self, trainer: LevelTrainer, loss: float) -> None:
+        """Count a validation of a level, and remember its weights where it is the best."""
+        kept = self.levels[trainer.index]
+        kept.stale += 1
+        if loss < kept.best_loss:
+            kept.best = _part(trainer.averaged(), f"ema.{WIDTHS[-1]}.")
+            kept.best_loss, kept.best_step, kept.stale = loss, trainer.step, 0
+
+    def keep(self, trainer: LevelTrainer) -> CheckpointWritten:
+        """Write a checkpoint of a level. All processes must ask: each may hold a part."""
+        kept, state = self.levels[trainer.index], trainer.state()
+        kept.last, kept.step = _part(state, f"ema.{WIDTHS[-1]}."), trainer.step
+        if kept.best_loss == INFINITE:
+            kept.best, kept.best_step = kept.last, kept.step
+        if self.writes:
+            state |= {f"constant.{name}": value for name, value in trainer.level.named_buffers()}
+            # A copy: safetensors does not write two names of one memory.
+            state |= {f"best.w.{name}": value.clone() for name, value in kept.best.items()}
+            state["best.loss"] = torch.tensor(kept.best_loss, dtype=torch.float64)
+            state |= {"best.step": torch.tensor(kept.best_step), "best.stale": torch.tensor(kept.stale)}
+            save_state(self.resume_folder, trainer.index, state)
+            losses = [None if level.best_loss == INFINITE else level.best_loss for level in self.levels]
+            for folder, best in ((self.last, False), (self.best, True)):
+                self._take(best=best)
+                steps = [level.best_step if best else level.step for level in self.levels]
+                save_model(self.model, folder, {**self.card, "steps": steps, "validation_loss": losses})
         return CheckpointWritten(path=str(self.last), step=trainer.step)
 
+    def note_averages(self, trainer: LevelTrainer) -> None:
+        """Write down a level's averages as they are now. All processes must ask."""
+        averages = trainer.averaged()
+        if self.writes:
+            save_averages(self.averages_folder, trainer.index, trainer.step, averages)
+
     def sample(self, seed: int) -> ArtifactWritten:
-        """Generate one brain by the averaged weights, with the levels that have begun to learn."""
-        until = trained_levels(self._figures()) - 1
-        with _Exchanged(self.cascade, self._last_weights):
-            self.cascade.eval()
-            for step in sample_cascade(self.cascade, [seed], until=max(0, until)):
-                volume = step.volume()
-            self.cascade.train()
-        steps = sum(self._kept.values())
-        path = self.run.results / f"sample_step_{steps:07d}.nii.gz"
-        save_volume(as_volume(volume[0], self.cascade), path)
-        return ArtifactWritten(kind="preview", path=str(path), name=f"training sample, step {steps}")
-
-    def _figures(self) -> dict[str, Any]:
-        losses = [None if value == float("inf") else value for value in self._best_loss.values()]
-        return {"steps": list(self._kept.values()), "validation_loss": losses}
-
-
-class _Exchanged:
-    """Within this, the cascade has other weights."""
-
-    def __init__(self, cascade: Cascade, weights: dict[int, dict[str, Tensor]]) -> None:
-        self._cascade, self._weights = cascade, weights
-
-    def __enter__(self) -> None:
-        self._before = {i: _copy(dict(self._cascade.level(i).named_parameters())) for i in self._weights}
-        self._put(self._weights)
-
-    def __exit__(self, *_: object) -> None:
-        self._put(self._before)
+        """Generate one brain by the weights last kept, with the levels that have begun to learn."""
+        steps = [level.step for level in self.levels]
+        self._take(best=False)
+        for step in sample_cascade(self.model, [seed], until=trained_levels({"steps": steps}) - 1):
+            volume = step.volume()
+        path = self.run.results / f"sample_step_{sum(steps):07d}.nii.gz"
+        save_volume(as_volume(volume[0], self.model), path)
+        return ArtifactWritten(kind="preview", path=str(path), name=f"training sample, step {sum(steps)}")
 
     @torch.no_grad()
-    def _put(self, weights: dict[int, dict[str, Tensor]]) -> None:
-        for index, named in weights.items():
-            for name, parameter in self._cascade.level(index).named_parameters():
-                parameter.copy_(named[name])
+    def _take(self, *, best: bool) -> None:
+        for index, kept in enumerate(self.levels):
+            weights = kept.best if best else kept.last
+            for name, parameter in self.model.level(index).named_parameters():
+                parameter.copy_(weights[name])
 
 
-def _copy(weights: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in weights.items()}
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}

@@ -1,25 +1,29 @@
 """What a level learns from: normalised coefficients of the cohort's brains, whole or in patches.
 
-Every draw is a function of (seed, level, step) alone: an interrupted training goes on with the very batch that it would
-have had, and no worker or queue has a state to be saved.
+Every draw is a function of (seed, level, number of the sample) alone: an interrupted training goes on with the very
+batch that it would have had, a batch can be shared out, and no worker or queue has a state to be saved.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
 
 import numpy as np
+import psutil
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from braindiffusion.cohort.store import Cohort
-from braindiffusion.cohort.transforms import draw_patch
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.regions import group
-from braindiffusion.training.augment import augment
+from braindiffusion.training.augment import Warp, augment
 from braindiffusion.training.conditions import tell
 
-CACHE_BYTES = 2 * 2**30
+CACHE_BYTES = max(2 * 2**30, psutil.virtual_memory().total // 8)
+"""Versions of brains that are remembered, so that each is made once where they fit."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,13 @@ class Batch:
     """Coefficients to learn.
 
     Attributes:
+        first: number of its first sample, counted from the beginning of the training.
         bands: (batch, bands, channels, x, y, z), not normalised, coarse first (where the level has a coarse band).
         origin: (batch, 3) first site of each patch.
         condition: what is known of the brains; maps cover the patch, in voxels.
     """
 
+    first: int
     bands: Tensor
     origin: Tensor
     condition: Condition
@@ -51,10 +57,15 @@ class Brain:
     inside: Tensor
     condition: Condition
 
+    @cached_property
+    def centres(self) -> NDArray[np.intp]:
+        """The sites (n, 3) that are brain: a patch may be centred on each."""
+        return np.argwhere(self.inside.numpy() > 0)
+
     @property
     def bytes(self) -> int:
         """Of memory."""
-        return sum(t.nbytes for t in (self.bands, self.inside, *self.condition.values()))
+        return sum(t.nbytes for t in (self.bands, self.inside, *self.condition.values())) + self.centres.nbytes
 
 
 class Patches:
@@ -67,14 +78,25 @@ class Patches:
         subjects: rows of the cohort to draw from.
         variants: how many augmented versions of each brain (deterministic, so that they can be remembered); 0 for none.
         seed: of all draws.
+        warp: what the versions differ by.
     """
 
-    def __init__(self, cohort: Cohort, cascade: Cascade, level: int, subjects: list[int], variants: int, seed: int):
+    def __init__(
+        self,
+        cohort: Cohort,
+        cascade: Cascade,
+        level: int,
+        subjects: list[int],
+        variants: int,
+        seed: int,
+        warp: Warp = Warp(),  # noqa: B008 frozen
+    ) -> None:
         self.cohort, self.cascade, self.level = cohort, cascade, level
-        self.subjects, self.variants, self.seed = subjects, variants, seed
+        self.subjects, self.variants, self.seed, self.warp = subjects, variants, seed, warp
         self.patch = cascade.level(level).config.patch
         self._cache: OrderedDict[tuple[int, int], Brain] = OrderedDict()
         self._cached_bytes = 0
+        self._lock = Lock()  # batches are made ahead, in another thread
 
     def whole(self, subject: int, variant: int = -1) -> Brain:
         """One brain's coefficients, where the brain is, and what is known of it.
@@ -84,50 +106,58 @@ class Patches:
             variant: augmented version; -1 is the brain as it is.
         """
         key = (subject, variant)
-        if key in self._cache:
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = self._make(subject, variant)
+                self._cached_bytes += self._cache[key].bytes
             self._cache.move_to_end(key)
+            while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].bytes
             return self._cache[key]
+
+    def _make(self, subject: int, variant: int) -> Brain:
         volume = torch.from_numpy(np.asarray(self.cohort.volumes[subject], dtype=np.float32))
         mask = torch.from_numpy(np.asarray(self.cohort.masks[subject], dtype=np.float32))[None]
-        schema = self.cascade.config.condition
+        config = self.cascade.config
         labels = None
-        if self.cohort.labels is not None and {"volumes", "regions"} & set(schema.names):
+        if self.cohort.labels is not None and {"volumes", "regions"} & set(config.condition.names):
             labels = torch.from_numpy(group(np.asarray(self.cohort.labels[subject])))
         if variant >= 0:
-            key_ = (self.seed, subject, variant)
-            volume, mask, labels = augment(volume, mask, labels, self.cascade.config.spacing, key_)
-        halvings = self.cascade.config.halvings(self.level)
+            key = (self.seed, subject, variant)
+            volume, mask, labels = augment(volume, mask, labels, config.spacing, key, self.warp)
+        halvings = config.halvings(self.level)
         inside = torch.nn.functional.avg_pool3d(mask[None], 2**halvings)[0, 0] if halvings else mask[0]
         bands = self.cascade.take_apart(volume[None], self.level)[0].contiguous()
-        value = Brain(bands, inside, tell(schema, self.cohort, subject, labels))
-        self._cache[key] = value
-        self._cached_bytes += value.bytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            _, old = self._cache.popitem(last=False)
-            self._cached_bytes -= old.bytes
-        return value
+        return Brain(bands, inside, tell(config.condition, self.cohort, subject, labels))
 
-    def batch(self, step: int, size: int) -> Batch:
-        """The batch of a training step: each sample from another brain, patches centred inside brains."""
-        rng = np.random.default_rng((self.seed, self.level, step))
-        patches = []
-        for position in range(step * size, (step + 1) * size):
-            epoch, index = divmod(position, len(self.subjects))
-            order = np.random.default_rng((self.seed, self.level, epoch, 1)).permutation(len(self.subjects))
-            variant = int(rng.integers(self.variants)) if self.variants else -1
-            brain = self.whole(self.subjects[order[index]], variant)
-            patches.append(self._patch(brain, int(rng.integers(2**62))))
-        bands, origins, conditions = zip(*patches, strict=True)
+    def batch(self, step: int, size: int, rows: range | None = None) -> Batch:
+        """The batch of a training step: each sample from another brain, patches centred inside brains.
+
+        Args:
+            step: from 0.
+            size: samples of the whole batch.
+            rows: which of them to make; None makes all.
+        """
+        rows = range(size) if rows is None else rows
+        bands, origins, conditions = zip(*(self._sample(step * size + row) for row in rows), strict=True)
         condition = {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]}
-        return Batch(torch.stack(bands), torch.stack(origins), condition)
+        return Batch(step * size + rows.start, torch.stack(bands), torch.stack(origins), condition)
 
-    def _patch(self, brain: Brain, seed: int) -> tuple[Tensor, Tensor, Condition]:
+    def _sample(self, number: int) -> tuple[Tensor, Tensor, Condition]:
+        """Bands, first site and condition of one sample."""
+        epoch, index = divmod(number, len(self.subjects))
+        order = np.random.default_rng((self.seed, self.level, epoch, 1)).permutation(len(self.subjects))
+        rng = np.random.default_rng((self.seed, self.level, number))
+        variant = int(rng.integers(self.variants)) if self.variants else -1
+        brain = self.whole(self.subjects[order[index]], variant)
         if self.patch is None:
             return brain.bands, torch.zeros(3), brain.condition
-        size = tuple(min(self.patch, n) for n in brain.inside.shape)
-        inside = (brain.inside > 0).float()
-        patch, origin = draw_patch(brain.bands.flatten(0, 1), inside, size, seed)  # type: ignore[arg-type]
+        grid = np.array(brain.inside.shape)
+        size = np.minimum(self.patch, grid)
+        centre = brain.centres[rng.integers(len(brain.centres))] if len(brain.centres) else grid // 2
+        origin = np.clip(centre - size // 2, 0, grid - size)
         edge = 2 ** self.cascade.config.halvings(self.level)
-        box = tuple(slice(int(o) * edge, (int(o) + n) * edge) for o, n in zip(origin, size, strict=True))
-        condition = {name: t[(slice(None), *box)] if t.ndim == 4 else t for name, t in brain.condition.items()}
-        return patch.unflatten(0, brain.bands.shape[:2]), origin, condition
+        sites = tuple(slice(o, o + n) for o, n in zip(origin.tolist(), size.tolist(), strict=True))
+        voxels = tuple(slice(s.start * edge, s.stop * edge) for s in sites)
+        condition = {name: t[(slice(None), *voxels)] if t.ndim == 4 else t for name, t in brain.condition.items()}
+        return brain.bands[(slice(None), slice(None), *sites)], torch.from_numpy(origin).float(), condition

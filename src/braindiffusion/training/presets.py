@@ -1,10 +1,14 @@
 """Presets: a cascade, and how each of its levels is trained."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from braindiffusion.conditions import ConditionSchema
+from braindiffusion.diffusion.weights import Weighting
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.training.augment import Warp
 
 
 class LevelRecipe(BaseModel):
@@ -13,15 +17,45 @@ class LevelRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_size: int = Field(ge=1)
+    """Samples at once, of each process."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches that make one step: the step is that of a batch so many times as large, in the memory of one."""
     epochs: float = Field(gt=0)
     """Passes over the training subjects (one patch a subject and pass)."""
     variants: int = Field(default=2, ge=0)
-    """Augmented versions of each brain: 2 only mirrors, more also move and scale."""
+    """Augmented versions of each brain: 2 only mirrors, the others differ by the next three; 0 takes it as it is."""
+    affine: bool = True
+    """Turn, scale and shift a little."""
+    elastic: float = Field(default=0.0, ge=0, le=20)
+    """Bend by up to so many mm."""
+    bias: float = Field(default=0.0, ge=0, le=1)
+    """Light unevenly: coefficients of the polynomial up to this; 0.1 is a few per cent."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    warmup: int = 100
+    warmup: int = Field(default=100, ge=0)
     """Steps of linear warm-up."""
-    constant: int = 1500
+    constant: int = Field(default=1500, ge=1)
     """Steps after which the rate falls as one over the square root of the step (Karras et al. 2024)."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """Of AdamW."""
+    max_norm: float = Field(default=1.0, gt=0)
+    """Gradients are clipped to this length."""
+    weighting: Weighting = "none"
+    """How much each noise level counts: see `diffusion.weights`."""
+    min_snr_gamma: float = Field(default=5.0, gt=0)
+    """Where the weight `min_snr` stops to grow."""
+    band_weights: tuple[float, ...] | None = None
+    """How much each band counts (7 for details, 1 for the coarsest), relative to each other; None counts all alike."""
+    validations: int = Field(default=20, ge=1)
+    """How often the held-out subjects are asked, evenly over the training."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many validations without a better one; None trains to the end. What is best is kept either way."""
+    snapshots: int = Field(default=8, ge=0)
+    """How often both averages of the weights are written down, evenly: for an average of another width afterwards."""
+
+    @property
+    def warp(self) -> Warp:
+        """What augmented versions differ by."""
+        return Warp(self.affine, self.elastic, self.bias)
 
 
 class Preset(BaseModel):
@@ -32,6 +66,13 @@ class Preset(BaseModel):
     depth: int
     levels: tuple[LevelConfig, ...]
     recipes: tuple[LevelRecipe, ...]
+
+    @model_validator(mode="after")
+    def _one_recipe_a_level(self) -> "Preset":
+        if len(self.recipes) != len(self.levels):
+            msg = "there must be one recipe for each level."
+            raise ValueError(msg)
+        return self
 
     def cascade(
         self, shape: tuple[int, int, int], spacing: float, channels: int, condition: ConditionSchema
@@ -120,11 +161,19 @@ PRESETS = {
 
 
 def preset(name: str) -> Preset:
-    """A preset by name.
+    """A preset by name, or from a JSON file (`braindiffusion preset laptop` writes one to begin with).
 
     Raises:
-        BrainDiffusionError: there is none of that name.
+        BrainDiffusionError: there is none of that name, or the file is none.
     """
-    if name not in PRESETS:
-        raise BrainDiffusionError(f"There is no preset '{name}': choose one of {', '.join(PRESETS)}.")
-    return PRESETS[name]
+    if name in PRESETS:
+        return PRESETS[name]
+    try:
+        return Preset.model_validate_json(Path(name).read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"{name} is no preset ({'.'.join(map(str, first['loc']))}: {first['msg']})."
+        raise BrainDiffusionError(msg) from error
+    except OSError as error:
+        msg = f"There is no preset '{name}': choose one of {', '.join(PRESETS)}, or a file."
+        raise BrainDiffusionError(msg) from error
