@@ -84,7 +84,7 @@ class LevelConfig(_Config):
         """Noise levels of a training batch: (count,) float32."""
         if self.noise == "schedule":
             return self._schedule().draw(count, generator)
-        return lognormal_sigmas(count, self.log_sigma_mean, self.log_sigma_std, generator)
+        return self.shift * lognormal_sigmas(count, self.log_sigma_mean, self.log_sigma_std, generator)
 
     def _schedule(self) -> NoiseSchedule:
         return NoiseSchedule(
