@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from braindiffusion import __version__
-from braindiffusion.cli import evaluating, generating, looking, reading, working
+from braindiffusion.cli import evaluating, generating, looking, reading, training, working
+from braindiffusion.cli.estimating import estimate
 from braindiffusion.cli.visualizing import visualize
 
 app = typer.Typer(
@@ -38,11 +39,16 @@ def _root(
 
 app.command()(working.prepare)
 app.command()(working.train)
+app.command()(training.preset)
+app.command()(training.ema)
 app.command()(generating.generate)
 app.command()(evaluating.evaluate)
 app.command()(reading.read)
 app.command()(reading.train_reader)
 app.command()(generating.demo)
+estimate.command()(working.train)
+estimate.command()(generating.generate)
+app.add_typer(estimate, name="estimate")
 app.add_typer(visualize, name="visualize")
 app.command()(looking.runs)
 app.command()(looking.models)

@@ -1,5 +1,6 @@
 """The commands that do a job: each makes a request, and performs it in a run folder."""
 
+import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -8,8 +9,10 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from braindiffusion.cli.drive import drive, finish
+from braindiffusion.cli.estimating import only_estimate
 from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.jobs import perform
 from braindiffusion.runs import (
     CheckpointWritten,
     Event,
@@ -20,6 +23,7 @@ from braindiffusion.runs import (
     TrainRequest,
     default_runs_dir,
 )
+from braindiffusion.runs.launch import Launch
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -37,6 +41,13 @@ class Precision(StrEnum):
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+
+
+class Strategy(StrEnum):
+    """What `--strategy` takes."""
+
+    DDP = "ddp"
+    FSDP = "fsdp"
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -91,13 +102,29 @@ def train(
             "Without it, the one .zarr of the current folder.",
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="tiny, laptop or workstation.")] = "laptop",
-    batch_size: Annotated[int | None, typer.Option(help="Patches or volumes a step; the preset's by default.")] = None,
+    preset: Annotated[
+        str, typer.Option(help="tiny, laptop, workstation, or a file (`braindiffusion preset laptop > FILE`).")
+    ] = "laptop",
+    batch_size: Annotated[
+        int | None, typer.Option(help="Patches or volumes at once, of each process; the preset's by default.")
+    ] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches that make one step; the preset's by default.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the subjects; the preset's by default.")] = None,
     level: Annotated[
         list[int] | None, typer.Option(help="Train only this level, 0 is the coarsest (repeatable).")
     ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(help="What it can be asked for: age, sex, volumes ... (repeatable), or none; all by default."),
+    ] = None,
     validation_subjects: Annotated[int | None, typer.Option(help="Subjects kept aside; a fifth by default.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="End a level after so many validations without a better one.")
+    ] = None,
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Less memory, a third more time.")] = False,
+    strategy: Annotated[
+        Strategy, typer.Option(help="Under torchrun or SLURM: each process holds the whole model, or a part of it.")
+    ] = Strategy.DDP,
     seed: int = 0,
     device: Device = "auto",
     precision: Precisely = Precision.AUTO,
@@ -114,28 +141,40 @@ def train(
     ] = None,
     name: RunName = None,
 ) -> None:
-    """Train a model. Ctrl-C keeps a checkpoint; `--resume` goes on from it."""
+    """Train a model. Ctrl-C keeps a checkpoint; `--resume` goes on from it.
+
+    Several devices: `torchrun --nproc-per-node 8 -m braindiffusion train ...`, or `srun` the same command.
+    """
     if resume is not None:
         run = find_run(resume)
         if run.request.job != "train":
             msg = f"The run {run.name} is no training: its job is {run.request.job}."
             raise BrainDiffusionError(msg)
+        only_estimate(run.request)
     else:
         request = make(
             TrainRequest,
             data=(data_dir or _only_cohort()).absolute(),
-            preset=preset,
+            preset=str(Path(preset).absolute()) if Path(preset).is_file() else preset,
             batch_size=batch_size,
+            accumulate=accumulate,
             epochs=epochs,
             levels=tuple(level) if level else None,
+            conditions=None if condition is None else tuple(one for one in condition if one != "none"),
             validation_subjects=validation_subjects,
+            patience=patience,
+            checkpointing=checkpointing,
+            strategy=strategy.value,
             seed=seed,
             device=device,
             precision=precision.value,
             checkpoint_minutes=checkpoint_minutes,
             sample_minutes=sample_minutes,
         )
-        run = new_run(request, name)
+        run = new_run(request, name) if Launch.of_this_process().world == 1 else _common_run(request, name)
+    if Launch.of_this_process().rank:
+        follow(run)
+        return
 
     def copy(event: Event) -> None:
         if isinstance(event, CheckpointWritten):
@@ -165,10 +204,27 @@ def make(kind: type[R], **fields: object) -> R:
 
 
 def new_run(request: Request, name: str | None = None) -> Run:
-    """A run folder for this command; where it is goes to standard error."""
+    """A run folder for this command; where it is goes to standard error. (Within `estimate`, only an estimate.)"""
+    only_estimate(request)
     run = Run.create(request, name=name)
     typer.echo(f"Run: {run.path}", err=True)
     return run
+
+
+def _common_run(request: TrainRequest, name: str | None) -> Run:
+    """The run of several processes: the first one makes it, and tells the others."""
+    from braindiffusion.training.crew import Crew
+
+    crew = Crew(request)
+    return Run(Path(crew.tell(str(new_run(request, name).path) if crew.leads else "")))
+
+
+def follow(run: Run) -> None:
+    """Do this process's share of a run that the first process of the launch tells of, and stop when that one does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    for _ in perform(run):
+        pass
 
 
 def find_run(name_or_path: str) -> Run:

@@ -1,0 +1,150 @@
+"""Memory of a network, counted without using any: the real code runs on tensors that have a shape and no storage.
+
+Every tensor that an operation makes is counted from then on until nobody holds it, on the way forward and back, so the
+highest count is what an allocator would have to hand out. What a convolution borrows within itself is not seen.
+"""
+
+import itertools
+import math
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from braindiffusion.diffusion.denoiser import denoising_loss
+from braindiffusion.model.cascade import Level
+from braindiffusion.model.conditioning import as_condition
+from braindiffusion.model.config import CascadeConfig
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made within it and are still alive.
+
+    Attributes:
+        now: bytes.
+        peak: their highest number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation and look at what it made."""
+        out = func(*args, **(kwargs or {}))
+        for made in tree_iter(out):
+            if isinstance(made, Tensor):
+                self._count(made.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._alive:  # a view
+            return
+        self._alive.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+        def gone() -> None:
+            self._alive.discard(key)
+            self.now -= size
+
+        weakref.finalize(storage, gone)
+
+
+@contextmanager
+def counted() -> Iterator[LiveBytes]:
+    """Within this, tensors are made without memory, and counted."""
+    with FakeTensorMode(), LiveBytes() as live:
+        yield live
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of one level.
+
+    Attributes:
+        weights: bytes of its parameters and constants.
+        working: bytes at the highest that come on top while it works; gradients among them.
+    """
+
+    weights: int
+    working: int
+
+
+def learning(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
+    """Of one way forward and back.
+
+    Args:
+        config: of the cascade.
+        index: the level.
+        batch: samples at once.
+        dtype: precision of the network.
+    """
+    with counted() as live:
+        level = Level(config, index).train()
+        weights = live.now
+        size = tuple(min(level.config.patch or n, n) for n in level.grid)
+        x, y, z = (n * level.voxels for n in size)
+        condition = as_condition(config.condition, {}, (x, y, z), batch)
+        bands = torch.empty(batch, level.outputs // config.channels + level.has_coarse, config.channels, *size)
+        clean = level.normalise(bands)[:, int(level.has_coarse) :].flatten(1, 2)
+        coarse = torch.empty(batch, config.channels, *size) if level.has_coarse else None
+        coarse_sigma = torch.ones(batch) if level.has_coarse else None
+        coordinates = level.coordinates(torch.zeros(batch, 3), size)
+
+        def network(x: Tensor, log_sigma: Tensor, asked: Any) -> Tensor:
+            with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+                out: Tensor = level(x, log_sigma, coarse, coarse_sigma, coordinates, asked)
+            return out
+
+        noise = torch.empty_like(clean)
+        prediction = level.config.prediction
+        denoising_loss(network, clean, noise, torch.ones(batch), condition, prediction=prediction).mean().backward()
+        return Memory(weights, live.peak - weights)
+
+
+def sampling(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
+    """Of one evaluation over the whole grid, with what a sampler holds beside it. See `learning`."""
+    with counted() as live, torch.no_grad():
+        level = Level(config, index).eval()
+        weights = live.now
+        condition = as_condition(config.condition, {}, config.shape, batch)
+        x = torch.empty(batch, level.outputs, *level.grid)
+        held = [torch.empty_like(x) for _ in range(3)]  # the step before, its noise, the clean estimate
+        coarse = torch.empty(batch, config.channels, *level.grid) if level.has_coarse else None
+        coarse_sigma = torch.ones(batch) if level.has_coarse else None
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            level.denoiser(coarse, coarse_sigma)(x, torch.ones(batch), condition)
+        del held
+        return Memory(weights, live.peak - weights)
+
+
+def sample_bytes(config: CascadeConfig, index: int) -> int:
+    """Of one sample of a training batch: its bands, and its part of a label map."""
+    level = config.levels[index]
+    sites = math.prod(min(level.patch or n, n) for n in config.grid(index))
+    bands = (config.bands(index) + (index > 0)) * config.channels
+    voxels = sites * 8 ** config.halvings(index) if config.has_maps else 0
+    return sites * 4 * bands + voxels
+
+
+def parameters(config: CascadeConfig) -> list[int]:
+    """Bytes of each level's weights and constants."""
+    with counted() as live:
+        sizes = [0]
+        levels = []
+        for index in range(config.number_of_levels):
+            levels.append(Level(config, index))
+            sizes.append(live.now)
+        return [after - before for before, after in itertools.pairwise(sizes)]

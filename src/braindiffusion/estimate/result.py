@@ -1,0 +1,69 @@
+"""The answer: bytes and seconds by level, and a sentence that says whether it fits."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class LevelEstimate:
+    """One level of the cascade.
+
+    Attributes:
+        level: 0 is the coarsest.
+        bytes: of memory while it works, everything else that is held by then included.
+        steps: optimizer steps, or sampler steps of all samples.
+        seconds_per_step: None where it was not tried, since it does not fit.
+        seconds: that it takes altogether.
+    """
+
+    level: int
+    bytes: int
+    steps: int
+    seconds_per_step: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job will need.
+
+    Attributes:
+        device: `cpu`, `cuda:0`, ...
+        levels: those that will work, coarsest first.
+        available: bytes of memory that the device has free.
+        around: seconds before, between and after the levels: reading, writing.
+        advice: what to do where it does not fit; empty where it does.
+    """
+
+    device: str
+    levels: tuple[LevelEstimate, ...]
+    available: int
+    around: float = 0.0
+    advice: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Of memory at its highest: on a CPU of the whole process, on another device what is allocated there."""
+        return max(level.bytes for level in self.levels)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory that is free is enough."""
+        return self.bytes <= self.available
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the whole job; None where it does not fit."""
+        parts = [level.seconds for level in self.levels]
+        return None if None in parts else self.around + sum(part for part in parts if part is not None)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        needs, has = self.bytes / GB, self.available / GB
+        if not self.fits:
+            return f"It needs {needs:.1f} GB, and {self.device} has {has:.1f} GB free: {self.advice}."
+        time = str(timedelta(seconds=round(self.seconds or 0)))
+        return f"It needs {needs:.1f} GB of the {has:.1f} GB that {self.device} has free, and takes about {time}."

@@ -1,0 +1,170 @@
+"""What a training will cost: memory counted level by level, time measured by a few real steps of each."""
+
+import math
+from statistics import median
+from time import perf_counter
+
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.devices import choose_precision
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.estimate.device import free_bytes, held_bytes
+from braindiffusion.estimate.memory import learning, parameters, sample_bytes, sampling
+from braindiffusion.estimate.result import Estimate, LevelEstimate
+from braindiffusion.model.cascade import Cascade
+from braindiffusion.runs import TrainRequest
+from braindiffusion.training.conditions import schema_of
+from braindiffusion.training.crew import Crew
+from braindiffusion.training.ema import WIDTHS
+from braindiffusion.training.job import asked_for, levels_of, rows_of
+from braindiffusion.training.level import AHEAD, HELD_OUT, LevelTrainer
+from braindiffusion.training.patches import CACHE_BYTES, Patches
+from braindiffusion.training.presets import LevelRecipe, Preset
+
+LEAST_SECONDS = 2.0
+"""A level is tried for so long, after a first step that chooses kernels."""
+MOST_SECONDS = 5.0
+"""A step that takes longer is not tried whole: a small batch tells."""
+SMALL = 2
+FORWARD = 1 / 3
+"""Share of a step that is the way forward."""
+
+
+def estimate_training(request: TrainRequest) -> Estimate:
+    """Memory and time of a training by this process on its device.
+
+    Raises:
+        BrainDiffusionError: what the training itself would raise before its first step, or its cohort is not prepared.
+    """
+    trial = _Trial(request)
+    needs = {index: trial.bytes(trial.preset, index) for index in trial.wanted}
+    available = free_bytes(trial.device)
+    if max(needs.values()) > available:
+        levels = [LevelEstimate(index, needs[index], trial.steps(index)) for index in trial.wanted]
+        return Estimate(str(trial.device), tuple(levels), available, advice=_advice(trial, available))
+    levels, sample = [], 0.0
+    for index in trial.wanted:
+        step, brain = trial.seconds(index)
+        sample += trial.sampling_seconds(index, step)
+        levels.append(trial.level(index, needs[index], step, brain, sample))
+    return Estimate(str(trial.device), tuple(levels), available, trial.begun)
+
+
+class _Trial:
+    """A training that is made ready and does not begin.
+
+    Attributes:
+        begun: seconds that it took to make it ready.
+    """
+
+    def __init__(self, request: TrainRequest) -> None:
+        begun = perf_counter()
+        if not (request.data / "zarr.json").is_file():
+            msg = f"{request.data} is no prepared cohort: prepare it first, then ask what it will take."
+            raise BrainDiffusionError(msg)
+        self.request, self.preset = request, asked_for(request)
+        self.wanted = levels_of(request, self.preset)
+        self.crew, self.cohort = Crew(request), Cohort.open(request.data)
+        self.device = self.crew.fabric.device
+        self.dtype = choose_precision(self.device, request.precision)
+        self.rows, held_out = rows_of(self.cohort, request.validation_subjects)
+        self.held_out = len(held_out or self.rows)
+        condition = schema_of(self.cohort, self.rows, request.conditions)
+        preprocessing, channels = self.cohort.preprocessing, self.cohort.volumes.shape[1]
+        self.config = self.preset.cascade(preprocessing.shape, preprocessing.spacing, channels, condition)
+        self.cascade = Cascade(self.config).to(self.device)
+        self.brain = [
+            Patches(self.cohort, self.cascade, index, self.rows, 0, 0).whole(self.rows[0]).bytes
+            for index in range(len(self.preset.recipes))
+        ]
+        self.held = held_bytes(self.device)
+        self.begun = perf_counter() - begun
+
+    def steps(self, index: int) -> int:
+        """Optimizer steps of a level."""
+        recipe = self.preset.recipes[index]
+        return max(1, math.ceil(recipe.epochs * len(self.rows) / _samples(recipe)))
+
+    def bytes(self, preset: Preset, index: int) -> int:
+        """Of memory while a level learns."""
+        recipe, on_cpu = preset.recipes[index], self.device.type == "cpu"
+        config = self.config.model_copy(update={"levels": preset.levels})
+        step = learning(config, index, recipe.batch_size, self.dtype)
+        pictures = [sampling(config, level, 1, self.dtype) for level in range(index + 1)]
+        # Of every level: the model, the copy that is sampled from, and on the CPU the last and the best weights.
+        models = (4 if on_cpu else 2) * sum(parameters(config))
+        moments = (2 + len(WIDTHS)) * step.weights
+        working = max(step.working, *(picture.working for picture in pictures))
+        data = self._data(index, recipe) if on_cpu else 0
+        return self.held + models + moments + working + data
+
+    def _data(self, index: int, recipe: LevelRecipe) -> int:
+        """Bytes of the brains that are remembered, and of the batches that are made ahead."""
+        brains = self.brains(index) * self.brain[index] + min(self.held_out, HELD_OUT) * self.brain[index]
+        ahead = (AHEAD + 1) * _samples(recipe)
+        return min(int(brains), 2 * CACHE_BYTES) + max(ahead, HELD_OUT) * sample_bytes(self.config, index)
+
+    def brains(self, index: int) -> float:
+        """Versions of brains that a level is expected to make, each once."""
+        recipe = self.preset.recipes[index]
+        versions = len(self.rows) * max(1, recipe.variants)
+        return versions * (1 - (1 - 1 / versions) ** (self.steps(index) * _samples(recipe)))
+
+    def seconds(self, index: int) -> tuple[float, float]:
+        """Of a step of a level, and of making one version of a brain for it."""
+        recipe = self.preset.recipes[index]
+        patches = Patches(self.cohort, self.cascade, index, self.rows[:2], recipe.variants, 0, recipe.warp)
+        patches.whole(self.rows[0])  # what is read for the first time takes longer
+        begun = perf_counter()
+        for row in self.rows[:2]:
+            patches.whole(row, recipe.variants - 1)  # the last versions are those that are moved most
+        brain = (perf_counter() - begun) / 2
+        small = recipe.model_copy(update={"batch_size": min(SMALL, recipe.batch_size), "accumulate": 1})
+        share = _samples(recipe) / small.batch_size
+        step = self._tried(index, small) * share
+        return (self._tried(index, recipe) if share > 1 and step < MOST_SECONDS else step), brain
+
+    def _tried(self, index: int, recipe: LevelRecipe) -> float:
+        trainer = LevelTrainer(self.crew, self.cascade, index, recipe, 0)
+        patches = Patches(self.cohort, self.cascade, index, self.rows[:2], 0, 0)
+        taken: list[float] = []
+        for done in trainer.run(patches, 1000):
+            taken.append(done.seconds)
+            if len(taken) > 1 and sum(taken[1:]) > LEAST_SECONDS:
+                break
+        return median(taken[1:])
+
+    def sampling_seconds(self, index: int, step: float) -> float:
+        """Of a level's part of a brain that is sampled in between."""
+        level, recipe = self.config.levels[index], self.preset.recipes[index]
+        grid = self.config.grid(index)
+        patch = math.prod(min(level.patch or n, n) for n in grid)
+        return level.steps * FORWARD * step / _samples(recipe) * math.prod(grid) / patch
+
+    def level(self, index: int, needs: int, step: float, brain: float, sample: float) -> LevelEstimate:
+        """What a level takes altogether: steps, brains, validations, samples."""
+        recipe, steps = self.preset.recipes[index], self.steps(index)
+        learn, brains = steps * step, self.brains(index) * brain
+        # Another device works while the CPU makes brains; a CPU does both.
+        total = learn + brains if self.device.type == "cpu" else max(learn, brains)
+        asked = max(HELD_OUT, _samples(recipe)) / _samples(recipe) * FORWARD * step
+        total += min(recipe.validations, steps) * asked
+        total += (1 + total / (60 * self.request.sample_minutes)) * sample
+        return LevelEstimate(index, needs, steps, step, total)
+
+
+def _samples(recipe: LevelRecipe) -> int:
+    return recipe.batch_size * recipe.accumulate
+
+
+def _advice(trial: _Trial, available: int) -> str:
+    """The mildest change that makes it fit."""
+    most = max(recipe.batch_size for recipe in trial.preset.recipes)
+    sizes = [size for size in (2**k for k in range(most.bit_length() - 1, -1, -1)) if size < most] or [1]
+    for checkpointing in dict.fromkeys((trial.request.checkpointing, True)):
+        for size in sizes:
+            changes = {"batch_size": size, "checkpointing": checkpointing}
+            changed = asked_for(trial.request.model_copy(update=changes))
+            if all(trial.bytes(changed, index) <= available for index in trial.wanted):
+                flag = " --checkpointing" if checkpointing and not trial.request.checkpointing else ""
+                return f"use --batch-size {size}{flag}"
+    return "use a smaller preset"
