@@ -22,6 +22,7 @@ from braindiffusion.runs import (
     RunState,
     Started,
 )
+from braindiffusion.runs.launch import Launch
 from braindiffusion.runs.requests import Request
 
 Job = Callable[[Request, Run], Iterator[Event]]
@@ -55,6 +56,9 @@ def perform(run: Run) -> Generator[Event, None, None]:
         BrainDiffusionError: another process performs this run now.
         OSError: the run folder cannot be written to.
     """
+    if run.request.job == "train" and Launch.of_this_process().rank:
+        yield from _find("train")(run.request, run)  # the first process of the launch tells, and writes it down
+        return
     if run.state is RunState.RUNNING:
         msg = f"The run {run.name} is being done by another process already; stop that first."
         raise BrainDiffusionError(msg)

@@ -17,7 +17,7 @@ from braindiffusion.runs.requests import (
 # The argument that stands without a flag, and the flags that are not simply the field's name.
 _POSITIONAL: Mapping[type, str] = {PrepareRequest: "data_dir"}
 _RENAMED: Mapping[type, Mapping[str, str]] = {
-    TrainRequest: {"data": "--data-dir", "levels": "--level"},
+    TrainRequest: {"data": "--data-dir", "levels": "--level", "conditions": "--condition"},
     PrepareRequest: {"subjects": "--subject"},
     GenerateRequest: {"guidance_fields": "--guidance-field"},
     EvaluateRequest: {},
@@ -45,7 +45,7 @@ def command_arguments(request: Request) -> list[str]:
             for one, asked in flat(value).items():
                 words += [flag, f"{one}={asked}"]
         elif isinstance(value, tuple):
-            for one in value:
+            for one in value or ("none",):
                 words += [flag, str(one)]
         else:
             words += [flag, str(value) if isinstance(value, Path) else f"{value}"]
