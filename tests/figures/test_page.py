@@ -32,6 +32,15 @@ def test_a_picture_is_drawn_by_a_browser(figure: go.Figure, tmp_path: Path) -> N
     assert 0.2 < green < 0.6  # one bar half as high as the other
 
 
+def test_without_a_browser_the_way_out_is_told(
+    figure: go.Figure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("kaleido")
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "nothing"))
+    with pytest.raises(BrainDiffusionError, match=r"needs Chrome or Chromium .* install one, or write .html"):
+        write_figure(figure, tmp_path / "bars.png")
+
+
 def test_without_kaleido_the_way_out_is_told(
     figure: go.Figure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """A figure as a file: an HTML page that needs no network, or a picture."""
 
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -72,19 +73,15 @@ def _page(figure: go.Figure) -> str:
 
 
 def _picture(figure: go.Figure, path: Path) -> bytes:
-    try:
-        import kaleido  # type: ignore[import-untyped]  # noqa: F401
-    except ImportError:
+    if find_spec("kaleido") is None:  # Plotly imports it
         msg = f"{path} needs kaleido: pip install 'napari-braindiffusion[figures]', or write .html."
-        raise BrainDiffusionError(msg) from None
-    from choreographer.errors import BrowserFailedError, ChromeNotFoundError
-
+        raise BrainDiffusionError(msg)
     still = go.Figure(figure.data, figure.layout)
     still.update_layout(updatemenus=[], sliders=[])  # nobody can press them
     width, height = PICTURE_SIZE
     try:
         picture: bytes = still.to_image(format=path.suffix[1:].lower(), width=width, height=height)
-    except (BrowserFailedError, ChromeNotFoundError, RuntimeError) as error:
+    except RuntimeError as error:
         msg = f"{path} needs Chrome or Chromium to draw it, and none could be started: install one, or write .html."
         raise BrainDiffusionError(msg) from error
     return picture
