@@ -55,6 +55,7 @@ train-models: setup  ## Train the packaged model anew on DATA (hours)
 
 pictures: setup  ## Make the pictures of the documentation
 	$(BIN)/python examples/make_pictures.py
+	cp examples/real_vs_generated.png docs/pictures/
 	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo --out build/pictures
 	cp build/pictures/screenshot.png docs/pictures/napari.png
 

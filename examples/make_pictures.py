@@ -1,9 +1,9 @@
-"""Make the picture of the README: three planes of generated brains beside three planes of real ones.
+"""Make the pictures beside this script: generated brains beside real ones, the way from noise to one, its regions.
 
-    python examples/make_pictures.py --out docs/pictures
+    python examples/make_pictures.py
 
-Each brain is cut where its own bounding box is halved, and scaled by its own brightest percentile: nothing is picked
-by hand.
+writes `real_vs_generated.png`, `diffusion_process.png`, `brain_emerging.gif` and `brain_regions.png`. Each brain is cut
+where its own bounding box is halved, and scaled by its own brightest percentile: nothing is picked by hand.
 """
 
 import tempfile
@@ -12,77 +12,176 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.figures.process import frame_names
+from braindiffusion.figures.region_overlay import region_colour
 from braindiffusion.jobs import perform
 from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.regions import REGIONS, group, volumes_ml
 from braindiffusion.runs import Failed, GenerateRequest, Run
-from braindiffusion.samples import sample_t1_path
+from braindiffusion.samples import sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume, load_volume
 
 TALL = 208  # pixels, and mm, of a cell: the box that holds any adult brain is 160 x 208 x 176 mm
 TITLE = 26
+LINE = 15
+COLUMNS = 8  # moments of the process that are shown
+Box = tuple[slice, slice, slice]
 
 
-def generate(model: str, count: int, seed: int, folder: Path) -> list[Volume]:
-    """Brains of a model, made by the same job as everywhere."""
-    run = Run.create(GenerateRequest(model=model, num_samples=count, seed=seed, out=folder / "volumes"), root=folder)
-    for event in perform(run):
+def generate(model: str, count: int, seed: int, folder: Path) -> list[Path]:
+    """Brains of a model with their trajectories, made by the same job as everywhere."""
+    out = folder / "volumes"
+    request = GenerateRequest(model=model, num_samples=count, seed=seed, out=out, trajectory=True)
+    for event in perform(Run.create(request, root=folder)):
         if isinstance(event, Failed):
             raise BrainDiffusionError(event.message)
-    return [load_volume(path) for path in sorted((folder / "volumes").glob("sample_*.nii.gz"))]
+    return [out / f"sample_{number:03d}.nii.gz" for number in range(1, count + 1)]
 
 
-def planes(volume: Volume) -> list[Image.Image]:
-    """Sagittal, coronal and axial cut through the middle of the brain, a pixel a millimetre, upright."""
+def brain_box(volume: Volume) -> Box:
+    """The smallest box around the brain."""
     data = volume.data[0].astype(np.float32)
     background = data.min()
     brain = data > background + 0.05 * (np.percentile(data, 99.9) - background)
     bounds = [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    data = data[tuple(slice(b[0], b[-1] + 1) for b in bounds)]
-    grey = np.clip((data - background) / (np.percentile(data, 99.5) - background) * 255, 0, 255).astype(np.uint8)
+    return tuple(slice(b[0], b[-1] + 1) for b in bounds)
+
+
+def in_grey(data: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """0 to 255, in the contrast of a brain."""
+    background = float(like.min())
+    return np.clip((data - background) / (np.percentile(like, 99.5) - background) * 255, 0, 255).astype(np.uint8)
+
+
+def planes(data: np.ndarray, spacing: tuple[float, float, float]) -> list[Image.Image]:
+    """Sagittal, coronal and axial cut through the middle, a pixel a millimetre, upright.
+
+    Args:
+        data: (x, y, z), or (x, y, z, 3) in colour; uint8.
+        spacing: millimetres.
+    """
     cuts = []
     for axis in range(3):
-        cut = grey.take(grey.shape[axis] // 2, axis=axis)
-        right, up = (volume.spacing[other] for other in range(3) if other != axis)
+        cut = data.take(data.shape[axis] // 2, axis=axis)
+        right, up = (spacing[other] for other in range(3) if other != axis)
         size = round(cut.shape[0] * right), round(cut.shape[1] * up)
-        cuts.append(Image.fromarray(np.ascontiguousarray(cut.T[::-1])).resize(size, Image.Resampling.BICUBIC))
+        upright = np.ascontiguousarray(cut.swapaxes(0, 1)[::-1])
+        cuts.append(Image.fromarray(upright).resize(size, Image.Resampling.BICUBIC))
     return cuts
 
 
-def sheet(title: str, volumes: list[Volume]) -> Image.Image:
+def grey_planes(volume: Volume) -> list[Image.Image]:
+    """The planes through the middle of a brain."""
+    cut = volume.data[0][brain_box(volume)].astype(np.float32)
+    return planes(in_grey(cut, cut), volume.spacing)
+
+
+def sheet(title: str, columns: list[list[Image.Image]], names: list[str] | None = None) -> Image.Image:
     """One column a brain, one row a plane, the title above."""
-    picture = Image.new("L", (TALL * len(volumes), TITLE + 3 * TALL))
-    ImageDraw.Draw(picture).text((8, 4), title, fill=255, font_size=16)
-    for column, volume in enumerate(volumes):
-        for row, cut in enumerate(planes(volume)):
-            corner = column * TALL + (TALL - cut.width) // 2, TITLE + row * TALL + (TALL - cut.height) // 2
+    top = TITLE + (LINE + 4 if names else 0)
+    picture = Image.new(columns[0][0].mode, (TALL * len(columns), top + 3 * TALL))
+    pen = ImageDraw.Draw(picture)
+    white = 255 if picture.mode == "L" else (255,) * 3
+    pen.text((8, 4), title, fill=white, font_size=16)
+    for column, cuts in enumerate(columns):
+        if names:
+            pen.text((column * TALL + 8, TITLE), names[column], fill=white, font_size=12)
+        for row, cut in enumerate(cuts):
+            corner = column * TALL + (TALL - cut.width) // 2, top + row * TALL + (TALL - cut.height) // 2
             picture.paste(cut, corner)
     return picture
 
 
+def beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two pictures with a grey line between them."""
+    both = Image.new("L", (left.width + 12 + right.width, left.height), 96)
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + 12, 0))
+    return both
+
+
+def process_frames(trajectory: Path) -> tuple[list[str], list[list[Image.Image]]]:
+    """What the frames of a trajectory are called, and the planes of each, in the contrast of the last."""
+    way = load_volume(trajectory)
+    names = frame_names(trajectory) or [str(number) for number in range(1, way.channels + 1)]
+    box = brain_box(Volume(way.data[-1:], way.affine))
+    last = way.data[-1][box]
+    return names, [planes(in_grey(frame[box], last), way.spacing) for frame in way.data]
+
+
+def process_picture(names: list[str], frames: list[list[Image.Image]]) -> Image.Image:
+    """Moments of the process, the last one the brain."""
+    chosen = np.linspace(0, len(frames) - 1, COLUMNS).round().astype(int)
+    title = "from noise to a brain: what the model thinks of it, level by level"
+    return sheet(title, [frames[n] for n in chosen], [names[n] for n in chosen])
+
+
+def process_animation(names: list[str], frames: list[list[Image.Image]], path: Path) -> None:
+    """The same as a moving picture, three planes side by side; the brain stays a while."""
+    moving = []
+    for name, cuts in zip(names, frames, strict=True):
+        picture = Image.new("L", (3 * TALL, TALL + LINE))
+        for column, cut in enumerate(cuts):
+            picture.paste(cut, (column * TALL + (TALL - cut.width) // 2, (TALL - cut.height) // 2))
+        ImageDraw.Draw(picture).text((8, TALL - 4), name, fill=160, font_size=12)
+        moving.append(picture)
+    times = [200] * (len(moving) - 1) + [2500]
+    moving[0].save(path, save_all=True, append_images=moving[1:], duration=times, loop=0, optimize=True)
+
+
+def regions_picture(volume: Volume, labels: Volume) -> Image.Image:
+    """The regions of a brain in colour on its planes, with their volumes."""
+    box = brain_box(volume)
+    regions = group(labels.data[0])
+    grey = volume.data[0][box].astype(np.float32)
+    palette = np.array([(0, 0, 0)] + [ImageColor.getrgb(region_colour(region.index)) for region in REGIONS[1:]])
+    weight = 0.5 * (regions[box] > 0)[..., None]
+    mixed = in_grey(grey, grey)[..., None] * (1 - weight) + palette[regions[box]] * weight
+    plain = np.repeat(in_grey(grey, grey)[..., None], 3, axis=-1)
+    left = sheet(
+        "a real brain (IXI) and its 40 regions",
+        [planes(part.astype(np.uint8), volume.spacing) for part in (plain, mixed)],
+    )
+    legend = Image.new("RGB", (260, left.height))
+    pen = ImageDraw.Draw(legend)
+    sizes = volumes_ml(regions, volume.spacing[0])
+    for line, region in enumerate(REGIONS[1:]):
+        y = 6 + line * LINE
+        pen.rectangle((10, y + 2, 20, y + 12), fill=region_colour(region.index))
+        pen.text((28, y), region.name, fill=(220,) * 3, font_size=11)
+        pen.text((252, y), f"{sizes[region.index]:.1f} ml", fill=(220,) * 3, font_size=11, anchor="ra")
+    both = Image.new("RGB", (left.width + legend.width, left.height))
+    both.paste(left, (0, 0))
+    both.paste(legend, (left.width, 0))
+    return both
+
+
 def main(
-    out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path("docs/pictures"),
+    out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path(__file__).parent,
     model: Annotated[str, typer.Option(help="A packaged model's name, or a model's path.")] = DEFAULT_MODEL,
     count: Annotated[int, typer.Option(help="Brains of each kind.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the first generated brain; the others follow.")] = 0,
     real: Annotated[list[Path] | None, typer.Option(help="Skull-stripped volumes; the samples by default.")] = None,
 ) -> None:
-    """Make docs/pictures/real_vs_generated.png."""
+    """Make the pictures."""
+    out.mkdir(parents=True, exist_ok=True)
     paths = real or [sample_t1_path(index) for index in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         made = generate(model, count, seed, Path(folder))
-    left, right = (
-        sheet(f"generated ({model}, seeds {seed} to {seed + count - 1})", made),
-        sheet("real (IXI)", [load_volume(path) for path in paths[:count]]),
-    )
-    both = Image.new("L", (left.width + 12 + right.width, left.height), 96)
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width + 12, 0))
-    out.mkdir(parents=True, exist_ok=True)
-    both.save(out / "real_vs_generated.png", optimize=True)
-    print(f"Written: {out / 'real_vs_generated.png'}")
+        generated = [grey_planes(load_volume(path)) for path in made]
+        names, frames = process_frames(made[0].with_name("sample_001_trajectory.nii.gz"))
+    left = sheet(f"generated ({model}, seeds {seed} to {seed + count - 1})", generated)
+    right = sheet("real (IXI)", [grey_planes(load_volume(path)) for path in paths[:count]])
+    beside(left, right).save(out / "real_vs_generated.png", optimize=True)
+    process_picture(names, frames).save(out / "diffusion_process.png", optimize=True)
+    process_animation(names, frames, out / "brain_emerging.gif")
+    regions = regions_picture(load_volume(sample_t1_path()), load_volume(sample_labels_path()))
+    regions.save(out / "brain_regions.png", optimize=True)
+    for name in ("real_vs_generated.png", "diffusion_process.png", "brain_emerging.gif", "brain_regions.png"):
+        print(f"Written: {out / name}")
 
 
 if __name__ == "__main__":

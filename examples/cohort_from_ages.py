@@ -1,0 +1,50 @@
+"""Make a cohort from a table of ages: `python examples/cohort_from_ages.py --table ages.csv`.
+
+Without a table it asks for women and men from 20 to 80 years. The columns of a table are fields of the model (see
+sample_with_conditions.py); a brain is made for each row.
+"""
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from braindiffusion.generation.asking import from_table
+from braindiffusion.jobs import perform
+from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.runs import Finished, GenerateRequest, Run
+
+
+def write_ages(path: Path) -> None:
+    """A row for each decade and sex."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["age", "sex"])
+        writer.writerows((age, sex) for age in range(20, 90, 10) for sex in ("F", "M"))
+
+
+def main(
+    table: Annotated[Path | None, typer.Option(help="`.csv` or `.tsv`, a row a brain.")] = None,
+    model: Annotated[str, typer.Option(help="A model that was trained with conditions.")] = DEFAULT_MODEL,
+    seed: int = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the volumes.")] = Path("cohort_from_ages"),
+) -> None:
+    """Make a brain for each row of a table."""
+    if table is None:
+        out.mkdir(parents=True, exist_ok=True)
+        table = out / "ages.csv"
+        write_ages(table)
+    rows = from_table(table)
+    request = GenerateRequest(
+        model=model, conditions=table.absolute(), num_samples=len(rows), seed=seed, out=out.absolute()
+    )
+    *_, last = perform(Run.create(request))
+    if not isinstance(last, Finished):
+        raise SystemExit(last.message)
+    for number, row in enumerate(rows, 1):
+        print(f"{out / f'sample_{number:03d}.nii.gz'}: {row}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

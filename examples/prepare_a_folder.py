@@ -1,0 +1,43 @@
+"""Turn a folder of scans into a cohort to train on: `python examples/prepare_a_folder.py /path/to/IXI-T1`.
+
+Without a folder it takes the six brains that come with the package.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from braindiffusion.cohort import Cohort
+from braindiffusion.jobs import perform
+from braindiffusion.runs import Finished, PrepareRequest, Run, Warned
+from braindiffusion.samples import samples_dir
+
+
+def main(
+    folder: Annotated[Path | None, typer.Argument(help="IXI, a BIDS dataset, or any folder of volumes.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of label maps, matched by subject.")] = None,
+    participants: Annotated[Path | None, typer.Option(help="Table with id, age and sex.")] = None,
+    spacing: Annotated[float, typer.Option(help="Millimetres.")] = 2.0,
+    out: Annotated[Path, typer.Option(help="The cohort.")] = Path("cohort.zarr"),
+) -> None:
+    """Prepare a folder, and tell what came of it."""
+    if folder is None:
+        folder = samples_dir() / "IXI-T1"
+        labels, participants = samples_dir() / "labels", samples_dir() / "participants.tsv"
+    request = PrepareRequest(
+        data_dir=folder.absolute(), labels=labels, participants=participants, spacing=spacing, out=out.absolute()
+    )
+    for event in perform(Run.create(request)):
+        if isinstance(event, Warned):
+            print(f"left out, or odd: {event.subject} {event.message}")
+    if not isinstance(event, Finished):
+        raise SystemExit(event.message)
+    cohort = Cohort.open(out)
+    print(f"{len(cohort)} brains of {cohort.volumes.shape[2:]} voxels, {cohort.preprocessing.spacing} mm, in {out}")
+    for subject in cohort.subjects:
+        print(f"  {subject.id}: {subject.age or 'age unknown'}, {subject.sex or 'sex unknown'}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
