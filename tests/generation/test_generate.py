@@ -13,27 +13,7 @@ from braindiffusion.generation.job import generate
 from braindiffusion.generation.sample import sample_cascade
 from braindiffusion.jobs import perform
 from braindiffusion.model import Cascade, save_model
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import ArtifactWritten, GenerateRequest, Progress, Run, RunState
-
-LEVEL = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=3)
-
-
-@pytest.fixture
-def cascade() -> Cascade:
-    """Three levels with something to say."""
-    made = Cascade(CascadeConfig(shape=(16, 24, 16), spacing=2.0, depth=2, levels=(LEVEL,) * 3)).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in made.parameters():
-            p.copy_(0.1 * torch.randn(p.shape, generator=generator))
-    return made
-
-
-@pytest.fixture
-def model(cascade: Cascade, tmp_path: Path) -> Path:
-    save_model(cascade, tmp_path / "model", {"name": "toy", "preprocessing_hash": "abc"})
-    return tmp_path / "model"
 
 
 def last(cascade: Cascade, seeds: list[int], **options: float) -> torch.Tensor:
