@@ -57,7 +57,7 @@ class Crew:
             accelerator=device.type,
             devices=self.world // launch.machines,
             num_nodes=launch.machines,
-            strategy=_strategy(request.strategy) if self.world > 1 else "auto",
+            strategy=_strategy(request.strategy, self.world) if self.world > 1 else "auto",
             precision="bf16-mixed" if dtype == torch.bfloat16 else "32-true",
             plugins=[] if self.world > 1 else LightningEnvironment(),  # a job of SLURM's may be one process
         )
@@ -93,18 +93,19 @@ class Crew:
         return mean
 
 
-def _strategy(name: str) -> Strategy:
+def _strategy(name: str, world: int) -> Strategy:
     if name == "fsdp":
-        return ModelParallelStrategy(_share_out, tensor_parallel_size=1, timeout=PATIENCE)
+        return ModelParallelStrategy(_share_out, world, 1, timeout=PATIENCE)
     return DDPStrategy(timeout=PATIENCE)
 
 
 def _share_out(level: nn.Module, mesh: Any) -> nn.Module:
     """Each process keeps its part of every block, and borrows the rest while the block works."""
+    level.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as fully_shard needs it
     for module in level.modules():
         if isinstance(module, ResidualBlock):
             fully_shard(module, mesh=mesh["data_parallel"])
-    fully_shard(level, mesh=mesh["data_parallel"])
+    fully_shard(level, mesh=mesh["data_parallel"], reshard_after_forward=True)  # validation has no way back
     return level
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import cast
 
@@ -131,25 +131,26 @@ class LevelTrainer:
         heard = [dropped({n: f[i : i + 1] for n, f in condition.items()}, self.dropout, d) for i, d in enumerate(draws)]
         return {name: torch.cat([one[name] for one in heard]).to(self.device) for name in condition}
 
-    def _shares(self, patches: Patches, step: int, size: int) -> list[Batch]:
-        """What this process does of a step's batch, in parts that fit into its memory."""
-        many, mine = self.recipe.batch_size, size // self.crew.world
+    def _shares(self, patches: Patches, step: int, size: int, many: int) -> list[Batch]:
+        """What this process does of a step's batch, so many samples at once."""
+        mine = size // self.crew.world
         first = self.crew.rank * mine
         return [patches.batch(step, size, range(i, i + many)) for i in range(first, first + mine, many)]
 
     def run(self, patches: Patches, until: int) -> Generator[StepDone]:
         """Train up to step `until`. Closing the generator stops after a whole step."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as background:
-            ahead = deque(
-                background.submit(self._shares, patches, step, self.samples)
-                for step in range(self.step, min(until, self.step + AHEAD))
-            )
+
+            def begin(step: int) -> Future[list[Batch]]:
+                return background.submit(self._shares, patches, step, self.samples, self.recipe.batch_size)
+
+            ahead = deque(begin(step) for step in range(self.step, min(until, self.step + AHEAD)))
             self.module.train()
             while self.step < until:
                 start = time.perf_counter()
                 batches = ahead.popleft().result()
                 if self.step + AHEAD < until:
-                    ahead.append(background.submit(self._shares, patches, self.step + AHEAD, self.samples))
+                    ahead.append(begin(self.step + AHEAD))
                 loss, rate = self._step(batches)
                 yield StepDone(self.step, loss, rate, time.perf_counter() - start)
 
@@ -178,9 +179,10 @@ class LevelTrainer:
         trained = {name: p.detach().clone() for name, p in self.level.named_parameters()}
         self._use(self.ema.state())
         self.module.eval()
-        share = self.recipe.batch_size * self.crew.world
+        many = max(4, self.recipe.batch_size)
+        share = many * self.crew.world
         size = math.ceil(max(HELD_OUT, self.samples) / share) * share
-        losses = [self.loss(batch, size, VALIDATION) for batch in self._shares(patches, 0, size)]
+        losses = [self.loss(batch, size, VALIDATION) for batch in self._shares(patches, 0, size, many)]
         self._use(trained)
         self.module.train()
         return float(self.crew.mean(torch.stack(losses).mean()))
