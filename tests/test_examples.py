@@ -1,0 +1,105 @@
+"""The example scripts: each tells what it takes, and those that are quick do what they say."""
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from braindiffusion.regions import group, volumes_ml
+from braindiffusion.samples import sample_labels_path
+from braindiffusion.volume import Volume, load_volume, save_volume
+
+FOLDER = Path(__file__).resolve().parents[1] / "examples"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(name: str, *arguments: object) -> Result:
+    app = typer.Typer(add_completion=False)
+    app.command()(load(name).main)
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_each_script_tells_what_it_takes(name: str) -> None:
+    done = call(name, "--help")
+    assert done.exit_code == 0, done.output
+    assert f"examples/{name}.py" in (FOLDER / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
+
+
+def test_pages_are_written_to_look_at(tmp_path: Path) -> None:
+    done = call("look_in_browser", "--out", tmp_path, "--no-open")
+    assert done.stdout.split() == [str(tmp_path / "rendering.html"), str(tmp_path / "slices.html")]
+    assert all(Path(page).stat().st_size < 15e6 for page in done.stdout.split())
+
+
+def test_real_and_generated_are_compared(tmp_path: Path) -> None:
+    done = call("compare_real_and_generated", "--out", tmp_path / "page.html")
+    sizes = [float(line.rpartition(", ")[2].removesuffix(" l")) for line in done.stdout.splitlines()[:2]]
+    assert all(1.0 < size < 1.8 for size in sizes)  # litres of a grown-up's brain
+    assert (tmp_path / "page.html").stat().st_size < 15e6
+
+
+def test_regions_of_a_label_map_are_written_and_measured(tmp_path: Path) -> None:
+    done = call("read_regions", "--labels", sample_labels_path(), "--out", tmp_path)
+    written = load_volume(tmp_path / "regions.nii.gz")
+    expected = group(load_volume(sample_labels_path()).data[0])
+    np.testing.assert_array_equal(written.data[0], expected)
+    told = [float(line.split()[-2]) for line in done.stdout.splitlines()]
+    np.testing.assert_allclose(told, volumes_ml(expected, 2.0)[1:], atol=0.051)
+    assert (tmp_path / "regions.html").stat().st_size < 15e6
+
+
+def test_samples_become_a_bids_dataset(tmp_path: Path) -> None:
+    generated, out = tmp_path / "generated", tmp_path / "bids"
+    for number in (1, 2):
+        volume = Volume(np.random.default_rng(number).random((1, 4, 5, 6), np.float32), np.eye(4))
+        save_volume(volume, generated / f"sample_{number:03d}.nii.gz")
+        sidecar = {"seed": 6 + number, "condition": {"age": 50.0} if number == 2 else {}}
+        (generated / f"sample_{number:03d}.json").write_text(json.dumps(sidecar))
+    save_volume(Volume(np.ones((3, 4, 5, 6), np.float32), np.eye(4)), generated / "sample_001_trajectory.nii.gz")
+    done = call("export_bids", generated, "--out", out)
+    assert done.exit_code == 0, done.output
+    with (out / "participants.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["participant_id"] for row in rows] == ["sub-gen001", "sub-gen002"]
+    assert [(row["age"], row["seed"]) for row in rows] == [("n/a", "7"), ("50.0", "8")]
+    for row in rows:
+        subject = row["participant_id"]
+        made = load_volume(out / subject / "anat" / f"{subject}_T1w.nii.gz")
+        source = load_volume(generated / f"sample_{subject[-3:]}.nii.gz")
+        np.testing.assert_array_equal(made.data, source.data)
+        assert json.loads((out / subject / "anat" / f"{subject}_T1w.json").read_text())["Synthetic"] is True
+    assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+
+
+def test_what_a_model_can_be_asked_for_is_told() -> None:
+    assert "can be asked for" in call("sample_with_conditions").stdout
+
+
+def test_ages_become_a_table(tmp_path: Path) -> None:
+    load("cohort_from_ages").write_ages(tmp_path / "ages.csv")
+    with (tmp_path / "ages.csv").open() as file:
+        rows = [(row["age"], row["sex"]) for row in csv.DictReader(file)]
+    assert len(set(rows)) == len(rows) == 14
+    assert rows[0] == ("20", "F")
+    assert rows[-1] == ("80", "M")
+
+
+def test_nothing_to_resume_is_told(tmp_runs: Path) -> None:
+    done = call("resume_training")
+    assert "No training was stopped" in str(done.exception)
