@@ -1,0 +1,92 @@
+"""Heads that are moved: the same as TorchIO and ITK move them, all images and labels by one field."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+import torchio as tio
+from scipy.ndimage import map_coordinates
+
+from braindiffusion.cohort.transforms import Movement, draw_bias, move
+
+SHAPE, SPACING = (18, 22, 20), 8.0
+STILL = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+TURNED = ((1.03, 0.97, 1.02), (4.0, -3.0, 2.0), (3.0, -5.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).random((2, *SHAPE), dtype=np.float32)) - 1
+
+
+@pytest.fixture(scope="module")
+def bend() -> np.ndarray:
+    controls = np.zeros((7, 7, 7, 3))
+    controls[2:-2, 2:-2, 2:-2] = np.random.default_rng(1).uniform(-9, 9, (3, 3, 3, 3))
+    return controls
+
+
+def displaced(bend: np.ndarray) -> np.ndarray:
+    """Voxels from which each voxel takes its value, by ITK's B-spline."""
+    size = [(n - 1) * SPACING for n in SHAPE]
+    spline = sitk.BSplineTransform(3, 3)
+    spline.SetTransformDomainOrigin([0.0, 0.0, 0.0])
+    spline.SetTransformDomainPhysicalDimensions(size)
+    spline.SetTransformDomainMeshSize([4, 4, 4])
+    spline.SetParameters(bend.flatten(order="F").tolist())
+    # ITK has nothing beyond the last plane itself
+    points = [np.minimum(np.array(index) * SPACING, np.array(size) - 1e-6) for index in np.ndindex(*SHAPE)]
+    moved = np.array([spline.TransformPoint(point.tolist()) for point in points]) / SPACING
+    return moved.reshape(*SHAPE, 3).transpose(3, 0, 1, 2)
+
+
+def test_bending_is_the_b_spline_of_itk(image: torch.Tensor, bend: np.ndarray) -> None:
+    labels = (image[0] > -0.5).to(torch.uint8)
+    (moved,), turned = move([image], labels, SPACING, Movement(*STILL, bend))
+    places = displaced(bend)
+    inside = (places > 0).all(0) & (places < np.array(SHAPE)[:, None, None, None] - 1).all(0)
+    for channel in range(2):
+        wanted = map_coordinates(image[channel].numpy(), places, order=1)
+        np.testing.assert_allclose(moved[channel].numpy()[inside], wanted[inside], atol=1e-4)
+    wanted = map_coordinates(labels.numpy(), places, order=0)
+    assert turned is not None
+    assert turned.dtype == torch.uint8
+    assert (turned.numpy() != wanted)[inside].mean() < 1e-3  # but where a place is half-way between two voxels
+
+
+def test_bending_by_nothing_turns_as_torchio_does(image: torch.Tensor) -> None:
+    (turned,), _ = move([image], None, SPACING, Movement(*TURNED))
+    affine = np.diag([SPACING, SPACING, SPACING, 1])
+    torchio = tio.Affine(*TURNED, default_pad_value="minimum")(tio.ScalarImage(tensor=image, affine=affine)).data
+    torch.testing.assert_close(turned, torchio)
+    (bent,), _ = move([image], None, SPACING, Movement(*TURNED, np.zeros((7, 7, 7, 3))))
+    core = (slice(None), *(slice(4, -4),) * 3)
+    torch.testing.assert_close(bent[core], turned[core], atol=1e-5, rtol=0)
+
+
+def test_all_images_and_labels_are_moved_alike(bend: np.ndarray) -> None:
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    ball = torch.from_numpy((x**2 + y**2 + z**2 < 0.4).astype(np.float32))
+    for movement in (Movement(*TURNED), Movement(*TURNED, bend)):
+        (one, other), labels = move([ball[None], 3 * ball[None]], ball.to(torch.uint8), SPACING, movement)
+        torch.testing.assert_close(3 * one, other)
+        assert labels is not None
+        assert ((one[0] > 0.5) == labels.bool()).float().mean() > 0.98
+        assert not torch.equal(labels, ball.to(torch.uint8))
+
+
+def test_what_comes_in_from_outside_is_background(bend: np.ndarray) -> None:
+    for movement in (Movement(*TURNED), Movement(*TURNED, bend)):
+        (moved,), _ = move([torch.full((1, *SHAPE), -1.0)], None, SPACING, movement)
+        torch.testing.assert_close(moved, torch.full((1, *SHAPE), -1.0))
+
+
+def test_bias_is_smooth_positive_and_keeps_the_mean(image: torch.Tensor) -> None:
+    ones = torch.ones(1, *SHAPE)
+    field = draw_bias(ones, 0.3, np.random.default_rng(0))
+    assert float(field.mean()) == pytest.approx(1, abs=1e-5)
+    assert 0.1 < float(field.std()) < 1
+    assert float(field.min()) > 0
+    assert float(field.diff(dim=1).abs().max()) < 0.5
+    assert torch.equal(draw_bias(ones, 0.3, np.random.default_rng(0)), field)
+    torch.testing.assert_close(draw_bias(image + 1, 0.0, np.random.default_rng(0)), image + 1)
