@@ -32,11 +32,9 @@ def person(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[NDArray[np.f
     for name, outer in (("frontal cortex", 1.0), ("cerebral white matter", 0.75), ("lateral ventricle", 0.3)):
         for side, half in (("left", grid[0] < 0), ("right", grid[0] >= 0)):
             labels[np.broadcast_to(half, shape) & (radius < outer)] = region_index(f"{side} {name}")
-    grey = {"frontal": 0.5, "cerebral": 0.85, "lateral": 0.2}
     voxels = np.zeros(shape)
-    for name, value in grey.items():
-        whole = "frontal cortex" if name == "frontal" else f"{name} {'white matter' if name == 'cerebral' else 'ventricle'}"
-        voxels[np.isin(labels, [region_index(f"{side} {whole}") for side in ("left", "right")])] = value
+    for name, value in (("frontal cortex", 0.5), ("cerebral white matter", 0.85), ("lateral ventricle", 0.2)):
+        voxels[np.isin(labels, [region_index(f"{side} {name}") for side in ("left", "right")])] = value
     voxels = np.where(labels > 0, voxels + 0.04 * rng.standard_normal(shape), 0)
     return voxels.clip(0, 1).astype(np.float32), labels
 
@@ -47,12 +45,22 @@ def brain(seed: int) -> Brain:
 
 
 @pytest.fixture(scope="session")
+def make_person() -> Callable[..., tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """Makes voxels and regions of a person: see `person`."""
+    return person
+
+
+@pytest.fixture(scope="session")
+def make_brain() -> Callable[[int], Brain]:
+    """Makes a person's brain from a seed."""
+    return brain
+
+
+@pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared cohort of 20 people with label maps, ages and sexes; some are out of any model's split."""
     path: Path = tmp_path_factory.mktemp("people") / "people.zarr"
-    store = Cohort.create(
-        path, Preprocessing(spacing=SPACING, shape=SHAPE, skull="strip"), labels=np.dtype(np.uint16)
-    )
+    store = Cohort.create(path, Preprocessing(spacing=SPACING, shape=SHAPE, skull="strip"), labels=np.dtype(np.uint16))
     for i in range(TRAINING + HELD_OUT):
         voxels, labels = person(i)
         subject = Subject(id=f"s{i:02d}", age=20.0 + 2 * i, sex="MF"[i % 2])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from braindiffusion.cli import app, working
-from braindiffusion.runs import DemoRequest, GenerateRequest, PrepareRequest, Request, TrainRequest
+from braindiffusion.runs import DemoRequest, EvaluateRequest, GenerateRequest, PrepareRequest, Request, TrainRequest
 from braindiffusion.runs.command import as_command, command_arguments
 
 # Words that a shell or an option parser could trip over.
@@ -70,6 +70,19 @@ requests = st.one_of(
         trajectory=st.booleans(),
         device=st.sampled_from(["auto", "cpu"]),
         precision=precisions,
+    ),
+    st.builds(
+        EvaluateRequest,
+        real=st.lists(paths, min_size=1, max_size=2).map(tuple),
+        generated=st.lists(paths, min_size=1, max_size=2).map(tuple),
+        out=paths,
+        model=maybe(st.sampled_from(["ixi-2mm", "/models/my own"])),
+        labels=maybe(paths),
+        reader=st.sampled_from(["auto", "none", "/readers/my own"]),
+        features=st.lists(paths, max_size=2).map(tuple),
+        pairs=counts,
+        repeats=st.integers(10, 1000),
+        seed=st.integers(0, 2**31),
     ),
     st.builds(DemoRequest, out=paths, seed=st.integers(0, 2**31)),
 )

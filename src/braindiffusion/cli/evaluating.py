@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from braindiffusion.cli import working
 from braindiffusion.cli.drive import drive, finish
-from braindiffusion.cli.working import RunName, make, new_run
 from braindiffusion.pretrained import is_packaged
 from braindiffusion.runs import EvaluateRequest
 
@@ -32,10 +32,10 @@ def evaluate(
     pairs: Annotated[int, typer.Option(help="Pairs of brains for diversity, in each group.")] = 100,
     repeats: Annotated[int, typer.Option(help="Repetitions of every bootstrap.")] = 500,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
-    name: RunName = None,
+    name: working.RunName = None,
 ) -> None:
     """Compare generated brains with real ones: `OUT/report.html` and `OUT/evaluation.json`."""
-    request = make(
+    request = working.make(
         EvaluateRequest,
         real=tuple(path.absolute() for path in real),
         generated=tuple(path.absolute() for path in generated),
@@ -48,7 +48,7 @@ def evaluate(
         repeats=repeats,
         seed=seed,
     )
-    finish(drive(new_run(request, name)))
+    finish(drive(working.new_run(request, name)))
 
 
 def _whole(model: str | None) -> str | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from braindiffusion.evaluation import distances
 from braindiffusion.evaluation.bootstrap import Groups, Interval, Numbers, Statistic, around, compare
-from braindiffusion.evaluation.portrait import BINS, RINGS, Portrait, shared_measures, unit
+from braindiffusion.evaluation.portrait import BINS, Portrait, frequencies, shared_measures, unit
 from braindiffusion.evaluation.report import Curve, Figure, Row, Spread
 
 MOST = 1000
@@ -145,9 +145,10 @@ class Comparison:
         """Radial power spectrum against that of held-out brains, in dB, and its largest deviations."""
         spectra = np.array([portrait.spectrum for portrait in self.chosen])
         ours, floor = compare(distances.decibels(spectra), self.groups, self.repeats, self.rng)
-        cycles = (np.arange(RINGS) + 0.5) / RINGS / 2 / self.spacing
+        rings = spectra.shape[1]
+        cycles = frequencies(rings, self.spacing)
         rows = []
-        for name, until in ((BELOW_HALF, RINGS // 2), (BELOW_NYQUIST, RINGS)):
+        for name, until in ((BELOW_HALF, rings // 2), (BELOW_NYQUIST, rings)):
             rows.append(self._row("spectrum", name, "dB", _largest(ours, until), _largest(floor, until)))
         return rows, self._curve("power spectrum", cycles, "cycles a mm", "dB, against held-out brains", ours, floor)
 

@@ -13,6 +13,8 @@ from braindiffusion.evaluation.sets import Source
 from braindiffusion.runs import Event, Progress
 
 GROUPS = ("generated", "held_out", "training")
+EQUAL = 100.0
+"""PSNR in dB that equal brains count with: an infinite one has no mean."""
 NAME = "MS-SSIM between brains, less that between held-out ones"
 
 
@@ -90,7 +92,7 @@ def look_at_twins(
     twins = [(one, real[one.twin]) for one in made if one.twin in real]
     for step, (one, other) in enumerate(twins, start=1):
         a, b = one.read().voxels, other.read().voxels
-        values.append([similarity.psnr(a, b), similarity.ssim(a, b), similarity.ms_ssim(a, b)])
+        values.append([min(similarity.psnr(a, b), EQUAL), similarity.ssim(a, b), similarity.ms_ssim(a, b)])
         yield Progress(stage="twins", step=step, total=len(twins), message=one.name)
     if not values:
         return []

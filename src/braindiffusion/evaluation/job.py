@@ -21,6 +21,7 @@ from braindiffusion.evaluation.survey import Survey
 from braindiffusion.evaluation.verdicts import verdicts
 from braindiffusion.generation.conditions import load_label_map
 from braindiffusion.model.config import CascadeConfig
+from braindiffusion.reader import load_reader
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run
 from braindiffusion.runs.command import as_command
@@ -133,9 +134,7 @@ def _ruler(wanted: str, sides: Sides) -> _Ruler:
     """The reader that the request names; `auto` takes the packaged one where it is there and fits the box."""
     label_maps = "the brains' own label maps"
     if wanted == "none":
-        return _Ruler(label_maps, why="no reader is wanted")
-    from braindiffusion.reader import load_reader  # imports torch
-
+        return _Ruler(label_maps, why="no reader is wanted.")
     try:
         reader = load_reader(READER if wanted == "auto" else wanted)
         box = reader.net.config.shape, reader.net.config.spacing
@@ -144,7 +143,7 @@ def _ruler(wanted: str, sides: Sides) -> _Ruler:
     except BrainDiffusionError as error:
         if wanted != "auto":
             raise
-        return _Ruler(label_maps, why=f"{error}")
+        return _Ruler(label_maps, why=str(error))
     return _Ruler(f"read by {READER if wanted == 'auto' else wanted}", reader)
 
 

@@ -41,7 +41,7 @@ def curve(one: Curve, *, steps: bool) -> go.Figure:
         )
         figure.add_scatter(x=one.x, y=[each.value for each in figures], name=name, line_color=colour)
     if one.unit.startswith("dB"):
-        figure.add_vline(x=(one.x[0] + one.x[-1]) / 2, line_dash="dot", annotation_text="Nyquist/2")
+        figure.add_vline(x=one.x[-1] / 2, line_dash="dot", annotation_text="Nyquist/2")
     return _styled(figure, one.name.capitalize(), one.x_unit, one.unit)
 
 

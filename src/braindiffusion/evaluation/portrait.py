@@ -13,8 +13,6 @@ from braindiffusion.regions.table import Labels
 
 BINS = 100
 """Of the intensity histogram, over [0, 1]."""
-RINGS = 40
-"""Of spatial frequency, up to Nyquist."""
 COARSE_MM = 8.0
 """Sampling of the low-pass voxels that copies are looked for with."""
 BOX_MM = (160.0, 208.0, 176.0)
@@ -33,7 +31,7 @@ class Portrait:
         name: of the brain.
         measures: quantities by name, in the unit that `unit` gives.
         histogram: (BINS,) share of the brain's voxels.
-        spectrum: (RINGS,) mean power in each ring of spatial frequency, its centre left out.
+        spectrum: (R,) mean power at each spatial frequency, see `spectrum`.
         features: by the name of who sees them (`embedding`, ...), (D,) each.
         age: read from the brain, in years; NaN where nobody reads.
         dice: of a requested label map, by region index; empty where none was requested.
@@ -71,20 +69,27 @@ def histogram(voxels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[n
 
 
 def spectrum(voxels: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(RINGS,) mean power of the Fourier transform in rings of frequency up to Nyquist (0.5 cycles a voxel)."""
+    """(R,) mean power of the Fourier transform around the frequencies k / R of Nyquist, k = 1 to R (`frequencies`).
+
+    R is half of the longest side, so that every ring holds a frequency. The mean of the volume is no frequency.
+    """
     power = np.abs(np.fft.rfftn(voxels)) ** 2
     axes = [np.fft.fftfreq(n) for n in voxels.shape[:2]] + [np.fft.rfftfreq(voxels.shape[2])]
     frequency = np.sqrt(sum(f**2 for f in np.meshgrid(*axes, indexing="ij")))
-    ring = np.minimum((frequency * 2 * RINGS).astype(np.intp), RINGS)
+    rings = max(voxels.shape) // 2
+    ring = np.where(frequency <= 0.5, np.rint(frequency * 2 * rings), 0).astype(np.intp)
     # rfftn leaves half of the frequencies out: those with a partner count twice.
     weight = np.full(power.shape, 2.0)
     weight[..., 0] = 1
     if voxels.shape[2] % 2 == 0:
         weight[..., -1] = 1
-    weight[0, 0, 0] = 0  # the mean, which is no frequency
-    sums = np.bincount(ring.ravel(), (power * weight).ravel(), RINGS + 1)
-    counts = np.bincount(ring.ravel(), weight.ravel(), RINGS + 1)
-    return np.asarray(sums[:RINGS] / np.maximum(counts[:RINGS], 1))
+    sums = np.bincount(ring.ravel(), (power * weight).ravel())
+    return np.asarray((sums / np.bincount(ring.ravel(), weight.ravel()))[1:])
+
+
+def frequencies(rings: int, spacing: float) -> NDArray[np.float64]:
+    """(R,) cycles a mm of the entries of a spectrum; the last one is Nyquist."""
+    return np.asarray(np.arange(1, rings + 1) / rings / 2 / spacing)
 
 
 def shape_measures(mask: NDArray[np.bool_], spacing: float) -> dict[str, float]:

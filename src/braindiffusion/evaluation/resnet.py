@@ -114,7 +114,7 @@ def load_resnet(path: Path) -> Callable[[Brain], NDArray[np.float32]]:
         net = _build(weights)
         kept = {name: tensor for name, tensor in weights.items() if name in net.state_dict()}
         net.load_state_dict(kept)
-    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, UnpicklingError, SafetensorError) as error:
         why = str(error).splitlines()[0]
         msg = f"{path} holds no weights of a MedicalNet 3D ResNet or a RadImageNet ResNet-50 ({why})."
         raise BrainDiffusionError(msg) from error
