@@ -45,6 +45,10 @@ class Numbers(BaseModel):
         quantiles = tuple(round(float(q), 4) for q in np.percentile(known, QUANTILES))
         return cls(mean=float(known.mean()), std=float(known.std()) or 1.0, quantiles=quantiles)
 
+    def span(self, unit: str) -> str:
+        """From the least to the most, in words."""
+        return f"{self.quantiles[0]:g} to {self.quantiles[-1]:g} {unit}".rstrip()
+
     def at(self, percentile: float) -> float:
         """The value at a percentile."""
         return float(np.interp(percentile, QUANTILES, self.quantiles))
@@ -101,6 +105,21 @@ class ConditionSchema(BaseModel):
         """Of the fields, in order."""
         return tuple(field.name for field in self.fields)
 
+    def choices(self) -> dict[str, str]:
+        """What each field, and each entry of a vector, can be, in words."""
+        told = {}
+        for field in self.fields:
+            if isinstance(field, CategoryField):
+                told[field.name] = " or ".join(field.values)
+            elif isinstance(field, MapField):
+                told[field.name] = "file of a label map"
+            elif isinstance(field, VectorField):
+                named = zip(field.entries, field.seen, strict=True)
+                told |= {f"{field.name}.{entry}": seen.span(field.unit) for entry, seen in named}
+            else:
+                told[field.name] = field.seen.span(field.unit)
+        return told
+
     def check(self, asked: Mapping[str, Value]) -> dict[str, Value]:
         """A request in the schema's own units: percentiles become numbers, words are spelt as the model knows them.
 
@@ -128,14 +147,27 @@ def _checked(field: AnyField, value: Value) -> Value:
     if isinstance(field, VectorField):
         if not isinstance(value, dict):
             raise BrainDiffusionError(f"{field.name} wants its entries by name, such as '{field.entries[0]}'.")
-        return {entry: _number(_entry(field, entry), number, entry, field.unit) for entry, number in value.items()}
+        checked: dict[str, float | str] = {}
+        for asked, number in value.items():
+            for entry in _entries(field, asked, number):
+                if entry in checked:
+                    raise BrainDiffusionError(f"{field.name}: '{entry}' is asked for twice.")
+                checked[entry] = _number(field.seen[field.entries.index(entry)], number, entry, field.unit)
+        return checked
     return _number(field.seen, value, field.name, field.unit)
 
 
-def _entry(field: VectorField, entry: str) -> Numbers:
-    if entry not in field.entries:
-        raise BrainDiffusionError(f"{field.name} has no '{entry}': its entries are {', '.join(field.entries)}.")
-    return field.seen[field.entries.index(entry)]
+def _entries(field: VectorField, asked: str, value: float | str) -> list[str]:
+    """The entry of this name; without a side, `hippocampus`, both sides, which only a percentile can be for."""
+    if asked in field.entries:
+        return [asked]
+    both = [entry for entry in field.entries if entry in (f"left {asked}", f"right {asked}")]
+    if len(both) < 2:
+        raise BrainDiffusionError(f"{field.name} has no '{asked}': its entries are {', '.join(field.entries)}.")
+    if not str(value).strip().endswith("%"):
+        msg = f"{field.name}: '{asked}' has two sides, so say left or right, or a percentile for both, not {value}."
+        raise BrainDiffusionError(msg)
+    return both
 
 
 def _number(seen: Numbers, value: Value, name: str, unit: str) -> float:

@@ -1,15 +1,16 @@
 """The commands that only look: at runs, at models, at this machine."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from braindiffusion.cli.working import find_run
+from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import list_models
+from braindiffusion.pretrained import find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     Cancelled,
@@ -120,8 +121,14 @@ def _tell(event: Event) -> str | None:
     return None
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """List the models that `generate --model` can take: packaged ones, and those of your own trainings."""
+def models(
+    name: Annotated[str | None, typer.Argument(help="Name or path of one: tell what it can be asked for.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the models that `generate --model` can take, packaged ones and your own trainings, or tell about one."""
+    if name is not None:
+        _print_model(read_card(find_model(name)), as_json)
+        return
     packaged = list_models()
     own = [run for run in list_runs() if (run.checkpoints / "best" / "model.json").is_file()]
     if as_json:
@@ -137,6 +144,22 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         typer.echo(f"{run.path}  trained {run.record.created:%Y-%m-%d %H:%M}, {run.state}")
     if not packaged and not own:
         typer.echo("There are no models yet: none is packaged, and no training has written a checkpoint.", err=True)
+
+
+def _print_model(card: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(card, indent=2))
+        return
+    for key in ("name", "summary", "description", "intended_use"):
+        if card.get(key):
+            typer.echo(f"{key.replace('_', ' ')}: {card[key]}")
+    schema = ConditionSchema.model_validate(card["configuration"].get("condition") or {})
+    if not schema:
+        typer.echo("It makes brains, and cannot be asked for anything in particular.")
+        return
+    typer.echo("With --condition it can be asked for (percentiles such as 90% too, where there is a range):")
+    for asked, answer in schema.choices().items():
+        typer.echo(f"  {asked}  {answer}")
 
 
 def doctor() -> None:

@@ -89,6 +89,8 @@ class Maker:
 
     def __init__(self, request: GenerateRequest, run: Run) -> None:
         self.request, self.run = request, run
+        if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
+            raise BrainDiffusionError(f"--only asks for a sample that is none of the {request.num_samples}.")
         self.share = Share.of_this_process()
         folder = find_model(request.model)
         self.cascade, card = load_cascade(folder)
@@ -135,11 +137,12 @@ class Maker:
             msg = f"Cannot write into {self.out} ({error.strerror}): choose another folder."
             raise BrainDiffusionError(msg) from error
         if not request.overwrite:
-            self.there = there_already(self.out, self.details, len(self.channels), request.trajectory)
+            self.there = there_already(self.out, self.wants, self.details, len(self.channels), request.trajectory)
 
     def wants(self, number: int) -> bool:
         """Whether the sample of this number is asked for."""
-        return self.request.only is None or number in self.request.only
+        request = self.request
+        return 1 <= number <= request.num_samples and (request.only is None or number in request.only)
 
     def sample(self, number: int) -> Sample:
         """A sample that is not begun."""

@@ -37,22 +37,25 @@ class Share(Launch):
             yield range(first, min(first + request.batch_size, request.num_samples + 1))
 
 
-def there_already(out: Path, decides: Callable[[int], dict[str, Any]], channels: int, trajectory: bool) -> set[int]:
+def there_already(
+    out: Path, wanted: Callable[[int], bool], decides: Callable[[int], dict[str, Any]], channels: int, trajectory: bool
+) -> set[int]:
     """Numbers of the samples that are whole in a folder, made by this very request.
 
     Args:
         out: folder of the samples.
+        wanted: whether the sample of a number is asked for; others may be anybody's.
         decides: what the sidecar of the sample of a number tells.
         channels: files a sample.
         trajectory: whether a trajectory belongs to it.
 
     Raises:
-        BrainDiffusionError: the folder holds samples of another request.
+        BrainDiffusionError: the folder holds samples of these numbers by another request.
     """
     sidecars: dict[int, int] = {}
     for path in sorted(out.glob("sample_*.json")):
         match = SIDECAR.fullmatch(path.name)
-        if match is None:
+        if match is None or not wanted(int(match[1])):
             continue
         number, stem = int(match[1]), path.name.removesuffix(".json")
         if other := difference(read_sidecar(path), decides(number)):
