@@ -1,0 +1,63 @@
+"""A schema checks what is asked: percentiles, spellings, sides; each mistake is one sentence."""
+
+import pytest
+
+from braindiffusion.conditions import CategoryField, ConditionSchema, Numbers, ScalarField, VectorField
+from braindiffusion.errors import BrainDiffusionError
+
+
+def seen(low: float, high: float) -> Numbers:
+    quantiles = tuple(low + (high - low) * q / 100 for q in (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100))
+    return Numbers(mean=(low + high) / 2, std=1.0, quantiles=quantiles)
+
+
+SCHEMA = ConditionSchema(
+    fields=(
+        ScalarField(name="age", unit="years", seen=seen(20, 80)),
+        CategoryField(name="sex", values=("F", "M")),
+        VectorField(
+            name="volumes",
+            unit="ml",
+            entries=("left hippocampus", "right hippocampus", "brainstem"),
+            seen=(seen(2, 4), seen(3, 5), seen(15, 25)),
+        ),
+    )
+)
+
+
+def test_a_request_in_the_models_own_units() -> None:
+    assert SCHEMA.check({"age": "90%", "sex": "f"}) == {"age": pytest.approx(74), "sex": "F"}
+    assert SCHEMA.check({"volumes": {"brainstem": "20", "hippocampus": "50%"}}) == {
+        "volumes": {"brainstem": 20, "left hippocampus": pytest.approx(3), "right hippocampus": pytest.approx(4)}
+    }
+    checked = SCHEMA.check({"volumes": {"hippocampus": "50%"}})
+    assert SCHEMA.check(checked) == checked
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"iq": 100}, "cannot be asked for 'iq': it knows age, sex, volumes"),
+        ({"age": "old"}, "wants a number or a percentile"),
+        ({"age": "101%"}, "from 0% to 100%"),
+        ({"age": 200}, r"far from what the model saw \(20 to 80 years\)"),
+        ({"sex": "X"}, "sex can be F or M, not 'X'"),
+        ({"volumes": 3}, "wants its entries by name"),
+        ({"volumes": {"liver": "3"}}, "volumes has no 'liver'"),
+        ({"volumes": {"hippocampus": "3"}}, "has two sides, so say left or right, or a percentile for both, not 3"),
+        ({"volumes": {"hippocampus": "3%", "left hippocampus": 3}}, "'left hippocampus' is asked for twice"),
+    ],
+)
+def test_each_mistake_is_one_sentence(asked: dict, said: str) -> None:
+    with pytest.raises(BrainDiffusionError, match=said):
+        SCHEMA.check(asked)
+
+
+def test_choices_are_told_in_words() -> None:
+    assert SCHEMA.choices() == {
+        "age": "20 to 80 years",
+        "sex": "F or M",
+        "volumes.left hippocampus": "2 to 4 ml",
+        "volumes.right hippocampus": "3 to 5 ml",
+        "volumes.brainstem": "15 to 25 ml",
+    }
