@@ -29,7 +29,7 @@ def from_flags(flags: Iterable[str]) -> Asked:
 
 
 def from_table(path: Path) -> list[Asked]:
-    """One condition for each row of a table; an empty cell asks for nothing.
+    """One condition for each row of a table; an empty cell asks for nothing, and an empty line is no row.
 
     Args:
         path: `.csv` or `.tsv`. Columns are fields, and entries of vectors as `volumes.left hippocampus`; label maps are

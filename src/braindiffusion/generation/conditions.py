@@ -50,7 +50,8 @@ class Conditions:
                 raise BrainDiffusionError(f"{request.conditions}, row {number}: {error}") from error
         self._labels = lru_cache(MAPS_REMEMBERED)(lambda path: load_label_map(Path(path), config))
         self._sha256 = lru_cache(None)(lambda path: file_sha256(Path(path)))
-        for path in {str(one[name]) for one in self._checked for name in self._maps if name in one}:
+        maps = {str(one[name]) for one in self._checked for name in self._maps if name in one}
+        for path in maps if len(maps) <= MAPS_REMEMBERED else ():  # of many, each when its turn comes
             self._labels(path)
 
     def __bool__(self) -> bool:

@@ -94,7 +94,7 @@ class Maker:
         self.share = Share.of_this_process()
         folder = find_model(request.model)
         self.cascade, card = load_cascade(folder)
-        self.levels = trained_levels(card)
+        self.levels = min(trained_levels(card), request.levels or self.cascade.config.number_of_levels)
         self.conditions = Conditions(request, self.cascade.config)
         guidance = guidance_of(request, self.cascade, asked=bool(self.conditions))
         self.guidance, guided = guidance
