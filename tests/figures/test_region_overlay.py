@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.figures import region_overlay as module
 from braindiffusion.figures.region_overlay import region_colour, region_overlay
 from braindiffusion.regions import REGIONS, region_index
 from braindiffusion.volume import Volume
@@ -32,6 +33,19 @@ def test_shapes_have_names_volumes_and_places(brain: Volume, labels: Volume) -> 
     for points, first, last in ((left.x, 4, 7), (left.y, 9, 14), (left.z, 8, 13)):
         assert points.min() == pytest.approx(2 * (first - 0.5), abs=0.5)
         assert points.max() == pytest.approx(2 * (last + 0.5), abs=0.5)
+
+
+def test_shapes_of_a_fine_grid_have_larger_triangles_at_the_same_place(
+    brain: Volume, labels: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = region_overlay(brain, labels)
+    monkeypatch.setattr(module, "SHAPE_SIDE", 12)
+    coarse = region_overlay(brain, labels)
+    left, larger = (next(t for t in one.data if t.name == "left hippocampus") for one in (fine, coarse))
+    assert len(larger.x) < len(left.x) / 2
+    for axis in "xyz":
+        assert larger[axis].mean() == pytest.approx(left[axis].mean(), abs=1.0)
+        assert np.ptp(larger[axis]) == pytest.approx(np.ptp(left[axis]), abs=2.0)
 
 
 def test_slices_carry_the_labels_and_what_they_are_called(brain: Volume, labels: Volume) -> None:

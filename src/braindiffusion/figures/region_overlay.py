@@ -16,11 +16,15 @@ from braindiffusion.volume import Volume
 
 OPACITY = 0.55
 
+FRAME_BYTES = 4_000_000
+"""What all slices may take: the shapes want room on the page, too."""
+
 SHAPE_SIDE = 96
 """Voxels of the longest side of the grid that shapes are made from."""
 
-_WRAPPING = ("frontal", "parietal", "temporal", "occipital", "cingulate", "insular", "cerebral white")
-_NO_SHAPE = "sulcal csf"  # a thin film over everything else
+_CORTEX = ("frontal", "parietal", "temporal", "occipital", "cingulate", "insular")
+# A film over everything else, and what lies under all of the cortex: shapes that would hide, or be hidden.
+_NO_SHAPE = ("sulcal csf", "left cerebral white matter", "right cerebral white matter")
 
 
 def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: int = 0) -> go.Figure:
@@ -33,8 +37,9 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
         channel: Which channel of the volume is shown.
 
     Returns:
-        The figure: a shape for each region that is there, called by its name; traces `sagittal overlay`, ... whose
-        `meta` says what each value is called, for the page's pointer; the slices and frames of `slice_views`.
+        The figure: a shape for each region that is there and can be seen, called by its name; traces `sagittal
+        overlay`, ... whose `meta` says what each value is called, for the page's pointer; the slices and frames of
+        `slice_views`.
 
     Raises:
         BrainDiffusionError: the label map does not lie on the volume, has no region, or has values of no region.
@@ -74,7 +79,7 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
         )
     for region in regions_there:
         mask = shown == region.index
-        if region.name != _NO_SHAPE and mask.any():
+        if region.name not in _NO_SHAPE and mask.any():
             hull = region_surface(
                 mask,
                 row.grey,
@@ -84,7 +89,7 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
                 hovertemplate=f"{told[region.index]}<extra></extra>",
             )
             figure.add_trace(hull, row=1, col=1)
-    add_sliders(figure, [row], shown)
+    add_sliders(figure, [row], shown, most=FRAME_BYTES)
     _add_buttons(figure)
     style(figure, title)
     return figure
@@ -113,7 +118,7 @@ def _sideless(name: str) -> str:
 def _add_buttons(figure: go.Figure) -> None:
     """Show all shapes, or those within the hemispheres."""
     shapes = [number for number, trace in enumerate(figure.data) if trace.type == "mesh3d"]
-    within = [not any(word in figure.data[number].name for word in _WRAPPING) for number in shapes]
+    within = [not any(word in figure.data[number].name for word in _CORTEX) for number in shapes]
     buttons = [
         {"label": label, "method": "restyle", "args": [{"visible": visible}, shapes]}
         for label, visible in (("Whole", [True] * len(shapes)), ("Within", within))

@@ -52,13 +52,16 @@ def slice_views(volume: Volume, *, title: str = "", channel: int = 0) -> go.Figu
     return figure
 
 
-def add_sliders(figure: go.Figure, rows: Sequence[Row], overlay: Bytes | None = None) -> None:
+def add_sliders(
+    figure: go.Figure, rows: Sequence[Row], overlay: Bytes | None = None, *, most: int | None = None
+) -> None:
     """Give the planes of a figure their sliders.
 
     Args:
         figure: made by `lay_out`.
         rows: as given to it.
         overlay: what lies over the first row's volume, on its grid, with traces `sagittal overlay`, ...
+        most: bytes that all slices may take; `FRAME_BYTES` if None.
     """
     moved = _add_lines(figure, rows)
     sheets: list[tuple[Row, Grid | Bytes, str]] = [
@@ -66,7 +69,8 @@ def add_sliders(figure: go.Figure, rows: Sequence[Row], overlay: Bytes | None = 
     ]
     if overlay is not None:
         sheets.append((rows[0], overlay, " overlay"))
-    stride = _stride(rows, len(sheets))
+    largest = max(row.grey.data.size for row in rows)
+    stride = -(-3 * len(sheets) * largest // (most or FRAME_BYTES))
     frames, sliders = [], []
     for axis in range(3):
         traces = [trace_number(figure, PLANES[axis] + end) for _, _, end in sheets] + moved[axis]
@@ -87,11 +91,6 @@ def _positions(rows: Sequence[Row], axis: int, stride: int) -> list[float]:
     step = min(row.grey.spacing[axis] for row in rows) * stride
     each_way = int((last - first) / 2 / step + 1e-3)
     return [middle + step * number for number in range(-each_way, each_way + 1)]
-
-
-def _stride(rows: Sequence[Row], sheets: int) -> int:
-    largest = max(row.grey.data.size for row in rows)
-    return -(-3 * sheets * largest // FRAME_BYTES)
 
 
 def _add_lines(figure: go.Figure, rows: Sequence[Row]) -> list[list[int]]:

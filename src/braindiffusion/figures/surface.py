@@ -39,13 +39,14 @@ def region_surface(mask: npt.NDArray[np.bool_], grey: Grey, longest: int, **styl
         style: more fields of the trace.
     """
     (box,) = ndimage.find_objects(mask.astype(np.uint8))
-    soft = ndimage.gaussian_filter(np.pad(mask[box].astype(np.float32), 2), 0.7)
+    step = -(-max(grey.data.shape) // longest)
+    margin = 2 * step
+    soft = ndimage.gaussian_filter(np.pad(mask[box].astype(np.float32), margin), 0.7 * step)
     x, y, z = (
-        (axis[side.start] + step * np.arange(-2, length - 2)).astype(np.float32)
-        for axis, side, step, length in zip(grey.axes, box, grey.spacing, soft.shape, strict=True)
+        (axis[side.start] + spacing * np.arange(-margin, length - margin)).astype(np.float32)
+        for axis, side, spacing, length in zip(grey.axes, box, grey.spacing, soft.shape, strict=True)
     )
     # A region one voxel thick is softened below a half.
-    step = -(-max(grey.data.shape) // longest)
     return _mesh(soft, min(0.5, float(soft.max()) / 2), Grey(soft, (x, y, z), grey.box), style, step)
 
 
