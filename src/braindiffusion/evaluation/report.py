@@ -8,7 +8,7 @@ from braindiffusion.evaluation.bootstrap import Interval
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class Figure(_Part):

@@ -79,11 +79,16 @@ def choose_sides(request: EvaluateRequest) -> Sides:
         if len(group) < FEWEST:
             raise BrainDiffusionError(f"There are {len(group)} {what} brains, and {FEWEST} are the fewest that tell.")
     taken = {one.name for one in real}
-    generated = [
-        replace(one, name=f"{one.name} (generated)", twin=one.name) if one.name in taken else one for one in generated
-    ]
+    generated = [_made(one, taken) for one in generated]
     return Sides(training, held_out, generated, preprocessing, card or {})
 
 
 def _card(model: str | None) -> dict[str, Any] | None:
     return None if model is None else read_card(find_model(model))
+
+
+def _made(source: Source, taken: set[str]) -> Source:
+    """A generated brain: it is nobody, and a real brain of its name keeps the name."""
+    if source.name not in taken:
+        return replace(source, subject=None)
+    return replace(source, subject=None, name=f"{source.name} (generated)", twin=source.name)
