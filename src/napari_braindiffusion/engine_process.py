@@ -40,6 +40,7 @@ class EngineProcess:
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         try:
+            log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as stderr:
                 self.process = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0

@@ -199,13 +199,17 @@ class EngineClient(QObject):
         """Process number of the engine, None where none runs."""
         return self._engine.process.pid if self._engine is not None and self._engine.is_alive else None
 
-    def submit(self, request: Request) -> JobHandle:
+    def submit(self, request: Request, root: Path | None = None) -> JobHandle:
         """Make a run folder for the request and have the engine do it.
+
+        Args:
+            request: What to do.
+            root: Folder of the run folder; None is where the user's runs are.
 
         Raises:
             BrainDiffusionError: the run folder cannot be made, or no engine can be started.
         """
-        run = Run.create(request)
+        run = Run.create(request, root)
         if self._engine is None or not self._engine.is_alive:
             self._engine = EngineProcess(self._command, default_runs_dir() / f"engine-{self._name}.log")
         engine = self._engine

@@ -18,7 +18,7 @@ from braindiffusion.runs import GenerateRequest, Run, RunState, TrainRequest, li
 from braindiffusion.samples import samples_dir
 from napari_braindiffusion import training
 from napari_braindiffusion.docks.cohort import CohortDock
-from napari_braindiffusion.docks.generate import PREVIEW, GenerateDock
+from napari_braindiffusion.docks.generate import COARSE, PREVIEW, GenerateDock
 from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.jobs import EngineClient
 from napari_braindiffusion.widgets.questions import OnClose
@@ -157,6 +157,29 @@ class TestGenerate:
         assert dock.form.request().condition == {"age": 63.5}
         dock.form.choose_model("ok")
         assert dock.form.request().condition == {}
+
+    def test_a_coarse_brain_follows_what_is_asked(self, dock, viewer, qtbot, asks):
+        dock.form.choose_model(asks)
+        asked = []
+        dock.coarse.made.connect(lambda _: asked.append(dock.form.conditions.asked()))
+        age = dock.form.conditions.rows["age"]
+        with qtbot.waitSignal(dock.coarse.made, timeout=TIMEOUT):
+            for years in range(30, 61):  # a slider that is dragged: only where it rests is shown
+                age.slider.setSliderPosition(years * 10)
+                age.slider.sliderMoved.emit(years * 10)
+        assert asked == [{"age": 60.0}]
+        assert [layer.name for layer in viewer.layers] == [COARSE]
+        request = dock.coarse.last
+        assert (request.condition, request.levels, request.num_samples) == ({"age": 60.0}, 2, 1)
+        assert list_runs() == []  # it is nobody's history
+        dock.form.live.setChecked(False)
+        age.slider.setSliderPosition(400)
+        assert not dock.coarse.pending
+        # What is made in full goes on in the same layer.
+        click(qtbot, dock.generate_button)
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+        assert [layer.name for layer in viewer.layers] == ["sample 1 (seed 0)"]
 
     def test_a_painted_layer_is_a_map_in_millimetres(self, dock, viewer, qtbot, asks):
         dock.form.choose_model(asks)

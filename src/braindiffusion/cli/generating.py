@@ -66,6 +66,9 @@ def generate(
         list[int] | None,
         typer.Option(help="Sampler steps at every level, or once for each level; the model's own by default."),
     ] = None,
+    levels: Annotated[
+        int | None, typer.Option(help="Run only so many levels, coarse first: blurred brains, soon.")
+    ] = None,
     eta: Annotated[float, typer.Option(help="DDIM's: 0 deterministic, 1 ancestral.")] = 0.0,
     batch_size: Annotated[int, typer.Option(help="Brains made at once.")] = 1,
     only: Annotated[
@@ -103,6 +106,7 @@ def generate(
             autoguidance=autoguidance and _model(autoguidance),
             sampler=sampler,
             steps=tuple(steps) if steps else None,
+            levels=levels,
             eta=eta,
             batch_size=batch_size,
             only=tuple(only) if only else None,

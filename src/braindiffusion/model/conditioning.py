@@ -75,7 +75,8 @@ class MapEncoder(nn.Module):
         self.places = voxels // self.stride  # along each edge of a site
         octants = 8 if voxels > 1 else 1
         # One row more than is used: what nobody asked for adds nothing.
-        self.vectors = nn.EmbeddingBag(octants * labels + 1, width, mode="sum", padding_idx=octants * labels)
+        self._unasked = octants * labels
+        self.vectors = nn.EmbeddingBag(octants * labels + 1, width, mode="sum", padding_idx=self._unasked)
 
     def forward(self, labels: Tensor) -> Tensor:
         """(batch, x * voxels, y * voxels, z * voxels) uint8 to (batch, width, x, y, z); zero where unasked."""
@@ -85,7 +86,7 @@ class MapEncoder(nn.Module):
         sites = labels.reshape(batch, x, n, y, n, z, n).permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, n, n, n)
         side = torch.arange(n, device=labels.device) // max(1, n // 2)
         octant = 4 * side[:, None, None] + 2 * side[:, None] + side
-        row = torch.where(sites < self.labels, octant * self.labels + sites.long(), self.vectors.padding_idx)
+        row = torch.where(sites < self.labels, octant * self.labels + sites.long(), self._unasked)
         summed: Tensor = self.vectors(row.flatten(1))
         return (summed / n**3).reshape(batch, x, y, z, -1).movedim(-1, 1)
 

@@ -133,6 +133,8 @@ class GenerateRequest(_Request):
     """`ddim`, `dpmpp_2m`, `heun` ...; None takes the model's own."""
     steps: int | tuple[int, ...] | None = None
     """Sampler steps at each level, or a number for each level; None takes the model's own."""
+    levels: int | None = Field(default=None, ge=1)
+    """Run only so many levels of the cascade, coarse first: a blurred brain in a second or two. None runs all."""
     eta: float = Field(default=0.0, ge=0.0, le=1.0)
     """DDIM's eta: 0 deterministic, 1 ancestral."""
     batch_size: int = Field(default=1, ge=1)

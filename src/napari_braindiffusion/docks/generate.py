@@ -27,6 +27,7 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.command import as_command
 from braindiffusion.volume import Volume, save_volume
+from napari_braindiffusion.coarse_preview import CoarsePreview
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.jobs import EngineClient, JobHandle
 from napari_braindiffusion.layers import layer_to_volume
@@ -35,6 +36,7 @@ from napari_braindiffusion.widgets.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 
 PREVIEW = "Coming into being …"
+COARSE = "Coarse preview"
 
 
 class GenerateDock(Dock):
@@ -64,6 +66,10 @@ class GenerateDock(Dock):
         self.rows.addWidget(self.progress)
         self.rows.addStretch()
 
+        self.coarse = CoarsePreview(lambda request, root: self.engine.submit(request, root), self)
+        self.coarse.made.connect(self._on_coarse)
+        self.coarse.failed.connect(show_error)
+        self.form.asked_anew.connect(self._ask_coarse)
         self.form.model_changed.connect(self._on_model)
         for event in (napari_viewer.layers.events.inserted, napari_viewer.layers.events.removed):
             event.connect(self._offer_maps)
@@ -88,14 +94,12 @@ class GenerateDock(Dock):
         """Start to make what the form, or `request`, asks for."""
         if self.job is not None:
             return None
-        with self.errors_shown():
-            request = self._request() if request is None else request
-        if request is None:
-            return None
-        if not request.model:
+        if not (request or self.form.request()).model:
             show_error("There is no model yet: train one, or choose a model folder with the … button.")
             return None
         with self.errors_shown():
+            request = request or self._request()
+            self.coarse.stop()
             job = self.engine.submit(request)
             self.job = job
             job.progress.connect(self._on_progress)
@@ -110,6 +114,7 @@ class GenerateDock(Dock):
     def release(self) -> None:  # noqa: D102 the base class says it
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._offer_maps)
+        self.coarse.close()
         self.engine.close()
 
     def _request(self) -> GenerateRequest:
@@ -134,6 +139,15 @@ class GenerateDock(Dock):
     def _offer_maps(self, event: object = None) -> None:
         names = [layer.name for layer in self._viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
         self.form.conditions.offer_layers(names)
+
+    def _ask_coarse(self) -> None:
+        if self.job is None and self.form.live.isChecked() and self.form.conditions.rows:
+            with self.errors_shown():
+                self.coarse.ask(self._request())
+
+    def _on_coarse(self, volume: Volume) -> None:
+        # What is made in full goes on in the same layer.
+        self._preview = show_volume(self._viewer, volume, COARSE, layer=self._preview)
 
     def _on_progress(self, event: Progress) -> None:
         self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)

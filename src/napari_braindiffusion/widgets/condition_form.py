@@ -36,6 +36,9 @@ class ConditionForm(QWidget):
     """One row a field; a row that is left alone asks for nothing."""
 
     changed = Signal()
+    """Something else is asked for."""
+    drawn = Signal()
+    """The rows are another model's."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -67,6 +70,7 @@ class ConditionForm(QWidget):
                 )
         self.ask(asked)
         self.setVisible(bool(schema))
+        self.drawn.emit()
 
     def offer_layers(self, names: Iterable[str]) -> None:
         """The Labels layers that can be a map of regions."""

@@ -27,6 +27,8 @@ class GenerateForm(QWidget):
 
     model_browsed = Signal(object)
     """Path that the user chose in the dialog."""
+    asked_anew = Signal()
+    """What is asked, how strongly, or the seed is another now."""
     model_changed = Signal(str)
     """Name or path of the model that is chosen now; empty where there is none."""
 
@@ -44,6 +46,9 @@ class GenerateForm(QWidget):
         model_row.addWidget(self.browse)
 
         self.conditions = ConditionForm()
+        self.live = QCheckBox("Show a coarse brain while I ask")
+        self.live.setChecked(True)
+        self.live.setToolTip("Change what is asked, its guidance or the seed, and a blurred brain follows soon.")
         self.guidance = QDoubleSpinBox()
         self.guidance.setRange(0.0, 10.0)
         self.guidance.setSingleStep(0.5)
@@ -78,6 +83,7 @@ class GenerateForm(QWidget):
         form.addRow("&Model", model_row)
         form.addRow(self.conditions)
         form.addRow("&Guidance", self.guidance)
+        form.addRow(self.live)
         form.addRow("&How many", self.number)
         form.addRow("&Seed", seed_row)
         form.addRow("S&teps", self.steps)
@@ -86,7 +92,10 @@ class GenerateForm(QWidget):
         for layout, widget in ((model_row, self.model), (seed_row, self.seed)):
             form.labelForField(layout).setBuddy(widget)
         self._form = form
+        for signal in (self.conditions.changed, self.guidance.valueChanged, self.seed.valueChanged):
+            signal.connect(lambda *_: self.asked_anew.emit())
         self.conditions.changed.connect(self._show_guidance)
+        self.conditions.drawn.connect(self._show_guidance)
         self.model.currentIndexChanged.connect(lambda _: self.model_changed.emit(self.model.currentData() or ""))
         self._show_guidance()
 
@@ -125,11 +134,14 @@ class GenerateForm(QWidget):
     def go_on(self) -> None:
         """Count the seed on past the brains that were just made, if the user wants that."""
         if self.next_seed.isChecked():
+            self.seed.blockSignals(True)  # nobody asked for a preview of it
             self.seed.setValue((self.seed.value() + self.number.value()) % LARGEST_SEED)
+            self.seed.blockSignals(False)
 
     def _show_guidance(self) -> None:
         # Without something to hold to, it means nothing.
         self._form.setRowVisible(self.guidance, bool(self.conditions.asked()))
+        self._form.setRowVisible(self.live, bool(self.conditions.rows))
 
     def _add(self, text: str, name: str, tooltip: str) -> None:
         self.model.addItem(text, name)
