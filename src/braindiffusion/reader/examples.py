@@ -3,6 +3,7 @@
 Every example is a function of its key alone, so that an interrupted training goes on with what it would have had.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,14 @@ from torch import Tensor
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.regions import MIRRORED, group, is_grouped
+from braindiffusion.reader.network import PRIOR
+from braindiffusion.regions import MIRRORED, REGIONS, group, is_grouped
 
 SHIFT = 5
 """Voxels, along each axis: so far may the box of an unknown head be off."""
-DEGREES, SCALE = 10.0, 0.1
+DEGREES, SCALE = 8.0, 0.08
+RARE = 1e-3
+"""Added to every share in the prior: nothing is impossible."""
 LEFT = 2
 """Voxels around the brain that a skull stripper may leave."""
 
@@ -89,8 +93,8 @@ class Examples:
         volume, regions = self._head(row, rng, stripped=stripped)
         if rng.random() < 0.5:  # x runs from left to right in RAS+
             volume, regions = volume.flip(0), torch.from_numpy(MIRRORED)[regions.flip(0).long()]
-        origin = rng.integers(0, self.box - self.window + 1)
-        shift = rng.integers(-SHIFT, SHIFT + 1, 3)
+        origin = rng.integers(0, (self.box - self.window) // 2 + 1) * 2  # where a site begins
+        shift = np.rint(rng.normal(0, SHIFT / 3, 3)).clip(-SHIFT, SHIFT).astype(int)
         if rng.random() < 0.5:
             volume, regions = self._moved(volume, regions, origin, shift, rng)
         else:  # held-out heads are not interpolated either
@@ -105,6 +109,20 @@ class Examples:
         volume, regions = self._head(row, None, stripped=stripped)
         cut = tuple(slice(int(a), int(a + n)) for a, n in zip(self.margin, self.box, strict=True))
         return volume[cut] * 2 - 1, regions[cut]
+
+    def prior(self) -> Tensor:
+        """Logarithm of how often each region is in each cell of the box, in these heads and their mirror images."""
+        side = [int(n) // PRIOR for n in self.box]
+        cells = torch.arange(math.prod(side)).reshape(side)
+        for axis in range(3):
+            cells = cells.repeat_interleave(PRIOR, axis)
+        counts = torch.zeros(math.prod(side) * len(REGIONS), dtype=torch.long)
+        for row in self.rows:
+            _, regions = self.plain(row, stripped=False)
+            counts += torch.bincount((cells * len(REGIONS) + regions).flatten(), minlength=len(counts))
+        often = counts.reshape(*side, len(REGIONS)).movedim(-1, 0).double()
+        often = often + often.flip(1)[torch.from_numpy(MIRRORED).long()]
+        return (often / often.sum(0) + RARE).log().float()
 
     def _head(self, row: int, rng: np.random.Generator | None, *, stripped: bool) -> tuple[Tensor, Tensor]:
         """Intensities in [0, 1] and regions of a whole volume; strippers differ in how much they leave."""

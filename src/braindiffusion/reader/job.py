@@ -15,7 +15,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.reader.calibration import age_features, calibrate, uncalibrated
-from braindiffusion.reader.examples import Examples
+from braindiffusion.reader.examples import SHIFT, Examples
 from braindiffusion.reader.files import load_reader, save_reader
 from braindiffusion.reader.network import ReaderConfig, ReaderNet
 from braindiffusion.reader.reader import Reader, look
@@ -51,8 +51,9 @@ def train_reader(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
     training, validation = split(ids, request.validation_subjects)
     rows, held_out = [ids.index(name) for name in training], [ids.index(name) for name in validation]
     torch.manual_seed(request.seed)
-    net = ReaderNet(ReaderConfig(spacing=cohort.preprocessing.spacing))
+    net = ReaderNet(ReaderConfig(shape=_box(cohort), spacing=cohort.preprocessing.spacing))
     examples = Examples(cohort, rows, net.config.shape, request.window, request.seed)
+    net.get_buffer("prior").copy_(examples.prior()[None])
     device = choose_device(request.device)
     dtype = choose_precision(device, request.precision)
     precision = "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
@@ -110,7 +111,7 @@ def train_reader(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
 
 
 def fit(reader: Reader, examples: Examples, folder: Path) -> Generator[Event, None, float]:
-    """Look at all training heads, each stripped and whole, as it is and mirrored, and fit embedding and age.
+    """Look at all training brains, stripped, and fit embedding and age.
 
     Args:
         reader: with a trained network.
@@ -120,21 +121,26 @@ def fit(reader: Reader, examples: Examples, folder: Path) -> Generator[Event, No
     Returns:
         Mean absolute error, in years, of ages foretold for training subjects who were left out.
     """
-    views = [(row, stripped, flip) for row in examples.rows for stripped in (True, False) for flip in (True, False)]
     pooled, features = [], []
-    for done, (row, stripped, flip) in enumerate(views, start=1):
-        volume, _ = examples.plain(row, stripped=stripped)
-        box = np.ascontiguousarray(volume.flip(0) if flip else volume)
+    for done, row in enumerate(examples.rows, start=1):
+        volume, _ = examples.plain(row, stripped=True)
+        box = np.ascontiguousarray(volume)
         regions, means = look(reader.net, box)
         pooled.append(means)
         features.append(age_features(regions, box, means))
-        yield Progress(stage=FITTING, step=done, total=len(views))
-    people = np.array([row for row, *_ in views])
+        yield Progress(stage=FITTING, step=done, total=len(examples.rows))
+    people = np.array(examples.rows)
     known = [examples.cohort.subjects[row].age for row in people]
     ages = np.array([np.nan if age is None else age for age in known])
     calibration, error = calibrate(np.array(pooled), np.array(features), ages, people)
     save_reader(Reader(reader.net, calibration, {**reader.card, "age_error_left_out": error}), folder)
     return error
+
+
+def _box(cohort: Cohort) -> tuple[int, int, int]:
+    """The largest box that can be shifted within the cohort's: 80 x 104 x 88 within 96 x 120 x 104."""
+    x, y, z = ((side - 2 * SHIFT) // 8 * 8 for side in cohort.preprocessing.shape)
+    return x, y, z
 
 
 def validate(net: ReaderNet, examples: Examples, rows: list[int]) -> float:

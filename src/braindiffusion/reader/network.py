@@ -19,6 +19,8 @@ from braindiffusion.regions import REGIONS
 SITE = 2
 """Voxels along the side of a site."""
 VOXELS = SITE**3
+PRIOR = 4
+"""Voxels along the side of a cell of the prior."""
 
 
 class ReaderConfig(BaseModel):
@@ -34,7 +36,9 @@ class ReaderConfig(BaseModel):
     """Channels at each resolution, half the box's first."""
     down_blocks: tuple[int, ...] = (0, 1, 2)
     up_blocks: tuple[int, ...] = (1, 1, 1)
-    hidden: int = 96
+    detail: int = 64
+    """Channels that the head gets straight from the voxels around a site, past the trunk."""
+    hidden: int = 160
     """Width of the head."""
 
     @property
@@ -79,8 +83,10 @@ class ReaderNet(nn.Module):
         self.down_blocks = _blocks(widths, config.down_blocks)
         self.up_blocks = _blocks(widths, config.up_blocks)
         self.norm = ChannelNorm()
-        self.hidden = nn.Linear(2 * widths[0], config.hidden)
+        self.detail = Conv3d(VOXELS + 3, config.detail, 3, padding=1)
+        self.hidden = nn.Linear(2 * widths[0] + config.detail + len(REGIONS), config.hidden)
         self.head = nn.Linear(config.hidden, VOXELS * len(REGIONS))
+        self.register_buffer("prior", torch.zeros(1, len(REGIONS), *(side // PRIOR for side in config.shape)))
 
     def trunk(self, volume: Tensor, origin: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """Features of every site.
@@ -93,7 +99,8 @@ class ReaderNet(nn.Module):
             What the head reads, (batch, x / 2, y / 2, z / 2, features), and the way up's features at each resolution,
             (batch, width, ...), finest first.
         """
-        h = self.stem(torch.cat((sites(volume), self._places(volume, origin)), dim=1))
+        seen = torch.cat((sites(volume), self._places(volume, origin)), dim=1)
+        h = self.stem(seen)
         skips = []
         for i, blocks in enumerate(self.down_blocks):
             h = blocks(self.downs[i - 1](h) if i else h)
@@ -104,13 +111,24 @@ class ReaderNet(nn.Module):
                 h = (F.interpolate(self.ups[i](h), scale_factor=2, mode="nearest") + skips[i]) * 0.5**0.5
             h = self.up_blocks[i](h)
             scales.append(h)
-        fine = torch.cat((self.norm(h), skips[0]), dim=1).movedim(1, -1)
+        detail = F.silu(self.detail(seen))
+        fine = torch.cat((self.norm(h), skips[0], detail, self._expected(volume, origin)), dim=1).movedim(1, -1)
         return fine, scales[::-1]
 
     def name(self, features: Tensor) -> Tensor:
         """Logits of the voxels of some sites: (..., features) to (..., 8, regions)."""
-        logits: Tensor = self.head(F.silu(self.hidden(features)))
-        return logits.unflatten(-1, (VOXELS, len(REGIONS)))
+        flat: Tensor = self.head(F.silu(self.hidden(features)))
+        logits: Tensor = flat.unflatten(-1, (VOXELS, len(REGIONS)))
+        return logits + features[..., None, -len(REGIONS) :]
+
+    def _expected(self, volume: Tensor, origin: Tensor | None) -> Tensor:
+        """Logarithm of how often each region is at each site of a training brain: (batch, regions, sites)."""
+        size = [side // SITE for side in self.config.shape]
+        x, y, z = (n // SITE for n in volume.shape[2:])
+        prior: Tensor = self.get_buffer("prior")
+        whole = F.interpolate(prior, size=size, mode="trilinear", align_corners=False)[0]
+        first = [[0, 0, 0]] * len(volume) if origin is None else (origin.long() // SITE).tolist()
+        return torch.stack([whole[:, a : a + x, b : b + y, c : c + z] for a, b, c in first])
 
     def _places(self, volume: Tensor, origin: Tensor | None) -> Tensor:
         """Where each site is in the box, from -1 to 1: (batch, 3, sites)."""

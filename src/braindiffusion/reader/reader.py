@@ -14,7 +14,7 @@ from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.transforms import resample_labels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.reader.calibration import Calibration, age_features
-from braindiffusion.reader.network import ReaderNet, voxels
+from braindiffusion.reader.network import VOXELS, ReaderNet, sites, voxels
 from braindiffusion.volume import Volume
 
 CLOSING_MM = 4.0
@@ -111,9 +111,11 @@ def look(net: ReaderNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], 
     device = next(net.parameters()).device
     volume = torch.from_numpy(np.ascontiguousarray(box, np.float32))[None, None].to(device)
     features, scales = net.trunk(volume)
-    # A slab at a time: 41 logits of every voxel at once would take 120 MB.
-    named = torch.stack([net.name(slab).argmax(-1) for slab in features[0]])[None]
-    regions = _largest(voxels(named)[0].to(torch.uint8).cpu().numpy())
+    named = torch.zeros((*features.shape[:-1], VOXELS), dtype=torch.uint8, device=device)
+    there = (sites(volume) > -1).any(1)  # air of a stripped brain is nothing else
+    # Some at a time: 41 logits of every voxel at once would take 120 MB.
+    named[there] = torch.cat([net.name(some).argmax(-1).to(torch.uint8) for some in features[there].split(8192)])
+    regions = _largest(voxels(named)[0].cpu().numpy())
     brain = torch.from_numpy((regions > 0).astype(np.float32))[None, None].to(device)
     pooled = []
     for scale in scales:

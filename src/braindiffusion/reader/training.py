@@ -78,7 +78,8 @@ class ReaderTrainer:
         """A reader with the averaged weights, on the CPU."""
         net = ReaderNet(self.net.config)
         net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        net.load_state_dict({name: p.cpu() for name, p in self.ema.state().items()})
+        averages = {name: p.cpu() for name, p in self.ema.state().items()}
+        net.load_state_dict({**{name: b.cpu() for name, b in self.net.named_buffers()}, **averages})
         return net.eval()
 
     def state(self) -> dict[str, Tensor]:
