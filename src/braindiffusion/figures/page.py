@@ -13,6 +13,16 @@ BACKGROUND = "#111"
 INK = "#ccc"
 BUTTONS = {"type": "buttons", "direction": "right", "bgcolor": "#bbb", "font": {"color": "#111"}}
 """How rows of buttons look."""
+SLIDER = {
+    "y": 0,
+    "pad": {"t": 30},
+    "bgcolor": "#555",
+    "bordercolor": "#555",
+    "ticklen": 0,
+    "minorticklen": 0,
+    "font": {"size": 1, "color": "rgba(0,0,0,0)"},  # it says where it is; labels of all steps would collide
+}
+"""How sliders look, below the figure."""
 PICTURE_SUFFIXES = (".png", ".svg")
 SUFFIXES = (".html", *PICTURE_SUFFIXES)
 PICTURE_SIZE = (1400, 800)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.figures.grey import Grey, window
-from braindiffusion.figures.page import BUTTONS, INK, style
+from braindiffusion.figures.page import BUTTONS, INK, SLIDER, style
 from braindiffusion.figures.planes import PLANES, Row, animate, lay_out, middles, trace_number
 from braindiffusion.volume import Volume
 
@@ -71,16 +71,11 @@ def process(trajectory: Volume, *, title: str = "", names: list[str] | None = No
         ],
         sliders=[
             {
+                **SLIDER,
                 "x": 0.15,
                 "len": 0.85,
-                "y": 0,
-                "pad": {"t": 30},
                 "active": count - 1,
                 "currentvalue": {"font": {"size": 14, "color": INK}},
-                "ticklen": 4,
-                "font": {"size": 1, "color": "rgba(0,0,0,0)"},
-                "bgcolor": "#555",
-                "bordercolor": "#555",
                 "steps": [
                     {"label": name, "method": "animate", "args": animate([str(number)])}
                     for number, name in enumerate(names)
@@ -99,5 +94,5 @@ def frame_names(trajectory: Path) -> list[str] | None:
     try:
         frames = json.loads(sidecar.read_text(encoding="utf-8"))["trajectory"]
         return [f"level {one['level']}, step {one['step']} of {one['of']}" for one in frames]
-    except (FileNotFoundError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -6,7 +6,7 @@ from itertools import permutations, product
 import plotly.graph_objects as go
 
 from braindiffusion.figures.grey import AXES, TOWARDS, Grey, Grid
-from braindiffusion.figures.page import style
+from braindiffusion.figures.page import SLIDER, style
 from braindiffusion.figures.planes import (
     ACROSS_AND_UP,
     PLANES,
@@ -124,10 +124,9 @@ def _slider(figure: go.Figure, axis: int, names: Sequence[str], positions: Seque
     drawn = figure.data[trace_number(figure, f"{PLANES[axis]} 0")]
     start, end = figure.layout[drawn.xaxis.replace("x", "xaxis", 1)].domain
     return {
+        **SLIDER,
         "x": start,
         "len": end - start,
-        "y": 0,
-        "pad": {"t": 30},
         "active": len(positions) // 2,
         "currentvalue": {
             "prefix": f"{TOWARDS[axis][1]} ",
@@ -135,11 +134,6 @@ def _slider(figure: go.Figure, axis: int, names: Sequence[str], positions: Seque
             "font": {"size": 12, "color": LINES[axis]},
             "xanchor": "center",
         },
-        "ticklen": 0,
-        "minorticklen": 0,
-        "font": {"size": 1, "color": "rgba(0,0,0,0)"},  # the slider says where it is; labels of steps would collide
-        "bgcolor": "#555",
-        "bordercolor": "#555",
         "steps": [
             {"label": f"{position:.0f}", "method": "animate", "args": animate([name])}
             for name, position in zip(names, positions, strict=True)
