@@ -144,7 +144,7 @@ def _ruler(wanted: str, sides: Sides) -> _Ruler:
         if wanted != "auto":
             raise
         return _Ruler(label_maps, why=str(error))
-    return _Ruler(f"read by {READER if wanted == 'auto' else wanted}", reader)
+    return _Ruler(f"read by {READER if wanted == 'auto' else Path(wanted).name}", reader)
 
 
 def _left_out(ruler: _Ruler, sides: Sides, survey: Survey, *, has_features: bool) -> list[LeftOut]:

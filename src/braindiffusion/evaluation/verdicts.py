@@ -49,7 +49,7 @@ def _verdict(row: Row, target: str, met: bool, stretch: str, stretch_met: bool) 
     # The stretch is more of the same: who misses the target misses it too.
     return Verdict(
         target=target,
-        reached=f"{_text(row.generated)}{f' {row.unit}' if row.unit else ''}",
+        reached=f"{_text(row.generated)}{f' {row.unit}' if row.unit else ''}, {row.brains} brains",
         met=met,
         stretch=stretch,
         stretch_met=met and stretch_met,
