@@ -53,8 +53,8 @@ def frechet(features: Numbers) -> Statistic:
     """The squared Fréchet distance between the Gaussians of two sets (Dowson and Landau 1982).
 
     |mean difference|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)) with covariances A and B. With A = X^T X and B = Y^T Y the
-    last trace is the sum of the singular values of X Y^T, which stays as small as the sets are: no root of a singular
-    D x D matrix is needed. Biased upwards, the more the fewer brains: read it beside its floor.
+    last trace is the sum of the singular values of X Y^T, no larger than the sets are: no root of a singular D x D
+    matrix is needed. Biased upwards, the more the fewer brains: read it beside its floor.
 
     Args:
         features: (N, D).
@@ -64,10 +64,17 @@ def frechet(features: Numbers) -> Statistic:
         x, y = features[a], features[b]
         shift = x.mean(0) - y.mean(0)
         x, y = ((part - part.mean(0)) / np.sqrt(len(part) - 1) for part in (x, y))
-        overlap = np.linalg.svd(x @ y.T, compute_uv=False).sum()
-        return float(shift @ shift + (x**2).sum() + (y**2).sum() - 2 * overlap)
+        spread = (x**2).sum() + (y**2).sum()
+        overlap = np.linalg.svd(_triangle(x) @ _triangle(y).T, compute_uv=False).sum()
+        return float(shift @ shift + spread - 2 * overlap)
 
     return statistic
+
+
+def _triangle(table: Numbers) -> Numbers:
+    """R of table = Q R where there are more rows than columns: turning by Q changes no singular value of a product."""
+    rows, columns = table.shape
+    return table if rows <= columns else np.asarray(np.linalg.qr(table, mode="r"))
 
 
 def wasserstein(columns: Numbers) -> Statistic:
