@@ -46,12 +46,15 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
             folder holds brains of another request.
     """
     maker = Maker(request, run)
-    mine = [number for batch in maker.share.batches(request) for number in batch if maker.wants(number)]
-    begun, made = monotonic(), 0
+    total = sum(maker.wants(number) for numbers in maker.share.batches(request) for number in numbers)
+    done = made = 0
+    begun = monotonic()
     for numbers in maker.share.batches(request):
-        missing = [number for number in numbers if number in mine and number not in maker.there]
-        for number in numbers:
-            if number in mine and number in maker.there:
+        wanted = [number for number in numbers if maker.wants(number)]
+        missing = [number for number in wanted if number not in maker.there]
+        for number in wanted:
+            if number in maker.there:
+                done += 1
                 yield from maker.sample(number).written()
         if not missing:
             continue
@@ -60,17 +63,16 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
             if request.num_samples <= FEW:
                 yield Progress(stage=f"{_name(batch)} level {step.level}", step=step.step, total=step.of)
             else:
-                done = len(maker.there & set(mine)) + made
-                left = (monotonic() - begun) / made * (len(mine) - done) if made else None
+                left = (monotonic() - begun) / made * (total - done) if made else None
                 where = f"{_name(batch)}, level {step.level}"
-                yield Progress(stage="brains", step=done, total=len(mine), seconds_left=left, message=where)
+                yield Progress(stage="brains", step=done, total=total, seconds_left=left, message=where)
             yield from maker.shown(step, batch)
         for index, sample in enumerate(batch):
             if sample.number in missing:
                 yield from maker.written(step, index, sample)
-                made += 1
-    brains = f"{len(mine)} brain{'' if len(mine) == 1 else 's'}"
-    yield Finished(message=f"{brains} in {maker.out}{maker.share}")
+        made += len(missing)
+        done += len(missing)
+    yield Finished(message=f"{total} brain{'' if total == 1 else 's'} in {maker.out}{maker.share}")
 
 
 def _name(batch: Sequence[Sample]) -> str:
