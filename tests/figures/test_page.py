@@ -15,7 +15,10 @@ from braindiffusion.figures.page import PICTURE_SIZE, write_figure
 
 @pytest.fixture
 def figure() -> go.Figure:
-    return go.Figure(go.Bar(y=[1, 2], marker_color="#0f0"), {"plot_bgcolor": "#111"})
+    button = {"type": "buttons", "bgcolor": "#f00", "buttons": [{"label": "x", "method": "skip"}]}
+    slider = {"bgcolor": "#f00", "steps": [{"label": "x", "method": "skip"}] * 2}
+    layout = {"plot_bgcolor": "#111", "updatemenus": [button], "sliders": [slider]}
+    return go.Figure(go.Bar(y=[1, 2], marker_color="#0f0"), layout)
 
 
 def test_a_picture_is_drawn_by_a_browser(figure: go.Figure, tmp_path: Path) -> None:
@@ -30,6 +33,7 @@ def test_a_picture_is_drawn_by_a_browser(figure: go.Figure, tmp_path: Path) -> N
     assert pixels.shape == (*PICTURE_SIZE[::-1], 3)
     green = (pixels == [0, 255, 0]).all(axis=2).mean()
     assert 0.2 < green < 0.6  # one bar half as high as the other
+    assert not (pixels == [255, 0, 0]).all(axis=2).any()  # no buttons in a picture
 
 
 def test_without_a_browser_the_way_out_is_told(

@@ -87,7 +87,7 @@ def _picture(figure: go.Figure, path: Path) -> bytes:
         msg = f"{path} needs kaleido: pip install 'napari-braindiffusion[figures]', or write .html."
         raise BrainDiffusionError(msg)
     still = go.Figure(figure.data, figure.layout)
-    still.update_layout(updatemenus=[], sliders=[])  # nobody can press them
+    still.layout.updatemenus = still.layout.sliders = None  # nobody can press them
     width, height = PICTURE_SIZE
     try:
         picture: bytes = still.to_image(format=path.suffix[1:].lower(), width=width, height=height)

@@ -9,8 +9,8 @@ from skimage.measure import marching_cubes
 from braindiffusion.figures.grey import Grey, Grid
 
 LIGHT = {
-    "lighting": {"ambient": 0.5, "diffuse": 0.7, "specular": 0.1, "roughness": 0.7, "fresnel": 0.05},
-    "lightposition": {"x": -60_000, "y": 60_000, "z": 80_000},  # as the camera: from the front, the left and above
+    "lighting": {"ambient": 0.3, "diffuse": 0.6, "specular": 0.05, "roughness": 0.8, "fresnel": 0.05},
+    "lightposition": {"x": -30_000, "y": 80_000, "z": 80_000},  # beside the camera: gyri cast shades
 }
 
 
