@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import GenerateRequest, Request, TrainRequest
+from braindiffusion.runs import Request
 
 estimate = typer.Typer(help="Tell what a training or a generation will take on this device, and do not begin it.")
 
@@ -37,15 +36,9 @@ def only_estimate(request: Request) -> None:
     """Within `estimate`, tell and end; else do nothing."""
     if (answer := _ASKED.get()) is None:
         return
-    from braindiffusion.estimate import estimate_generation, estimate_training
+    from braindiffusion.estimate import estimate as estimated
 
-    match request:
-        case TrainRequest():
-            found = estimate_training(request)
-        case GenerateRequest():
-            found = estimate_generation(request)
-        case _:
-            raise BrainDiffusionError(f"What {request.job} takes is not told: ask of train and generate.")
+    found = estimated(request)
     if answer == "json":
         whole = asdict(found) | {"bytes": found.bytes, "seconds": found.seconds, "verdict": found.verdict}
         typer.echo(json.dumps(whole, indent=2))

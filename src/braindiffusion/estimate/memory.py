@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
@@ -65,6 +64,8 @@ class LiveBytes(TorchDispatchMode):
 @contextmanager
 def counted() -> Iterator[LiveBytes]:
     """Within this, tensors are made without memory, and counted."""
+    from torch._subclasses.fake_tensor import FakeTensorMode  # itself a tenth of a GB, which no job takes
+
     with FakeTensorMode(), LiveBytes() as live:
         yield live
 

@@ -1,5 +1,6 @@
 """What a training will cost: memory counted level by level, time measured by a few real steps of each."""
 
+import importlib
 import math
 from statistics import median
 from time import perf_counter
@@ -16,7 +17,7 @@ from braindiffusion.training.conditions import schema_of
 from braindiffusion.training.crew import Crew
 from braindiffusion.training.ema import WIDTHS
 from braindiffusion.training.job import asked_for, levels_of, rows_of
-from braindiffusion.training.level import AHEAD, HELD_OUT, LevelTrainer
+from braindiffusion.training.level import AHEAD, HELD_OUT, MEASURED, LevelTrainer
 from braindiffusion.training.patches import CACHE_BYTES, Patches
 from braindiffusion.training.presets import LevelRecipe, Preset
 
@@ -44,7 +45,8 @@ def estimate_training(request: TrainRequest) -> Estimate:
     levels, sample = [], 0.0
     for index in trial.wanted:
         step, brain = trial.seconds(index)
-        sample += trial.sampling_seconds(index, step)
+        if index in trial.sampled(index):
+            sample += trial.sampling_seconds(index, step)
         levels.append(trial.level(index, needs[index], step, brain, sample))
     return Estimate(str(trial.device), tuple(levels), available, trial.begun)
 
@@ -76,6 +78,7 @@ class _Trial:
             Patches(self.cohort, self.cascade, index, self.rows, 0, 0).whole(self.rows[0]).bytes
             for index in range(len(self.preset.recipes))
         ]
+        importlib.import_module("torch._dynamo")  # as the optimizer will at its first step: a tenth of a GB
         self.held = held_bytes(self.device)
         self.begun = perf_counter() - begun
 
@@ -89,19 +92,29 @@ class _Trial:
         recipe, on_cpu = preset.recipes[index], self.device.type == "cpu"
         config = self.config.model_copy(update={"levels": preset.levels})
         step = learning(config, index, recipe.batch_size, self.dtype)
-        pictures = [sampling(config, level, 1, self.dtype) for level in range(index + 1)]
+        pictures = [sampling(config, level, 1, self.dtype) for level in self.sampled(index)]
         # Of every level: the model, the copy that is sampled from, and on the CPU the last and the best weights.
         models = (4 if on_cpu else 2) * sum(parameters(config))
         moments = (2 + len(WIDTHS)) * step.weights
-        working = max(step.working, *(picture.working for picture in pictures))
+        working = max(one.working for one in (step, *pictures))
         data = self._data(index, recipe) if on_cpu else 0
         return self.held + models + moments + working + data
 
+    def sampled(self, index: int) -> range:
+        """Levels that a sample is made with while this one learns: those from the coarsest on that have learnt."""
+        return range(max(1, next((i for i in range(index + 1) if i not in self.wanted), index + 1)))
+
     def _data(self, index: int, recipe: LevelRecipe) -> int:
-        """Bytes of the brains that are remembered, and of the batches that are made ahead."""
+        """Bytes of the brains that are remembered, and of the batches that are made ahead.
+
+        The brains that the normalisation was measured on are remembered for a moment only, but what is freed between
+        them is seldom given back.
+        """
+        measured = min(MEASURED, len(self.rows)) * max(self.brain)
         brains = self.brains(index) * self.brain[index] + min(self.held_out, HELD_OUT) * self.brain[index]
         ahead = (AHEAD + 1) * _samples(recipe)
-        return min(int(brains), 2 * CACHE_BYTES) + max(ahead, HELD_OUT) * sample_bytes(self.config, index)
+        samples = max(ahead, HELD_OUT) * sample_bytes(self.config, index)
+        return measured + min(int(brains), 2 * CACHE_BYTES) + samples
 
     def brains(self, index: int) -> float:
         """Versions of brains that a level is expected to make, each once."""

@@ -21,10 +21,12 @@ from braindiffusion.training.ema import WIDTHS, PowerEma
 from braindiffusion.training.patches import Batch, Patches
 from braindiffusion.training.presets import LevelRecipe
 
-AHEAD = 2
-"""Steps whose batches are made while the network works."""
+AHEAD, FAR_AHEAD = 2, 8
+"""Steps whose batches are made, each in a thread, while the network works: on this CPU, on another device."""
 HELD_OUT = 32
 """Samples of a validation, or a whole batch where that is more."""
+MEASURED = 32
+"""Brains whose coefficients tell a level's mean and spread."""
 TRAINING, VALIDATION = 2, 3
 
 
@@ -139,18 +141,19 @@ class LevelTrainer:
 
     def run(self, patches: Patches, until: int) -> Generator[StepDone]:
         """Train up to step `until`. Closing the generator stops after a whole step."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as background:
+        ahead_by = AHEAD if self.device.type == "cpu" else FAR_AHEAD
+        with ThreadPoolExecutor(ahead_by, thread_name_prefix="batches") as background:
 
             def begin(step: int) -> Future[list[Batch]]:
                 return background.submit(self._shares, patches, step, self.samples, self.recipe.batch_size)
 
-            ahead = deque(begin(step) for step in range(self.step, min(until, self.step + AHEAD)))
+            ahead = deque(begin(step) for step in range(self.step, min(until, self.step + ahead_by)))
             self.module.train()
             while self.step < until:
                 start = time.perf_counter()
                 batches = ahead.popleft().result()
-                if self.step + AHEAD < until:
-                    ahead.append(begin(self.step + AHEAD))
+                if self.step + ahead_by < until:
+                    ahead.append(begin(self.step + ahead_by))
                 loss, rate = self._step(batches)
                 yield StepDone(self.step, loss, rate, time.perf_counter() - start)
 
@@ -225,7 +228,7 @@ class LevelTrainer:
             self.optimizer.load_state_dict(state)
 
 
-def fit_normalisation(patches: Patches, level: Level, brains: int = 32) -> None:
+def fit_normalisation(patches: Patches, level: Level, brains: int = MEASURED) -> None:
     """Set the level's band means and standard deviations from some training brains.
 
     Detail bands are measured inside the brain (outside they are zero), the coarse band everywhere.
