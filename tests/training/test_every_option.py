@@ -19,7 +19,7 @@ from braindiffusion.volume import load_volume
 
 Options = dict[str, Any]
 
-REQUEST: Options = {"validation_subjects": 2, "device": "cpu"}
+REQUEST: Options = {"levels": (0,), "validation_subjects": 2, "device": "cpu"}
 RECIPE: Options = {
     "batch_size": 2,
     "epochs": 1,
@@ -42,7 +42,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "batch_size": (1, {}),
         "accumulate": (2, {}),
         "epochs": (2, {}),
-        "levels": ((0,), {}),
+        "levels": ((1,), {}),
         "conditions": (("age",), {}),
         "validation_subjects": (1, {}),
         "patience": (1, {"LevelRecipe": WORSE}),
@@ -69,7 +69,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "max_norm": (1e-3, {}),
         "weighting": ("none", {}),
         "min_snr_gamma": (1.0, {}),
-        "band_weights": ((7.0, 1, 1, 1, 1, 1, 1), {}),
+        "band_weights": ((7.0, 1, 1, 1, 1, 1, 1), {"TrainRequest": {"levels": (1,)}}),
         "validations": (1, {}),
         "patience": (1, {"LevelRecipe": WORSE}),
         "snapshots": (2, {}),
@@ -81,8 +81,8 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "noise": ("schedule", {}),
         "log_sigma_mean": (1.0, {}),
         "log_sigma_std": (0.5, {}),
-        "coarse_sigma_max": (1.0, {}),
-        "coarse_sigma": (0.5, {}),
+        "coarse_sigma_max": (1.0, {"TrainRequest": {"levels": (1,)}}),
+        "coarse_sigma": (0.5, {"TrainRequest": {"levels": None}}),
         "sampler": ("dpmpp_2m", {}),
         "steps": (2, {}),
         "schedule": ("flow", {}),

@@ -107,13 +107,17 @@ class Patches:
         """
         key = (subject, variant)
         with self._lock:
+            brain = self._cache.get(key)
+        if brain is None:
+            brain = self._make(subject, variant)  # two threads may make the same: it is the same
+        with self._lock:
             if key not in self._cache:
-                self._cache[key] = self._make(subject, variant)
-                self._cached_bytes += self._cache[key].bytes
+                self._cache[key] = brain
+                self._cached_bytes += brain.bytes
             self._cache.move_to_end(key)
             while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].bytes
-            return self._cache[key]
+        return brain
 
     def _make(self, subject: int, variant: int) -> Brain:
         volume = torch.from_numpy(np.asarray(self.cohort.volumes[subject], dtype=np.float32))
