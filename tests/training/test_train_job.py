@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from braindiffusion import samples
 from braindiffusion.cohort.store import Cohort
@@ -122,6 +122,10 @@ def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -
     assert isinstance(last, Failed)
     assert "level-0.safetensors is damaged" in last.message
     assert state.read_bytes() == b"cut off"
+    save_file({"step": np.array(3)}, state)  # as an older version wrote it
+    last = list(perform(run))[-1]
+    assert isinstance(last, Failed)
+    assert "level-0.safetensors is of another version" in last.message
 
 
 @pytest.mark.parametrize("name", PRESETS)

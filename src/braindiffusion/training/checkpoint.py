@@ -13,29 +13,38 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from braindiffusion.errors import BrainDiffusionError
 
+FORMAT, FORMAT_NAME = 2, "format"
+"""Goes up when a state holds other tensors: what an older version wrote cannot be gone on from."""
+
 
 def save_state(folder: Path, level: int, tensors: Mapping[str, Tensor]) -> Path:
     """Write a level's state."""
-    return _save(state_path(folder, level), tensors)
+    return _save(state_path(folder, level), {**tensors, FORMAT_NAME: torch.tensor(FORMAT)})
 
 
 def load_state(folder: Path, level: int) -> dict[str, Tensor] | None:
     """A level's state, None where there is none.
 
     Raises:
-        BrainDiffusionError: the file is damaged.
+        BrainDiffusionError: the file is damaged, or of another version.
     """
     path = state_path(folder, level)
     if not path.is_file():
         return None
     try:
-        return load_file(path)
+        state = load_file(path)
+        written_by = int(state.pop(FORMAT_NAME, torch.tensor(1)))
+        if written_by != FORMAT:
+            msg = f"The checkpoint {path} is of another version ({written_by}, not {FORMAT}): begin a new training."
+            raise BrainDiffusionError(msg)
+        return state
     except (SafetensorError, OSError) as error:
         msg = f"The checkpoint {path} is damaged ({error}): delete it, and this level is trained anew."
         raise BrainDiffusionError(msg) from error
