@@ -40,14 +40,14 @@ def load_state(folder: Path, level: int) -> dict[str, Tensor] | None:
         return None
     try:
         state = load_file(path)
-        written_by = int(state.pop(FORMAT_NAME, torch.tensor(1)))
-        if written_by != FORMAT:
-            msg = f"The checkpoint {path} is of another version ({written_by}, not {FORMAT}): begin a new training."
-            raise BrainDiffusionError(msg)
-        return state
     except (SafetensorError, OSError) as error:
         msg = f"The checkpoint {path} is damaged ({error}): delete it, and this level is trained anew."
         raise BrainDiffusionError(msg) from error
+    written = int(state.pop(FORMAT_NAME, torch.tensor(1)))
+    if written != FORMAT:
+        msg = f"The checkpoint {path} is of another version ({written}, not {FORMAT}): begin a new training."
+        raise BrainDiffusionError(msg)
+    return state
 
 
 def state_path(folder: Path, level: int) -> Path:
