@@ -7,7 +7,7 @@ import torch
 import torchio as tio
 from scipy.ndimage import map_coordinates
 
-from braindiffusion.cohort.transforms import Movement, draw_bias, move
+from braindiffusion.cohort.transforms import Movement, draw_bias, move, patch_centres
 
 SHAPE, SPACING = (18, 22, 20), 8.0
 STILL = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
@@ -90,3 +90,18 @@ def test_bias_is_smooth_positive_and_keeps_the_mean(image: torch.Tensor) -> None
     assert float(field.diff(dim=1).abs().max()) < 0.5
     assert torch.equal(draw_bias(ones, 0.3, np.random.default_rng(0)), field)
     torch.testing.assert_close(draw_bias(image + 1, 0.0, np.random.default_rng(0)), image + 1)
+
+
+def test_patches_are_centred_where_torchio_centres_them() -> None:
+    inside = torch.zeros(12, 10, 9)
+    inside[1:9, 4:, 3:6] = 1
+    size = (4, 5, 9)
+    subject = tio.Subject(
+        image=tio.ScalarImage(tensor=torch.rand(1, 12, 10, 9)), inside=tio.ScalarImage(tensor=inside[None])
+    )
+    sampler = tio.WeightedSampler(size, probability_map="inside")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        firsts = {tuple(patch[tio.LOCATION][:3].tolist()) for patch in sampler(subject, num_patches=800)}
+    assert {tuple((centre - np.array(size) // 2).tolist()) for centre in patch_centres(inside, size)} == firsts
+    assert patch_centres(inside * 0, size).tolist() == [[6, 5, 4]]

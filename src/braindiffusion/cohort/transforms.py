@@ -92,6 +92,27 @@ def cut_box(
     return image.numpy().astype(data.dtype, copy=False), np.asarray(image.affine, dtype=np.float64)
 
 
+def patch_centres(inside: torch.Tensor, size: tuple[int, int, int]) -> NDArray[np.intp]:
+    """The voxels that TorchIO's weighted sampler may centre a patch on: brain, and far enough from the box's faces.
+
+    Drawing among them, all alike, is that sampler. Drawing through it would copy the whole brain for each patch.
+
+    Args:
+        inside: (x, y, z), the share of each voxel that is brain.
+        size: voxels of the patch; a patch reaches from `centre - size // 2`.
+
+    Returns:
+        (n, 3); the middle of the box where no brain is.
+    """
+    sampler = tio.WeightedSampler(size, probability_map="inside")
+    try:
+        subject = tio.Subject(inside=tio.ScalarImage(tensor=torch.ones(1, 1, 1, 1)))
+        allowed = sampler.process_probability_map((inside > 0)[None], subject)
+    except RuntimeError:  # no brain there, or only at the faces
+        return np.array([inside.shape]) // 2
+    return np.argwhere(allowed > 0)
+
+
 def has_spacing(affine: NDArray[np.float64], spacing: float) -> bool:
     """Whether voxels are isotropic of this size, to a thousandth of a mm."""
     return bool(np.allclose(np.sqrt((affine[:3, :3] ** 2).sum(axis=0)), spacing, atol=1e-3))

@@ -6,7 +6,6 @@ batch that it would have had, a batch can be shared out, and no worker or queue 
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
 from threading import Lock
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.cohort.transforms import patch_centres
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.regions import group
@@ -51,16 +51,13 @@ class Brain:
         bands: (bands, channels, x, y, z) float32, not normalised.
         inside: (x, y, z), the share of each site that is brain.
         condition: what is known of it, a batch of one.
+        centres: (n, 3), the sites on which a patch may be centred.
     """
 
     bands: Tensor
     inside: Tensor
     condition: Condition
-
-    @cached_property
-    def centres(self) -> NDArray[np.intp]:
-        """The sites (n, 3) that are brain: a patch may be centred on each."""
-        return np.argwhere(self.inside.numpy() > 0)
+    centres: NDArray[np.intp]
 
     @property
     def bytes(self) -> int:
@@ -132,7 +129,12 @@ class Patches:
         halvings = config.halvings(self.level)
         inside = torch.nn.functional.avg_pool3d(mask[None], 2**halvings)[0, 0] if halvings else mask[0]
         bands = self.cascade.take_apart(volume[None], self.level)[0].contiguous()
-        return Brain(bands, inside, tell(config.condition, self.cohort, subject, labels))
+        size = self._size(inside)
+        return Brain(bands, inside, tell(config.condition, self.cohort, subject, labels), patch_centres(inside, size))
+
+    def _size(self, inside: Tensor) -> tuple[int, int, int]:
+        x, y, z = (min(self.patch or n, n) for n in inside.shape)
+        return x, y, z
 
     def batch(self, step: int, size: int, rows: range | None = None) -> Batch:
         """The batch of a training step: each sample from another brain, patches centred inside brains.
@@ -156,10 +158,8 @@ class Patches:
         brain = self.whole(self.subjects[order[index]], variant)
         if self.patch is None:
             return brain.bands, torch.zeros(3), brain.condition
-        grid = np.array(brain.inside.shape)
-        size = np.minimum(self.patch, grid)
-        centre = brain.centres[rng.integers(len(brain.centres))] if len(brain.centres) else grid // 2
-        origin = np.clip(centre - size // 2, 0, grid - size)
+        size = np.array(self._size(brain.inside))
+        origin = brain.centres[rng.integers(len(brain.centres))] - size // 2
         edge = 2 ** self.cascade.config.halvings(self.level)
         sites = tuple(slice(o, o + n) for o, n in zip(origin.tolist(), size.tolist(), strict=True))
         voxels = tuple(slice(s.start * edge, s.stop * edge) for s in sites)
