@@ -20,11 +20,12 @@ from braindiffusion.runs import Failed, GenerateRequest, Run
 
 LIMIT_MB = 40
 DESCRIPTION = (
-    "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), unconditional. Trained on healthy adults of one "
-    "scanner (IXI, Hammersmith, 3 T). For research on methods; not for diagnosis."
+    "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), of any or of a wanted age, sex, volume of regions or map "
+    "of regions. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not for "
+    "diagnosis."
 )
 CARD = {
-    "summary": "skull-stripped T1w brains at 2 mm, IXI Hammersmith, unconditional",
+    "summary": "skull-stripped T1w brains at 2 mm, IXI Hammersmith, by age, sex and regions",
     "description": DESCRIPTION,
     "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 kept aside",
     "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",
