@@ -172,6 +172,7 @@ class TestGenerate:
         request = dock.coarse.last
         assert (request.condition, request.levels, request.num_samples) == ({"age": 60.0}, 2, 1)
         assert list_runs() == []  # it is nobody's history
+        qtbot.waitUntil(lambda: not dock.coarse.pending, timeout=TIMEOUT)
         dock.form.live.setChecked(False)
         age.slider.setSliderPosition(400)
         assert not dock.coarse.pending
