@@ -1,5 +1,6 @@
 """Perform a run in this process and show it: progress bars, warnings, results, and a clean stop on Ctrl-C."""
 
+import os
 import signal
 import sys
 import time
@@ -27,6 +28,7 @@ from braindiffusion.runs import (
 from braindiffusion.runs import Progress as Step
 
 FAILED, WITH_PROBLEMS, STOPPED = 1, 3, 130
+STDERR = 2
 
 
 def drive(run: Run, on_event: Callable[[Event], None] | None = None) -> Event:
@@ -43,7 +45,7 @@ def drive(run: Run, on_event: Callable[[Event], None] | None = None) -> Event:
     """
     events = perform(run)
     last: Event | None = None
-    with _Screen() as screen, _stop_signals(screen) as stopped:
+    with _Screen() as screen, _stop_signals() as stopped:
         try:
             for last in events:
                 screen.show(last)
@@ -71,7 +73,7 @@ def finish(last: Event) -> None:
 
 
 @contextmanager
-def _stop_signals(screen: "_Screen") -> Iterator[Callable[[], bool]]:
+def _stop_signals() -> Iterator[Callable[[], bool]]:
     asked = 0
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -79,7 +81,8 @@ def _stop_signals(screen: "_Screen") -> Iterator[Callable[[], bool]]:
         asked += 1
         if asked > 1:
             signal.default_int_handler(number, frame)
-        screen.say("Stopping after this step; press Ctrl-C again to stop at once.")
+        # Straight to the terminal: the signal may have come in the middle of a print, which must not be begun anew.
+        os.write(STDERR, b"\nStopping after this step; press Ctrl-C again to stop at once.\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
