@@ -8,7 +8,7 @@ from braindiffusion.pretrained import DEFAULT_READER, list_models, list_readers
 from braindiffusion.reader import Reader, load_reader
 from braindiffusion.reader.scores import mask_dice, region_dice
 from braindiffusion.regions import group
-from braindiffusion.samples import sample_labels_path, sample_t1_path
+from braindiffusion.samples import SUBJECTS, sample_labels_path, sample_t1_path
 from braindiffusion.volume import load_volume
 
 
@@ -18,12 +18,13 @@ def reader() -> Reader:
 
 
 def test_it_reads_a_sample_brain(reader: Reader) -> None:
-    index = 0  # it was trained on this one; IXI175, the only sample that was kept aside, is read badly
+    # The only sample that was kept aside, and its hardest: an old brain whose regions it finds half.
+    index = next(i for i, name in enumerate(SUBJECTS) if name in reader.card["split"]["validation"])
     reading = reader.read_volume(load_volume(sample_t1_path(index)))
     truth = group(load_volume(sample_labels_path(index)).data[0])
     assert reading.regions.shape == truth.shape
-    assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.5
-    assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.9
+    assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.45
+    assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.94
     assert 20 < reading.age < 87
     assert reading.embedding.shape == (reader.net.config.features,)
     assert np.isfinite(reading.embedding).all()
@@ -35,8 +36,8 @@ def test_it_finds_the_brain_of_a_whole_head(reader: Reader, shared_data) -> None
     (labels,) = (shared_data / "ixi-2mm" / "labels").glob(f"{name}-*")
     reading = reader.read_volume(load_volume(scan))
     truth = group(load_volume(labels).data[0])
-    assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.25  # measured: 0.33
-    assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.7
+    assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.6
+    assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.94
 
 
 def test_it_is_small_and_is_no_generator(reader: Reader) -> None:
