@@ -21,8 +21,8 @@ from braindiffusion.runs import Failed, GenerateRequest, Run
 LIMIT_MB = 40
 DESCRIPTION = (
     "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), of any or of a wanted age, sex, volume of regions or "
-    "map of regions. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not for "
-    "diagnosis."
+    "map of regions. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not "
+    "for diagnosis."
 )
 CARD = {
     "summary": "skull-stripped T1w brains at 2 mm, IXI Hammersmith, by age, sex and regions",
