@@ -8,8 +8,8 @@ import pytest
 from braindiffusion.evaluation import compare
 from braindiffusion.evaluation.compare import Comparison
 from braindiffusion.evaluation.portrait import Portrait
-from braindiffusion.evaluation.report import Evaluation, Figure, Originality, Row
 from braindiffusion.evaluation.verdicts import verdicts
+from braindiffusion.runs.evaluation import Evaluation, Figure, Originality, Row
 
 
 def portraits(count: int, rng: np.random.Generator, shift: float = 0.0, power: float = 1.0) -> list[Portrait]:

@@ -17,13 +17,13 @@ from braindiffusion.cli import app
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation import job
 from braindiffusion.evaluation.features import Observer
-from braindiffusion.evaluation.report import Evaluation
 from braindiffusion.evaluation.sets import Source
 from braindiffusion.evaluation.survey import Survey
 from braindiffusion.jobs import perform
 from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import region_index
 from braindiffusion.runs import Cancelled, EvaluateRequest, Event, Finished, Progress, Run, RunState, Warned
+from braindiffusion.runs.evaluation import Evaluation
 from braindiffusion.volume import Volume, save_volume
 
 CHROMIUM = next(

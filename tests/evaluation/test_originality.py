@@ -9,9 +9,9 @@ from scipy.ndimage import shift
 from braindiffusion.evaluation import originality
 from braindiffusion.evaluation.features import Observer
 from braindiffusion.evaluation.originality import Neighbours, judge, nearest, neighbours
-from braindiffusion.evaluation.report import Originality
 from braindiffusion.evaluation.sets import Brain, Source
 from braindiffusion.evaluation.survey import Survey
+from braindiffusion.runs.evaluation import Originality
 
 TRAINING, HELD_OUT, NEW = range(12), range(12, 20), range(100, 106)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from braindiffusion.evaluation.bootstrap import Interval, Numbers, Rows, of_one
 from braindiffusion.evaluation.portrait import Portrait, shared_measures
-from braindiffusion.evaluation.report import Figure, Row
+from braindiffusion.runs.evaluation import Figure, Row
 
 GROUP = "control"
 VOLUME = "volume: "

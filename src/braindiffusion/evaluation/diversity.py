@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from braindiffusion.evaluation import similarity
 from braindiffusion.evaluation.bootstrap import Numbers, around, of_one
-from braindiffusion.evaluation.report import Figure, Row, Spread
 from braindiffusion.evaluation.sets import Source
 from braindiffusion.runs import Event, Progress
+from braindiffusion.runs.evaluation import Figure, Row, Spread
 
 GROUPS = ("generated", "held_out", "training")
 EQUAL = 100.0

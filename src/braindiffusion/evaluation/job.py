@@ -15,7 +15,6 @@ from braindiffusion.evaluation.features import Observer, Reader, load_seer
 from braindiffusion.evaluation.page import write_page
 from braindiffusion.evaluation.pictures import galleries
 from braindiffusion.evaluation.portrait import shared_measures
-from braindiffusion.evaluation.report import Evaluation, LeftOut
 from braindiffusion.evaluation.sides import FEWEST, Sides, choose_sides
 from braindiffusion.evaluation.survey import Survey
 from braindiffusion.evaluation.verdicts import verdicts
@@ -25,12 +24,12 @@ from braindiffusion.reader import load_reader
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run
 from braindiffusion.runs.command import as_command
+from braindiffusion.runs.evaluation import JSON, PAGE, Evaluation, LeftOut
 from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.requests import EvaluateRequest
 from braindiffusion.runs.versions import versions
 
 READER = "ixi-2mm-regions"
-JSON, PAGE = "evaluation.json", "report.html"
 GROUPS = ("generated", "held_out", "training")
 
 

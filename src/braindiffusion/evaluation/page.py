@@ -8,7 +8,7 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from braindiffusion.evaluation.plots import plots
-from braindiffusion.evaluation.report import Evaluation, Figure, Row
+from braindiffusion.runs.evaluation import Evaluation, Figure, Row
 from braindiffusion.runs.files import write_whole
 
 STYLE = """

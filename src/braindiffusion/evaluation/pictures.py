@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braindiffusion.evaluation.page import Gallery, Picture
-from braindiffusion.evaluation.report import Originality
 from braindiffusion.evaluation.survey import Survey
+from braindiffusion.runs.evaluation import Originality
 
 BESIDE, WORST = 6, 4
 """Rows of pictures: of generated beside real brains, and of the worst."""

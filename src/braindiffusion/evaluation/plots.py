@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from braindiffusion.evaluation.compare import ALL_REGIONS
-from braindiffusion.evaluation.report import Curve, Evaluation, Figure, Originality, Row
+from braindiffusion.runs.evaluation import Curve, Evaluation, Figure, Originality, Row
 
 GENERATED, REAL = "#c2410c", "#1d4ed8"
 NAMES = {GENERATED: "generated", REAL: "real training brains (the floor)"}

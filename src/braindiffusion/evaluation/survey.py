@@ -15,10 +15,10 @@ from braindiffusion.evaluation.distances import standardised
 from braindiffusion.evaluation.features import Observer
 from braindiffusion.evaluation.originality import Neighbours, judge, neighbours
 from braindiffusion.evaluation.portrait import Portrait, low_pass, mirrored
-from braindiffusion.evaluation.report import Figure, Neighbour, Originality
 from braindiffusion.evaluation.sets import Brain, Source
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import Event, Progress, Warned
+from braindiffusion.runs.evaluation import Figure, Neighbour, Originality
 
 VOXELS = "low-pass voxels"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from braindiffusion.evaluation.compare import ALL_REGIONS, BELOW_HALF, BELOW_NYQUIST
-from braindiffusion.evaluation.report import Evaluation, Figure, Row, Verdict
+from braindiffusion.runs.evaluation import Evaluation, Figure, Row, Verdict
 
 ALPHA = 0.05
 

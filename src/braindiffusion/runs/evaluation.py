@@ -1,10 +1,30 @@
 """What an evaluation says: the schema of `evaluation.json`. Every figure with its interval, floor, unit and count."""
 
 from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from braindiffusion.evaluation.bootstrap import Interval
+from braindiffusion.errors import BrainDiffusionError
+
+JSON, PAGE = "evaluation.json", "report.html"
+
+
+class Interval(Protocol):
+    """A figure, or an array of them, with the ends of its 95 % interval."""
+
+    @property
+    def value(self) -> Any:
+        """The figure."""
+
+    @property
+    def low(self) -> Any:
+        """Where its interval begins."""
+
+    @property
+    def high(self) -> Any:
+        """Where it ends."""
 
 
 class _Part(BaseModel):
@@ -97,7 +117,12 @@ class Verdict(_Part):
 
     target: str
     reached: str
+    """The figure with its 95 % interval and how many brains it comes from."""
     met: bool
+    floor: str = ""
+    """The same figure of real brains against real ones, with its interval; empty where none is needed."""
+    meaning: str = ""
+    """In plain words: what a good figure means, and a bad one."""
     stretch: str = ""
     stretch_met: bool | None = None
 
@@ -133,3 +158,22 @@ class Evaluation(_Part):
     def row(self, group: str, name: str) -> Row | None:
         """A row by its group and name."""
         return next((row for row in self.rows if (row.group, row.name) == (group, name)), None)
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The report in a folder.
+
+    Raises:
+        BrainDiffusionError: there is none, or it cannot be read.
+    """
+    file = folder / JSON
+    try:
+        return Evaluation.model_validate_json(file.read_bytes())
+    except FileNotFoundError as error:
+        raise BrainDiffusionError(f"There is no report in {folder}: it has no {JSON}.") from error
+    except OSError as error:
+        raise BrainDiffusionError(f"{file} cannot be read ({error.strerror}).") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BrainDiffusionError(f"{file} is no report of this version ({where}: {first['msg']}).") from error
