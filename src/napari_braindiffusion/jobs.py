@@ -45,11 +45,11 @@ from braindiffusion.runs import (
     Request,
     Run,
     Warned,
-    default_runs_dir,
 )
 from braindiffusion.runs.messages import Cancel, Submit
 from braindiffusion.volume import Volume, load_volume
 from napari_braindiffusion.engine_process import LAST, EngineProcess, Inbox
+from napari_braindiffusion.settings import settings
 
 ENGINE = (sys.executable, "-m", "braindiffusion.engine")
 BRAINS = ("volume", "preview", "trajectory")
@@ -203,15 +203,16 @@ class EngineClient(QObject):
         """Make a run folder for the request and have the engine do it.
 
         Args:
-            request: What to do.
+            request: What to do; the preferences decide what it leaves to `auto`.
             root: Folder of the run folder; None is where the user's runs are.
 
         Raises:
             BrainDiffusionError: the run folder cannot be made, or no engine can be started.
         """
-        run = Run.create(request, root)
+        preferences = settings()
+        run = Run.create(preferences.applied_to(request), root or preferences.runs_folder)
         if self._engine is None or not self._engine.is_alive:
-            self._engine = EngineProcess(self._command, default_runs_dir() / f"engine-{self._name}.log")
+            self._engine = EngineProcess(self._command, preferences.runs_folder / f"engine-{self._name}.log")
         engine = self._engine
         inbox = engine.open_inbox(run.path)
         engine.send(Submit(run=run.path))

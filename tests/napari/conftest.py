@@ -1,18 +1,34 @@
 """A real viewer, real engine processes, and nothing of the user's touched."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import napari.settings
 import psutil
 import pytest
 from napari.utils.notifications import notification_manager
 
+from napari_braindiffusion.settings import PLUGIN
 from napari_braindiffusion.widgets import questions
 
 
 @pytest.fixture(autouse=True)
 def _own_runs(tmp_runs: Path) -> None:
     """Runs go into the test's own folder, never into the user's."""
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Preferences are the test's own, and the guided tour has been seen."""
+    folder = tmp_path / "preferences"
+    folder.mkdir()
+    (folder / f"{PLUGIN}.yaml").write_text("tour:\n  seen: true\n")
+    # As napari's own fixture `plugin_settings` does it, but with the plugin that is installed.
+    napari.settings._clear_plugin_settings_cache()
+    monkeypatch.setattr(napari.settings, "_CFG_PATH", str(folder / "settings.yaml"))
+    yield
+    napari.settings._clear_plugin_settings_cache()
 
 
 @pytest.fixture(autouse=True)

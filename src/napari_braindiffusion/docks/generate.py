@@ -22,7 +22,6 @@ from braindiffusion.runs import (
     GenerateRequest,
     Progress,
     TrainRequest,
-    default_runs_dir,
     list_runs,
 )
 from braindiffusion.runs.command import as_command
@@ -31,6 +30,7 @@ from napari_braindiffusion.coarse_preview import CoarsePreview
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.jobs import EngineClient, JobHandle
 from napari_braindiffusion.layers import layer_to_volume
+from napari_braindiffusion.settings import settings
 from napari_braindiffusion.view import show_trajectory, show_volume
 from napari_braindiffusion.widgets.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
@@ -78,6 +78,7 @@ class GenerateDock(Dock):
         self.copy_button.clicked.connect(self._copy)
         self.progress.stop_requested.connect(self._cancel)
         self.refresh_models()
+        self.form.choose_model(settings().model)
 
     def refresh_models(self) -> None:
         """Offer the packaged models and the user's own trainings that have a checkpoint."""
@@ -85,7 +86,7 @@ class GenerateDock(Dock):
             packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
             own = [
                 (f"my training {run.name}", str(run.path), str(run.path))
-                for run in list_runs()
+                for run in list_runs(settings().runs_folder)
                 if isinstance(run.request, TrainRequest) and (run.checkpoints / "best").exists()
             ]
             self.form.set_models([*packaged, *own])
@@ -192,7 +193,7 @@ class GenerateDock(Dock):
     def _copy(self) -> None:
         with self.errors_shown():
             # Previews are for those who watch.
-            command = as_command(self._request().model_copy(update={"previews": False}))
+            command = as_command(settings().applied_to(self._request()).model_copy(update={"previews": False}))
             QApplication.clipboard().setText(command)
             show_info(f"Copied: {command}")
 
@@ -201,7 +202,7 @@ def keep_label_map(volume: Volume) -> Path:
     """Write a painted map of regions beside the runs, once: a request, and its replay next year, names this file."""
     labels = volume.data.astype(np.int32)
     digest = hashlib.sha256(labels.tobytes() + volume.affine.tobytes()).hexdigest()[:16]
-    path = default_runs_dir() / "label-maps" / f"{digest}.nii.gz"
+    path = settings().runs_folder / "label-maps" / f"{digest}.nii.gz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         save_volume(replace(volume, data=labels), path)

@@ -31,6 +31,7 @@ from braindiffusion.runs.command import as_command
 from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.jobs import JobHandle
+from napari_braindiffusion.settings import settings
 from napari_braindiffusion.training import follow_training, start_training
 from napari_braindiffusion.view import show_volume
 from napari_braindiffusion.widgets import questions
@@ -105,7 +106,9 @@ class TrainDock(Dock):
     def refresh_runs(self) -> None:
         """Look which training runs there are."""
         with self.errors_shown():
-            self.runs.set_runs((run, run.state) for run in list_runs() if isinstance(run.request, TrainRequest))
+            self.runs.set_runs(
+                (run, run.state) for run in list_runs(settings().runs_folder) if isinstance(run.request, TrainRequest)
+            )
 
     def start(self) -> None:
         """Start a new training with the settings of the form, or resume the chosen run."""
@@ -118,7 +121,7 @@ class TrainDock(Dock):
                 if request is None:
                     show_error("Choose what to train on first: a prepared cohort (.zarr) or a folder of volumes.")
                     return
-                run = Run.create(request)
+                run = Run.create(settings().applied_to(request), settings().runs_folder)
                 self.curve.clear_curves()
             self._attach(start_training(run))
             self.refresh_runs()
@@ -246,7 +249,7 @@ class TrainDock(Dock):
             show_error("Choose what to train on first: a prepared cohort (.zarr) or a folder of volumes.")
             return
         run = self.runs.run
-        command = as_command(request)
+        command = as_command(settings().applied_to(request))
         if run is not None:
             command = shlex.join(["braindiffusion", "train", "--resume", str(run.path)])
         QApplication.clipboard().setText(command)

@@ -1,0 +1,56 @@
+"""Preferences: what is empty has a default, what is chosen reaches the jobs and stays."""
+
+from pathlib import Path
+
+import napari.settings
+import pytest
+
+from braindiffusion.runs import GenerateRequest, PrepareRequest, default_runs_dir
+from napari_braindiffusion.settings import remember, settings
+
+
+def test_defaults():
+    found = settings()
+    assert (found.device, found.precision, found.model) == ("auto", "auto", None)
+    assert found.runs_folder == default_runs_dir()
+
+
+def test_what_is_chosen_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("BRAINDIFFUSION_RUNS")
+    remember("engine", "runs_folder", str(tmp_path / "mine"))
+    remember("engine", "device", "cpu")
+    remember("models", "model", "my-model")
+    napari.settings._clear_plugin_settings_cache()  # the next session
+    found = settings()
+    assert (found.device, found.runs_folder, found.model) == ("cpu", tmp_path / "mine", "my-model")
+
+
+def test_the_environment_goes_first(tmp_path: Path):
+    remember("engine", "runs_folder", str(tmp_path / "mine"))
+    assert settings().runs_folder == default_runs_dir() == tmp_path / "runs"
+
+
+def test_only_what_a_request_leaves_open_is_decided():
+    remember("engine", "device", "cuda")
+    remember("engine", "precision", "float32")
+    asked = settings().applied_to(GenerateRequest(device="cpu"))
+    assert (asked.device, asked.precision) == ("cpu", "float32")
+    prepare = PrepareRequest(data_dir=Path("in"), out=Path("out.zarr"))
+    assert settings().applied_to(prepare) == prepare
+
+
+def test_a_plugin_that_napari_does_not_know_has_defaults(monkeypatch: pytest.MonkeyPatch):
+    def unknown(plugin: str) -> None:
+        raise KeyError(plugin)
+
+    monkeypatch.setattr(napari.settings, "get_plugin_settings", unknown)
+    remember("tour", "seen", value=True)
+    assert settings().device == "auto"
+
+
+def test_the_preferences_dialog_shows_them(qtbot):
+    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+
+    dialog = PreferencesDialog()
+    qtbot.addWidget(dialog)
+    assert "BrainDiffusion" in [dialog._list.item(row).text() for row in range(dialog._list.count())]
