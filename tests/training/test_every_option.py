@@ -39,6 +39,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
     TrainRequest: {
         "data": (Path("nowhere.zarr"), {}),
         "preset": ("huge", {}),
+        "start_from": ("nowhere", {}),
         "batch_size": (1, {}),
         "accumulate": (2, {}),
         "epochs": (2, {}),

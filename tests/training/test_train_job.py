@@ -135,3 +135,53 @@ def test_presets_fit_the_packaged_box(name: str) -> None:
     for index, level in enumerate(config.levels):
         tokens = [int(np.prod(config.grid(index))) // 8**i for i in range(len(level.unet.widths))]
         assert all(n <= 1500 for n, attends in zip(tokens, level.unet.attention, strict=True) if attends)
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    trained: tuple[Run, list[object]], cohort: Cohort, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, list[object]]:
+    begin = str(trained[0].path)
+    asked = request(cohort, validation_subjects=2, start_from=begin, levels=(1,), epochs=1)
+    run = Run.create(asked, root=tmp_path_factory.mktemp("runs"))
+    return run, list(perform(run))
+
+
+def test_fine_tuning_changes_only_what_it_trains(
+    trained: tuple[Run, list[object]], tuned: tuple[Run, list[object]]
+) -> None:
+    before, after = weights(trained[0], "best"), weights(tuned[0])
+    changed = {name.split(".")[1] for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {"1"}
+
+
+def test_what_fine_tuning_begins_with_is_validated_and_its_steps_count(tuned: tuple[Run, list[object]]) -> None:
+    run, events = tuned
+    assert isinstance(events[-1], Finished)
+    losses = [e.values["validation_loss"] for e in events if isinstance(e, Metric) and "validation_loss" in e.values]
+    first = next(e for e in events if isinstance(e, Metric) and "validation_loss" in e.values)
+    assert first.step == 0
+    card = json.loads((run.checkpoints / "best" / "model.json").read_text())
+    assert card["validation_loss"][1] == min(losses)
+    begun = json.loads((run.checkpoints / "start" / "model.json").read_text())["steps"]
+    assert json.loads((run.checkpoints / "last" / "model.json").read_text())["steps"] == [
+        begun[0],
+        begun[1] + 2,
+        *begun[2:],
+    ]
+
+
+def test_fine_tuning_refuses_a_cohort_prepared_otherwise(cohort: Cohort, tmp_path: Path) -> None:
+    run = Run.create(request(cohort, start_from="ixi-2mm", preset="laptop"), root=tmp_path)
+    *_, last = perform(run)
+    assert isinstance(last, Failed)
+    assert "spacing 8.0" in last.message
+
+
+def test_fine_tuning_keeps_the_conditions_of_its_model(
+    trained: tuple[Run, list[object]], cohort: Cohort, tmp_path: Path
+) -> None:
+    asked = request(cohort, start_from=str(trained[0].path), conditions=("age",))
+    *_, last = perform(Run.create(asked, root=tmp_path))
+    assert isinstance(last, Failed)
+    assert "keeps its conditions" in last.message

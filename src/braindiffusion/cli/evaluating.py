@@ -7,7 +7,6 @@ import typer
 
 from braindiffusion.cli import working
 from braindiffusion.cli.drive import drive, finish
-from braindiffusion.pretrained import is_packaged
 from braindiffusion.runs import EvaluateRequest
 
 
@@ -40,19 +39,12 @@ def evaluate(
         real=tuple(path.absolute() for path in real),
         generated=tuple(path.absolute() for path in generated),
         out=out.absolute(),
-        model=_whole(model),
+        model=model and working.whole_name(model),
         labels=labels and labels.absolute(),
-        reader=_whole(reader),
+        reader=working.whole_name(reader),
         features=tuple(path.absolute() for path in features or ()),
         pairs=pairs,
         repeats=repeats,
         seed=seed,
     )
     finish(drive(working.new_run(request, name)))
-
-
-def _whole(model: str | None) -> str | None:
-    """A path in full, so that the run can be read elsewhere; a name as it is."""
-    if model is None or is_packaged(model) or not Path(model).exists():
-        return model
-    return str(Path(model).absolute())

@@ -10,7 +10,7 @@ from braindiffusion.cli.drive import drive, finish
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.again import like as request_like
 from braindiffusion.generation.asking import from_flags, from_table
-from braindiffusion.pretrained import DEFAULT_MODEL, is_packaged
+from braindiffusion.pretrained import DEFAULT_MODEL
 from braindiffusion.runs import DemoRequest, GenerateRequest
 
 WITH_LIKE = ("like", "out", "device", "name")
@@ -94,7 +94,7 @@ def generate(
         rows = len(from_table(conditions)) if conditions else 1
         request = working.make(
             GenerateRequest,
-            model=_model(model),
+            model=working.whole_name(model),
             num_samples=rows if num_samples is None else num_samples,
             seed=seed,
             condition=from_flags(condition or ()),
@@ -103,7 +103,7 @@ def generate(
             guidance_interval=guidance_interval,
             guidance_rescale=guidance_rescale,
             guidance_fields=tuple(guidance_field) if guidance_field else None,
-            autoguidance=autoguidance and _model(autoguidance),
+            autoguidance=autoguidance and working.whole_name(autoguidance),
             sampler=sampler,
             steps=tuple(steps) if steps else None,
             levels=levels,
@@ -118,10 +118,6 @@ def generate(
             precision=precision.value,
         )
     finish(drive(working.new_run(request, name)))
-
-
-def _model(name: str) -> str:
-    return str(Path(name).absolute()) if Path(name).exists() and not is_packaged(name) else name
 
 
 def _only_with_like(context: typer.Context) -> None:

@@ -13,6 +13,7 @@ from braindiffusion.cli.estimating import only_estimate
 from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
+from braindiffusion.pretrained import is_packaged
 from braindiffusion.runs import (
     CheckpointWritten,
     Event,
@@ -105,6 +106,9 @@ def train(
     preset: Annotated[
         str, typer.Option(help="tiny, laptop, workstation, or a file (`braindiffusion preset laptop > FILE`).")
     ] = "laptop",
+    start_from: Annotated[
+        str | None, typer.Option(help="Begin from this model (name or path): its network, what it has learnt.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Patches or volumes at once, of each process; the preset's by default.")
     ] = None,
@@ -156,6 +160,7 @@ def train(
             TrainRequest,
             data=(data_dir or _only_cohort()).absolute(),
             preset=str(Path(preset).absolute()) if Path(preset).is_file() else preset,
+            start_from=start_from and whole_name(start_from),
             batch_size=batch_size,
             accumulate=accumulate,
             epochs=epochs,
@@ -187,6 +192,11 @@ def train(
     if not isinstance(last, Finished):
         typer.echo(f"To go on: braindiffusion train --resume {run.name} --out {out}", err=True)
     finish(last)
+
+
+def whole_name(model: str) -> str:
+    """A model's path in full, so that the run can be read elsewhere; a name as it is."""
+    return model if is_packaged(model) or not Path(model).exists() else str(Path(model).absolute())
 
 
 def make(kind: type[R], **fields: object) -> R:

@@ -12,14 +12,15 @@ from braindiffusion.estimate.device import free_bytes, held_bytes
 from braindiffusion.estimate.memory import learning, parameters, sample_bytes, sampling
 from braindiffusion.estimate.result import Estimate, LevelEstimate
 from braindiffusion.model.cascade import Cascade
+from braindiffusion.pretrained import find_model
 from braindiffusion.runs import TrainRequest
-from braindiffusion.training.conditions import schema_of
 from braindiffusion.training.crew import Crew
 from braindiffusion.training.ema import WIDTHS
 from braindiffusion.training.job import asked_for, levels_of, rows_of
 from braindiffusion.training.level import AHEAD, HELD_OUT, MEASURED, LevelTrainer
 from braindiffusion.training.patches import CACHE_BYTES, Patches
 from braindiffusion.training.presets import LevelRecipe, Preset
+from braindiffusion.training.start import configuration_of
 
 LEAST_SECONDS = 2.0
 """A level is tried for so long, after a first step that chooses kernels."""
@@ -70,9 +71,8 @@ class _Trial:
         self.dtype = choose_precision(self.device, request.precision)
         self.rows, held_out = rows_of(self.cohort, request.validation_subjects)
         self.held_out = len(held_out or self.rows)
-        condition = schema_of(self.cohort, self.rows, request.conditions)
-        preprocessing, channels = self.cohort.preprocessing, self.cohort.volumes.shape[1]
-        self.config = self.preset.cascade(preprocessing.shape, preprocessing.spacing, channels, condition)
+        start = None if request.start_from is None else find_model(request.start_from)
+        self.config = configuration_of(request, self.preset, self.cohort, self.rows, start)
         self.cascade = Cascade(self.config).to(self.device)
         self.brain = [
             Patches(self.cohort, self.cascade, index, self.rows, 0, 0).whole(self.rows[0]).bytes

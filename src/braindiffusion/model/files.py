@@ -38,6 +38,21 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
     write_whole(folder / CARD, text + "\n")
 
 
+def read_configuration(folder: Path) -> CascadeConfig:
+    """How the model of a folder is built, and what it can be asked for.
+
+    Raises:
+        BrainDiffusionError: its card is missing, damaged, or of another version.
+    """
+    try:
+        return CascadeConfig.model_validate(read_card(folder).get("configuration"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "configuration"
+        msg = f"The model card {folder / CARD} does not describe a model of this version ({where}: {first['msg']})."
+        raise BrainDiffusionError(msg) from error
+
+
 def load_cascade(folder: Path) -> tuple[Cascade, dict[str, Any]]:
     """Read a model folder.
 
@@ -47,14 +62,7 @@ def load_cascade(folder: Path) -> tuple[Cascade, dict[str, Any]]:
     Raises:
         BrainDiffusionError: a file is missing, damaged, or of another model.
     """
-    card = read_card(folder)
-    try:
-        cascade = Cascade(CascadeConfig.model_validate(card.get("configuration")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "configuration"
-        msg = f"The model card {folder / CARD} does not describe a model of this version ({where}: {first['msg']})."
-        raise BrainDiffusionError(msg) from error
+    card, cascade = read_card(folder), Cascade(read_configuration(folder))
     try:
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:

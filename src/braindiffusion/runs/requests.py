@@ -45,6 +45,9 @@ class TrainRequest(_Request):
     """A prepared cohort (`.zarr`) or a folder that `prepare` understands."""
     preset: str = "laptop"
     """`tiny`, `laptop`, `workstation`, or path of a file of your own: see `braindiffusion.training.presets`."""
+    start_from: str | None = None
+    """Name or path of a model to begin from (fine-tuning): its network and its conditions, the preset's recipes. The
+    cohort must be prepared as its own was."""
     batch_size: int | None = Field(default=None, ge=1)
     """Patches (or whole volumes) at once, of each process; None takes the preset's."""
     accumulate: int | None = Field(default=None, ge=1)
@@ -192,6 +195,48 @@ class EvaluateRequest(_Request):
     """Of every draw."""
 
 
+class NearestRequest(_Request):
+    """Find the real people who are most like one brain."""
+
+    job: Literal["nearest"] = "nearest"
+    brain: Path
+    """A volume."""
+    real: tuple[Path, ...] = Field(min_length=1)
+    """Prepared cohorts (`.zarr`), folders of volumes, or volumes."""
+    model: str | None = None
+    """Its card tells who was trained on and who was held out; None takes the packaged model that the sidecar names."""
+    labels: Path | None = None
+    """Folder of region label maps of the real volumes."""
+
+
+class DifferenceRequest(_Request):
+    """Where two volumes differ."""
+
+    job: Literal["difference"] = "difference"
+    first: Path
+    second: Path
+    """Taken from the first."""
+    out: Path | None = None
+    """The file; None writes into the run's `results`."""
+    align: Literal["world", "centre"] = "world"
+    """`world` compares what lies at the same millimetres, `centre` lays the middles of both brains together."""
+    scale: Literal["auto", "none", "own"] = "auto"
+    """Intensities as they are stored (`none`), or each as a share of its own range (`own`); `auto` takes the first where
+    both ranges are alike."""
+
+
+class VisualizeRequest(_Request):
+    """Draw volumes as a page for the browser."""
+
+    job: Literal["visualize"] = "visualize"
+    figure: Literal["volume", "slices", "compare", "process", "regions"] = "volume"
+    paths: tuple[Path, ...] = Field(min_length=1)
+    """One volume; `compare` takes two to four, `regions` a volume and its label map."""
+    out: Path | None = None
+    """The file; None writes into the run's `results`."""
+    channel: int = Field(default=0, ge=0)
+
+
 class DemoRequest(_Request):
     """Generate one brain with the packaged model, with its trajectory."""
 
@@ -201,6 +246,15 @@ class DemoRequest(_Request):
 
 
 Request = Annotated[
-    PrepareRequest | TrainRequest | TrainReaderRequest | ReadRequest | GenerateRequest | EvaluateRequest | DemoRequest,
+    PrepareRequest
+    | TrainRequest
+    | TrainReaderRequest
+    | ReadRequest
+    | GenerateRequest
+    | EvaluateRequest
+    | NearestRequest
+    | DifferenceRequest
+    | VisualizeRequest
+    | DemoRequest,
     Field(discriminator="job"),
 ]

@@ -14,6 +14,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.model.config import LevelConfig
+from braindiffusion.pretrained import find_model
 from braindiffusion.runs import (
     ArtifactWritten,
     Event,
@@ -27,12 +28,12 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.files import write_whole
 from braindiffusion.training.checkpoint import load_state
-from braindiffusion.training.conditions import schema_of
 from braindiffusion.training.crew import Crew, Order
 from braindiffusion.training.keeper import Keeper
 from braindiffusion.training.level import LevelTrainer, StepDone, fit_normalisation
 from braindiffusion.training.patches import Patches
 from braindiffusion.training.presets import Preset, preset
+from braindiffusion.training.start import built_as, configuration_of, keep_start, load_start
 
 METRIC_SECONDS = 1.0
 
@@ -53,21 +54,22 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
         BrainDiffusionError: no cohort, no such preset, too few subjects, a damaged checkpoint.
     """
     crew = Crew(request)
+    start = keep_start(request, run, crew)
     chosen = _preset(request, run, crew)
     wanted = levels_of(request, chosen)
     cohort = yield from _cohort(request, run, crew)
     training, validation = rows_of(cohort, request.validation_subjects)
     torch.manual_seed(request.seed)
-    shape, spacing = cohort.preprocessing.shape, cohort.preprocessing.spacing
-    condition = schema_of(cohort, training, request.conditions)
-    cascade = Cascade(chosen.cascade(shape, spacing, cohort.volumes.shape[1], condition)).to(crew.fabric.device)
+    cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(crew.fabric.device)
+    before = None if start is None else load_start(cascade, start)
 
-    keeper = Keeper(run, cascade, _card(request, chosen, cohort, training, validation), writes=crew.leads)
+    keeper = Keeper(run, cascade, _card(request, chosen, cohort, training, validation), before, writes=crew.leads)
     states = [load_state(keeper.resume_folder, index) for index in range(len(chosen.recipes))]
     for index, state in enumerate(states):
         level = cascade.level(index)
         if state is None:
-            fit_normalisation(Patches(cohort, cascade, index, training, 0, request.seed), level)
+            if start is None:
+                fit_normalisation(Patches(cohort, cascade, index, training, 0, request.seed), level)
         else:
             keeper.restore(index, state)
             for name, buffer in level.named_buffers():
@@ -114,6 +116,8 @@ class _Level:
         steps, order = trainer.run(patches, self.until), Order.GO
         try:
             yield Progress(stage=self.stage, step=self.first, total=self.until)
+            if not self.first and self.request.start_from is not None:  # so that what is worse never counts as the best
+                yield self.validate(held_out)
             while not self.finished():
                 now = monotonic()
                 sample = now - sampled >= 60 * self.request.sample_minutes
@@ -123,9 +127,7 @@ class _Level:
                     break
                 events = list(self.tell(next(steps)))
                 if self.due(trainer.recipe.validations):
-                    loss = trainer.validate(held_out)
-                    keeper.validated(trainer, loss)
-                    events.append(Metric(stage=self.stage, step=trainer.step, values={"validation_loss": loss}))
+                    events.append(self.validate(held_out))
                 if trainer.recipe.snapshots and (self.due(trainer.recipe.snapshots) or self.finished()):
                     keeper.note_averages(trainer)
                 if order is Order.KEEP or self.finished():
@@ -149,6 +151,12 @@ class _Level:
             if keeper.levels[trainer.index].step < trainer.step and (crew.world == 1 or order is Order.STOP):
                 keeper.keep(trainer)
         return order
+
+    def validate(self, held_out: Patches) -> Metric:
+        """Ask the held-out subjects, and remember what does best."""
+        loss = self.trainer.validate(held_out)
+        self.keeper.validated(self.trainer, loss)
+        return Metric(stage=self.stage, step=self.trainer.step, values={"validation_loss": loss})
 
     @property
     def stage(self) -> str:
@@ -191,6 +199,8 @@ def _preset(request: TrainRequest, run: Run, crew: Crew) -> Preset:
 def asked_for(request: TrainRequest) -> Preset:
     """The preset with the request's changes."""
     chosen = preset(request.preset)
+    if request.start_from is not None:
+        chosen = built_as(chosen, find_model(request.start_from))
     asked = {name: getattr(request, name) for name in ("batch_size", "accumulate", "epochs", "patience")}
     changes = {name: value for name, value in asked.items() if value is not None}
     recipes = tuple(recipe.model_copy(update=changes) for recipe in chosen.recipes)
@@ -248,6 +258,7 @@ def _card(
     return {
         "name": request.data.stem,
         "preset": request.preset,
+        "start_from": request.start_from,
         "recipes": [recipe.model_dump(mode="json") for recipe in chosen.recipes],
         "seed": request.seed,
         "preprocessing": cohort.preprocessing.model_dump(mode="json"),

@@ -1,7 +1,7 @@
 """Keeps what training finds: checkpoints, the best weights of each level, a sample now and then."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,21 @@ class Keeper:
         run: the run.
         cascade: the model as it begins; a copy of it holds whatever is written or sampled.
         card: goes into the model's card.
+        before: steps that each level had learnt before this training.
         writes: whether this process writes; the others keep count.
     """
 
-    def __init__(self, run: Run, cascade: Cascade, card: dict[str, Any], *, writes: bool = True) -> None:
+    def __init__(
+        self,
+        run: Run,
+        cascade: Cascade,
+        card: dict[str, Any],
+        before: Sequence[int] | None = None,
+        *,
+        writes: bool = True,
+    ) -> None:
         self.run, self.card, self.writes = run, card, writes
+        self.before = before or (0,) * cascade.config.number_of_levels
         self.model = copy.deepcopy(cascade).eval()
         self.best, self.last = run.checkpoints / "best", run.checkpoints / "last"
         self.resume_folder, self.averages_folder = run.checkpoints / "resume", run.checkpoints / "averages"
@@ -97,7 +107,7 @@ class Keeper:
             losses = [None if level.best_loss == INFINITE else level.best_loss for level in self.levels]
             for folder, best in ((self.last, False), (self.best, True)):
                 self._take(best=best)
-                steps = [level.best_step if best else level.step for level in self.levels]
+                steps = self.steps(best=best)
                 save_model(self.model, folder, {**self.card, "steps": steps, "validation_loss": losses})
         return CheckpointWritten(path=str(self.last), step=trainer.step)
 
@@ -109,13 +119,18 @@ class Keeper:
 
     def sample(self, seed: int) -> ArtifactWritten:
         """Generate one brain by the weights last kept, with the levels that have begun to learn."""
-        steps = [level.step for level in self.levels]
+        steps = self.steps()
         self._take(best=False)
         for step in sample_cascade(self.model, [seed], until=trained_levels({"steps": steps}) - 1):
             volume = step.volume()
         path = self.run.results / f"sample_step_{sum(steps):07d}.nii.gz"
         save_volume(as_volume(volume[0], self.model), path)
         return ArtifactWritten(kind="preview", path=str(path), name=f"training sample, step {sum(steps)}")
+
+    def steps(self, *, best: bool = False) -> list[int]:
+        """Steps that each level has learnt, those before this training too."""
+        learnt = (level.best_step if best else level.step for level in self.levels)
+        return [before + steps for before, steps in zip(self.before, learnt, strict=True)]
 
     @torch.no_grad()
     def _take(self, *, best: bool) -> None:
