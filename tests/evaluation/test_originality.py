@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import shift
 
-from braindiffusion.evaluation import originality
+from braindiffusion.cohort.nearest import Neighbours, neighbours
 from braindiffusion.evaluation.features import Observer
-from braindiffusion.evaluation.originality import Neighbours, judge, nearest, neighbours
+from braindiffusion.evaluation.originality import judge
 from braindiffusion.evaluation.sets import Brain, Source
 from braindiffusion.evaluation.survey import Survey
 from braindiffusion.runs.evaluation import Originality
@@ -89,13 +89,3 @@ def test_a_model_that_avoids_training_people_is_no_sample_of_the_population_eith
     """The test is two-sided: brains far from all training people are told too."""
     people = [Neighbours(0, 1.0 + 0.01 * i, 0, 1.0) for i in range(20)]
     assert judge([Neighbours(0, 2.0, 0, 1.0)] * 20, people).p < 1e-3
-
-
-def test_the_nearest_of_many_is_found_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(originality, "BLOCK", 7)
-    rng = np.random.default_rng(2)
-    gallery, views = rng.normal(size=(25, 4)), rng.normal(size=(2, 4))
-    distances = np.min([np.linalg.norm(gallery - view, axis=1) for view in views], axis=0)
-    assert nearest(views, gallery) == (distances.argmin(), pytest.approx(distances.min()))
-    second = np.argsort(distances)[1]
-    assert nearest(views, gallery, without=int(distances.argmin()))[0] == second

@@ -11,15 +11,12 @@ from braindiffusion.evaluation.portrait import (
     dice,
     frequencies,
     histogram,
-    low_pass,
-    mirrored,
     region_measures,
     shape_measures,
     spectrum,
     texture_measures,
     unit,
 )
-from braindiffusion.evaluation.sets import Brain
 from braindiffusion.regions import mirror, region_index
 
 
@@ -108,30 +105,6 @@ def test_contrast_and_residual_of_known_tissue() -> None:
     # What a Gaussian of one voxel leaves of white noise: 1 - 2 h(0) + sum of h^2, h its kernel.
     h = gaussian_filter(np.pad([[[1.0]]], 6), 1.0)
     assert found["white-matter residual"] == pytest.approx(0.05 * np.sqrt(1 - 2 * h.max() + (h**2).sum()), rel=0.03)
-
-
-def test_low_pass_voxels_forget_place_brightness_and_sampling_but_not_the_person(make_person: Callable) -> None:
-    voxels, _ = make_person(1, (40, 52, 44))
-    stranger, _ = make_person(2, (40, 52, 44))
-    voxels, stranger = (np.pad(each, 4) for each in (voxels, stranger))
-
-    def distance(other: np.ndarray, spacing: float = 4.0) -> float:
-        vectors = [low_pass(Brain("", *each)) for each in ((voxels, None, 4.0), (other, None, spacing))]
-        return float(np.linalg.norm(vectors[0] - vectors[1]))
-
-    far = distance(stranger)
-    assert distance(voxels) == 0
-    assert distance(0.6 * voxels) < 1e-4
-    assert distance(np.roll(voxels, (2, -1, 3), (0, 1, 2))) < 0.05 * far
-    assert distance(np.repeat(np.repeat(np.repeat(voxels, 2, 0), 2, 1), 2, 2), 2.0) < 0.2 * far
-    noise = np.random.default_rng(0).normal(0, 0.05, voxels.shape).astype(np.float32)
-    assert distance(np.clip(voxels + noise, 0, 1)) < 0.3 * far
-
-
-def test_the_mirrored_vector_is_that_of_the_mirrored_brain(make_brain: Callable) -> None:
-    one = make_brain(4)
-    flipped = low_pass(Brain("b", np.ascontiguousarray(one.voxels[::-1]), None, one.spacing))
-    np.testing.assert_allclose(mirrored(low_pass(one)), flipped, atol=1e-5)
 
 
 def test_dice_of_every_region_that_is_there() -> None:

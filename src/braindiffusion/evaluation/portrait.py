@@ -7,15 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from braindiffusion.evaluation.sets import Brain
 from braindiffusion.regions import MIRRORED, REGIONS, Region, volumes_ml
 from braindiffusion.regions.table import Labels
 
 BINS = 100
 """Of the intensity histogram, over [0, 1]."""
-COARSE_MM = 8.0
-"""Sampling of the low-pass voxels that copies are looked for with."""
-BOX_MM = (160.0, 208.0, 176.0)
 AIR = 0.02
 """Of the brightest tissue: brighter is brain."""
 
@@ -153,30 +149,6 @@ def unit(measure: str) -> str:
     kind = measure.partition(":")[0]
     units = {"volume": "ml", "tissue": "ml", "brain volume": "ml", "surface": "mm²"}
     return units.get(kind, "mm" if kind in ("width", "length", "height") else "")
-
-
-def low_pass(brain: Brain) -> NDArray[np.float32]:
-    """A brain's coarse voxels, moved so that its centre of mass is in the middle, as one vector of mean 0 and length 1.
-
-    Two vectors of correlation r are sqrt(2 - 2 r) apart, from 0 for copies, also of another brightness, to 2. Blurred
-    to 8 mm, so noise and texture do not count; sampled on a grid of its own, so any voxel size gives the same vector.
-    """
-    spacing = brain.spacing
-    smooth = ndimage.gaussian_filter(brain.voxels, COARSE_MM / 2 / spacing)
-    if not smooth.any():
-        return np.zeros(int(np.prod([round(side / COARSE_MM) for side in BOX_MM])), np.float32)
-    centre = np.array(ndimage.center_of_mass(smooth))
-    grid = [(np.arange(n := round(side / COARSE_MM)) - (n - 1) / 2) * COARSE_MM / spacing for side in BOX_MM]
-    points = np.stack(np.meshgrid(*(axis + c for axis, c in zip(grid, centre, strict=True)), indexing="ij"))
-    sampled = ndimage.map_coordinates(smooth, points, order=1)
-    vector = sampled.ravel() - sampled.mean()
-    return np.asarray(vector / np.linalg.norm(vector), np.float32)
-
-
-def mirrored(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The low-pass vector of the brain's mirror image."""
-    grid = vector.reshape([round(side / COARSE_MM) for side in BOX_MM])
-    return np.ascontiguousarray(np.flip(grid, 0)).ravel()
 
 
 def dice(a: Labels, b: Labels) -> dict[int, float]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braindiffusion.cohort.nearest import Neighbours, low_pass, neighbours, views
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.bootstrap import of_one
 from braindiffusion.evaluation.distances import standardised
 from braindiffusion.evaluation.features import Observer
-from braindiffusion.evaluation.originality import Neighbours, judge, neighbours
-from braindiffusion.evaluation.portrait import Portrait, low_pass, mirrored
+from braindiffusion.evaluation.originality import judge
+from braindiffusion.evaluation.portrait import Portrait
 from braindiffusion.evaluation.sets import Brain, Source
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import Event, Progress, Warned
@@ -99,12 +100,12 @@ class Survey:
 
     def _seen(self, source: Source, brain: Brain, wanted: Labels | None, *, is_real: bool) -> Seen:
         portrait = self.observer.portray(brain, wanted)
-        vector = low_pass(brain)
+        vector = low_pass(brain.voxels, brain.spacing)
         asked = dict(brain.asked)
         if is_real:
             return Seen(source, portrait, asked, vector=vector.astype(np.float16))
         without = int(self.rng.integers(len(self.held_out)))
-        near = neighbours(_views(vector), *self._vectors, without)
+        near = neighbours(views(vector), *self._vectors, without)
         return Seen(source, portrait, asked, near=near)
 
     @cached_property
@@ -118,7 +119,7 @@ class Survey:
         """Whether generated brains are copies: by low-pass voxels, mirror images too, and by each kind of features."""
         training, held_out = self._vectors
         people = [
-            neighbours(_views(one.astype(np.float32)), training, held_out, row) for row, one in enumerate(held_out)
+            neighbours(views(one.astype(np.float32)), training, held_out, row) for row, one in enumerate(held_out)
         ]
         made = [one.near for one in self.generated if one.near is not None]
         yield self._judged(VOXELS, made, people, repeats)
@@ -159,7 +160,3 @@ class Survey:
             people_ratios=theirs.tolist(),
             neighbours=sorted(found, key=lambda one: one.ratio),
         )
-
-
-def _views(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.stack([vector, mirrored(vector)])

@@ -1,0 +1,107 @@
+"""Which real brain is next to a brain? Asked while a model learns, when it is judged, and by a click in the viewer.
+
+Brains are compared by their low-pass voxels: blurred to 8 mm, so noise and texture do not count, centred, and of one
+brightness. A mirror image is the same brain.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from braindiffusion.cohort.preprocessing import BOX_MM
+
+COARSE_MM = 8.0
+"""Sampling of the low-pass voxels that copies are looked for with."""
+BLOCK = 256  # rows that are compared at a time: memory stays bounded
+
+Vectors = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The real brains next to a brain.
+
+    Attributes:
+        training: row of the nearest training brain.
+        to_training: its distance.
+        held_out: row of the nearest held-out brain.
+        to_held_out: its distance.
+    """
+
+    training: int
+    to_training: float
+    held_out: int
+    to_held_out: float
+
+    @property
+    def ratio(self) -> float:
+        """Distance to the nearest training brain over that to the nearest held-out one."""
+        return self.to_training / self.to_held_out if self.to_held_out else np.inf
+
+
+def low_pass(voxels: NDArray[np.float32], spacing: float) -> NDArray[np.float32]:
+    """A brain's coarse voxels, moved so that its centre of mass is in the middle, as one vector of mean 0 and length 1.
+
+    Two vectors of correlation r are sqrt(2 - 2 r) apart, from 0 for copies, also of another brightness, to 2. They are
+    sampled on a grid of their own, so any voxel size gives the same vector.
+
+    Args:
+        voxels: (x, y, z), air is 0.
+        spacing: millimetres of a voxel, the same along all axes.
+    """
+    smooth = ndimage.gaussian_filter(voxels, COARSE_MM / 2 / spacing)
+    if not smooth.any():
+        return np.zeros(int(np.prod(_grid())), np.float32)
+    centre = np.array(ndimage.center_of_mass(smooth))
+    grid = [(np.arange(n) - (n - 1) / 2) * COARSE_MM / spacing for n in _grid()]
+    points = np.stack(np.meshgrid(*(axis + c for axis, c in zip(grid, centre, strict=True)), indexing="ij"))
+    sampled = ndimage.map_coordinates(smooth, points, order=1)
+    vector = sampled.ravel() - sampled.mean()
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+def mirrored(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The low-pass vector of the brain's mirror image."""
+    return np.ascontiguousarray(np.flip(vector.reshape(_grid()), 0)).ravel()
+
+
+def views(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(2, D): a low-pass vector and its mirror image."""
+    return np.stack([vector, mirrored(vector)])
+
+
+def nearest(views: Vectors, gallery: Vectors, without: int | None = None) -> tuple[int, float]:
+    """The row of the gallery that is nearest to any of the views of a brain, and its distance.
+
+    Args:
+        views: (V, D): the brain, and its mirror image.
+        gallery: (N, D).
+        without: a row that does not count.
+    """
+    distances = np.empty(len(gallery))
+    for start in range(0, len(gallery), BLOCK):
+        rows = np.asarray(gallery[start : start + BLOCK], np.float32)
+        distances[start : start + BLOCK] = np.min([np.linalg.norm(rows - view, axis=1) for view in views], axis=0)
+    if without is not None:
+        distances[without] = np.inf
+    row = int(distances.argmin())
+    return row, float(distances[row])
+
+
+def neighbours(views: Vectors, training: Vectors, held_out: Vectors, without: int | None = None) -> Neighbours:
+    """The neighbours of a brain.
+
+    Args:
+        views: (V, D).
+        training: (T, D).
+        held_out: (H, D).
+        without: row of `held_out` that does not count: a held-out brain's own row, and for a generated brain that is
+            compared with such, one that was drawn by chance, so that all choose among equally many.
+    """
+    return Neighbours(*nearest(views, training), *nearest(views, held_out, without))
+
+
+def _grid() -> list[int]:
+    return [round(side / COARSE_MM) for side in BOX_MM]
