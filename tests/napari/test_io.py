@@ -1,5 +1,7 @@
 """Opening and saving through napari itself: what is on the disk, is in the layer, is on the disk."""
 
+import errno
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -7,11 +9,14 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 from nibabel.affines import apply_affine
+from qtpy.QtCore import QTimer
 from scipy.spatial.transform import Rotation
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.samples import sample_labels_path, sample_t1_path
-from napari_braindiffusion import io, samples
+from braindiffusion.volume import Volume
+from napari_braindiffusion import background, io, samples
 
 PLUGIN = "napari-braindiffusion"
 
@@ -202,3 +207,71 @@ def test_a_failed_opening_leaves_the_view_alone(viewer, tmp_path):
         viewer.open(tmp_path / "broken.nii", plugin=PLUGIN)
     viewer.add_image(np.ones((4, 5, 6)))
     assert viewer.dims.order == (0, 1, 2)
+
+
+def test_provenance_goes_with_the_layer_into_the_next_file(viewer, tmp_path):
+    told = {"synthetic": True, "seed": 3, "model": {"name": "ixi-2mm"}}
+    io.save_brain(samples_volume(), tmp_path / "made.nii.gz", told)
+    (layer,) = viewer.open(tmp_path / "made.nii.gz", plugin=PLUGIN)
+    assert layer.metadata[io.PROVENANCE]["seed"] == 3
+    layer.save(str(tmp_path / "kept.nii"), plugin=PLUGIN)
+    assert read_sidecar(tmp_path / "kept.nii") == told | {"file": "kept.nii"}
+
+
+def test_the_sidecar_of_a_real_scan_is_no_provenance(viewer, tmp_path):
+    io.save_brain(samples_volume(), tmp_path / "sub-01_T1w.nii.gz", {"EchoTime": 0.004})
+    (layer,) = viewer.open(tmp_path / "sub-01_T1w.nii.gz", plugin=PLUGIN)
+    assert layer.metadata[io.SIDECAR]["EchoTime"] == 0.004
+    assert io.PROVENANCE not in layer.metadata
+
+
+def test_large_files_are_read_and_written_beside_the_event_loop(viewer, tmp_path, qtbot, monkeypatch, notices):
+    monkeypatch.setattr(background, "BLINK", 1000)
+    shutil.copy(sample_t1_path(), tmp_path / "large.nii.gz")
+    shutil.copy(sample_labels_path(), tmp_path / "large_labels.nii.gz")
+    (tmp_path / "broken.nii.gz").write_bytes(sample_t1_path().read_bytes()[:20_000])
+    opened = []
+
+    def open_them() -> None:
+        paths = [tmp_path / name for name in ("large.nii.gz", "broken.nii.gz", "large_labels.nii.gz")]
+        opened.append(viewer.open(paths, plugin=PLUGIN))
+
+    QTimer.singleShot(0, open_them)  # as from a menu: within the event loop
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=30_000)
+    assert opened == [[]]
+    assert [type(layer) for layer in viewer.layers] == [Image, Labels]
+    assert ["broken.nii.gz" in message for _, message in notices()] == [True]
+    assert viewer.dims.order == (2, 1, 0)  # it stands upright
+
+    def save_them() -> None:
+        viewer.layers[0].save(str(tmp_path / "again.nii.gz"), plugin=PLUGIN)
+        viewer.layers[1].save(str(tmp_path / "again_labels.nii.gz"), plugin=PLUGIN)
+
+    QTimer.singleShot(0, save_them)
+    qtbot.waitUntil(lambda: len(notices()) == 3, timeout=30_000)
+    same_in_world(sample_t1_path(), tmp_path / "again.nii.gz")
+    same_in_world(sample_labels_path(), tmp_path / "again_labels.nii.gz")
+
+
+def test_a_large_file_that_cannot_be_written_is_told(viewer, tmp_path, qtbot, monkeypatch, notices):
+    monkeypatch.setattr(background, "BLINK", 1000)
+    (tmp_path / "taken").write_text("")
+    viewer.open(sample_t1_path(), plugin=PLUGIN)
+    QTimer.singleShot(0, lambda: viewer.layers[0].save(str(tmp_path / "taken" / "a.nii.gz"), plugin=PLUGIN))
+    qtbot.waitUntil(lambda: bool(notices()), timeout=30_000)
+    ((severity, message),) = notices()
+    assert severity == "error"
+    assert "choose another place" in message
+
+
+def test_a_full_disk_leaves_no_brain_without_its_sidecar_unsaid(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(io, "write_sidecar", full)
+    with pytest.raises(BrainDiffusionError, match="free some space"):
+        io.save_brain(samples_volume(), tmp_path / "a.nii", {"seed": 1})
+
+
+def samples_volume() -> Volume:
+    return Volume(np.ones((1, 4, 4, 4), np.float32), np.eye(4))

@@ -48,9 +48,10 @@ def test_a_plugin_that_napari_does_not_know_has_defaults(monkeypatch: pytest.Mon
     assert settings().device == "auto"
 
 
-def test_the_preferences_dialog_shows_them(qtbot):
+def test_the_preferences_dialog_shows_them(make_napari_viewer_proxy, qtbot):
     from napari._qt.dialogs.preferences_dialog import PreferencesDialog
 
+    make_napari_viewer_proxy()
     dialog = PreferencesDialog()
     qtbot.addWidget(dialog)
     assert "BrainDiffusion" in [dialog._list.item(row).text() for row in range(dialog._list.count())]

@@ -1,0 +1,30 @@
+"""The command `export-bids`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from braindiffusion.cohort.demographics import read_demographics
+from braindiffusion.export import brains_in, write_bids
+
+
+def export_bids(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="Volumes, folders of them, or runs of `generate`.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the dataset: new, or empty.")],
+    labels: Annotated[Path | None, typer.Option(help="Folder of region label maps, matched by file name.")] = None,
+    participants: Annotated[Path | None, typer.Option(help="Table of the age and sex of real subjects.")] = None,
+    modality: Annotated[str, typer.Option(help="Of volumes that do not tell: T1, T2, PD, FLAIR, MRA.")] = "T1",
+    name: Annotated[str, typer.Option(help="Of the dataset.")] = "Brains",
+) -> None:
+    """Write brains into a BIDS dataset, with what each was asked to be, and its sidecar.
+
+    Generated brains become sub-gen001, sub-gen002, ...; real ones keep their names. Label maps go into
+    derivatives/braindiffusion.
+    """
+    people = read_demographics(participants) if participants is not None else None
+    brains = brains_in(sources, labels=labels, modality=modality)
+    for path in write_bids(brains, out, name=name, people=people):
+        typer.echo(path)

@@ -1,0 +1,6 @@
+"""Brains go out: into a BIDS dataset that any neuroimaging tool reads. Needs no torch."""
+
+from braindiffusion.export.bids import write_bids
+from braindiffusion.export.brains import Brain, brains_in
+
+__all__ = ["Brain", "brains_in", "write_bids"]

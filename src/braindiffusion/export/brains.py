@@ -1,0 +1,120 @@
+"""Which brains there are to export, and what each of them will be called."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from braindiffusion.cohort.find import Found, find, match_labels, stem
+from braindiffusion.cohort.modality import BIDS_SUFFIXES
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import GenerateRequest, Run
+from braindiffusion.runs.sidecar import is_generated, read_sidecar
+
+SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {"MRA": "angio"}
+"""What BIDS calls the modalities that our words name otherwise."""
+ANATOMICAL = ("T1w", "T2w", "PDw", "FLAIR", "T2star", "inplaneT1", "inplaneT2", "angio", "UNIT1", "PDT2")
+_NO_BRAIN = ("_trajectory", "_preview")
+
+
+@dataclass(frozen=True)
+class Brain:
+    """One volume on its way out.
+
+    Attributes:
+        path: the volume.
+        subject: BIDS label, letters and digits only, without `sub-`.
+        session: BIDS label of the session, empty where there is none.
+        suffix: what BIDS calls its modality, such as `T1w`.
+        labels: its region label map.
+        told: what its sidecar tells.
+        name: what the subject was called before, to find it in a table of people.
+    """
+
+    path: Path
+    subject: str
+    session: str = ""
+    suffix: str = "T1w"
+    labels: Path | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+
+def brains_in(sources: Iterable[Path], *, labels: Path | None = None, modality: str = "T1") -> list[Brain]:
+    """The brains of volumes, folders and runs, in this order; previews and trajectories are left out.
+
+    Args:
+        sources: volumes, folders of volumes (IXI, BIDS or any other), runs of `generate`.
+        labels: folder of region label maps, matched by file name.
+        modality: of a volume whose name and sidecar do not tell: `T1`, `T2`, `PD`, ...
+
+    Raises:
+        BrainDiffusionError: there is nothing in one of them, or a modality that BIDS has no name for.
+    """
+    found = [item for source in sources for item in _found(Path(source))]
+    if labels is not None:
+        found = match_labels(found, labels)
+    return named([(item, read_sidecar(item.path)) for item in found], modality)
+
+
+def named(found: Iterable[tuple[Found, Mapping[str, Any]]], modality: str = "T1") -> list[Brain]:
+    """Brains with labels of BIDS: generated ones are `gen001`, `gen002`, ...; any other keeps what BIDS allows.
+
+    Args:
+        found: volumes, and what their sidecars tell.
+        modality: as in `brains_in`.
+
+    Raises:
+        BrainDiffusionError: BIDS has no name for a modality.
+    """
+    brains: list[Brain] = []
+    labels: dict[object, str] = {}
+    for item, told in found:
+        person, _, session = item.subject.partition("_ses-")
+        # The channels of one sample are one subject.
+        key: object = (item.path.parent, told.get("sample"), told.get("seed")) if is_generated(told) else person
+        wanted = "" if is_generated(told) else re.sub(r"[^A-Za-z0-9]", "", person.removeprefix("sub-"))
+        subject = labels.get(key) or _free(wanted, set(labels.values()))
+        labels[key] = subject
+        brains.append(
+            Brain(item.path, subject, session, _suffix(item, told, modality), item.labels, told, item.subject)
+        )
+    return brains
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """A label that nobody has: the wanted one, else with a number."""
+    if wanted and wanted not in taken:
+        return wanted
+    number = 1
+    while (label := f"{wanted or 'gen'}{number:03d}") in taken:
+        number += 1
+    return label
+
+
+def _found(source: Path) -> list[Found]:
+    if (source / "run.json").is_file():
+        run = Run.open(source)
+        asked = run.request
+        source = asked.out if isinstance(asked, GenerateRequest) and asked.out is not None else run.results
+    # Labels beside the volumes are no brains: only what is named as a scan is taken where anything is.
+    found = [Found(stem(source), source)] if source.is_file() else find(source, modality=None)
+    found = [item for item in found if _is_brain(item.path)]
+    if not found:
+        raise BrainDiffusionError(f"There are no brains in {source}: name volumes, folders of them, or runs.")
+    return [replace(item, problem="") for item in found]
+
+
+def _is_brain(path: Path) -> bool:
+    return not stem(path).endswith(_NO_BRAIN)
+
+
+def _suffix(item: Found, told: Mapping[str, Any], otherwise: str) -> str:
+    asked = told.get("condition") or {}
+    modality = str(item.modality or told.get("channel") or asked.get("modality") or otherwise)
+    suffix = SUFFIXES.get(modality, modality)
+    if suffix not in ANATOMICAL:
+        known = ", ".join((*SUFFIXES, "FLAIR"))
+        raise BrainDiffusionError(f"BIDS has no name for the modality '{modality}' of {item.path}: say one of {known}.")
+    return suffix

@@ -1,0 +1,68 @@
+"""What takes longer than a blink is done in a worker thread while the viewer works.
+
+A script that opens or saves a file expects it done when the call returns, and there is no event loop that could be
+held up: there it is done at once.
+"""
+
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QThread
+
+from braindiffusion.errors import BrainDiffusionError
+
+BLINK = 1_000_000
+"""Voxels that are read or written within 50 ms; a brain at 2 mm has 700,000."""
+
+
+def may_wait(voxels: int) -> bool:
+    """Whether so many voxels belong into a worker thread: they take long, and Qt's event loop is running."""
+    return voxels > BLINK and QThread.currentThread().loopLevel() > 0
+
+
+class _Turn:
+    """Files come in the order in which they were asked for, though each has a thread."""
+
+    last = threading.Event()
+    last.set()
+
+
+def in_background(
+    work: Callable[..., Generator[Any]], *args: Any, what: str, total: int, done: Callable[[Any], None]
+) -> GeneratorWorker[Any, None, None]:
+    """Drive a generator in a worker thread, with a bar in napari's activity dock.
+
+    Args:
+        work: Generator function; yields once for each piece of work. A `BrainDiffusionError` that it yields is shown,
+            and it goes on; one that it raises is shown, and it ends.
+        *args: For `work`.
+        what: For the bar.
+        total: How many pieces there are.
+        done: Called in the GUI thread with each piece.
+    """
+
+    def told(piece: Any) -> None:
+        if isinstance(piece, BrainDiffusionError):
+            show_error(str(piece))
+        else:
+            done(piece)
+
+    before, mine = _Turn.last, threading.Event()
+    _Turn.last = mine
+
+    def until_an_error() -> Generator[Any]:
+        before.wait()
+        try:
+            yield from work(*args)
+        except BrainDiffusionError as error:
+            yield error
+        finally:
+            mine.set()
+
+    worker: GeneratorWorker[Any, None, None] = create_worker(until_an_error, _progress={"desc": what, "total": total})
+    worker.yielded.connect(told)
+    worker.start()
+    return worker

@@ -1,0 +1,156 @@
+"""A dataset that others read: named as BIDS names, found again by our own finder, told as it was made."""
+
+import csv
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bids_validator import BIDSValidator
+from typer.testing import CliRunner
+
+from braindiffusion.cli.app import app
+from braindiffusion.cohort.demographics import read_demographics
+from braindiffusion.cohort.find import find
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.export import bids, brains_in, write_bids
+from braindiffusion.generation.again import read_sidecar as read_again
+from braindiffusion.runs import GenerateRequest, Run
+from braindiffusion.runs.sidecar import read_sidecar, sidecar_path, write_sidecar
+from braindiffusion.samples import sample_participants_path, samples_dir
+from braindiffusion.volume import Volume, load_volume, save_volume
+
+
+def brain(path: Path, value: float = 1.0, **told: object) -> Path:
+    save_volume(Volume(np.full((1, 4, 5, 6), value, np.float32), np.diag([2.0, 2, 2, 1])), path)
+    if told:
+        write_sidecar(path, {"synthetic": True, "model": {"name": "ixi-2mm"}, **told})
+    return path
+
+
+@pytest.fixture
+def generated(tmp_path: Path) -> Path:
+    """A folder as `generate` writes it."""
+    folder = tmp_path / "generated"
+    volumes = {"left hippocampus": 3.5}
+    brain(folder / "sample_001.nii.gz", 1, sample=1, seed=7, condition={}, background_cleared=True)
+    condition = {"age": 50.0, "sex": "F", "volumes": volumes, "regions": "/somewhere/map.nii.gz"}
+    brain(folder / "sample_002.nii.gz", 2, sample=2, seed=8, condition=condition)
+    brain(folder / "sample_001_trajectory.nii.gz")
+    brain(folder / "sample_001_preview.nii")
+    return folder
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with (out / "participants.tsv").open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def assert_valid(out: Path) -> None:
+    """Every name is one of BIDS, in the dataset and in its derivatives."""
+    files = [path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file()]
+    raw = [path for path in files if path.parts[0] != "derivatives"]
+    assert [str(path) for path in raw if not BIDSValidator().is_bids(f"/{path}")] == []
+    assert [str(path) for path in files if not BIDSValidator().is_bids(f"/{path}")] == []
+    described = json.loads((out / "dataset_description.json").read_text())
+    assert {"Name", "BIDSVersion", "DatasetType"} <= set(described)
+    assert {row["participant_id"] for row in rows_of(out)} == {path.name for path in out.glob("sub-*")}
+    assert set(rows_of(out)[0]) == {"participant_id", *json.loads((out / "participants.json").read_text())}
+
+
+def test_generated_brains(generated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bids"
+    written = list(write_bids(brains_in([generated]), out, name="Made"))
+    assert_valid(out)
+    assert [item.path for item in find(out)] == written
+    assert [item.subject for item in find(out)] == ["sub-gen001", "sub-gen002"]
+    first, second = rows_of(out)
+    assert (first["age"], first["synthetic"], first["seed"], first["model"]) == ("n/a", "yes", "7", "ixi-2mm")
+    assert (second["age"], second["sex"], second["volumes_left_hippocampus"]) == ("50", "F", "3.5")
+    assert second["regions"] == "map.nii.gz"  # and no path of this machine
+    np.testing.assert_array_equal(load_volume(written[1]).data, 2)
+    told = read_again(sidecar_path(written[0]))
+    assert (told["seed"], told["SkullStripped"], told["file"]) == (7, True, "sub-gen001_T1w.nii.gz")
+    assert "2 of them show nobody" in (out / "README.md").read_text()
+    assert read_demographics(out / "participants.tsv").of("sub-gen002").age == 50
+
+
+def test_real_brains_with_their_labels_and_ages(tmp_path: Path) -> None:
+    out = tmp_path / "bids"
+    brains = brains_in([samples_dir() / "IXI-T1"], labels=samples_dir() / "labels")
+    written = list(write_bids(brains, out, people=read_demographics(sample_participants_path())))
+    assert_valid(out)
+    assert written[0].name == "sub-IXI056HH1327_T1w.nii.gz"
+    assert all(row["age"] != "n/a" and row["synthetic"] == "no" for row in rows_of(out))
+    derivative = out / "derivatives" / "braindiffusion"
+    labels = derivative / "sub-IXI056HH1327" / "anat" / "sub-IXI056HH1327_dseg.nii.gz"
+    np.testing.assert_array_equal(load_volume(labels).data, load_volume(brains[0].labels).data)
+    assert "Hippocampus" in (derivative / "dseg.tsv").read_text()
+    assert find(out, labels=derivative)[0].labels == labels
+
+
+def test_sessions_channels_and_second_scans(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    for name in ("sub-01_ses-a_T1w.nii.gz", "sub-01_ses-b_T1w.nii.gz", "other/sub-01_ses-b_T1w.nii"):
+        brain(source / name)
+    for channel in ("T1", "T2"):
+        brain(tmp_path / f"made/sample_001_{channel}.nii.gz", sample=1, seed=3, channel=channel)
+    out = tmp_path / "bids"
+    names = [path.name for path in write_bids(brains_in([source, tmp_path / "made"]), out)]
+    assert_valid(out)
+    assert names == [
+        "sub-01_ses-a_T1w.nii.gz",
+        "sub-01_ses-b_run-2_T1w.nii.gz",
+        "sub-01_ses-b_T1w.nii.gz",
+        "sub-gen001_T1w.nii.gz",
+        "sub-gen001_T2w.nii.gz",
+    ] or names[1:3] == ["sub-01_ses-b_T1w.nii.gz", "sub-01_ses-b_run-2_T1w.nii.gz"]
+
+
+def test_a_run_and_a_volume(generated: Path, tmp_path: Path) -> None:
+    inside = Run.create(GenerateRequest(), tmp_path / "runs")
+    brain(inside.results / "sample_001.nii.gz", 5, sample=1, seed=1)
+    outside = Run.create(GenerateRequest(out=generated), tmp_path / "runs")
+    found = brains_in([inside.path, outside.path, brain(tmp_path / "my scan.nii")], modality="T2")
+    assert [one.subject for one in found] == ["gen001", "gen002", "gen003", "myscan"]
+    assert [one.suffix for one in found] == ["T2w"] * 4
+
+
+@pytest.mark.parametrize("modality", ["CT", "bold"])
+def test_a_modality_that_bids_does_not_know(generated: Path, modality: str) -> None:
+    with pytest.raises(BrainDiffusionError, match=f"no name for the modality '{modality}'"):
+        brains_in([generated], modality=modality)
+
+
+def test_what_cannot_be_exported_is_told(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BrainDiffusionError, match="holds something already"):
+        list(write_bids(brains_in([generated]), generated))
+    with pytest.raises(BrainDiffusionError, match="no brains to export"):
+        list(write_bids([], tmp_path / "a"))
+    with pytest.raises(BrainDiffusionError, match="There are no brains in"):
+        brains_in([generated / "sample_001_trajectory.nii.gz"])
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(bids.shutil, "copyfile", full)
+    with pytest.raises(BrainDiffusionError, match="free some space"):
+        list(write_bids(brains_in([generated]), tmp_path / "b"))
+
+
+def test_from_the_shell(generated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bids"
+    told = CliRunner().invoke(app, ["export-bids", str(generated), "--out", str(out), "--name", "Made"])
+    assert told.exit_code == 0, told.output
+    assert_valid(out)
+    assert told.stdout.count("_T1w.nii.gz") == 2
+    assert json.loads((out / "dataset_description.json").read_text())["Name"] == "Made"
+
+
+def test_sidecars_that_are_none(tmp_path: Path) -> None:
+    path = brain(tmp_path / "a.nii.gz")
+    assert read_sidecar(path) == {}
+    for nonsense in ("[1]", "no json"):
+        sidecar_path(path).write_text(nonsense)
+        assert read_sidecar(path) == {}
