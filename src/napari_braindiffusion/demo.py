@@ -24,6 +24,7 @@ from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks.generate import GenerateDock
 from napari_braindiffusion.jobs import JobHandle
 from napari_braindiffusion.layers import volume_to_layer_data
+from napari_braindiffusion.tour import no_tour_this_time
 from napari_braindiffusion.view import look_at_brains
 
 HEADLESS = "BRAINDIFFUSION_HEADLESS"
@@ -40,6 +41,7 @@ def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
     Returns:
         The viewer, and the job; None where the job could not begin (napari has said why).
     """
+    no_tour_this_time()
     viewer = Viewer(title="BrainDiffusion", show=True)
     viewer.window.resize(*WINDOW)
     real = volume_to_layer_data(load_volume(sample_t1_path()), "A real brain (IXI)")

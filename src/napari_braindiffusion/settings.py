@@ -29,12 +29,14 @@ class Settings:
         precision: Of the engine's arithmetic.
         runs_folder: Where run folders are made and looked for.
         model: Name of a packaged model, or path of one: what the Generate dock begins with; None is its first.
+        tour_seen: Whether the guided tour was shown.
     """
 
     device: str
     precision: Precision
     runs_folder: Path
     model: str | None
+    tour_seen: bool
 
     def applied_to(self, request: Asked) -> Asked:
         """The request with device and precision of the preferences wherever it leaves them to `auto`."""
@@ -56,6 +58,7 @@ def settings() -> Settings:
         runs_folder=Path(folder).expanduser().absolute()
         if folder and not os.environ.get(RUNS_VARIABLE)
         else default_runs_dir(),
+        tour_seen=bool(getattr(_section("tour"), "seen", True)),
         model=str(getattr(models, "model", "")).strip() or None,
     )
 

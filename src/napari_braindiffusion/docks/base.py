@@ -15,6 +15,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from braindiffusion.errors import BrainDiffusionError
+from napari_braindiffusion.tour import offer_tour
 
 WIDTH = 340
 """Pixels that a dock asks for. It can be made as narrow as its rows, which is below 300."""
@@ -48,7 +49,7 @@ class Dock(QWidget):
         self._ended = False
         # Low windows scroll instead of crushing the rows.
         self._inner = QWidget()
-        scroll = _UprightScroll(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+        scroll = self._scroll = _UprightScroll(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(self._inner)
         outer = QVBoxLayout(self)
@@ -73,6 +74,13 @@ class Dock(QWidget):
     def apply_theme(self, background: str, text: str) -> None:
         """Colours of the viewer's theme, for what Qt's style sheet does not reach."""
 
+    # What others may want of a dock
+
+    def reveal(self, control: QWidget) -> None:
+        """Scroll to a control."""
+        if self._inner.isAncestorOf(control):
+            self._scroll.ensureWidgetVisible(control)
+
     # What happens to a dock
 
     def end(self) -> None:
@@ -90,6 +98,7 @@ class Dock(QWidget):
         super().showEvent(event)
         self._on_theme()
         self._watch_window()
+        offer_tour(self._viewer)
 
     def event(self, event: QEvent) -> bool:  # noqa: D102 Qt's
         if event.type() == QEvent.Type.ParentChange:
