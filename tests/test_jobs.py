@@ -1,6 +1,7 @@
 """Performing a run: every event is written before it is told, and each end is told once."""
 
 import errno
+import shutil
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -89,7 +90,17 @@ def test_a_new_attempt_forgets_the_old_traceback(make_run: Make) -> None:
 def test_no_memory_comes_with_advice(make_run: Make) -> None:
     *_, last = perform(make_run("needy"))
     assert isinstance(last, Failed)
-    assert "smaller batch size" in last.message
+    assert "close other programs" in last.message
+
+
+def test_a_run_folder_that_vanishes_is_told_though_nothing_can_be_written(make_run: Make) -> None:
+    run = make_run("endless")
+    events = perform(run)
+    list(islice(events, 3))
+    shutil.rmtree(run.path)
+    *_, last = events
+    assert isinstance(last, Failed)
+    assert f"The run folder {run.path} has gone" in last.message
 
 
 def test_a_full_disk_is_named(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,9 @@ The command line and the engine process both drive `perform`, so a run's folder 
 heavy is imported until a job is: the first event is there at once.
 """
 
-import errno
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Callable, Generator, Iterator
 from importlib import import_module
 
@@ -22,6 +20,7 @@ from braindiffusion.runs import (
     RunState,
     Started,
 )
+from braindiffusion.runs.failures import explain
 from braindiffusion.runs.launch import Launch
 from braindiffusion.runs.requests import Request
 
@@ -34,6 +33,9 @@ JOB_LOCATIONS: dict[str, str] = {
     "read": "braindiffusion.reader.reading:read",
     "generate": "braindiffusion.generation.job:generate",
     "evaluate": "braindiffusion.evaluation.job:evaluate",
+    "nearest": "braindiffusion.evaluation.nearest:find_nearest",
+    "difference": "braindiffusion.evaluation.difference:differ",
+    "visualize": "braindiffusion.figures.job:draw",
     "demo": "braindiffusion.generation.demo:demo",
 }
 """Module and function that do each job."""
@@ -88,7 +90,8 @@ def perform(run: Run) -> Generator[Event, None, None]:
             _told(run, _cancel(job, run))
         raise
     except Exception as error:  # noqa: BLE001 a bug in a job must end in Failed too
-        yield _told(run, Failed(message=_explain(error, run)))
+        _cancel(job, run)  # where it was not the job that failed, it saves what it has
+        yield _last_word(run, Failed(message=explain(error, run)))
     finally:
         run.forget_stop()
 
@@ -96,6 +99,15 @@ def perform(run: Run) -> Generator[Event, None, None]:
 def _told(run: Run, event: Event) -> Event:
     run.append(event)
     return event
+
+
+def _last_word(run: Run, failed: Failed) -> Event:
+    """Written down if that is possible; on a full disk, or in a folder that has gone, it is at least said."""
+    try:
+        run.append(failed)
+    except OSError:
+        sys.stderr.write(f"{failed.message}\n")
+    return failed
 
 
 def _find(name: str) -> Job:
@@ -110,35 +122,5 @@ def _cancel(job: Iterator[Event] | None, run: Run) -> Event:
         if isinstance(job, Generator):
             job.close()
     except Exception as error:  # noqa: BLE001 a bug in the cleaning up must end in Failed
-        return Failed(message=_explain(error, run))
+        return Failed(message=explain(error, run))
     return Cancelled()
-
-
-def _explain(error: Exception, run: Run) -> str:
-    """One sentence for the user. What nobody foresaw keeps its traceback in the run folder."""
-    if isinstance(error, BrainDiffusionError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full ({error.filename or run.path}); make room and start the run again."
-    run.error_file.write_text("".join(traceback.format_exception(error)))
-    if _is_out_of_memory(error):
-        return (
-            "There is not enough memory for this; close other programs, take a smaller batch size or preset, or run on "
-            f"the CPU (details in {run.error_file})."
-        )
-    what = f"{type(error).__name__}: {_first_line(error)}"
-    return f"BrainDiffusion met a bug ({what}); its traceback is in {run.error_file}."
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")  # where torch was never imported it raised nothing
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    # torch's CPU allocator has no class of its own
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["no message"])[0]

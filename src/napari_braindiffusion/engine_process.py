@@ -5,6 +5,7 @@ See `jobs` for the thread boundary.
 
 import logging
 import queue
+import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 LAST = (Finished, Failed, Cancelled)
 """Each job ends with one of these."""
+FULL = 2**20
+"""Bytes that are left on a disk that is full: too few for anything to be written."""
 PATIENCE = 5.0
 """Seconds that an engine has to end by itself, and then again to obey a terminate."""
 
@@ -130,8 +133,16 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
 
 def death_notice(code: int | None, log: Path) -> str:
     """One sentence for a process that ended in the middle of a job; `code` is None where nobody knows it."""
+    folder = log.parent
+    if not folder.is_dir():
+        return f"The folder {folder} has gone, and the job with it: bring it back, or start again."
+    if shutil.disk_usage(folder).free < FULL:
+        return f"The engine stopped in the middle of the job: the disk of {folder} is full. Make room first."
     if code == -9:
-        why = "the system killed it, most often for want of memory"
+        why = (
+            "the system killed it, most often for want of memory: close other programs, or take a smaller batch size, "
+            "smaller patches or checkpointing"
+        )
     else:
         why = "its process is gone" if code is None else f"exit status {code}"
     return f"The engine stopped in the middle of the job ({why}); its last words are in {log}."
