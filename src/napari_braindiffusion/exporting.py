@@ -39,7 +39,7 @@ class Outgoing:
 
 def ask_and_export(viewer: Viewer, *, bids: bool) -> ExportDialog:
     """Open the dialog, and export what is chosen in it."""
-    layers = exportable(viewer.layers.selection)
+    layers = exportable(layer for layer in viewer.layers if layer in viewer.layers.selection)
     dialog = ExportDialog(len(layers), bids=bids, parent=QApplication.activeWindow())
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.chosen.connect(lambda choice: export(viewer, choice, layers))

@@ -39,8 +39,10 @@ def test_selected_layers_become_files_with_sidecars(viewer, tmp_path, qtbot, not
     image, labels = viewer.open_sample(PLUGIN, "real")
     image.name = labels.name = "a/b: c"
     image.metadata[PROVENANCE] = TOLD
-    viewer.add_points([[0, 0, 0]])
+    viewer.add_points([[0, 0, 0]], units="mm")
     viewer.layers.selection = set(viewer.layers)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_b_c.nii.gz").write_text("somebody's")
     dialog = ask_and_export(viewer, bids=False)
     assert dialog.what.currentText() == "the 2 selected layers"
     assert not dialog.buttons.button(QDialogButtonBox.StandardButton.Save).isEnabled()
@@ -48,10 +50,12 @@ def test_selected_layers_become_files_with_sidecars(viewer, tmp_path, qtbot, not
     save(dialog, tmp_path / "out", qtbot)
     assert told(notices, qtbot) == [("info", f"2 volumes are in {tmp_path / 'out'}.")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a_b_c-2.json",
         "a_b_c-2.nii.gz",
-        "a_b_c.json",
         "a_b_c.nii.gz",
+        "a_b_c_1.nii.gz",
     ]
+    (tmp_path / "out" / "a_b_c.nii.gz").unlink()
     written = {load_volume(path).data.max() for path in (tmp_path / "out").glob("*.nii.gz")}
     assert written == {load_volume(path).data.max() for path in (sample_t1_path(), sample_labels_path())}
     (sidecar,) = (tmp_path / "out").glob("*.json")
@@ -61,9 +65,9 @@ def test_selected_layers_become_files_with_sidecars(viewer, tmp_path, qtbot, not
 def test_selected_layers_become_a_dataset_with_their_labels(viewer, tmp_path, qtbot, notices):
     image, labels = viewer.open_sample(PLUGIN, "real")
     image.name = "IXI080-T1"
-    made = viewer.add_image(np.ones((4, 5, 6)), name="made", metadata={PROVENANCE: TOLD})
-    way = viewer.add_image(np.ones((2, 4, 5, 6)), name="way")
-    stray = viewer.add_labels(np.ones((2, 2, 2), np.uint8), name="stray")
+    made = viewer.add_image(np.ones((4, 5, 6)), name="made", metadata={PROVENANCE: TOLD}, units="mm")
+    way = viewer.add_image(np.ones((2, 4, 5, 6)), name="way", units=("pixel", "mm", "mm", "mm"))
+    stray = viewer.add_labels(np.ones((2, 2, 2), np.uint8), name="stray", units="mm")
     viewer.layers.selection = {image, labels, made, way, stray}
     dialog = ask_and_export(viewer, bids=True)
     dialog.name.setText("Two")

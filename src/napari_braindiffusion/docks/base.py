@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QSize, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
@@ -34,6 +34,40 @@ class _UprightScroll(QScrollArea):
         return self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
 
 
+class _InReadingOrder(QWidget):
+    """The tabulator goes on from row to row, whatever was made first: some rows come and go."""
+
+    def focusNextPrevChild(self, next: bool) -> bool:  # noqa: A002 Qt's name
+        order = self._controls()
+        now = self.focusWidget()
+        if now not in order:
+            return super().focusNextPrevChild(next)
+        place = order.index(now) + (1 if next else -1)
+        if not 0 <= place < len(order):
+            (order[-1] if next else order[0]).setFocus()
+            return super().focusNextPrevChild(next)
+        order[place].setFocus(Qt.FocusReason.TabFocusReason if next else Qt.FocusReason.BacktabFocusReason)
+        return True
+
+    def _controls(self) -> list[QWidget]:
+        """What can be reached, row by row, in each from the left."""
+        found = {
+            widget: QRect(widget.mapTo(self, QPoint()), widget.size())
+            for widget in self.findChildren(QWidget)
+            if widget.isVisible()
+            and widget.isEnabled()
+            and widget.focusProxy() is None
+            and widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+        }
+        rows: list[list[QWidget]] = []
+        for widget in sorted(found, key=lambda one: found[one].center().y()):
+            if rows and found[widget].center().y() <= found[rows[-1][0]].bottom():
+                rows[-1].append(widget)
+            else:
+                rows.append([widget])
+        return [widget for row in rows for widget in sorted(row, key=lambda one: found[one].x())]
+
+
 class Dock(QWidget):
     """Base of the docks.
 
@@ -48,7 +82,7 @@ class Dock(QWidget):
         self._was_docked = False
         self._ended = False
         # Low windows scroll instead of crushing the rows.
-        self._inner = QWidget()
+        self._inner = _InReadingOrder()
         scroll = self._scroll = _UprightScroll(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(self._inner)
