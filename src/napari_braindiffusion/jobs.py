@@ -22,6 +22,7 @@ of a job, the job has `failed` with one plain sentence, and the next `submit` st
 import queue
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
@@ -52,6 +53,8 @@ from napari_braindiffusion.engine_process import LAST, EngineProcess, Inbox
 from napari_braindiffusion.settings import settings
 
 ENGINE = (sys.executable, "-m", "braindiffusion.engine")
+BAR_SECONDS = 0.5
+"""napari's bars are painted, with the whole window, whenever they move: not more often than this."""
 BRAINS = ("volume", "preview", "trajectory")
 
 Heard = tuple[Event, Volume | None] | None
@@ -93,6 +96,7 @@ class JobHandle(QObject):
         self.is_over = False
         self._cancel = cancel
         self._bar: progress | None = None
+        self._bar_moved = 0.0
         self._heard: deque[tuple[Event, Volume | None]] = deque()
         self._telling = False
         # Set while the GUI thread has no preview left to show: whoever makes them faster than that wastes them.
@@ -162,7 +166,10 @@ class JobHandle(QObject):
     def _show_progress(self, event: Progress) -> None:
         """Move the bar in napari's activity dock; each stage has a new one."""
         description = f"{self.run.request.job}: {event.stage}"
-        bar = self._bar
+        bar, now = self._bar, time.monotonic()
+        if bar is not None and now - self._bar_moved < BAR_SECONDS and bar.n <= event.step < event.total:
+            return
+        self._bar_moved = now
         if bar is None or bar.desc.removesuffix(": ") != description or event.step < bar.n:
             self._close_bar()
             bar = self._bar = progress(total=event.total, desc=description)

@@ -43,21 +43,24 @@ class _InReadingOrder(QWidget):
         if now not in order:
             return super().focusNextPrevChild(next)
         place = order.index(now) + (1 if next else -1)
-        if not 0 <= place < len(order):
-            (order[-1] if next else order[0]).setFocus()
-            return super().focusNextPrevChild(next)
-        order[place].setFocus(Qt.FocusReason.TabFocusReason if next else Qt.FocusReason.BacktabFocusReason)
-        return True
+        follower = order[place] if 0 <= place < len(order) else self._outside(next)
+        if follower is not None:
+            follower.setFocus(Qt.FocusReason.TabFocusReason if next else Qt.FocusReason.BacktabFocusReason)
+        return follower is not None
+
+    def _outside(self, forward: bool) -> QWidget | None:
+        """What comes after the last control, or before the first."""
+        widget = self.nextInFocusChain() if forward else self.previousInFocusChain()
+        while widget is not self and (self.isAncestorOf(widget) or not _is_reachable(widget)):
+            widget = widget.nextInFocusChain() if forward else widget.previousInFocusChain()
+        return None if widget is self else widget
 
     def _controls(self) -> list[QWidget]:
         """What can be reached, row by row, in each from the left."""
         found = {
             widget: QRect(widget.mapTo(self, QPoint()), widget.size())
             for widget in self.findChildren(QWidget)
-            if widget.isVisible()
-            and widget.isEnabled()
-            and widget.focusProxy() is None
-            and widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+            if _is_reachable(widget)
         }
         rows: list[list[QWidget]] = []
         for widget in sorted(found, key=lambda one: found[one].center().y()):
@@ -66,6 +69,11 @@ class _InReadingOrder(QWidget):
             else:
                 rows.append([widget])
         return [widget for row in rows for widget in sorted(row, key=lambda one: found[one].x())]
+
+
+def _is_reachable(widget: QWidget) -> bool:
+    takes_tabs = bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus) and widget.focusProxy() is None
+    return takes_tabs and widget.isVisible() and widget.isEnabled()
 
 
 class Dock(QWidget):

@@ -7,6 +7,9 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, 
 
 from napari_braindiffusion.widgets.rows import wrapping_label
 
+PAINT_SECONDS = 0.1
+"""Steps that come faster than this are not all shown."""
+
 
 class ProgressRow(QWidget):
     """A progress bar with the stage above it and a stop button beside it.
@@ -35,6 +38,7 @@ class ProgressRow(QWidget):
         layout.addLayout(row)
         self._stage = ""
         self._stage_began = 0.0
+        self._shown = 0.0
         self._stage_first = 0
         self.rest(" ")
 
@@ -49,6 +53,9 @@ class ProgressRow(QWidget):
     def show_progress(self, stage: str, step: int, total: int, seconds_left: float | None, message: str = "") -> None:
         """Show that `step` of `total` steps of a stage are done. Time left that is not given is estimated."""
         now = time.monotonic()
+        if stage == self._stage and now - self._shown < PAINT_SECONDS and step < total:
+            return  # Qt paints a bar at once whenever it moves
+        self._shown = now
         if stage != self._stage:
             self._stage, self._stage_began, self._stage_first = stage, now, step
         done = step - self._stage_first

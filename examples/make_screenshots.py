@@ -1,0 +1,194 @@
+"""Take every screenshot of README and documentation anew: `make screenshots`.
+
+It opens napari, does what a user does in each dock, and photographs the window in both themes. Runs and the prepared
+cohort go into a temporary folder, whose name is kept out of the pictures. The pictures show the docks that the manifest
+names, each called after its dock: `docs/pictures/generate-dark.png`.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Annotated, Any
+
+import typer
+from PIL import Image as Picture
+
+THEMES = ("dark", "light")
+WINDOW = 1366, 768
+PATIENCE_MS = 300_000
+LARGEST = 250_000
+"""Bytes of a picture."""
+
+PLUGIN = "napari-braindiffusion"
+
+
+class Studio:
+    """A viewer, and what is done in it before a picture is taken.
+
+    Args:
+        home: Folder with `brains/`, a folder as users have it, and room for the rest.
+        out: Folder of the pictures.
+    """
+
+    def __init__(self, home: Path, out: Path) -> None:
+        import napari
+        from napari_braindiffusion.tour import no_tour_this_time
+
+        no_tour_this_time()
+        self.home, self.out = home, out
+        self.viewer = napari.Viewer(title="napari")
+        self.viewer.window.resize(*WINDOW)
+        self.wait(500)
+
+    def dock(self, name: str) -> Any:
+        """The dock of this name, alone at the right."""
+        return self.viewer.window.add_plugin_dock_widget(PLUGIN, name)[1]
+
+    @contextmanager
+    def only(self, name: str) -> Iterator[Any]:
+        """The dock of this name; it is closed afterwards, and the layers go."""
+        area, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        area.window().resizeDocks([area], [380], _horizontal())
+        yield dock
+        self.viewer.layers.clear()
+        self.viewer.window.remove_dock_widget(area)
+        self.wait(300)
+
+    def wait(self, milliseconds: int) -> None:
+        """Let napari work."""
+        from qtpy.QtCore import QEventLoop, QTimer
+
+        loop = QEventLoop()
+        QTimer.singleShot(milliseconds, loop.quit)
+        loop.exec()
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Let napari work until something is done."""
+        for _ in range(PATIENCE_MS // 100):
+            if done():
+                return
+            self.wait(100)
+        raise TimeoutError("It takes too long.")
+
+    def photograph(self, name: str) -> None:
+        """The whole window, in both themes."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        for theme in THEMES:
+            self.viewer.theme = theme
+            self.wait(700)
+            path = self.out / f"{name}-{theme}.png"
+            self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+            _press(path)
+        self.viewer.theme = THEMES[0]
+
+
+def cohort(studio: Studio) -> None:
+    """A folder of brains, one of them loaded; then prepared, for the training."""
+    with studio.only("Cohort") as dock:
+        dock.form.folder.set_path(Path("brains/IXI-T1"))
+        studio.until(lambda: len(dock.table.subjects) == 6)
+        dock.table.selectRow(1)
+        dock.load_selected()
+        studio.until(lambda: len(studio.viewer.layers) > 0)
+        studio.wait(3000)
+        studio.photograph("cohort")
+        dock.form.spacing.setValue(8.0)
+        dock.form.out.set_path(Path("brains.zarr"))
+        dock.prepare()
+        studio.until(lambda: dock.job is None)
+
+
+def train(studio: Studio) -> None:
+    """A training that has learnt for a while."""
+    with studio.only("Train") as dock:
+        dock.form.data.set_path(Path("brains.zarr"))
+        dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
+        dock.start()
+        studio.until(lambda: dock.job is None)
+        studio.photograph("train")
+
+
+def generate(studio: Studio) -> None:
+    """A brain of a woman of 72, made by the packaged model."""
+    with studio.only("Generate") as dock:
+        dock.generate(_asked(dock))
+        studio.until(lambda: dock.job is None)
+        studio.wait(1000)
+        studio.photograph("generate")
+
+
+def evaluate(studio: Studio) -> None:
+    """The dock as it opens."""
+    with studio.only("Evaluate"):
+        studio.viewer.open_sample(PLUGIN, "real")
+        studio.wait(500)
+        studio.photograph("evaluate")
+
+
+def tour(studio: Studio) -> None:
+    """The second step of the guided tour."""
+    from napari_braindiffusion.tour import begin_tour
+
+    studio.viewer.open_sample(PLUGIN, "real")
+    guide = begin_tour(studio.viewer)
+    guide.next()
+    studio.wait(500)
+    studio.photograph("tour")
+    guide.end()
+
+
+SCENES = {"cohort": cohort, "train": train, "generate": generate, "evaluate": evaluate, "tour": tour}
+
+
+def _asked(dock: Any) -> Any:
+    from braindiffusion.runs import GenerateRequest
+
+    return GenerateRequest(model=dock.form.model.currentData(), condition={"age": 72.0, "sex": "F"}, previews=True)
+
+
+def _horizontal() -> Any:
+    from qtpy.QtCore import Qt
+
+    return Qt.Orientation.Horizontal
+
+
+def _press(path: Path) -> None:
+    """As few colours as keep a picture small; without what a screen is thought to measure."""
+    colours = 256
+    picture = Picture.open(path).convert("RGB")
+    while True:
+        picture.quantize(colours, dither=Picture.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= LARGEST or colours <= 32:
+            return
+        colours //= 2
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path("docs/pictures"),
+    only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(SCENES)}; by default all.")] = None,
+) -> None:
+    """Take the screenshots."""
+    out = out.absolute()
+    home = Path(mkdtemp(prefix="braindiffusion-"))
+    os.environ["BRAINDIFFUSION_RUNS"] = str(home / "runs")
+    os.environ["NAPARI_CONFIG"] = str(home / "napari" / "settings.yaml")
+    try:
+        from braindiffusion.samples import samples_dir
+
+        shutil.copytree(samples_dir(), home / "brains", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        os.chdir(home)  # paths in the pictures begin here
+        studio = Studio(home, out)
+        for name in only or SCENES:
+            SCENES[name](studio)
+            print(f"{name}: {', '.join(path.name for path in sorted(out.glob(f'{name}-*.png')))}")
+        studio.viewer.close()
+    finally:
+        os.chdir(out.anchor)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
