@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format train-models pictures docs constraints clean
+.PHONY: help setup demo test lint format train-models pictures screenshots docs constraints clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ pictures: setup  ## Make the pictures of the documentation
 	cp examples/real_vs_generated.png docs/pictures/
 	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo --out build/pictures
 	cp build/pictures/screenshot.png docs/pictures/napari.png
+
+screenshots: setup  ## Take every screenshot of README and documentation anew, in both themes
+	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python examples/make_screenshots.py
 
 docs: $(VENV)/.installed  ## Build the documentation into site/
 	@$(PIP) --group docs
