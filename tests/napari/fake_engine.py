@@ -1,5 +1,6 @@
 """The real engine with jobs of our own in it: fast, without torch, and failing when they are told to."""
 
+import errno
 import os
 import signal
 import sys
@@ -17,12 +18,15 @@ STEPS = 4
 
 
 def generate(request, run):
-    """Brains that hold their seed. The model's name says how it goes: ok, slow, gated, bad, dies.
+    """Brains that hold their seed. The model's name says how it goes: ok, slow, gated, bad, dies,
+    needy (of memory), full (is the disk, after one sample).
 
     `gated` waits in the middle of its last sample for a file `open` in the run folder.
     """
     if request.model == "bad":
         raise BrainDiffusionError("There is no model 'bad': no such folder.")
+    if request.model == "needy":
+        raise MemoryError
     print("a library that prints")  # noqa: T201
     for sample in range(request.num_samples):
         seed = request.seed + sample
@@ -44,6 +48,8 @@ def generate(request, run):
         path.with_name(f"sample_{sample + 1:03d}.json").write_text(f'{{"seed": {seed}}}')
         name = f"sample {sample + 1} (seed {seed})"
         yield ArtifactWritten(kind="volume", path=str(path), name=name)
+        if request.model == "full":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
         if request.trajectory:
             way = run.results / f"trajectory_{sample + 1:03d}.nii.gz"
             save_volume(Volume(np.concatenate([_brain(seed + i).data for i in range(STEPS)]), AFFINE), way)

@@ -92,6 +92,7 @@ class Dock(QWidget):
         # Low windows scroll instead of crushing the rows.
         self._inner = _InReadingOrder()
         scroll = self._scroll = _UprightScroll(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what it holds takes the focus
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(self._inner)
         outer = QVBoxLayout(self)

@@ -59,6 +59,7 @@ class CohortDock(Dock):
         self.form = CohortForm()
         self.summary = wrapping_label("Choose a folder of brains.")
         self.table = SubjectTable()
+        self.table.setToolTip("Who is in the folder, and what is odd. A double click loads a brain.")
         self.load_button = QPushButton("Load selected")
         self.load_button.setToolTip("Add the selected volumes, with their labels, as layers.")
         self.prepare_button = QPushButton("Prepare")

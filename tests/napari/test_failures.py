@@ -1,0 +1,73 @@
+"""Whatever fails, the user gets one notification that says what to do, and loses nothing of hers."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from braindiffusion.runs import GenerateRequest, Run, TrainRequest
+from napari_braindiffusion import engine_process, training
+from napari_braindiffusion.docks.generate import GenerateDock
+from napari_braindiffusion.docks.train import TrainDock
+from napari_braindiffusion.engine_process import death_notice
+from napari_braindiffusion.jobs import EngineClient
+
+TIMEOUT = 60_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+    painted = viewer.add_labels(np.ones((4, 5, 6), np.uint8), name="painted by hand", units="mm")
+    yield viewer
+    assert painted in viewer.layers
+
+
+@pytest.mark.parametrize(
+    ("model", "advice", "kept"),
+    [
+        ("dies", "for want of memory", 0),
+        ("needy", "close other programs", 0),
+        ("full", "make room and start the run again", 1),
+    ],
+)
+def test_a_generation_that_fails(viewer, qtbot, fake_engine, notices, model, advice, kept):
+    dock = GenerateDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Generate")
+    dock.engine = EngineClient("generate", command=fake_engine, parent=dock)
+    job = dock.generate(GenerateRequest(model=model, num_samples=2))
+    with qtbot.waitSignal(job.failed, timeout=TIMEOUT):
+        pass
+    ((severity, message),) = notices()
+    assert severity == "error"
+    assert advice in message
+    assert "bug" not in message
+    assert [layer.name for layer in viewer.layers] == ["painted by hand", "sample 1 (seed 0)"][: 1 + kept]
+    assert dock.generate_button.isEnabled()
+
+
+def test_a_training_whose_folder_vanishes(viewer, qtbot, fake_engine, notices, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "ENGINE", fake_engine)
+    dock = TrainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Train")
+    dock.form.data.set_path(tmp_path)
+    dock.start()
+    with qtbot.waitSignal(dock.job.metric, timeout=TIMEOUT):
+        pass
+    folder = dock.job.run.path
+    with qtbot.waitSignal(dock.job.failed, timeout=TIMEOUT):
+        shutil.rmtree(folder)
+    errors = [message for severity, message in notices() if severity == "error"]
+    assert len(errors) == 1
+    assert f"The folder {folder} has gone" in errors[0]
+
+
+def test_last_words_of_a_process(tmp_path, monkeypatch):
+    run = Run.create(TrainRequest(data=tmp_path), tmp_path / "runs")
+    log = run.path / "engine.log"
+    assert "smaller patches or checkpointing" in death_notice(-9, log)
+    assert "exit status 1" in death_notice(1, log)
+    monkeypatch.setattr(engine_process, "FULL", 2**80)
+    assert "is full" in death_notice(1, log)
+    shutil.rmtree(run.path)
+    assert "has gone" in death_notice(1, log)
