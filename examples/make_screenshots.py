@@ -1,7 +1,7 @@
 """Take every screenshot of README and documentation anew: `make screenshots`.
 
 It opens napari, does what a user does in each dock, and photographs the window in both themes. Runs and the prepared
-cohort go into a temporary folder, whose name is kept out of the pictures. The pictures show the docks that the manifest
+cohort go into a temporary folder `braindiffusion-screenshots`. The pictures show the docks that the manifest
 names, each called after its dock: `docs/pictures/generate-dark.png`.
 """
 
@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir
 from typing import Annotated, Any
 
 import typer
@@ -29,23 +29,22 @@ class Studio:
     """A viewer, and what is done in it before a picture is taken.
 
     Args:
-        home: Folder with `brains/`, a folder as users have it, and room for the rest.
+        home: Folder with `ixi/`, a folder as users have it, and room for the rest.
         out: Folder of the pictures.
     """
 
     def __init__(self, home: Path, out: Path) -> None:
+        from napari.settings import get_settings
+
         import napari
         from napari_braindiffusion.tour import no_tour_this_time
 
         no_tour_this_time()
         self.home, self.out = home, out
+        get_settings().application.gui_notification_level = "error"  # the others hide the brain
         self.viewer = napari.Viewer(title="napari")
         self.viewer.window.resize(*WINDOW)
         self.wait(500)
-
-    def dock(self, name: str) -> Any:
-        """The dock of this name, alone at the right."""
-        return self.viewer.window.add_plugin_dock_widget(PLUGIN, name)[1]
 
     @contextmanager
     def only(self, name: str) -> Iterator[Any]:
@@ -88,7 +87,7 @@ class Studio:
 def cohort(studio: Studio) -> None:
     """A folder of brains, one of them loaded; then prepared, for the training."""
     with studio.only("Cohort") as dock:
-        dock.form.folder.set_path(Path("brains/IXI-T1"))
+        dock.form.folder.set_path(Path("ixi/IXI-T1"))
         studio.until(lambda: len(dock.table.subjects) == 6)
         dock.table.selectRow(1)
         dock.load_selected()
@@ -106,6 +105,7 @@ def train(studio: Studio) -> None:
     with studio.only("Train") as dock:
         dock.form.data.set_path(Path("brains.zarr"))
         dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
+        dock.form.epochs.setValue(100)
         dock.start()
         studio.until(lambda: dock.job is None)
         studio.photograph("train")
@@ -172,13 +172,14 @@ def main(
 ) -> None:
     """Take the screenshots."""
     out = out.absolute()
-    home = Path(mkdtemp(prefix="braindiffusion-"))
+    home = Path(gettempdir()) / "braindiffusion-screenshots"  # some messages name it
+    shutil.rmtree(home, ignore_errors=True)
     os.environ["BRAINDIFFUSION_RUNS"] = str(home / "runs")
     os.environ["NAPARI_CONFIG"] = str(home / "napari" / "settings.yaml")
     try:
         from braindiffusion.samples import samples_dir
 
-        shutil.copytree(samples_dir(), home / "brains", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        shutil.copytree(samples_dir(), home / "ixi", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         os.chdir(home)  # paths in the pictures begin here
         studio = Studio(home, out)
         for name in only or SCENES:

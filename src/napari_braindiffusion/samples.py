@@ -7,6 +7,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.samples import region_names, sample_labels_path, sample_t1_path
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.first_look import look_upright_at_first
+from napari_braindiffusion.io import read_layer
 from napari_braindiffusion.layers import LayerData, region_features, volume_to_layer_data
 
 
@@ -36,6 +37,7 @@ def generated_brain() -> list[LayerData]:
     if not path.is_file():
         msg = f"{path} is missing from the installation: make a brain with the Generate dock instead."
         raise BrainDiffusionError(msg)
-    layers = [volume_to_layer_data(load_volume(path), "Generated brain")]
+    data, attributes, kind = read_layer(path)
+    layers: list[LayerData] = [(data, attributes | {"name": "Generated brain"}, kind)]
     look_upright_at_first()
     return layers
