@@ -103,6 +103,7 @@ class Tour:
         self.step = 0
         self.spotlight: Spotlight | None = None
         remember("tour", "seen", value=True)
+        viewer.events.theme.connect(self._on_theme)
         self._show()
 
     def next(self) -> None:
@@ -120,11 +121,16 @@ class Tour:
 
     def end(self) -> None:
         """Take everything away. The docks that were opened stay."""
+        self._viewer.events.theme.disconnect(self._on_theme)
         if self.spotlight is not None:
             self.spotlight.close()
             self.spotlight = None
         if _Now.tour is self:
             _Now.tour = None
+
+    def _on_theme(self) -> None:
+        if self.spotlight is not None:
+            self.spotlight.set_theme(get_theme(self._viewer.theme))
 
     def _show(self) -> None:
         step = STEPS[self.step]
@@ -158,14 +164,10 @@ class Spotlight(QWidget):
 
     def __init__(self, window: QWidget, theme: Any) -> None:
         super().__init__(window)
-        self._theme = theme
         self._control: QWidget | None = None
         self.bubble = QFrame(self)
         self.bubble.setObjectName("bubble")
-        self.bubble.setStyleSheet(
-            f"#bubble {{ background: {theme.background.as_hex()}; border: 2px solid {theme.current.as_hex()};"
-            " border-radius: 6px; }"
-        )
+        self.set_theme(theme)
         self.title, self.text, self.count = QLabel(), QLabel(), QLabel()
         self.title.setStyleSheet("font-weight: bold")
         self.text.setWordWrap(True)
@@ -184,6 +186,15 @@ class Spotlight(QWidget):
         layout.addLayout(buttons)
         self._follow = QTimer(self, interval=FOLLOW_MS)
         self._follow.timeout.connect(self._place)
+
+    def set_theme(self, theme: Any) -> None:
+        """Take the colours of a theme."""
+        self._theme = theme
+        self.bubble.setStyleSheet(
+            f"#bubble {{ background: {theme.background.as_hex()}; border: 2px solid {theme.current.as_hex()};"
+            " border-radius: 6px; }"
+        )
+        self.update()
 
     def point_at(self, control: QWidget, step: Step, number: int) -> None:
         """Show a step."""

@@ -2,6 +2,7 @@
 
 import pytest
 from napari.utils.notifications import notification_manager
+from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 
 from napari_braindiffusion import tour
@@ -59,6 +60,8 @@ def test_back_escape_and_beginning_anew(viewer, qtbot):
     guide.next()
     qtbot.mouseClick(spotlight.back_button, Qt.MouseButton.LeftButton)
     assert guide.step == 0
+    viewer.theme = "light"
+    assert get_theme("light").background.as_hex() in spotlight.bubble.styleSheet()
     qtbot.keyClick(spotlight, Qt.Key.Key_A)
     assert tour._Now.tour is guide
     qtbot.keyClick(spotlight, Qt.Key.Key_Escape)
