@@ -14,7 +14,7 @@ SHARED_DATA = "BRAINDIFFUSION_SHARED_DATA"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes (`-n 2 --dist loadgroup`), a file's tests stay together: they share what takes long to make.
+    """With several processes (`-n 2 --dist loadgroup`), a file's tests stay together and share their fixtures.
 
     All tests of the viewer stay in one process: windows that lie over each other fight for focus.
     """
