@@ -1,8 +1,8 @@
 """Performing a run: every event is written before it is told, and each end is told once."""
 
 import errno
-import shutil
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,11 +14,13 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import (
     Cancelled,
+    Continued,
     DemoRequest,
     Event,
     Failed,
     Finished,
     Metric,
+    Paused,
     Progress,
     Run,
     RunState,
@@ -180,3 +182,37 @@ def test_started_comes_before_the_job_is_even_imported(tmp_path: Path, monkeypat
     assert isinstance(next(events), Started)
     assert isinstance(next(events), Failed)
     assert "no_such_module" in run.error_file.read_text()
+
+
+def test_a_pause_holds_between_two_steps_and_is_written_once(make_run: Make) -> None:
+    run = make_run("endless")
+    events = perform(run)
+    next(event for event in events if isinstance(event, Progress))
+    run.ask_to_pause()
+    assert isinstance(next(events), Paused | Progress)
+    assert [type(next(events)) for _ in range(2)] == [Paused, Paused]
+    assert run.state is RunState.PAUSED
+    with pytest.raises(BrainDiffusionError, match="stop it before it is deleted"):
+        run.delete()
+    run.ask_to_go_on()
+    assert isinstance(next(event for event in events if not isinstance(event, Paused)), Continued)
+    assert isinstance(next(events), Progress)
+    assert run.state is RunState.RUNNING
+    assert [type(event) for event in run.events()].count(Paused) == 1
+    events.close()
+
+
+@pytest.mark.parametrize("how", ["close", "ask"])
+def test_what_is_paused_can_be_stopped(make_run: Make, how: str) -> None:
+    run = make_run("endless")
+    events = perform(run)
+    next(event for event in events if isinstance(event, Progress))
+    run.ask_to_pause()
+    next(event for event in events if isinstance(event, Paused))
+    if how == "close":
+        events.close()
+    else:
+        run.ask_to_stop()
+        list(events)
+    assert run.state is RunState.CANCELLED
+    assert (run.results / "saved").exists()

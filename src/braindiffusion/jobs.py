@@ -7,20 +7,23 @@ heavy is imported until a job is: the first event is there at once.
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator
 from importlib import import_module
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import (
     Cancelled,
+    Continued,
     Event,
     Failed,
     Finished,
+    Paused,
     Run,
-    RunState,
     Started,
 )
 from braindiffusion.runs.failures import explain
+from braindiffusion.runs.folder import LIVE
 from braindiffusion.runs.launch import Launch
 from braindiffusion.runs.requests import Request
 
@@ -36,9 +39,12 @@ JOB_LOCATIONS: dict[str, str] = {
     "nearest": "braindiffusion.evaluation.nearest:find_nearest",
     "difference": "braindiffusion.evaluation.difference:differ",
     "visualize": "braindiffusion.figures.job:draw",
+    "estimate": "braindiffusion.estimate.job:tell",
     "demo": "braindiffusion.generation.demo:demo",
 }
 """Module and function that do each job."""
+HOLD_SECONDS = 0.2
+"""How soon a run that is paused hears that it shall go on or end."""
 
 
 def perform(run: Run) -> Generator[Event, None, None]:
@@ -47,6 +53,7 @@ def perform(run: Run) -> Generator[Event, None, None]:
     Each event is appended to the run before it is yielded. The first is `Started`; the last is `Finished`, `Failed` or
     `Cancelled`. Bad input and bugs end in `Failed`, never in an exception. Closing the generator, or
     `run.ask_to_stop()`, cancels the job at its next event; `Cancelled` is then the last line of the run's events.
+    `run.ask_to_pause()` holds it there, its memory kept, until `run.ask_to_go_on()` or its end.
 
     Args:
         run: The run. One that was interrupted, cancelled or failed goes on where its job can.
@@ -61,10 +68,11 @@ def perform(run: Run) -> Generator[Event, None, None]:
     if run.request.job == "train" and Launch.of_this_process().rank:
         yield from _find("train")(run.request, run)  # the first process of the launch tells, and writes it down
         return
-    if run.state is RunState.RUNNING:
+    if run.state in LIVE:
         msg = f"The run {run.name} is being done by another process already; stop that first."
         raise BrainDiffusionError(msg)
     run.forget_stop()
+    run.ask_to_go_on()
     run.error_file.unlink(missing_ok=True)
     job: Iterator[Event] | None = None
     last: Event | None = None
@@ -79,6 +87,7 @@ def perform(run: Run) -> Generator[Event, None, None]:
             yield _told(run, event)
             if isinstance(event, Finished | Failed | Cancelled):
                 return
+            yield from _hold(run)
             if run.asked_to_stop:
                 last = _cancel(job, run)
                 yield _told(run, last)
@@ -94,6 +103,20 @@ def perform(run: Run) -> Generator[Event, None, None]:
         yield _last_word(run, Failed(message=explain(error, run)))
     finally:
         run.forget_stop()
+
+
+def _hold(run: Run) -> Iterator[Event]:
+    """Wait as long as the run is asked to pause. `Paused` is written once, and told again and again.
+
+    Whoever drives the run thus still hears of it, and can end it.
+    """
+    if not run.asked_to_pause:
+        return
+    paused = _told(run, Paused())
+    while run.asked_to_pause and not run.asked_to_stop:
+        yield paused
+        time.sleep(HOLD_SECONDS)
+    yield _told(run, Continued())
 
 
 def _told(run: Run, event: Event) -> Event:

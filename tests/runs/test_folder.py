@@ -222,3 +222,27 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_requests_survive_the_folder(tmp_path: Path) -> None:
     request = GenerateRequest(model="a/b", num_samples=3, steps=5, eta=0.5, out=tmp_path, previews=True)
     assert Run.open(Run.create(request, tmp_path).path).request == request
+
+
+def test_a_run_is_renamed_and_deleted_unless_it_is_being_done(run: Run) -> None:
+    run.append(started(os.getpid()))
+    with pytest.raises(BrainDiffusionError, match="stop it before it is renamed"):
+        run.rename("other")
+    run.append(Finished())
+    for wrong in ("", "a/b", run.name):
+        with pytest.raises(BrainDiffusionError, match="choose another"):
+            run.rename(wrong)
+    other = run.rename("other")
+    assert other.name == "other"
+    assert other.state is RunState.FINISHED
+    assert not run.path.exists()
+    other.delete()
+    assert not other.path.exists()
+
+
+def test_a_run_that_begins_anew_in_its_folder_is_read_from_the_start(run: Run) -> None:
+    run.append(Log(message="a long line that was there before"))
+    _, offset = run.read_events()
+    run.events_file.unlink()
+    Run.open(run.path).append(Log(message="new"))
+    assert [event.message for event in run.read_events(offset)[0]] == ["new"]

@@ -44,7 +44,7 @@ def runs(
         return
     chosen = find_run(run)
     if stop:
-        if chosen.state is not RunState.RUNNING:
+        if chosen.state not in (RunState.RUNNING, RunState.PAUSED):
             msg = f"The run {chosen.name} does not run: it is {chosen.state}."
             raise BrainDiffusionError(msg)
         chosen.ask_to_stop()

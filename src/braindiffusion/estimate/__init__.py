@@ -1,14 +1,22 @@
 """What a training or a generation will take on this device, told before it starts."""
 
+from collections.abc import Iterator
+
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.estimate.result import Estimate, LevelEstimate
 from braindiffusion.runs import GenerateRequest, Request, TrainRequest
 
-__all__ = ["Estimate", "LevelEstimate", "estimate"]
+__all__ = ["Estimate", "LevelEstimate", "estimate", "estimates"]
 
 
 def estimate(request: Request) -> Estimate:
-    """Memory and time of a job by this process on its device. It makes a few real steps to measure time.
+    """The last and best of `estimates`."""
+    *_, found = estimates(request)
+    return found
+
+
+def estimates(request: Request) -> Iterator[Estimate]:
+    """Memory and time of a job by this process on its device: memory first, time after a few real steps.
 
     On a CPU the process itself counts: ask in a fresh one, as the command line does.
 
@@ -21,11 +29,12 @@ def estimate(request: Request) -> Estimate:
     # Each imports its job and no other: what is imported is memory that would be counted.
     match request:
         case TrainRequest():
-            from braindiffusion.estimate.training import estimate_training
+            from braindiffusion.estimate.training import training_estimates
 
-            return estimate_training(request)
+            yield from training_estimates(request)
         case GenerateRequest():
             from braindiffusion.estimate.generation import estimate_generation
 
-            return estimate_generation(request)
-    raise BrainDiffusionError(f"What {request.job} takes is not told: ask of train and generate.")
+            yield estimate_generation(request)
+        case _:
+            raise BrainDiffusionError(f"What {request.job} takes is not told: ask of train and generate.")

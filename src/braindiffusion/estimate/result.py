@@ -1,6 +1,6 @@
 """The answer: bytes and seconds by level, and a sentence that says whether it fits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 GB = 1e9
@@ -35,6 +35,7 @@ class Estimate:
         available: bytes of memory that the device has free.
         around: seconds before, between and after the levels: reading, writing.
         advice: what to do where it does not fit; empty where it does.
+        changes: the same as fields of the request; empty where none would do.
     """
 
     device: str
@@ -42,6 +43,7 @@ class Estimate:
     available: int
     around: float = 0.0
     advice: str = ""
+    changes: dict[str, int | bool | str] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from collections.abc import Iterator
 from statistics import median
 from time import perf_counter
 
@@ -31,8 +32,8 @@ FORWARD = 1 / 3
 """Share of a step that is the way forward."""
 
 
-def estimate_training(request: TrainRequest) -> Estimate:
-    """Memory and time of a training by this process on its device.
+def training_estimates(request: TrainRequest) -> Iterator[Estimate]:
+    """Memory of a training by this process on its device; then, where it fits, its time too.
 
     Raises:
         BrainDiffusionError: what the training itself would raise before its first step, or its cohort is not prepared.
@@ -40,16 +41,19 @@ def estimate_training(request: TrainRequest) -> Estimate:
     trial = _Trial(request)
     needs = {index: trial.bytes(trial.preset, index) for index in trial.wanted}
     available = free_bytes(trial.device)
+    untimed = tuple(LevelEstimate(index, needs[index], trial.steps(index)) for index in trial.wanted)
     if max(needs.values()) > available:
-        levels = [LevelEstimate(index, needs[index], trial.steps(index)) for index in trial.wanted]
-        return Estimate(str(trial.device), tuple(levels), available, advice=_advice(trial, available))
+        changes = _changes(trial, available)
+        yield Estimate(str(trial.device), untimed, available, advice=_in_words(changes), changes=changes)
+        return
+    yield Estimate(str(trial.device), untimed, available)
     levels, sample = [], 0.0
     for index in trial.wanted:
         step, brain = trial.seconds(index)
         if index in trial.sampled(index):
             sample += trial.sampling_seconds(index, step)
         levels.append(trial.level(index, needs[index], step, brain, sample))
-    return Estimate(str(trial.device), tuple(levels), available, trial.begun)
+    yield Estimate(str(trial.device), tuple(levels), available, trial.begun)
 
 
 class _Trial:
@@ -169,15 +173,20 @@ def _samples(recipe: LevelRecipe) -> int:
     return recipe.batch_size * recipe.accumulate
 
 
-def _advice(trial: _Trial, available: int) -> str:
+def _changes(trial: _Trial, available: int) -> dict[str, int | bool | str]:
     """The mildest change that makes it fit."""
     most = max(recipe.batch_size for recipe in trial.preset.recipes)
     sizes = [size for size in (2**k for k in range(most.bit_length() - 1, -1, -1)) if size < most] or [1]
     for checkpointing in dict.fromkeys((trial.request.checkpointing, True)):
         for size in sizes:
-            changes = {"batch_size": size, "checkpointing": checkpointing}
-            changed = asked_for(trial.request.model_copy(update=changes))
+            update = {"batch_size": size, "checkpointing": checkpointing}
+            changed = asked_for(trial.request.model_copy(update=update))
             if all(trial.bytes(changed, index) <= available for index in trial.wanted):
-                flag = " --checkpointing" if checkpointing and not trial.request.checkpointing else ""
-                return f"use --batch-size {size}{flag}"
-    return "use a smaller preset"
+                return {"batch_size": size} | ({"checkpointing": True} if checkpointing else {})
+    return {}
+
+
+def _in_words(changes: dict[str, int | bool | str]) -> str:
+    if not changes:
+        return "use a smaller preset"
+    return f"use --batch-size {changes['batch_size']}" + (" --checkpointing" if "checkpointing" in changes else "")

@@ -88,6 +88,38 @@ class Warned(_Event):
     """The subject or file that it is about, where there is one."""
 
 
+class Paused(_Event):
+    """The run holds between two steps until it is asked to go on. Its process lives and keeps its memory."""
+
+    type: Literal["paused"] = "paused"
+
+
+class Continued(_Event):
+    """A run that was paused goes on."""
+
+    type: Literal["continued"] = "continued"
+
+
+class Estimated(_Event):
+    """What a job will take here. Each one knows more than the one before."""
+
+    type: Literal["estimated"] = "estimated"
+    device: str
+    bytes: int
+    """Of memory at its highest."""
+    available: int
+    """Bytes that the device has free."""
+    seconds: float | None = None
+    """Of the whole job; None where it was not measured, or not yet."""
+    advice: dict[str, int | bool | str] = Field(default_factory=dict)
+    """Fields of the request, and the values that make it fit."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory that is free is enough."""
+        return self.bytes <= self.available
+
+
 class Failed(_Event):
     """The last event of a job that failed.
 
@@ -115,7 +147,19 @@ class Finished(_Event):
 
 
 Event = Annotated[
-    Started | Progress | Metric | ArtifactWritten | CheckpointWritten | Log | Warned | Failed | Cancelled | Finished,
+    Started
+    | Progress
+    | Metric
+    | ArtifactWritten
+    | CheckpointWritten
+    | Log
+    | Warned
+    | Paused
+    | Continued
+    | Estimated
+    | Failed
+    | Cancelled
+    | Finished,
     Field(discriminator="type"),
 ]
 

@@ -7,12 +7,14 @@ checkpoints/     what training keeps
 results/         what was made
 error.txt        the traceback of a failure that is a bug
 stop             somebody asks for the run to stop
+pause            somebody asks for the run to hold; it goes on when the file is gone
 ```
 
 The command line, the engine process and the plugin all read a run through `Run`, while it works and a year later.
 """
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,9 +30,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.events import (
     Cancelled,
+    Continued,
     Event,
     Failed,
     Finished,
+    Paused,
     Started,
     parse_event,
 )
@@ -39,7 +43,7 @@ from braindiffusion.runs.requests import Request
 from braindiffusion.runs.versions import versions
 
 RUNS_VARIABLE = "BRAINDIFFUSION_RUNS"
-_MILESTONES = (b'"started"', b'"finished"', b'"failed"', b'"cancelled"')
+_MILESTONES = (b'"started"', b'"finished"', b'"failed"', b'"cancelled"', b'"paused"', b'"continued"')
 
 
 class RunState(StrEnum):
@@ -47,6 +51,8 @@ class RunState(StrEnum):
 
     CREATED = "created"
     RUNNING = "running"
+    PAUSED = "paused"
+    """Its process is alive, and holds between two steps."""
     FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -212,6 +218,8 @@ class Run:
         """
         try:
             with self.events_file.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < offset:
+                    offset = 0  # another run began in the same folder
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError:
@@ -228,8 +236,11 @@ class Run:
     @property
     def state(self) -> RunState:
         """Where the run stands. `running` means that its process is alive (as far as this machine can tell)."""
+        held: bool | None = None
         for event in self._milestones():
             match event:
+                case Paused() | Continued():
+                    held = isinstance(event, Paused) if held is None else held
                 case Finished():
                     return RunState.FINISHED
                 case Failed():
@@ -237,7 +248,9 @@ class Run:
                 case Cancelled():
                     return RunState.CANCELLED
                 case Started():
-                    return RunState.RUNNING if is_alive(event) else RunState.INTERRUPTED
+                    if not is_alive(event):
+                        return RunState.INTERRUPTED
+                    return RunState.PAUSED if held else RunState.RUNNING
         return RunState.CREATED
 
     def _milestones(self) -> Iterator[Event]:
@@ -265,6 +278,54 @@ class Run:
     def forget_stop(self) -> None:
         """Take back `ask_to_stop`: the run begins anew."""
         (self.path / "stop").unlink(missing_ok=True)
+
+    def ask_to_pause(self) -> None:
+        """Ask whoever performs this run to hold after its next event, until `ask_to_go_on`."""
+        (self.path / "pause").touch()
+
+    @property
+    def asked_to_pause(self) -> bool:
+        """Whether somebody asked this run to hold."""
+        return (self.path / "pause").exists()
+
+    def ask_to_go_on(self) -> None:
+        """Take back `ask_to_pause`."""
+        (self.path / "pause").unlink(missing_ok=True)
+
+    def rename(self, name: str) -> "Run":
+        """Move the folder to another name beside its old one.
+
+        Raises:
+            BrainDiffusionError: the run is being done, or the name is taken or no name of a folder.
+        """
+        target = self.path.with_name(name) if name and Path(name).name == name else None
+        if target is None or target.exists():
+            raise BrainDiffusionError(f"{name!r} is taken, or no name for a folder: choose another.")
+        self._must_rest("renamed")
+        try:
+            return Run(self.path.rename(target))
+        except OSError as error:
+            raise BrainDiffusionError(f"{self.path} cannot be renamed: {error.strerror}.") from error
+
+    def delete(self) -> None:
+        """Remove the folder with all that it holds.
+
+        Raises:
+            BrainDiffusionError: the run is being done, or a file cannot be removed.
+        """
+        self._must_rest("deleted")
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise BrainDiffusionError(f"{self.path} cannot be deleted whole: {error.strerror}.") from error
+
+    def _must_rest(self, done: str) -> None:
+        if self.state in LIVE:
+            raise BrainDiffusionError(f"The run {self.name} is {self.state}: stop it before it is {done}.")
+
+
+LIVE = (RunState.RUNNING, RunState.PAUSED)
+"""A process performs the run."""
 
 
 def is_alive(started: Started) -> bool:

@@ -221,8 +221,8 @@ class DifferenceRequest(_Request):
     align: Literal["world", "centre"] = "world"
     """`world` compares what lies at the same millimetres, `centre` lays the middles of both brains together."""
     scale: Literal["auto", "none", "own"] = "auto"
-    """Intensities as they are stored (`none`), or each as a share of its own range (`own`); `auto` takes the first where
-    both ranges are alike."""
+    """Intensities as they are stored (`none`), or each as a share of its own range (`own`); `auto` takes the first
+    where both ranges are alike."""
 
 
 class VisualizeRequest(_Request):
@@ -235,6 +235,13 @@ class VisualizeRequest(_Request):
     out: Path | None = None
     """The file; None writes into the run's `results`."""
     channel: int = Field(default=0, ge=0)
+
+
+class EstimateRequest(_Request):
+    """Tell what a training or a generation will take on this device, and do not begin it."""
+
+    job: Literal["estimate"] = "estimate"
+    of: TrainRequest | GenerateRequest = Field(discriminator="job")
 
 
 class DemoRequest(_Request):
@@ -255,6 +262,7 @@ Request = Annotated[
     | NearestRequest
     | DifferenceRequest
     | VisualizeRequest
+    | EstimateRequest
     | DemoRequest,
     Field(discriminator="job"),
 ]

@@ -31,6 +31,7 @@ from braindiffusion.training.checkpoint import load_state
 from braindiffusion.training.crew import Crew, Order
 from braindiffusion.training.keeper import Keeper
 from braindiffusion.training.level import LevelTrainer, StepDone, fit_normalisation
+from braindiffusion.training.novelty import Novelty
 from braindiffusion.training.patches import Patches
 from braindiffusion.training.presets import Preset, preset
 from braindiffusion.training.start import built_as, configuration_of, keep_start, load_start
@@ -75,6 +76,7 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
             for name, buffer in level.named_buffers():
                 buffer.copy_(state[f"constant.{name}"])
         keeper.constants(index, dict(level.named_buffers()))
+    novelty = Novelty(cohort, training, validation)
     for index in wanted:
         recipe = chosen.recipes[index]
         trainer = LevelTrainer(crew, cascade, index, recipe, request.seed)
@@ -83,7 +85,7 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
         seen = Patches(cohort, cascade, index, training, recipe.variants, request.seed, recipe.warp)
         held_out = Patches(cohort, cascade, index, validation or training, 0, request.seed)
         until = max(1, math.ceil(recipe.epochs * len(training) / trainer.samples))
-        if (yield from _Level(request, crew, trainer, keeper, until).train(seen, held_out)) is Order.STOP:
+        if (yield from _Level(request, crew, trainer, keeper, novelty, until).train(seen, held_out)) is Order.STOP:
             return
     yield ArtifactWritten(kind="model", path=str(keeper.best), name="best")
     yield Finished(message=f"The model is in {keeper.best}.")
@@ -97,6 +99,7 @@ class _Level:
     crew: Crew
     trainer: LevelTrainer
     keeper: Keeper
+    novelty: Novelty
     until: int
     losses: list[float] = field(default_factory=list)
     said: float = -math.inf
@@ -134,12 +137,15 @@ class _Level:
                     events.append(keeper.keep(trainer))
                     kept = monotonic()
                 if crew.leads and (sample or self.finished()):
-                    events.append(keeper.sample(self.request.seed))
+                    events += self.sample()
                     sampled = monotonic()
                 if self.finished() and trainer.step < self.until:
                     best = keeper.levels[trainer.index].best_step
                     events.append(Log(message=f"{self.stage} stops early: nothing was better than step {best}."))
+                told = monotonic()
                 yield from events
+                held = monotonic() - told  # a pause is no time that learning took
+                self.begun, kept, sampled = self.begun + held, kept + held, sampled + held
         except GeneratorExit:
             order = Order.STOP
             if not self.finished():
@@ -157,6 +163,13 @@ class _Level:
         loss = self.trainer.validate(held_out)
         self.keeper.validated(self.trainer, loss)
         return Metric(stage=self.stage, step=self.trainer.step, values={"validation_loss": loss})
+
+    def sample(self) -> Iterator[Event]:
+        """A brain by what has been learnt so far, always of the same seed, and how new it is."""
+        written, brain = self.keeper.sample(self.request.seed)
+        yield written
+        if (novelty := self.novelty.of(brain)) is not None:
+            yield Metric(stage=self.stage, step=self.trainer.step, values={"novelty": novelty})
 
     @property
     def stage(self) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from braindiffusion.generation.export import as_volume
@@ -117,15 +119,20 @@ class Keeper:
         if self.writes:
             save_averages(self.averages_folder, trainer.index, trainer.step, averages)
 
-    def sample(self, seed: int) -> ArtifactWritten:
-        """Generate one brain by the weights last kept, with the levels that have begun to learn."""
+    def sample(self, seed: int) -> tuple[ArtifactWritten, NDArray[np.float32]]:
+        """Generate one brain by the weights last kept, with the levels that have begun to learn.
+
+        Returns:
+            What was written, and the brain, (x, y, z) in [-1, 1].
+        """
         steps = self.steps()
         self._take(best=False)
         for step in sample_cascade(self.model, [seed], until=trained_levels({"steps": steps}) - 1):
             volume = step.volume()
         path = self.run.results / f"sample_step_{sum(steps):07d}.nii.gz"
         save_volume(as_volume(volume[0], self.model), path)
-        return ArtifactWritten(kind="preview", path=str(path), name=f"training sample, step {sum(steps)}")
+        written = ArtifactWritten(kind="preview", path=str(path), name=f"training sample, step {sum(steps)}")
+        return written, volume[0, 0].cpu().numpy()
 
     def steps(self, *, best: bool = False) -> list[int]:
         """Steps that each level has learnt, those before this training too."""
