@@ -61,11 +61,11 @@ STEPS = (
         "it is.",
     ),
     Step(
-        "Evaluate",
-        lambda dock: dock,
-        "Ask whether it is any good",
-        "Generated against real: anatomy, texture, variety, and whether a brain is a copy of one that it was "
-        "trained on.",
+        "Train",
+        lambda dock: dock.copy_button,
+        "Take it to a larger machine",
+        "Every dock gives what it would do as a command, for a terminal or a cluster. File > IO Utilities exports the "
+        "brains that you make, as NIfTI or as a BIDS dataset.",
     ),
 )
 
