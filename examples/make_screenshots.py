@@ -1,8 +1,8 @@
 """Take every screenshot of README and documentation anew: `make screenshots`.
 
 It opens napari, does what a user does in each dock, and photographs the window in both themes. Runs and the prepared
-cohort go into a temporary folder `braindiffusion-screenshots`. The pictures show the docks that the manifest
-names, each called after its dock: `docs/pictures/generate-dark.png`.
+cohort go into a temporary folder `braindiffusion-screenshots`. Each picture is called
+after its scene and theme: `docs/pictures/generate-dark.png`.
 """
 
 import os
@@ -114,18 +114,11 @@ def train(studio: Studio) -> None:
 def generate(studio: Studio) -> None:
     """A brain of a woman of 72, made by the packaged model."""
     with studio.only("Generate") as dock:
-        dock.generate(_asked(dock))
+        dock.form.conditions.ask({"age": 72.0, "sex": "F"})
+        dock.generate()
         studio.until(lambda: dock.job is None)
         studio.wait(1000)
         studio.photograph("generate")
-
-
-def evaluate(studio: Studio) -> None:
-    """The dock as it opens."""
-    with studio.only("Evaluate"):
-        studio.viewer.open_sample(PLUGIN, "real")
-        studio.wait(500)
-        studio.photograph("evaluate")
 
 
 def tour(studio: Studio) -> None:
@@ -140,13 +133,7 @@ def tour(studio: Studio) -> None:
     guide.end()
 
 
-SCENES = {"cohort": cohort, "train": train, "generate": generate, "evaluate": evaluate, "tour": tour}
-
-
-def _asked(dock: Any) -> Any:
-    from braindiffusion.runs import GenerateRequest
-
-    return GenerateRequest(model=dock.form.model.currentData(), condition={"age": 72.0, "sex": "F"}, previews=True)
+SCENES = {"cohort": cohort, "train": train, "generate": generate, "tour": tour}
 
 
 def _horizontal() -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 import napari.settings
 import pytest
 
+import napari_braindiffusion
 from braindiffusion.runs import GenerateRequest, PrepareRequest, default_runs_dir
 from napari_braindiffusion.settings import remember, settings
 
@@ -55,3 +56,9 @@ def test_the_preferences_dialog_shows_them(make_napari_viewer_proxy, qtbot):
     dialog = PreferencesDialog()
     qtbot.addWidget(dialog)
     assert "BrainDiffusion" in [dialog._list.item(row).text() for row in range(dialog._list.count())]
+
+
+def test_runs_are_looked_for_where_the_preferences_say():
+    sources = {path: path.read_text() for path in Path(napari_braindiffusion.__file__).parent.rglob("*.py")}
+    others = ("list_runs()", "default_runs_dir()")
+    assert [path.name for path, text in sources.items() if any(word in text for word in others)] == ["settings.py"]
