@@ -26,6 +26,7 @@ def imported_by(statement: str) -> set[str]:
         "import braindiffusion.runs, braindiffusion.jobs, braindiffusion.engine, braindiffusion.pretrained",
         "from braindiffusion.cohort.store import Cohort",
         "import braindiffusion.figures.volume_rendering",
+        "import braindiffusion; braindiffusion.load_model().conditions; braindiffusion.show",
     ],
 )
 def test_these_need_no_torch_and_no_screen(statement: str) -> None:

@@ -4,17 +4,16 @@ Importing this package is cheap: the public names below load on first use, so `-
 what computes pays for torch.
 
     >>> import braindiffusion
-    >>> volume = braindiffusion.load_volume("sub-01_T1w.nii.gz")    # doctest: +SKIP
+    >>> brain = braindiffusion.load_model("ixi-2mm").sample(seed=0, age=70)    # doctest: +SKIP
+    >>> braindiffusion.show(brain)                                             # doctest: +SKIP
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from braindiffusion.cohort.prepare import prepare
-    from braindiffusion.generation.job import generate
-    from braindiffusion.model import load_model
-    from braindiffusion.training.job import train
+    from braindiffusion.api import Model, evaluate, generate, load_model, prepare, read, train
+    from braindiffusion.figures.show import show
     from braindiffusion.volume import Volume, load_volume, save_volume
 
 __version__ = "0.1.0"
@@ -23,20 +22,28 @@ _HOMES = {
     "Volume": "braindiffusion.volume",
     "load_volume": "braindiffusion.volume",
     "save_volume": "braindiffusion.volume",
-    "load_model": "braindiffusion.model",
-    "prepare": "braindiffusion.cohort.prepare",
-    "train": "braindiffusion.training.job",
-    "generate": "braindiffusion.generation.job",
+    "Model": "braindiffusion.api",
+    "load_model": "braindiffusion.api",
+    "generate": "braindiffusion.api",
+    "prepare": "braindiffusion.api",
+    "train": "braindiffusion.api",
+    "evaluate": "braindiffusion.api",
+    "read": "braindiffusion.api",
+    "show": "braindiffusion.figures.show",
 }
 
 __all__ = [
+    "Model",
     "Volume",
     "__version__",
+    "evaluate",
     "generate",
     "load_model",
     "load_volume",
     "prepare",
+    "read",
     "save_volume",
+    "show",
     "train",
 ]
 

@@ -94,7 +94,7 @@ def perform(run: Run) -> Generator[Event, None, None]:
                 return
         last = Finished()
         yield _told(run, last)
-    except GeneratorExit:
+    except (GeneratorExit, KeyboardInterrupt):
         if not isinstance(last, Finished | Failed | Cancelled):
             _told(run, _cancel(job, run))
         raise

@@ -1,0 +1,352 @@
+"""The public functions: what the command line does, for scripts and notebooks. Needs no torch until something is made.
+
+Each call that takes a while is a run: its folder keeps the request, the events and the versions, as everywhere. What a
+job warns of becomes a Python warning; what fails is a `BrainDiffusionError`. Interrupting one (Ctrl-C, or the stop
+button of a notebook) keeps what it has.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from pydantic import ValidationError
+
+from braindiffusion.conditions import ConditionSchema, Value
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.jobs import perform
+from braindiffusion.pretrained import DEFAULT_MODEL, DEFAULT_READER, find_model, read_card
+from braindiffusion.runs import (
+    ArtifactWritten,
+    EvaluateRequest,
+    Event,
+    Failed,
+    GenerateRequest,
+    PrepareRequest,
+    Request,
+    Run,
+    TrainRequest,
+    Warned,
+)
+from braindiffusion.volume import Volume, load_volume
+
+if TYPE_CHECKING:
+    from braindiffusion.cohort.store import Cohort
+    from braindiffusion.runs.evaluation import Evaluation
+
+R = TypeVar("R", PrepareRequest, TrainRequest, GenerateRequest, EvaluateRequest)
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that makes brains.
+
+    Attributes:
+        path: Its folder.
+        card: What it was trained on, and how well it does: all of its `model.json`.
+    """
+
+    path: Path
+    card: dict[str, Any] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What its card calls it."""
+        return str(self.card.get("name", self.path.name))
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What it can be asked for, and what each can be, in words.
+
+        >>> load_model().conditions["sex"]
+        'F or M'
+        """
+        return ConditionSchema.model_validate(self.card["configuration"].get("condition", {})).choices()
+
+    @overload
+    def sample(self, num: None = None, *, seed: int = 0, trajectory: bool = False, **asked: Any) -> Volume: ...
+    @overload
+    def sample(self, num: int, *, seed: int = 0, trajectory: bool = False, **asked: Any) -> list[Volume]: ...
+
+    def sample(
+        self, num: int | None = None, *, seed: int = 0, trajectory: bool = False, **asked: Any
+    ) -> Volume | list[Volume]:
+        """Make brains, in memory. `generate` writes files.
+
+        >>> model = load_model("ixi-2mm")
+        >>> coarse = model.sample(seed=7, age=70, levels=1)  # the first level only: quick, and a blur
+        >>> coarse.shape, coarse.spacing, coarse.metadata["seed"]
+        ((80, 104, 88), (2.0, 2.0, 2.0), 7)
+        >>> len(model.sample(2, levels=1))
+        2
+
+        Args:
+            num: How many; None makes one, and returns it alone.
+            seed: Of the first; sample i has `seed + i`, and is the same brain however many are asked for.
+            trajectory: Return the way from noise instead: a channel a frame, the brain last.
+            asked: What to make, in the model's own fields (see `conditions`), such as `age=70`; and any other field of
+                `GenerateRequest`: `guidance`, `steps`, `levels`, `batch_size`, `device`, ...
+
+        Returns:
+            Intensities in [0, 1], background 0, shape (channels, x, y, z); `metadata` is all that makes it again.
+
+        Raises:
+            BrainDiffusionError: the model cannot be asked for that.
+        """
+        options = {name: asked.pop(name) for name in list(asked) if name in GenerateRequest.model_fields}
+        condition: dict[str, Value] = {**options.pop("condition", {}), **asked}
+        with TemporaryDirectory() as folder:
+            request = _ask(
+                GenerateRequest,
+                model=str(self.path),
+                num_samples=1 if num is None else num,
+                seed=seed,
+                condition=condition,
+                trajectory=trajectory,
+                **options,
+            )
+            run = _perform(request, root=Path(folder))
+            kind = "trajectory" if trajectory else "volume"
+            paths = [Path(e.path) for e in run.events() if isinstance(e, ArtifactWritten) and e.kind == kind]
+            made = [_with_sidecar(path) for path in paths]
+        return made[0] if num is None else made
+
+
+def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Model:
+    """A model to make brains with.
+
+    >>> load_model("ixi-2mm").name
+    'ixi-2mm'
+
+    Args:
+        name_or_path: A packaged model's name; or path of a model folder, a checkpoint or a training run.
+
+    Raises:
+        BrainDiffusionError: there is no such model.
+    """
+    folder = find_model(name_or_path)
+    return Model(folder, read_card(folder))
+
+
+def generate(
+    out: str | Path,
+    model: str | Path = DEFAULT_MODEL,
+    num_samples: int = 1,
+    *,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Make brains as NIfTI files, a JSON sidecar beside each.
+
+    >>> [path.name for path in generate("brains", num_samples=2, levels=1)]
+    ['sample_001.nii.gz', 'sample_002.nii.gz']
+
+    Args:
+        out: Folder of the volumes. What the same request has made there already is left as it is.
+        model: Name or path.
+        num_samples: How many.
+        on_event: Is called with each event: progress, results.
+        options: Any other field of `GenerateRequest`: `seed`, `condition`, `conditions`, `guidance`, `trajectory`, ...
+
+    Returns:
+        Paths of the volumes.
+
+    Raises:
+        BrainDiffusionError: as `Model.sample`, or the folder cannot be written to.
+    """
+    name = str(find_model(model)) if Path(model).exists() else str(model)
+    request = _ask(GenerateRequest, model=name, num_samples=num_samples, out=_absolute(out), **options)
+    events = _perform(request, on_event=on_event).events()
+    return [Path(e.path) for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"]
+
+
+def prepare(
+    data_dir: str | Path,
+    out: str | Path,
+    *,
+    labels: str | Path | None = None,
+    participants: str | Path | None = None,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> "Cohort":
+    """Turn a folder of volumes into a prepared cohort. A half-written one is continued.
+
+    >>> from braindiffusion.samples import samples_dir
+    >>> brains = samples_dir()
+    >>> cohort = prepare(brains / "IXI-T1", "cohort.zarr", spacing=8, shape=(24, 32, 24), workers=1)
+    >>> len(cohort), cohort.volumes.shape
+    (6, (6, 1, 24, 32, 24))
+
+    Args:
+        data_dir: IXI folder, BIDS dataset or any folder of volumes.
+        out: The Zarr store to write.
+        labels: Folder of region label maps, matched by subject; with them, skulls are stripped.
+        participants: Table with id, age and sex.
+        on_event: Is called with each event.
+        options: Any other field of `PrepareRequest`: `spacing` (mm), `shape` (voxels), `modality`, `skull`, ...
+
+    Raises:
+        BrainDiffusionError: nothing was found, or nothing could be prepared.
+    """
+    from braindiffusion.cohort.store import Cohort
+
+    request = _ask(
+        PrepareRequest,
+        data_dir=_absolute(data_dir),
+        out=_absolute(out),
+        labels=_absolute(labels),
+        participants=_absolute(participants),
+        **options,
+    )
+    _perform(request, on_event=on_event)
+    return Cohort.open(request.out)
+
+
+def train(data: str | Path, preset: str = "laptop", *, on_event: OnEvent | None = None, **options: Any) -> Model:
+    """Train a model on a prepared cohort.
+
+    >>> model = train("cohort.zarr", "tiny", levels=(0,), epochs=1)    # doctest: +SKIP
+    >>> model.card["steps"]                                            # doctest: +SKIP
+    [1, 0, 0, 0]
+
+    Args:
+        data: A prepared cohort, or a folder that `prepare` understands.
+        preset: `tiny`, `laptop`, `workstation`, or a file of your own.
+        on_event: Is called with each event: progress, losses, checkpoints.
+        options: Any other field of `TrainRequest`: `epochs`, `batch_size`, `conditions`, `seed`, `device`, ...
+
+    Returns:
+        The best that was learnt; its folder lies in the run's.
+
+    Raises:
+        BrainDiffusionError: the data cannot be trained on.
+    """
+    request = _ask(TrainRequest, data=_absolute(data), preset=preset, **options)
+    return load_model(_perform(request, on_event=on_event).path)
+
+
+def evaluate(
+    real: str | Path | Iterable[str | Path],
+    generated: str | Path | Iterable[str | Path],
+    *,
+    out: str | Path | None = None,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> "Evaluation":
+    """Compare generated brains with real ones: is it any good, is it copied?
+
+    >>> report = evaluate("cohort.zarr", "brains", out="report", model="ixi-2mm")    # doctest: +SKIP
+    >>> [(verdict.target, verdict.met) for verdict in report.verdicts]               # doctest: +SKIP
+
+    Args:
+        real: Prepared cohorts, folders of volumes, or volumes.
+        generated: The same.
+        out: Folder of `report.html` and `evaluation.json`; the run's by default.
+        on_event: Is called with each event.
+        options: Any other field of `EvaluateRequest`: `model`, `labels`, `reader`, `features`, ...
+
+    Raises:
+        BrainDiffusionError: there are too few brains, or they cannot be compared.
+    """
+    from braindiffusion.runs.evaluation import Evaluation
+
+    fields = {"real": _paths(real), "generated": _paths(generated), "out": _absolute(out)}
+    request = _ask(EvaluateRequest, **fields, **options)
+    run = _perform(request, on_event=on_event)
+    folder = request.out or run.results
+    return Evaluation.model_validate_json((folder / "evaluation.json").read_bytes())
+
+
+def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_READER) -> Volume:
+    """Read the regions of a T1w brain, whole head or stripped.
+
+    >>> from braindiffusion.samples import sample_t1_path
+    >>> regions = read(sample_t1_path())
+    >>> 2 < regions.metadata["volumes_ml"]["left hippocampus"] < 6
+    True
+
+    Args:
+        volume: The brain, or its file.
+        reader: Name or path of a reader.
+
+    Returns:
+        Values of `braindiffusion.regions` on the volume's own grid. `metadata` tells `age`, in years as the reader sees
+        it (None of a reader that was told no ages), and `volumes_ml` of every region.
+
+    Raises:
+        BrainDiffusionError: no brain is found in it.
+    """
+    import numpy as np
+
+    from braindiffusion.reader import load_reader
+    from braindiffusion.regions import REGIONS
+
+    brain = _volume(volume)
+    found = load_reader(reader).read_volume(brain)
+    voxel = abs(float(np.linalg.det(brain.affine[:3, :3]))) / 1000
+    sizes = np.bincount(found.regions.ravel(), minlength=len(REGIONS)) * voxel
+    volumes = {region.name: float(sizes[region.index]) for region in REGIONS[1:]}
+    age = None if np.isnan(found.age) else float(found.age)
+    return Volume(found.regions[None], brain.affine, {"kind": "labels", "age": age, "volumes_ml": volumes})
+
+
+def _volume(volume: Volume | str | Path) -> Volume:
+    return volume if isinstance(volume, Volume) else load_volume(volume)
+
+
+def _perform(request: Request, *, root: Path | None = None, on_event: OnEvent | None = None) -> Run:
+    """Do a job to its end.
+
+    Raises:
+        BrainDiffusionError: it failed.
+    """
+    run = Run.create(request, root)
+    events = perform(run)
+    try:
+        for event in events:
+            if isinstance(event, Warned):
+                told = f"{event.subject}: {event.message}" if event.subject else event.message
+                warnings.warn(told, stacklevel=3)
+            if on_event is not None:
+                on_event(event)
+            if isinstance(event, Failed):
+                raise BrainDiffusionError(event.message)
+    finally:
+        events.close()
+    return run
+
+
+def _ask(kind: type[R], **fields: Any) -> R:
+    """A request, or one sentence on what is wrong with it."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"{'.'.join(map(str, first['loc']))}: {first['msg']} (was {first['input']!r})."
+        raise BrainDiffusionError(msg) from error
+
+
+def _with_sidecar(path: Path) -> Volume:
+    """A volume with all that its sidecar tells, and nothing of the folder that it lay in."""
+    stem = path.name.split(".nii")[0].removesuffix("_trajectory")
+    sidecar = json.loads(path.with_name(f"{stem}.json").read_text(encoding="utf-8"))
+    for passing in ("run", "file"):
+        sidecar.pop(passing, None)
+    return replace(load_volume(path), metadata=sidecar)
+
+
+@overload
+def _absolute(path: str | Path) -> Path: ...
+@overload
+def _absolute(path: None) -> None: ...
+def _absolute(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path).expanduser().absolute()
+
+
+def _paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    some = [paths] if isinstance(paths, str | Path) else paths
+    return tuple(_absolute(path) for path in some)
