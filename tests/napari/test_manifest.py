@@ -39,7 +39,10 @@ def test_every_contribution_has_its_command(manifest):
         for section in (contributions.readers, contributions.writers, contributions.sample_data, contributions.widgets)
         for item in section
     } | {item.command for items in contributions.menus.values() for item in items}
-    assert used == known
+    assert used <= known
+    # What has no place of its own is called from the palette.
+    alone = [command for command in contributions.commands if command.id not in used]
+    assert all(command.python_name.startswith("napari_braindiffusion.commands:") for command in alone)
 
 
 @pytest.mark.parametrize("path", ["a.nii", "a.nii.gz", "a.mgz", "a.mgh", "a.img", "a.hdr", "A.NII.GZ"])
