@@ -38,10 +38,12 @@ from braindiffusion.runs import (
     ArtifactWritten,
     Cancelled,
     CheckpointWritten,
+    Continued,
     Event,
     Failed,
     Finished,
     Metric,
+    Paused,
     Progress,
     Request,
     Run,
@@ -77,6 +79,8 @@ class JobHandle(QObject):
     artifact = Signal(object, object)
     """ArtifactWritten, and its Volume where it is a brain."""
     checkpoint = Signal(object)
+    paused = Signal(bool)
+    """True as long as it holds, False when it goes on."""
     warned = Signal(object)
     finished = Signal(object)
     failed = Signal(str)
@@ -152,6 +156,8 @@ class JobHandle(QObject):
                 self.checkpoint.emit(event)
             case Warned():
                 self.warned.emit(event)
+            case Paused() | Continued():
+                self.paused.emit(isinstance(event, Paused))
             case Finished() | Failed() | Cancelled():
                 self._end()
                 match event:

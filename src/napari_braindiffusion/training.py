@@ -76,7 +76,10 @@ def _follow(
     while True:
         # Asked before reading, so that nothing is missed that it wrote before it went.
         gone = process.poll() is not None if process is not None else started is None or not is_alive(started)
-        events, offset = run.read_events(offset)
+        try:
+            events, offset = run.read_events(offset)
+        except OSError:  # a shared disk that does not answer now
+            events, gone = [], False
         for event in events:
             yield event
             if isinstance(event, LAST):

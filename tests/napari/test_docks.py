@@ -358,7 +358,7 @@ class TestTrain:
 
     def test_the_curve_follows_the_theme(self, dock, viewer):
         viewer.theme = "light"
-        ground = dock.curve.backgroundBrush().color().name()
+        ground = dock.curve.loss.backgroundBrush().color().name()
         assert ground == get_theme("light").background.as_hex(format="long")
 
     def test_fits_into_300_pixels(self, dock):

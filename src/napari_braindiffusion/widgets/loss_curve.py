@@ -13,7 +13,8 @@ from braindiffusion.runs import Metric
 
 # Okabe and Ito's colours: told apart by the colour-blind, and on dark and light ground alike.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
-KINDS = {"loss": "training", "validation_loss": "validation"}
+LOSSES = {"loss": "training", "validation_loss": "validation"}
+NOVELTY = {"novelty": "samples"}
 
 
 @dataclass
@@ -23,10 +24,18 @@ class _Curve:
 
 
 class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
-    """Curves of `loss` and `validation_loss` over steps, one pair for each stage (level)."""
+    """Curves over steps, one for each kind and stage (level), of one run or of several.
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    Args:
+        kinds: Names of the values that are drawn, and what they are called.
+        label: Of the vertical axis.
+    """
+
+    def __init__(self, kinds: Mapping[str, str] = LOSSES, label: str = "loss", parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._kinds = kinds
+        self._smoothing = 1
+        self._only: str | None = None
         self.setMinimumHeight(180)
         self.setToolTip(
             "Loss over training steps. Line: training; dots: validation. "
@@ -34,7 +43,7 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         )
         self._plot = self.getPlotItem()
         self._plot.setLabel("bottom", "step")
-        self._plot.setLabel("left", "loss")
+        self._plot.setLabel("left", label)
         self._plot.setLogMode(x=False, y=True)
         self._plot.showGrid(x=False, y=True, alpha=0.2)
         self._plot.setMenuEnabled(False)
@@ -60,12 +69,18 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         for name in self._keep(stage, step, values):
             self._draw(stage, name)
 
-    def add_all(self, metrics: Iterable[Metric]) -> None:
-        """Add many at once, as when an earlier run is shown, and draw each curve once."""
+    def add_all(self, metrics: Iterable[Metric], run: str = "") -> None:
+        """Add many at once, as when an earlier run is shown, and draw each curve once.
+
+        Args:
+            metrics: Oldest first.
+            run: Name of the run, where several are compared.
+        """
+        prefix = f"{run} · " if run else ""
         changed = {
-            (metric.stage, name): None
+            (prefix + metric.stage, name): None
             for metric in metrics
-            for name in self._keep(metric.stage, metric.step, metric.values)
+            for name in self._keep(prefix + metric.stage, metric.step, metric.values)
         }
         for stage, name in changed:
             self._draw(stage, name)
@@ -78,21 +93,38 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._curves.clear()
         self._levels.clear()
 
+    def smooth(self, steps: int) -> None:
+        """Draw the training loss as a running mean over so many points; 1 draws it as it is."""
+        self._smoothing = steps
+        self._draw_all()
+
+    def show_only(self, level: str | None) -> None:
+        """Draw one level alone, or all."""
+        self._only = level
+        self._draw_all()
+
     def points(self, stage: str, name: str) -> tuple[list[float], list[float]]:
         """Steps and values of one curve."""
         curve = self._curves.get((stage, name), _Curve())
         return list(curve.steps), list(curve.values)
 
     def _keep(self, stage: str, step: int, values: Mapping[str, float]) -> list[str]:
-        kept = [name for name in KINDS if np.isfinite(values.get(name, np.nan)) and values[name] > 0]
+        kept = [name for name in self._kinds if np.isfinite(values.get(name, np.nan)) and values[name] > 0]
         for name in kept:
             self._curves[stage, name].steps.append(step)
             self._curves[stage, name].values.append(values[name])
         return kept
 
+    def _draw_all(self) -> None:
+        for stage, name in self._curves:
+            self._draw(stage, name)
+
     def _draw(self, stage: str, name: str) -> None:
         curve = self._curves[stage, name]
-        self._item(stage, name).setData(curve.steps, curve.values)
+        item = self._item(stage, name)
+        values = curve.values if name != "loss" else smoothed(curve.values, self._smoothing)
+        item.setData(curve.steps, values)
+        item.setVisible(self._only is None or stage.endswith(self._only))
 
     def _item(self, stage: str, name: str) -> pg.PlotDataItem:
         if (stage, name) not in self._items:
@@ -111,6 +143,23 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
                 }
             )
             self._items[stage, name] = self._plot.plot(
-                name=f"{stage}, {KINDS[name]}", autoDownsample=True, downsampleMethod="mean", clipToView=True, **style
+                name=f"{stage}, {self._kinds[name]}",
+                autoDownsample=True,
+                downsampleMethod="mean",
+                clipToView=True,
+                **style,
             )
         return self._items[stage, name]
+
+
+def smoothed(values: list[float], steps: int) -> list[float]:
+    """The mean of each value and those before it, the last ones counting most: an exponential one over about `steps`.
+
+    It begins as the plain mean, so that the first values do not pull the curve.
+    """
+    found, weighed, weight = [], 0.0, 0.0
+    for value in values:
+        keep = 1 - 1 / steps
+        weighed, weight = keep * weighed + value, keep * weight + 1
+        found.append(weighed / weight)
+    return found

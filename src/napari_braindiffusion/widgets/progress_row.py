@@ -17,11 +17,20 @@ class ProgressRow(QWidget):
     Args:
         stop_text: What the button says.
         stop_tooltip: What it does, and what is kept.
+        pause_tooltip: What pausing does; without it there is no button for it.
     """
 
     stop_requested = Signal()
+    pause_requested = Signal(bool)
+    """True to pause, False to go on."""
 
-    def __init__(self, stop_text: str = "Stop", stop_tooltip: str = "", parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        stop_text: str = "Stop",
+        stop_tooltip: str = "",
+        pause_tooltip: str = "",
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self.label = wrapping_label(" ")
         self.bar = QProgressBar()
@@ -31,6 +40,11 @@ class ProgressRow(QWidget):
         self.stop_button.clicked.connect(self._request_stop)
         row = QHBoxLayout()
         row.addWidget(self.bar, 1)
+        self.pause_button = QPushButton("Pause", checkable=True)
+        self.pause_button.setToolTip(pause_tooltip)
+        self.pause_button.setVisible(bool(pause_tooltip))
+        self.pause_button.clicked.connect(self._request_pause)
+        row.addWidget(self.pause_button)
         row.addWidget(self.stop_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -49,6 +63,8 @@ class ProgressRow(QWidget):
         self.bar.setRange(0, 0)
         self.bar.setTextVisible(True)
         self.stop_button.setEnabled(True)
+        self.pause_button.setEnabled(True)
+        self.show_paused(paused=False)
 
     def show_progress(self, stage: str, step: int, total: int, seconds_left: float | None, message: str = "") -> None:
         """Show that `step` of `total` steps of a stage are done. Time left that is not given is estimated."""
@@ -73,6 +89,19 @@ class ProgressRow(QWidget):
         self.bar.setValue(0)
         self.bar.setTextVisible(False)
         self.stop_button.setEnabled(False)
+        self.pause_button.setEnabled(False)
+        self.show_paused(paused=False)
+
+    def show_paused(self, *, paused: bool, message: str = "") -> None:
+        """Show that the job holds, or goes on."""
+        self.pause_button.setChecked(paused)
+        self.pause_button.setText("Go on" if paused else "Pause")
+        if message:
+            self.label.setText(message)
+
+    def _request_pause(self, pause: bool) -> None:
+        self.show_paused(paused=pause, message="Pausing after this step …" if pause else "Going on …")
+        self.pause_requested.emit(pause)
 
     def _request_stop(self) -> None:
         self.stop_button.setEnabled(False)

@@ -1,8 +1,9 @@
 """Questions that only the user can answer."""
 
 from enum import Enum, auto
+from pathlib import Path
 
-from qtpy.QtWidgets import QMessageBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 
 class OnClose(Enum):
@@ -39,3 +40,26 @@ def ask_on_close(parent: QWidget | None, name: str, *, may_stay: bool) -> OnClos
     box.exec()
     # Closing the question without an answer changes as little as possible.
     return answers.get(box.clickedButton(), OnClose.STAY if may_stay else OnClose.GO_ON)
+
+
+def ask_name(parent: QWidget, name: str) -> str | None:
+    """A new name for a run; None where the user thinks better of it."""
+    answer, given = QInputDialog.getText(parent, "Rename the run", "Name of its folder:", text=name)
+    return answer.strip() if given else None
+
+
+def ask_delete(parent: QWidget, name: str) -> bool:
+    """Whether a run shall really be deleted."""
+    answer = QMessageBox.question(
+        parent,
+        "Delete the run",
+        f"Delete the training {name} with its checkpoints, samples and curves? Nothing can bring it back.",
+        defaultButton=QMessageBox.StandardButton.No,
+    )
+    return answer == QMessageBox.StandardButton.Yes
+
+
+def ask_folder(parent: QWidget, title: str) -> Path | None:
+    """A folder; None where the user thinks better of it."""
+    answer = QFileDialog.getExistingDirectory(parent, title)
+    return Path(answer) if answer else None

@@ -11,6 +11,7 @@ from napari_braindiffusion.widgets.rows import make_narrow
 STATES = {
     RunState.CREATED: "not begun",
     RunState.RUNNING: "running",
+    RunState.PAUSED: "paused",
     RunState.FINISHED: "finished",
     RunState.FAILED: "failed",
     RunState.CANCELLED: "stopped",
@@ -37,6 +38,11 @@ class RunList(QComboBox):
         run: Run | None = self.currentData()
         return run
 
+    @property
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [self.itemData(index) for index in range(1, self.count())]
+
     def set_runs(self, runs: Iterable[tuple[Run, RunState]]) -> None:
         """Show these, and keep what was chosen where it is still there."""
         chosen = self.run
@@ -48,5 +54,4 @@ class RunList(QComboBox):
 
     def choose(self, run: Run | None) -> None:
         """Choose a run without telling; None, or one that is not there, chooses a new one."""
-        runs = [self.itemData(index) for index in range(self.count())]
-        self.setCurrentIndex(runs.index(run) if run in runs else 0)
+        self.setCurrentIndex(1 + self.runs.index(run) if run in self.runs else 0)

@@ -1,9 +1,11 @@
 """The few settings of a training that matter."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox, QWidget
 
 from braindiffusion.runs import TrainRequest
 from napari_braindiffusion.widgets.path_row import PathRow
@@ -18,9 +20,11 @@ FROM_PRESET = "the preset's"
 
 
 class TrainForm(QWidget):
-    """Data, preset, batch size, epochs and validation subjects."""
+    """Data, preset, what to begin from, batch size, epochs, validation subjects, memory, samples."""
 
     data_changed = Signal(object)
+    changed = Signal()
+    """Any setting."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -36,6 +40,22 @@ class TrainForm(QWidget):
             self.preset.addItem(text, name)
         self.preset.setCurrentIndex(list(PRESETS).index("laptop"))
         self.preset.setToolTip("Size of the network, and how long it learns.")
+        self.start = QComboBox()
+        make_narrow(self.start)
+        self.start.setToolTip(
+            "Learn from nothing, or go on from what a model has learnt (fine-tuning). Its cohort must have been "
+            "prepared as this one."
+        )
+        self.set_models(())
+        self.checkpointing = QCheckBox("Save memory")
+        self.checkpointing.setToolTip("Compute twice rather than remember: less memory, a third more time.")
+        self.sample_minutes = QDoubleSpinBox()
+        self.sample_minutes.setRange(0.1, 1440)
+        self.sample_minutes.setDecimals(1)
+        self.sample_minutes.setValue(TrainRequest.model_fields["sample_minutes"].default)
+        self.sample_minutes.setPrefix("every ")
+        self.sample_minutes.setSuffix(" min")
+        self.sample_minutes.setToolTip("How often a brain is made of what has been learnt, always of the same seed.")
         self.batch_size = QSpinBox()
         self.batch_size.setRange(0, 4096)
         self.batch_size.setToolTip("Patches (or whole volumes) a step. Less needs less memory.")
@@ -55,9 +75,35 @@ class TrainForm(QWidget):
         form = form_layout(self)
         form.addRow("&Data", self.data)
         form.addRow("&Preset", self.preset)
+        form.addRow("Begin &from", self.start)
         form.addRow("&Batch size", self.batch_size)
         form.addRow("&Epochs", self.epochs)
         form.addRow("&Validation", self.validation)
+        form.addRow("Sa&mples", self.sample_minutes)
+        form.addRow("", self.checkpointing)
+        self.data_changed.connect(lambda _: self.changed.emit())
+        for combo in (self.preset, self.start):
+            combo.currentIndexChanged.connect(lambda _: self.changed.emit())
+        for box in (self.batch_size, self.epochs, self.validation, self.sample_minutes):
+            box.valueChanged.connect(lambda _: self.changed.emit())
+        self.checkpointing.toggled.connect(lambda _: self.changed.emit())
+
+    def set_models(self, models: Iterable[tuple[str, str]]) -> None:
+        """Offer models to begin from: what each is called, and its name or path. What was chosen stays."""
+        chosen = self.start.currentData()
+        self.start.blockSignals(True)
+        self.start.clear()
+        self.start.addItem("nothing", None)
+        for text, model in models:
+            self.start.addItem(text, model)
+        self.start.blockSignals(False)
+        self._begin_from(chosen)
+
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        """Change some settings, named as the request's fields are."""
+        request = self.request()
+        if request is not None:
+            self.show_request(request.model_copy(update=dict(changes)))
 
     def request(self) -> TrainRequest | None:
         """What is asked for; None as long as there are no data."""
@@ -66,6 +112,9 @@ class TrainForm(QWidget):
         return TrainRequest(
             data=self.data.path.absolute(),
             preset=self.preset.currentData(),
+            start_from=self.start.currentData(),
+            checkpointing=self.checkpointing.isChecked(),
+            sample_minutes=self.sample_minutes.value(),
             batch_size=self.batch_size.value() or None,
             epochs=self.epochs.value() or None,
             validation_subjects=None if self.validation.value() < 0 else self.validation.value(),
@@ -79,6 +128,14 @@ class TrainForm(QWidget):
             self.preset.addItem(request.preset, request.preset)
             index = self.preset.count() - 1
         self.preset.setCurrentIndex(index)
+        self._begin_from(request.start_from)
+        self.checkpointing.setChecked(request.checkpointing)
+        self.sample_minutes.setValue(request.sample_minutes)
         self.batch_size.setValue(request.batch_size or 0)
         self.epochs.setValue(request.epochs or 0)
         self.validation.setValue(-1 if request.validation_subjects is None else request.validation_subjects)
+
+    def _begin_from(self, model: str | None) -> None:
+        if model is not None and self.start.findData(model) < 0:
+            self.start.addItem(Path(model).name, model)
+        self.start.setCurrentIndex(0 if model is None else self.start.findData(model))

@@ -1,0 +1,51 @@
+"""What a training will take, in plain words, and a button that makes it fit."""
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from braindiffusion.runs import Estimated
+from napari_braindiffusion.widgets.progress_row import duration
+from napari_braindiffusion.widgets.rows import wrapping_label
+
+WORDS = {"batch_size": "batch size {}", "checkpointing": "save memory", "preset": "preset {}"}
+
+
+class EstimateRow(QWidget):
+    """A verdict; where it does not fit, what to change, and Apply."""
+
+    apply_requested = Signal(dict)
+    """Fields of the request and the values that make it fit."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.label = wrapping_label("")
+        self.label.setToolTip("Memory and time that this training will take here, measured by a few real steps.")
+        self.apply_button = QPushButton("Apply")
+        self.apply_button.setToolTip("Change the settings above so that the training fits into memory.")
+        self.apply_button.clicked.connect(lambda: self.apply_requested.emit(self._changes))
+        self._changes: dict[str, int | bool | str] = {}
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.label, 1)
+        layout.addWidget(self.apply_button)
+        self.say("")
+
+    def say(self, text: str) -> None:
+        """Show a sentence and no button."""
+        self._changes = {}
+        self.label.setText(text)
+        self.setVisible(bool(text))
+        self.apply_button.hide()
+
+    def show_estimate(self, found: Estimated) -> None:
+        """Show what was found."""
+        device = "this computer" if found.device == "cpu" else f"this GPU ({found.device})"
+        needs, has = (f"{number / 1e9:.1f}" for number in (found.bytes, found.available))
+        if found.fits:
+            time = "measuring the time …" if found.seconds is None else f"about {duration(found.seconds)}"
+            self.say(f"Needs {needs} of the {has} GB that {device} has free; {time}.")
+            return
+        advice = ", ".join(WORDS[name].format(value) for name, value in found.advice.items() if value is not False)
+        self.say(f"Needs {needs} GB, {device} has {has} free: use {advice or 'a smaller preset'}.")
+        self._changes = dict(found.advice)
+        self.apply_button.setVisible(bool(self._changes))

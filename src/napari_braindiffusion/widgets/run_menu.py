@@ -1,0 +1,45 @@
+"""What can be done with a run besides looking at it."""
+
+from collections.abc import Iterable
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QMenu, QToolButton, QWidget
+
+from braindiffusion.runs import Run
+
+
+class RunMenu(QToolButton):
+    """Compare, rename, delete, open the folder, follow another folder."""
+
+    compared = Signal(object)
+    """Run whose curves shall be drawn beside those that are shown."""
+    rename_requested = Signal()
+    delete_requested = Signal()
+    folder_requested = Signal()
+    follow_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setText("⋯")
+        self.setToolTip("Compare, rename or delete this run, open its folder, or follow the folder of a cluster.")
+        self.setAccessibleName("More about runs")
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        self.compare = menu.addMenu("Compare with")
+        self.rename_action = menu.addAction("Rename …", self.rename_requested.emit)
+        self.delete_action = menu.addAction("Delete …", self.delete_requested.emit)
+        self.folder_action = menu.addAction("Open folder", self.folder_requested.emit)
+        menu.addSeparator()
+        follow = menu.addAction("Follow a folder …", self.follow_requested.emit)
+        follow.setToolTip("Watch a training that another computer does: any run folder that this one can read.")
+        self.setMenu(menu)
+
+    def set_runs(self, chosen: Run | None, others: Iterable[Run]) -> None:
+        """Offer what can be done with the chosen run, and the others to compare it with."""
+        self.compare.clear()
+        for run in others:
+            self.compare.addAction(run.name, lambda run=run: self.compared.emit(run))
+        self.compare.setEnabled(not self.compare.isEmpty())
+        for action in (self.rename_action, self.delete_action, self.folder_action):
+            action.setEnabled(chosen is not None)

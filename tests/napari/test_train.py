@@ -1,0 +1,201 @@
+"""Training in the real viewer: paused, compared, followed, renamed; brains that emerge; what it will take."""
+
+import numpy as np
+import pytest
+from napari.qt.threading import WorkerBase
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from braindiffusion.cohort import Cohort, Preprocessing, Subject
+from braindiffusion.cohort.store import PreparedVolume
+from braindiffusion.runs import Cancelled, Estimated, Finished, Metric, Run, RunState, Started, TrainRequest
+from braindiffusion.volume import Volume, save_volume
+from napari_braindiffusion import training
+from napari_braindiffusion.docks.train import TrainDock
+from napari_braindiffusion.widgets import questions
+
+TIMEOUT = 30_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    yield make_napari_viewer_proxy()
+    WorkerBase.await_workers(10_000)
+    QApplication.processEvents()
+
+
+@pytest.fixture
+def dock(viewer, tmp_path, monkeypatch, fake_engine):
+    monkeypatch.setattr(training, "ENGINE", fake_engine)
+    dock = TrainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Train", area="right")
+    dock.form.data.set_path(tmp_path)
+    return dock
+
+
+def click(qtbot, button):
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def steps(dock, stage="level 0"):
+    return dock.curve.points(stage, "loss")[0]
+
+
+def finished_run(tmp_path, name, loss=1.0, root=None):
+    run = Run.create(TrainRequest(data=tmp_path), root, name)
+    run.append(Started(job="train", pid=1, host="node-of-a-cluster"))
+    run.append(Metric(stage="level 0", step=1, values={"loss": loss, "novelty": 0.8}))
+    run.append(Finished(message="learnt"))
+    return run
+
+
+def show(dock, run):
+    dock.refresh_runs()
+    dock.runs.choose(run)
+    dock.show_run(run)
+
+
+def test_pause_go_on_and_stop_while_paused(dock, qtbot):
+    dock.form.epochs.setValue(100)
+    click(qtbot, dock.start_button)
+    run = dock.job.run
+    qtbot.waitUntil(lambda: bool(steps(dock)), timeout=TIMEOUT)
+    with qtbot.waitSignal(dock.job.paused, timeout=TIMEOUT):
+        click(qtbot, dock.progress.pause_button)
+    assert run.state is RunState.PAUSED
+    assert dock.progress.pause_button.text() == "Go on"
+    assert "memory stays taken" in dock.progress.label.text()
+    held = len(run.events())
+    with qtbot.waitSignal(dock.job.paused, timeout=TIMEOUT, check_params_cb=lambda paused: not paused):
+        click(qtbot, dock.progress.pause_button)
+    qtbot.waitUntil(lambda: len(run.events()) > held + 2, timeout=TIMEOUT)
+    with qtbot.waitSignal(dock.job.paused, timeout=TIMEOUT):
+        click(qtbot, dock.progress.pause_button)
+    with qtbot.waitSignal(dock.job.cancelled, timeout=TIMEOUT):
+        click(qtbot, dock.progress.stop_button)
+    assert run.state is RunState.CANCELLED
+
+
+def test_runs_are_compared_in_one_plot(dock, qtbot, tmp_path):
+    finished_run(tmp_path, "other")
+    one = finished_run(tmp_path, "one")
+    show(dock, one)
+    qtbot.waitUntil(lambda: steps(dock) == [1], timeout=TIMEOUT)
+    assert dock.curve.novelty.isVisibleTo(dock)
+    action = next(a for a in dock.menu.compare.actions() if a.text() == "other")
+    action.trigger()
+    qtbot.waitUntil(lambda: steps(dock, "other · level 0") == [1], timeout=TIMEOUT)
+    names = [item.name() for item in dock.curve.loss.getPlotItem().listDataItems()]
+    assert names == ["level 0, training", "other · level 0, training"]
+
+
+def test_rename_and_delete(dock, qtbot, tmp_path, monkeypatch):
+    run = finished_run(tmp_path, "one")
+    show(dock, run)
+    monkeypatch.setattr(questions, "ask_name", lambda *_: "better")
+    dock.menu.rename_action.trigger()
+    assert dock.runs.run.name == "better"
+    monkeypatch.setattr(questions, "ask_delete", lambda *_: False)
+    dock.menu.delete_action.trigger()
+    assert dock.runs.run.path.exists()
+    monkeypatch.setattr(questions, "ask_delete", lambda *_: True)
+    path = dock.runs.run.path
+    dock.menu.delete_action.trigger()
+    qtbot.waitUntil(lambda: not path.exists() and not dock.runs.runs, timeout=TIMEOUT)
+
+
+def test_a_live_run_is_never_deleted(dock, tmp_path, notices):
+    run = Run.create(TrainRequest(data=tmp_path), None, "live")
+    run.append(Started(job="train", pid=1, host="node-of-a-cluster"))
+    dock.refresh_runs()
+    dock.runs.choose(run)
+    dock.delete()
+    assert run.path.exists()
+    assert "stop it before it is deleted" in notices()[0][1]
+
+
+def test_a_folder_that_a_cluster_writes_is_followed_also_when_it_begins_anew(dock, qtbot, tmp_path):
+    run = Run.create(TrainRequest(data=tmp_path), tmp_path / "elsewhere", "far")
+    dock._look.setInterval(50)
+    dock.follow(run.path)
+    node = Started(job="train", pid=1, host="node-of-a-cluster")
+    qtbot.waitUntil(dock._look.isActive, timeout=TIMEOUT)
+    run.append(node)
+    run.append(Metric(stage="level 0", step=1, values={"loss": 1.0}))
+    qtbot.waitUntil(lambda: dock.job is not None and steps(dock) == [1], timeout=TIMEOUT)
+    line = Metric(stage="level 0", step=2, values={"loss": 0.5}).model_dump_json().encode()
+    with run.events_file.open("ab") as file:
+        file.write(line[:20])
+        file.flush()
+        qtbot.wait(300)  # a poll sees half a line
+        assert steps(dock) == [1]
+        file.write(line[20:] + b"\n")
+    qtbot.waitUntil(lambda: steps(dock) == [1, 2], timeout=TIMEOUT)
+    run.append(Cancelled())
+    qtbot.waitUntil(lambda: dock.job is None, timeout=TIMEOUT)
+    dock.show_run(run)
+    qtbot.waitUntil(dock._look.isActive, timeout=TIMEOUT)
+    run.append(node)
+    run.append(Metric(stage="level 0", step=3, values={"loss": 0.4}))
+    qtbot.waitUntil(lambda: dock.job is not None and steps(dock) == [1, 2, 3], timeout=TIMEOUT)
+    run.append(Finished())
+    qtbot.waitUntil(lambda: dock.job is None, timeout=TIMEOUT)
+
+
+def test_a_folder_that_is_no_training_is_told(dock, tmp_path, notices):
+    dock.follow(tmp_path)
+    assert "no run folder" in notices()[0][1]
+
+
+def test_brains_emerge_as_one_layer_that_grows(dock, viewer, qtbot, tmp_path):
+    run = finished_run(tmp_path, "samples")
+
+    def sample(step):
+        data = np.full((1, 4, 5, 6), step, np.float32)
+        data[0, 0, 0, 0] = 0
+        save_volume(Volume(data, np.diag([2.0, 2, 2, 1])), run.results / f"sample_step_{step:07d}.nii.gz")
+
+    sample(10)
+    sample(20)
+    show(dock, run)
+    qtbot.waitUntil(lambda: dock.emerging.layer is not None, timeout=TIMEOUT)
+    layer = dock.emerging.layer
+    assert layer.data.shape == (2, 4, 5, 6)
+    np.testing.assert_allclose(layer.scale, (1, 2, 2, 2))
+    sample(30)
+    with qtbot.waitSignal(dock.emerging.shown, timeout=TIMEOUT):
+        dock.emerging.look()
+    assert layer.data.shape[0] == 3
+    assert layer.metadata["steps"] == [10, 20, 30]
+    np.testing.assert_allclose(layer.data[:, 1, 1, 1], [10, 20, 30])
+    assert viewer.dims.point[0] == 2  # it was at the newest
+    assert len(viewer.layers) == 1
+
+
+def test_what_does_not_fit_is_told_with_a_change_that_makes_it_fit(dock, qtbot):
+    dock.estimate.show_estimate(Estimated(device="cuda:0", bytes=9_100_000_000, available=8_000_000_000,
+                                          advice={"batch_size": 4, "checkpointing": True}))  # fmt: skip
+    assert "Needs 9.1 GB" in dock.estimate.label.text()
+    assert "batch size 4, save memory" in dock.estimate.label.text()
+    click(qtbot, dock.estimate.apply_button)
+    request = dock.form.request()
+    assert (request.batch_size, request.checkpointing) == (4, True)
+
+
+def test_the_engine_tells_what_it_will_take(viewer, qtbot, tmp_path, engines):
+    store = Cohort.create(tmp_path / "noise.zarr", Preprocessing(spacing=8.0, shape=(16, 16, 16)))
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        volume = rng.uniform(-1, 1, (1, 16, 16, 16)).astype(np.float16)
+        mask = np.ones((16, 16, 16), bool)
+        store.put(Subject(id=f"s{i}"), PreparedVolume(volume, mask, None, np.diag([8.0, 8, 8, 1])))
+    store.finish()
+    dock = TrainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Train", area="right")
+    dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
+    with qtbot.waitSignal(dock.estimating.told, timeout=120_000):
+        dock.form.data.set_path(tmp_path / "noise.zarr")
+    assert "GB that this computer has free" in dock.estimate.label.text()
+    assert not list((tmp_path / "runs").glob("*/run.json"))  # an estimate is nobody's history
+    dock.estimating.stop()
+    qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
