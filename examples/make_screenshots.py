@@ -102,12 +102,16 @@ def cohort(studio: Studio) -> None:
 
 def train(studio: Studio) -> None:
     """A training that has learnt for a while."""
+    from napari_braindiffusion.view import look_at_brains
+
     with studio.only("Train") as dock:
         dock.form.data.set_path(Path("brains.zarr"))
         dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
         dock.form.epochs.setValue(100)
         dock.start()
         studio.until(lambda: dock.job is None)
+        look_at_brains(studio.viewer)
+        studio.viewer.dims.set_point(0, studio.viewer.dims.range[0].stop)  # the last that it made
         studio.photograph("train")
 
 
