@@ -66,6 +66,9 @@ pictures: setup  ## Make the pictures of the documentation
 screenshots: setup  ## Take every screenshot of README and documentation anew, in both themes
 	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python examples/make_screenshots.py
 
+notebooks: $(VENV)/.developer  ## Run the notebooks anew, and keep their outputs (needs Chrome)
+	PLOTLY_RENDERER=png PYTHONWARNINGS='ignore:IProgress not found' BRAINDIFFUSION_RUNS=build/runs $(BIN)/python -m pytest --nbmake --overwrite notebooks
+
 docs: $(VENV)/.installed  ## Build the documentation into site/
 	@$(PIP) --group docs
 	$(BIN)/mkdocs build --strict
