@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from braindiffusion.cli import app, working
-from braindiffusion.runs import DemoRequest, EvaluateRequest, GenerateRequest, PrepareRequest, Request, TrainRequest
+from braindiffusion.runs import (
+    DemoRequest,
+    DifferenceRequest,
+    EvaluateRequest,
+    GenerateRequest,
+    NearestRequest,
+    PrepareRequest,
+    Request,
+    TrainRequest,
+    VisualizeRequest,
+)
 from braindiffusion.runs.command import as_command, command_arguments
 
 # Words that a shell or an option parser could trip over.
@@ -95,6 +105,21 @@ requests = st.one_of(
         repeats=st.integers(10, 1000),
         seed=st.integers(0, 2**31),
     ),
+    st.builds(
+        NearestRequest,
+        brain=paths,
+        real=st.lists(paths, min_size=1, max_size=2).map(tuple),
+        model=maybe(st.sampled_from(["ixi-2mm", "/models/my own"])),
+        labels=maybe(paths),
+    ),
+    st.builds(
+        DifferenceRequest,
+        first=paths,
+        second=paths,
+        out=paths,
+        align=st.sampled_from(["world", "centre"]),
+        scale=st.sampled_from(["auto", "none", "own"]),
+    ),
     st.builds(DemoRequest, out=paths, seed=st.integers(0, 2**31)),
 )
 
@@ -125,3 +150,8 @@ def test_what_has_its_default_is_left_out() -> None:
         "--preset",
         "tiny",
     ]
+
+
+def test_a_figure_is_asked_for_as_the_command_line_draws_it() -> None:
+    request = VisualizeRequest(figure="compare", paths=(Path("/a.nii"), Path("/b.nii")), out=Path("/c.html"))
+    assert as_command(request) == "braindiffusion visualize compare /a.nii /b.nii --out /c.html"

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from braindiffusion import __version__
-from braindiffusion.cli import evaluating, exporting, generating, looking, reading, training, working
+from braindiffusion.cli import comparing, evaluating, exporting, generating, looking, reading, training, working
 from braindiffusion.cli.estimating import estimate
 from braindiffusion.cli.visualizing import visualize
 
@@ -43,6 +43,8 @@ app.command()(training.preset)
 app.command()(training.ema)
 app.command()(generating.generate)
 app.command()(evaluating.evaluate)
+app.command()(comparing.nearest)
+app.command()(comparing.difference)
 app.command()(exporting.export_bids)
 app.command()(reading.read)
 app.command()(reading.train_reader)

@@ -1,6 +1,7 @@
 """Who is compared: real brains that the model learnt from, real ones that it never saw, and generated ones."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from braindiffusion.cohort.preprocessing import Preprocessing
@@ -52,35 +53,56 @@ def choose_sides(request: EvaluateRequest) -> Sides:
         BrainDiffusionError: brains are missing, none of the real ones is known to the model's card, or a group is too
             small.
     """
-    card = _card(request.model)
-    preprocessing = preprocessing_of(request.real, card)
-    generated = find_brains(request.generated, preprocessing)
-    if card is None:
-        made_by = {source.model for source in generated}
+    sides = choose_real(request.real, request.labels, request.model, asked_by=request.generated)
+    generated = find_brains(request.generated, sides.preprocessing)
+    _enough("generated", generated)
+    taken = {one.name for one in sides.every}
+    return replace(sides, generated=[_made(one, taken) for one in generated])
+
+
+def choose_real(
+    real: tuple[Path, ...], labels: Path | None, model: str | None, asked_by: tuple[Path, ...] = ()
+) -> Sides:
+    """Find real brains and tell training from held-out ones; nothing is generated yet.
+
+    Args:
+        real: where they are.
+        labels: folder of region label maps of the volumes among them.
+        model: its card tells who is who; None takes the packaged model that made all of `asked_by`, if one did.
+        asked_by: where the generated brains are.
+
+    Raises:
+        BrainDiffusionError: as `choose_sides`.
+    """
+    card = _card(model)
+    preprocessing = preprocessing_of(real, card)
+    if card is None and asked_by:
+        made_by = {source.model for source in find_brains(asked_by, preprocessing)}
         if len(made_by) == 1 and is_packaged(name := made_by.pop()):
             card = _card(name)
-            preprocessing = preprocessing_of(request.real, card)
-            generated = find_brains(request.generated, preprocessing)
-    real = find_brains(request.real, preprocessing, request.labels)
+            preprocessing = preprocessing_of(real, card)
+    found = find_brains(real, preprocessing, labels)
     told = (card or {}).get("split") or {}
     learnt, kept = told.get("train"), set(told.get("validation", ()))
     if learnt is None:
-        learnt, held_out_names = split([one.name for one in real], len(real) // HELD_OUT_SHARE)
+        learnt, held_out_names = split([one.name for one in found], len(found) // HELD_OUT_SHARE)
         kept = set(held_out_names)
-    training = [one for one in real if one.name in set(learnt)]
-    held_out = [one for one in real if one.name in kept] or [one for one in real if one.name not in set(learnt)]
+    training = [one for one in found if one.name in set(learnt)]
+    held_out = [one for one in found if one.name in kept] or [one for one in found if one.name not in set(learnt)]
     if card is not None and not training:
         msg = (
-            f"None of the {len(real)} real brains is among those that {card.get('name', 'the model')} learnt from: "
+            f"None of the {len(found)} real brains is among those that {card.get('name', 'the model')} learnt from: "
             "give its own cohort, where subjects have the names of the model's card."
         )
         raise BrainDiffusionError(msg)
-    for what, group in (("training", training), ("held-out", held_out), ("generated", generated)):
-        if len(group) < FEWEST:
-            raise BrainDiffusionError(f"There are {len(group)} {what} brains, and {FEWEST} are the fewest that tell.")
-    taken = {one.name for one in real}
-    generated = [_made(one, taken) for one in generated]
-    return Sides(training, held_out, generated, preprocessing, card or {})
+    _enough("training", training)
+    _enough("held-out", held_out)
+    return Sides(training, held_out, [], preprocessing, card or {})
+
+
+def _enough(what: str, group: list[Source]) -> None:
+    if len(group) < FEWEST:
+        raise BrainDiffusionError(f"There are {len(group)} {what} brains, and {FEWEST} are the fewest that tell.")
 
 
 def _card(model: str | None) -> dict[str, Any] | None:

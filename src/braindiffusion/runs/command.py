@@ -6,22 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from braindiffusion.runs.requests import (
-    DemoRequest,
-    EvaluateRequest,
+    DifferenceRequest,
     GenerateRequest,
+    NearestRequest,
     PrepareRequest,
+    ReadRequest,
     Request,
     TrainRequest,
+    VisualizeRequest,
 )
 
-# The argument that stands without a flag, and the flags that are not simply the field's name.
-_POSITIONAL: Mapping[type, str] = {PrepareRequest: "data_dir"}
+# The arguments that stand without a flag, in their order, and the flags that are not simply the field's name.
+_POSITIONAL: Mapping[type, tuple[str, ...]] = {
+    PrepareRequest: ("data_dir",),
+    ReadRequest: ("input",),
+    NearestRequest: ("brain",),
+    DifferenceRequest: ("first", "second"),
+    VisualizeRequest: ("figure", "paths"),
+}
 _RENAMED: Mapping[type, Mapping[str, str]] = {
     TrainRequest: {"data": "--data-dir", "levels": "--level", "conditions": "--condition"},
     PrepareRequest: {"subjects": "--subject"},
     GenerateRequest: {"guidance_fields": "--guidance-field"},
-    EvaluateRequest: {},
-    DemoRequest: {},
 }
 
 
@@ -29,14 +35,15 @@ def command_arguments(request: Request) -> list[str]:
     """The words after `braindiffusion`. Fields that have their default are left out."""
     kind = type(request)
     words: list[str] = [request.job]
+    positional = _POSITIONAL.get(kind, ())
+    for name in positional:
+        value = getattr(request, name)
+        words += [str(one) for one in (value if isinstance(value, tuple) else (value,))]
     for name, field in kind.model_fields.items():
         value = getattr(request, name)
-        if name == "job" or (not field.is_required() and value == field.default):
+        if name == "job" or name in positional or (not field.is_required() and value == field.default):
             continue
-        if _POSITIONAL.get(kind) == name:
-            words.insert(1, str(value))
-            continue
-        flag = _RENAMED[kind].get(name, "--" + name.replace("_", "-"))
+        flag = _RENAMED.get(kind, {}).get(name, "--" + name.replace("_", "-"))
         if value is True:
             words.append(flag)
         elif name in ("shape", "guidance_interval"):

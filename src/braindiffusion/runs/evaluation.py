@@ -1,12 +1,9 @@
 """What an evaluation says: the schema of `evaluation.json`. Every figure with its interval, floor, unit and count."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from braindiffusion.errors import BrainDiffusionError
+from pydantic import BaseModel, ConfigDict, Field
 
 JSON, PAGE = "evaluation.json", "report.html"
 
@@ -119,10 +116,6 @@ class Verdict(_Part):
     reached: str
     """The figure with its 95 % interval and how many brains it comes from."""
     met: bool
-    floor: str = ""
-    """The same figure of real brains against real ones, with its interval; empty where none is needed."""
-    meaning: str = ""
-    """In plain words: what a good figure means, and a bad one."""
     stretch: str = ""
     stretch_met: bool | None = None
 
@@ -158,22 +151,3 @@ class Evaluation(_Part):
     def row(self, group: str, name: str) -> Row | None:
         """A row by its group and name."""
         return next((row for row in self.rows if (row.group, row.name) == (group, name)), None)
-
-
-def read_evaluation(folder: Path) -> Evaluation:
-    """The report in a folder.
-
-    Raises:
-        BrainDiffusionError: there is none, or it cannot be read.
-    """
-    file = folder / JSON
-    try:
-        return Evaluation.model_validate_json(file.read_bytes())
-    except FileNotFoundError as error:
-        raise BrainDiffusionError(f"There is no report in {folder}: it has no {JSON}.") from error
-    except OSError as error:
-        raise BrainDiffusionError(f"{file} cannot be read ({error.strerror}).") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BrainDiffusionError(f"{file} is no report of this version ({where}: {first['msg']}).") from error

@@ -1,0 +1,61 @@
+"""The job `visualize`: a figure of volumes as a page that any browser opens."""
+
+from collections.abc import Iterator
+
+import plotly.graph_objects as go
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.figures.comparison import comparison
+from braindiffusion.figures.page import write_figure
+from braindiffusion.figures.process import frame_names, process
+from braindiffusion.figures.region_overlay import region_overlay
+from braindiffusion.figures.slice_views import slice_views
+from braindiffusion.figures.volume_rendering import volume_rendering
+from braindiffusion.runs import ArtifactWritten, Event, Finished, Progress, Run, VisualizeRequest
+from braindiffusion.volume import load_volume
+
+
+def draw(request: VisualizeRequest, run: Run) -> Iterator[Event]:
+    """Draw a figure of volumes.
+
+    Args:
+        request: which, and of what.
+        run: gets the page where the request names no file.
+
+    Yields:
+        Progress, ArtifactWritten (`figure`), Finished.
+
+    Raises:
+        BrainDiffusionError: a volume cannot be read or shown, or there are too few or too many.
+    """
+    yield Progress(stage="figure", step=0, total=2)
+    figure = _figure(request)
+    yield Progress(stage="figure", step=1, total=2)
+    out = write_figure(figure, request.out or run.results / f"{request.figure}.html")
+    yield Progress(stage="figure", step=2, total=2)
+    yield ArtifactWritten(kind="figure", path=str(out), name=request.figure)
+    yield Finished(message=f"The figure is {out.name}.")
+
+
+def _figure(request: VisualizeRequest) -> go.Figure:
+    first, *others = request.paths
+    needed = {"compare": (2, 4), "regions": (2, 2)}.get(request.figure, (1, 1))
+    if not needed[0] <= len(request.paths) <= needed[1]:
+        msg = f"The figure '{request.figure}' takes {needed[0]} to {needed[1]} volumes, not {len(request.paths)}."
+        raise BrainDiffusionError(msg)
+    title, channel = first.name, request.channel
+    match request.figure:
+        case "volume":
+            return volume_rendering(load_volume(first), title=title, channel=channel)
+        case "slices":
+            return slice_views(load_volume(first), title=title, channel=channel)
+        case "process":
+            return process(load_volume(first), title=title, names=frame_names(first))
+        case "regions":
+            return region_overlay(load_volume(first), load_volume(others[0]), title=title, channel=channel)
+        case "compare":
+            names = [path.name for path in request.paths]
+            if len(set(names)) < len(names):
+                names = [str(path) for path in request.paths]
+            volumes = {name: load_volume(path) for name, path in zip(names, request.paths, strict=True)}
+            return comparison(volumes, channel=channel)

@@ -1,0 +1,81 @@
+"""What the job `nearest` says: the real people who are most like a brain, and how alike people are otherwise."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from braindiffusion.errors import BrainDiffusionError
+
+NEAREST = "nearest.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Normal(_Part):
+    """Distances of real held-out people to the nearest of a group: median and the middle 95 %."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Match(_Part):
+    """The real brain of a group that is nearest to the brain in question."""
+
+    name: str
+    age: float | None = None
+    sex: str | None = None
+    distance: float
+    """0 for a copy, sqrt(2) for brains that have nothing in common."""
+    people: Normal
+    """How far real held-out people are from the nearest of this group."""
+    volume: Path
+    """Where it is, in the same box as the brain."""
+
+
+class Nearest(_Part):
+    """The neighbours of a brain."""
+
+    brain: str
+    space: str
+    training: Match
+    held_out: Match
+    threshold: float
+    """A brain that is nearer than this to a training brain is called a copy."""
+    model: str = ""
+    """Whose training brains these are; empty where no card told."""
+
+    @property
+    def copied(self) -> bool:
+        """Whether it is nearer to a training brain than any two people are to each other, by far."""
+        return self.training.distance < self.threshold
+
+    @property
+    def verdict(self) -> str:
+        """In plain words."""
+        near, normal = self.training.distance, self.training.people
+        usual = f"real people are {normal.low:.2f} to {normal.high:.2f} away from theirs"
+        if self.copied:
+            return f"A copy: its nearest training brain is {near:.2f} away, and {usual}."
+        if near < normal.low:
+            return f"Suspiciously like a training brain: {near:.2f} away, while {usual}."
+        if near > normal.high:
+            return f"Unlike any training brain: the nearest is {near:.2f} away, while {usual}."
+        return f"As new as a person: its nearest training brain is {near:.2f} away, and {usual}."
+
+
+def read_nearest(folder: Path) -> Nearest:
+    """What a run of `nearest` found.
+
+    Raises:
+        BrainDiffusionError: there is none, or it cannot be read.
+    """
+    file = folder / NEAREST
+    try:
+        return Nearest.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise BrainDiffusionError(f"{file} cannot be read ({error.strerror}).") from error
+    except ValidationError as error:
+        raise BrainDiffusionError(f"{file} is not what `nearest` writes: {error.errors()[0]['msg']}.") from error
