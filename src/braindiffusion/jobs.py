@@ -35,6 +35,8 @@ JOB_LOCATIONS: dict[str, str] = {
     "train-reader": "braindiffusion.reader.job:train_reader",
     "read": "braindiffusion.reader.reading:read",
     "generate": "braindiffusion.generation.job:generate",
+    "preview": "braindiffusion.generation.preview:preview",
+    "regenerate": "braindiffusion.generation.regenerate:regenerate",
     "evaluate": "braindiffusion.evaluation.job:evaluate",
     "nearest": "braindiffusion.evaluation.nearest:find_nearest",
     "difference": "braindiffusion.evaluation.difference:differ",

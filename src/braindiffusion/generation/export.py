@@ -4,6 +4,7 @@ A model of several modalities writes a 3D file for each, the modality in its nam
 images of one head (a 4D file would be taken for a time series).
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Sample:
         out: folder of its files.
         channels: names of the modalities, of which a single one is not told.
         frames: of its trajectory, each (channels, x, y, z).
-        moments: level and step of each frame.
+        moments: level, step and noise level (sigma) of each frame.
         previewed: when it was last shown.
     """
 
@@ -40,7 +41,7 @@ class Sample:
     out: Path
     channels: Sequence[str] = ("",)
     frames: list[NDArray[np.float32]] = field(default_factory=list)
-    moments: list[dict[str, int]] = field(default_factory=list)
+    moments: list[dict[str, float]] = field(default_factory=list)
     previewed: float = -1.0
 
     @property
@@ -74,10 +75,11 @@ class Sample:
         self.frames.clear()
         for i, event in enumerate(volumes):
             save_volume(Volume(volume.data[i : i + 1], volume.affine), event.path)
-        for stem, channel in zip(self.stems, self.channels, strict=True):
+        for i, (stem, channel) in enumerate(zip(self.stems, self.channels, strict=True)):
             file = {"file": f"{stem}.nii.gz"} | ({"channel": channel} if len(self.stems) > 1 else {})
             way = {"trajectory": self.moments} if self.moments else {}
-            write_whole(self.out / f"{stem}.json", json.dumps({**details, **file, **way}, indent=2) + "\n")
+            same = {"voxels_sha256": voxels_sha256(volume.data[i])}
+            write_whole(self.out / f"{stem}.json", json.dumps({**details, **file, **same, **way}, indent=2) + "\n")
         yield from trajectories + volumes
 
     def preview(self, volume: Volume, folder: Path) -> ArtifactWritten:
@@ -92,6 +94,11 @@ def channel_names(card: dict[str, Any], channels: int) -> list[str]:
     modality = str((card.get("preprocessing") or {}).get("modality", ""))
     names = modality.split(",")
     return names if len(names) == channels else [f"channel{n}" for n in range(1, channels + 1)]
+
+
+def voxels_sha256(data: NDArray[np.float32]) -> str:
+    """What two brains have in common only if they are the same to the last bit. Data is (x, y, z)."""
+    return hashlib.sha256(np.ascontiguousarray(data, "<f4").tobytes()).hexdigest()
 
 
 def box_affine(config: CascadeConfig) -> NDArray[np.float64]:

@@ -10,8 +10,8 @@ from braindiffusion.diffusion.denoiser import Denoiser
 from braindiffusion.diffusion.guidance import autoguided, guided
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.again import model_identity
+from braindiffusion.generation.loaded import loaded
 from braindiffusion.model.cascade import Cascade
-from braindiffusion.model.files import load_cascade
 from braindiffusion.pretrained import find_model
 from braindiffusion.runs import GenerateRequest
 
@@ -70,7 +70,7 @@ def guidance_of(
         if request.guidance_rescale or request.guidance_fields:
             raise BrainDiffusionError("Autoguidance knows no fields and no rescaling: leave these out, or it.")
         folder = find_model(request.autoguidance)
-        weak, _ = load_cascade(folder)
+        weak, _ = loaded(folder, next(cascade.parameters()).device)
         _check_alike(weak, cascade, str(folder))
         told["autoguidance"] = model_identity(folder)
         return Guidance(request.guidance, request.guidance_interval, weak=weak), told

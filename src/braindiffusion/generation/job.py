@@ -6,8 +6,6 @@ from datetime import datetime
 from time import monotonic, perf_counter
 from typing import Any, cast, get_args
 
-import torch
-
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.errors import BrainDiffusionError
@@ -16,9 +14,10 @@ from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.conditions import Conditions
 from braindiffusion.generation.export import Sample, as_volume, channel_names
 from braindiffusion.generation.guidance import guidance_of
+from braindiffusion.generation.loaded import loaded, release
 from braindiffusion.generation.sample import CascadeStep, sample_cascade
 from braindiffusion.generation.shares import Share, there_already
-from braindiffusion.model import load_cascade, trained_levels
+from braindiffusion.model import trained_levels
 from braindiffusion.pretrained import find_model
 from braindiffusion.runs import Event, Finished, GenerateRequest, Progress, Run
 from braindiffusion.runs.command import as_command
@@ -46,6 +45,14 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
             folder holds brains of another request.
     """
     maker = Maker(request, run)
+    try:
+        yield from _make(maker)
+    finally:
+        release(maker.device)
+
+
+def _make(maker: "Maker") -> Iterator[Event]:
+    request = maker.request
     total = sum(maker.wants(number) for numbers in maker.share.batches(request) for number in numbers)
     done = made = 0
     begun = monotonic()
@@ -95,17 +102,13 @@ class Maker:
             raise BrainDiffusionError(f"--only asks for a sample that is none of the {request.num_samples}.")
         self.share = Share.of_this_process()
         folder = find_model(request.model)
-        self.cascade, card = load_cascade(folder)
-        self.levels = min(trained_levels(card), request.levels or self.cascade.config.number_of_levels)
-        self.conditions = Conditions(request, self.cascade.config)
-        guidance = guidance_of(request, self.cascade, asked=bool(self.conditions))
-        self.guidance, guided = guidance
-        self.sampler = _sampler(request)
         self.device = self.share.device(choose_device(request.device))
         self.dtype = choose_precision(self.device, request.precision)
-        weak = self.guidance.weak if self.guidance else None
-        for one in (self.cascade, weak) if weak else (self.cascade,):
-            one.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.cascade, card = loaded(folder, self.device)
+        self.levels = min(trained_levels(card), request.levels or self.cascade.config.number_of_levels)
+        self.conditions = Conditions(request, self.cascade.config)
+        self.guidance, guided = guidance_of(request, self.cascade, asked=bool(self.conditions))
+        self.sampler = _sampler(request)
         self.stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
         self.channels = channel_names(card, self.cascade.config.channels)
         by_level = self.cascade.config.steps(request.steps)[: self.levels]
@@ -185,15 +188,17 @@ class Maker:
         framed = request.trajectory and (step.of - step.step) % stride == 0
         if not due and not framed:
             return
-        volumes = step.volume()
+        exact = step.volume() if framed else None
+        smooth = step.smooth() if due else None
         for index, sample in enumerate(batch):
-            volume = as_volume(volumes[index], self.cascade)
-            if framed:
-                sample.frames.append(volume.data)
-                sample.moments.append({"level": step.level, "step": step.step, "of": step.of})
-            if due:
+            if exact is not None:
+                sample.frames.append(as_volume(exact[index], self.cascade).data)
+                sample.moments.append(
+                    {"level": step.level, "step": step.step, "of": step.of, "sigma": round(step.sigma, 4)}
+                )
+            if smooth is not None:
                 sample.previewed = now
-                yield sample.preview(volume, self.run.results)
+                yield sample.preview(as_volume(smooth[index], self.cascade), self.run.results)
 
     def written(self, step: CascadeStep, index: int, sample: Sample) -> Iterator[Event]:
         """Write a sample that is done."""

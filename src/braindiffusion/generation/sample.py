@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from braindiffusion.diffusion.condition import Condition
@@ -47,6 +48,14 @@ class CascadeStep:
             bands = torch.zeros(len(volume), BANDS, *volume.shape[1:], device=volume.device)
             bands[:, 0] = volume
             volume = inverse_haar(bands)
+        return volume.clamp(-1, 1)
+
+    def smooth(self) -> Tensor:
+        """As `volume`, for the eye: what is not there yet is interpolated, where `volume` has blocks."""
+        volume = self.band
+        for _ in range(self.halvings):
+            # A voxel of a coarse band is the mean of eight, times the square root of eight.
+            volume = F.interpolate(volume / BANDS**0.5, scale_factor=2, mode="trilinear")
         return volume.clamp(-1, 1)
 
 

@@ -10,7 +10,9 @@ from braindiffusion.runs.requests import (
     GenerateRequest,
     NearestRequest,
     PrepareRequest,
+    PreviewRequest,
     ReadRequest,
+    RegenerateRequest,
     Request,
     TrainRequest,
     VisualizeRequest,
@@ -33,8 +35,10 @@ _RENAMED: Mapping[type, Mapping[str, str]] = {
 
 def command_arguments(request: Request) -> list[str]:
     """The words after `braindiffusion`. Fields that have their default are left out."""
+    if isinstance(request, PreviewRequest):
+        request = request.request
     kind = type(request)
-    words: list[str] = [request.job]
+    words: list[str] = ["generate" if isinstance(request, RegenerateRequest) else request.job]
     positional = _POSITIONAL.get(kind, ())
     for name in positional:
         value = getattr(request, name)

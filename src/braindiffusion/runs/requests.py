@@ -168,6 +168,27 @@ class GenerateRequest(_Request):
         return by_level if len(by_level) > 1 else by_level[0]
 
 
+class PreviewRequest(_Request):
+    """Show soon, and coarsely, what a generation would make (plugin). Nothing of it is kept."""
+
+    job: Literal["preview"] = "preview"
+    request: GenerateRequest
+    """Of its brains, the first."""
+
+
+class RegenerateRequest(_Request):
+    """Make the very same brain again, to the last bit on a machine of the same kind."""
+
+    job: Literal["regenerate"] = "regenerate"
+    like: Path
+    """The JSON sidecar of the brain."""
+    out: Path | None = None
+    """Folder of the volume; None writes into the run's `results`."""
+    device: str = "auto"
+    previews: bool = False
+    """Write a preview after steps (plugin)."""
+
+
 class EvaluateRequest(_Request):
     """Compare generated brains with real ones."""
 
@@ -258,6 +279,8 @@ Request = Annotated[
     | TrainReaderRequest
     | ReadRequest
     | GenerateRequest
+    | PreviewRequest
+    | RegenerateRequest
     | EvaluateRequest
     | NearestRequest
     | DifferenceRequest

@@ -1,0 +1,89 @@
+"""The coarse preview: soon, smooth, and of the brain that the full generation makes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.loaded import loaded
+from braindiffusion.generation.preview import preview
+from braindiffusion.generation.sample import sample_cascade
+from braindiffusion.jobs import perform
+from braindiffusion.model import Cascade, save_model
+from braindiffusion.model.config import CascadeConfig
+from braindiffusion.runs import ArtifactWritten, GenerateRequest, PreviewRequest, Progress, Run, RunState
+from braindiffusion.runs.command import as_command
+from braindiffusion.volume import load_volume
+
+from .conftest import CARD, LEVEL, SHAPE, speaking
+
+CPU = torch.device("cpu")
+
+
+def of(model: Path, **asked: object) -> PreviewRequest:
+    return PreviewRequest(request=GenerateRequest(model=str(model), device="cpu", **asked))
+
+
+def test_shows_a_brain_and_sharpens_it_in_the_same_file(tmp_path: Path, tmp_runs: Path) -> None:
+    config = CascadeConfig(shape=SHAPE, spacing=2.0, depth=3, levels=(LEVEL,) * 4)
+    save_model(speaking(config), tmp_path / "deep", CARD)
+    request = of(tmp_path / "deep", num_samples=5)
+    events = []
+    shown = []
+    for event in preview(request, run := Run.create(request)):
+        events.append(event)
+        if isinstance(event, ArtifactWritten):
+            shown.append(load_volume(Path(event.path)))
+    kinds = [e.kind if isinstance(e, ArtifactWritten) else e.stage for e in events[:-1]]
+    # 16 mm is not worth a look, 8 and 4 mm are; the level of 2 mm never runs
+    assert kinds == ["level 0"] * 3 + ["level 1"] * 3 + ["preview"] + ["level 2"] * 3 + ["preview"]
+    assert [path.name for path in run.results.iterdir()] == ["sample_001_preview.nii"]
+    blurred, sharper = (volume.data[0] for volume in shown)
+    assert blurred.shape == sharper.shape == SHAPE
+    assert np.abs(np.diff(blurred, axis=0)).max() < np.abs(np.diff(sharper, axis=0)).max()
+
+
+def test_what_is_interpolated_has_no_blocks_and_the_same_mean(cascade: Cascade) -> None:
+    step = next(iter(sample_cascade(cascade, [1])))
+    object.__setattr__(step, "band", torch.linspace(-2, 2, 4).reshape(1, 1, 4, 1, 1).expand(1, 1, 4, 6, 4))
+    blocks, smooth = step.volume()[0, 0, :, 12, 8], step.smooth()[0, 0, :, 12, 8]
+    assert float(blocks.diff().max()) > 2 * float(smooth.diff().max())
+    torch.testing.assert_close(smooth.mean(), blocks.mean(), atol=1e-5, rtol=0)
+
+
+def test_what_is_asked_shows(told_model: Path, tmp_runs: Path) -> None:
+    seen = []
+    for asked in ({}, {"age": 60.0}):
+        request = of(told_model, condition=asked, guidance=2.0 if asked else 1.0)
+        *_, told, _ = preview(request, Run.create(request))
+        assert isinstance(told, ArtifactWritten)
+        seen.append(load_volume(Path(told.path)).data)
+    assert np.abs(seen[0] - seen[1]).max() > 1e-3
+
+
+def test_bad_questions_are_told_and_a_cancel_stops_it(told_model: Path, tmp_runs: Path) -> None:
+    with pytest.raises(BrainDiffusionError, match="far from what the model saw"):
+        list(preview(request := of(told_model, condition={"age": 500.0}), Run.create(request)))
+    run = Run.create(request := of(told_model))
+    events = perform(run)
+    next(event for event in events if isinstance(event, Progress))
+    events.close()
+    assert run.state is RunState.CANCELLED
+    assert as_command(request).startswith("braindiffusion generate --model")
+
+
+def test_a_model_is_read_once_and_again_when_its_file_is_another(
+    model: Path, cascade: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, card = loaded(model, CPU)
+    assert loaded(model, CPU)[0] is first
+    assert card["name"] == "toy"
+    save_model(speaking(cascade.config, seed=5), model, CARD)
+    again, _ = loaded(model, CPU)
+    assert again is not first
+    os.unlink(model / "model.safetensors")
+    with pytest.raises(BrainDiffusionError):
+        loaded(model, CPU)
