@@ -53,6 +53,10 @@ class Numbers(BaseModel):
         """The value at a percentile."""
         return float(np.interp(percentile, QUANTILES, self.quantiles))
 
+    def percentile(self, value: float) -> float:
+        """Where a value stands, from 0 to 100."""
+        return float(np.interp(value, self.quantiles, QUANTILES))
+
 
 class ScalarField(_Field):
     """A number, such as age."""

@@ -11,6 +11,12 @@ def generate_brain(viewer: "napari.viewer.Viewer") -> None:
     viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Generate")
 
 
+def regenerate_brain(viewer: "napari.viewer.Viewer") -> None:
+    """The palette: make the brain of the selected layer again, to the last bit."""
+    _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Generate")
+    dock.regenerate()
+
+
 def export_nifti(viewer: "napari.viewer.Viewer") -> None:
     """File > IO Utilities: the selected layers, or the brains of a folder or a run, as NIfTI files with sidecars."""
     from napari_braindiffusion.exporting import ask_and_export

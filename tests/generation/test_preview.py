@@ -1,6 +1,5 @@
 """The coarse preview: soon, smooth, and of the brain that the full generation makes."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +83,6 @@ def test_a_model_is_read_once_and_again_when_its_file_is_another(
     save_model(speaking(cascade.config, seed=5), model, CARD)
     again, _ = loaded(model, CPU)
     assert again is not first
-    os.unlink(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
     with pytest.raises(BrainDiffusionError):
         loaded(model, CPU)

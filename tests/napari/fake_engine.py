@@ -1,6 +1,7 @@
 """The real engine with jobs of our own in it: fast, without torch, and failing when they are told to."""
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 
 from braindiffusion import engine, jobs
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import ArtifactWritten, Finished, Metric, Progress
+from braindiffusion.runs import ArtifactWritten, Finished, GenerateRequest, Metric, Progress
 from braindiffusion.volume import Volume, save_volume
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -57,6 +58,22 @@ def generate(request, run):
     yield Finished(message=f"{request.num_samples} made")
 
 
+def preview(request, run):
+    """The same brain, blurred and then sharper."""
+    for request_step in range(2):
+        yield Progress(stage="level 0", step=request_step + 1, total=2)
+        path = run.results / "sample_001_preview.nii"
+        save_volume(_brain(request.request.seed), path)
+        yield ArtifactWritten(kind="preview", path=str(path))
+    yield Finished()
+
+
+def regenerate(request, run):
+    """The brain of the seed that the sidecar tells."""
+    told = json.loads(request.like.read_text())
+    yield from generate(GenerateRequest(model="ok", seed=told["seed"], previews=True), run)
+
+
 def train(request, run):
     """Losses that fall, by steps of 50 ms. It goes on from a file that it keeps in the checkpoints."""
     kept = run.checkpoints / "step"
@@ -81,5 +98,5 @@ def _brain(value):
 
 if __name__ == "__main__":
     sys.modules["fake_engine"] = sys.modules["__main__"]
-    jobs.JOB_LOCATIONS |= {"generate": "fake_engine:generate", "train": "fake_engine:train"}
+    jobs.JOB_LOCATIONS |= {name: f"fake_engine:{name}" for name in ("generate", "preview", "regenerate", "train")}
     sys.exit(engine.main())

@@ -227,10 +227,10 @@ class TestConditionForm:
     def test_regions_are_added_by_name_and_taken_back(self, form, qtbot):
         volumes = form.rows["volumes"]
         qtbot.keyClicks(volumes.box.lineEdit(), "brainst")
-        volumes.box.activated.emit(volumes.box.findText("brainstem"))
+        volumes.box.activated.emit(volumes.box.findText("Brainstem"))
         volumes.sliders["brainstem"].slider.setValue(75)
         assert form.asked() == {"volumes": {"brainstem": "75%"}}
-        assert volumes.sliders["brainstem"].label.text() == "brainstem: 12.5 ml (75%)"
+        assert volumes.sliders["brainstem"].amount.text() == "75%: 12.5 ml"
         qtbot.mouseClick(volumes.sliders["brainstem"].reset, Qt.MouseButton.LeftButton)
         assert form.asked() == {}
 
@@ -269,9 +269,12 @@ class TestForms:
         )
         form.go_on()
         assert form.seed.value() == 10
-        form.next_seed.setChecked(False)
+        form.seed_row.then.setCurrentIndex(form.seed_row.then.findData("fixed"))
         form.go_on()
         assert form.seed.value() == 10
+        form.seed_row.then.setCurrentIndex(form.seed_row.then.findData("random"))
+        form.go_on()
+        assert form.seed.value() != 10
 
     def test_a_chosen_model_stays_and_a_new_path_is_added(self, shown, tmp_path):
         form = shown(GenerateForm())

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from braindiffusion.generation.again import like, read_sidecar
 from braindiffusion.generation.job import generate
 from braindiffusion.runs import ArtifactWritten, Event, Finished, RegenerateRequest, Run, Warned
+from braindiffusion.runs.sidecar import sidecar_path
 
 
 def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
@@ -23,20 +25,19 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
     """
     told = read_sidecar(request.like)
     again = like(request.like, request.out or run.results)
-    volumes: list[Path] = []
+    made: dict[str, Any] = {}
     finished: Event = Finished()
     for event in generate(again.model_copy(update={"device": request.device, "previews": request.previews}), run):
         if isinstance(event, Finished):
             finished = event
             continue
         if isinstance(event, ArtifactWritten) and event.kind == "volume":
-            volumes.append(Path(event.path))
+            made |= _fingerprint(read_sidecar(sidecar_path(Path(event.path))))
         yield event
-    was = told.get("voxels_sha256")
-    made = next((path for path in volumes if path.name == told.get("file")), None)
-    if was is None or made is None:
+    (channel, was), *_ = _fingerprint(told).items()
+    if was is None:
         yield finished  # a sidecar of an earlier version: there is nothing to compare with
-    elif read_sidecar(made.with_name(made.name.removesuffix(".nii.gz") + ".json"))["voxels_sha256"] == was:
+    elif made.get(channel) == was:
         yield Finished(message="The very same brain, to the last bit")
     else:
         yield Warned(
@@ -44,3 +45,8 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
             "threads round in another way, which may show in the texture but not in the anatomy."
         )
         yield finished
+
+
+def _fingerprint(told: dict[str, Any]) -> dict[str, Any]:
+    """What the voxels of a volume are known by, under the name of its channel: files may be renamed."""
+    return {str(told.get("channel")): told.get("voxels_sha256")}

@@ -1,17 +1,18 @@
 """The Generate dock: make brains, and watch them come into being."""
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from time import monotonic
 
 import numpy as np
 from napari.layers import Labels, Layer
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
 from pydantic import ValidationError
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
+from qtpy.QtCore import QEvent, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
@@ -21,19 +22,25 @@ from braindiffusion.runs import (
     Finished,
     GenerateRequest,
     Progress,
+    RegenerateRequest,
     TrainRequest,
     list_runs,
 )
 from braindiffusion.runs.command import as_command
+from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.coarse_preview import CoarsePreview
 from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.io import PROVENANCE
 from napari_braindiffusion.jobs import EngineClient, JobHandle
 from napari_braindiffusion.layers import layer_to_volume
+from napari_braindiffusion.moments import MomentCaption
+from napari_braindiffusion.mosaic import show_mosaic
+from napari_braindiffusion.same_again import like_file, like_layer, settings_of, was_generated
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.view import show_trajectory, show_volume
 from napari_braindiffusion.widgets.generate_form import GenerateForm
-from napari_braindiffusion.widgets.progress_row import ProgressRow
+from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
 
 PREVIEW = "Coming into being …"
 COARSE = "Coarse preview"
@@ -51,6 +58,10 @@ class GenerateDock(Dock):
         self.engine = EngineClient("generate", parent=self)
         self.job: JobHandle | None = None
         self._preview: Layer | None = None
+        self._made: list[Layer] = []
+        self._begun = 0.0
+        self._warmed = False
+        self._caption = MomentCaption(napari_viewer)
 
         self.form = GenerateForm()
         self.generate_button = QPushButton("Generate")
@@ -58,10 +69,20 @@ class GenerateDock(Dock):
         self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip("The same generation as a command for a terminal or a cluster.")
         self.progress = ProgressRow("Cancel", "Stops within one step. Brains that are finished stay.")
+        self.again_button = QPushButton("Again")
+        self.again_button.setToolTip("Make a brain again, to the last bit, from a layer or from a saved volume.")
+        menu = QMenu(self.again_button)
+        self.again_action = menu.addAction("Make the selected brain again", lambda: self.regenerate())
+        self.again_file_action = menu.addAction("Make a saved brain again …", self._regenerate_file)
+        self.settings_action = menu.addAction("Take over the selected brain's settings", self._take_over)
+        self.folder_action = menu.addAction("Open the folder of the selected brain", self._open_folder)
+        menu.aboutToShow.connect(self._allow_again)
+        self.again_button.setMenu(menu)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.generate_button, 1)
-        buttons.addWidget(self.copy_button)
+        buttons.addWidget(self.again_button, 1)
+        buttons.addWidget(self.copy_button, 1)
         self.rows.addWidget(self.form)
+        self.rows.addWidget(self.generate_button)
         self.rows.addLayout(buttons)
         self.rows.addWidget(self.progress)
         self.rows.addStretch()
@@ -99,22 +120,41 @@ class GenerateDock(Dock):
             show_error("There is no model yet: train one, or choose a model folder with the … button.")
             return None
         with self.errors_shown():
-            request = request or self._request()
-            self.coarse.stop()
-            job = self.engine.submit(request)
-            self.job = job
-            job.progress.connect(self._on_progress)
-            job.artifact.connect(self._on_artifact)
-            job.finished.connect(self._on_finished)
-            job.failed.connect(self._on_failed)
-            job.cancelled.connect(self._on_cancelled)
-            self.generate_button.setEnabled(False)
-            self.progress.begin("Waking the engine …")
+            self._start(request or self._request())
         return self.job
+
+    def regenerate(self, layer: Layer | None = None) -> JobHandle | None:
+        """Make the brain of a layer, of the active one if None, again: the same to the last bit."""
+        if self.job is None:
+            with self.errors_shown():
+                self._start(like_layer(layer or self._viewer.layers.selection.active))
+        return self.job
+
+    def enterEvent(self, event: QEvent) -> None:  # noqa: D102 Qt's
+        super().enterEvent(event)
+        if not self._warmed and self.form.live.isChecked() and self.form.conditions.rows:
+            self._warmed = True
+            with self.errors_shown():
+                self.coarse.warm(settings().applied_to(self._request()))
+
+    def _start(self, request: GenerateRequest | RegenerateRequest) -> None:
+        self.coarse.stop()
+        self.job = job = self.engine.submit(request)
+        self._made, self._begun = [], monotonic()
+        job.progress.connect(self._on_progress)
+        job.artifact.connect(self._on_artifact)
+        job.warned.connect(lambda event: show_warning(event.message))
+        job.finished.connect(self._on_finished)
+        job.failed.connect(self._on_failed)
+        job.cancelled.connect(self._on_cancelled)
+        self.generate_button.setEnabled(False)
+        self.again_button.setEnabled(False)
+        self.progress.begin("Waking the engine …")
 
     def release(self) -> None:  # noqa: D102 the base class says it
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._offer_maps)
+        self._caption.close()
         self.coarse.close()
         self.engine.close()
 
@@ -131,11 +171,14 @@ class GenerateDock(Dock):
     def _on_model(self, name: str) -> None:
         """Draw the form of what this model can be asked for."""
         try:
-            configuration = read_card(find_model(name)).get("configuration", {})
-            schema = ConditionSchema.model_validate(configuration.get("condition", {}))
+            folder = find_model(name)
+            card = read_card(folder)
+            schema = ConditionSchema.model_validate(card.get("configuration", {}).get("condition", {}))
         except (BrainDiffusionError, ValidationError):  # the engine says what is wrong, when it is asked for a brain
-            schema = ConditionSchema()
+            folder, card, schema = None, None, ConditionSchema()
+        self.form.card.show_card(card, folder)
         self.form.conditions.set_schema(schema)
+        self._warmed = False
 
     def _offer_maps(self, event: object = None) -> None:
         names = [layer.name for layer in self._viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
@@ -144,7 +187,7 @@ class GenerateDock(Dock):
     def _ask_coarse(self) -> None:
         if self.job is None and self.form.live.isChecked() and self.form.conditions.rows:
             with self.errors_shown():
-                self.coarse.ask(self._request())
+                self.coarse.ask(settings().applied_to(self._request()))
 
     def _on_coarse(self, volume: Volume) -> None:
         # What is made in full goes on in the same layer.
@@ -161,14 +204,21 @@ class GenerateDock(Dock):
             case "preview":
                 self._preview = show_volume(self._viewer, volume, PREVIEW, layer=self._preview)
             case "volume":
-                metadata = {"provenance": read_sidecar(Path(event.path)), "path": event.path}
-                show_volume(self._viewer, volume, name, layer=self._preview, metadata=metadata)
+                made = show_volume(self._viewer, volume, name, layer=self._preview, metadata=_origin(event.path))
+                self._made.append(made)
                 self._preview = None
+                if len(self._made) > 1 and self.form.grid.isChecked():
+                    show_mosaic(self._viewer, self._made)
             case "trajectory":
-                show_trajectory(self._viewer, volume, name)
+                show_trajectory(self._viewer, volume, name, metadata=_origin(event.path))
 
     def _on_finished(self, event: Finished) -> None:
-        self._end_job(event.message or "Done.")
+        number, job = len(self._made), self.job
+        made = f"{number} brain{'' if number == 1 else 's'} in {duration(monotonic() - self._begun)}."
+        if job is not None and isinstance(job.run.request, RegenerateRequest):
+            self._end_job(f"{event.message}." if "last bit" in event.message else made)
+            return
+        self._end_job(made)
         self.form.go_on()
 
     def _on_failed(self, message: str) -> None:
@@ -182,6 +232,7 @@ class GenerateDock(Dock):
         self.job = None
         self.progress.rest(message)
         self.generate_button.setEnabled(True)
+        self.again_button.setEnabled(True)
         if self._preview is not None and self._preview in self._viewer.layers:
             self._viewer.layers.remove(self._preview)  # half a brain is no result
         self._preview = None
@@ -189,6 +240,28 @@ class GenerateDock(Dock):
     def _cancel(self) -> None:
         if self.job is not None:
             self.job.cancel()
+
+    def _allow_again(self) -> None:
+        chosen = self._viewer.layers.selection.active
+        for action in (self.again_action, self.settings_action):
+            action.setEnabled(was_generated(chosen))
+        self.folder_action.setEnabled(chosen is not None and "path" in chosen.metadata)
+
+    def _regenerate_file(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, "A generated brain", filter="Brains and their sidecars (*.nii *.nii.gz *.json)"
+        )
+        if chosen and self.job is None:
+            with self.errors_shown():
+                self._start(like_file(Path(chosen)))
+
+    def _take_over(self) -> None:
+        with self.errors_shown():
+            self.form.show_request(settings_of(self._viewer.layers.selection.active))
+
+    def _open_folder(self) -> None:
+        folder = Path(self._viewer.layers.selection.active.metadata["path"]).parent
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
     def _copy(self) -> None:
         with self.errors_shown():
@@ -209,11 +282,6 @@ def keep_label_map(volume: Volume) -> Path:
     return path
 
 
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """What the JSON file beside a generated volume says about where it comes from; empty where there is none."""
-    sidecar = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
-    try:
-        content: dict[str, Any] = json.loads(sidecar.read_text())
-    except FileNotFoundError:
-        return {}
-    return content
+def _origin(path: str) -> dict[str, object]:
+    """What the layer of a file remembers: all that its sidecar tells, and where it is."""
+    return {PROVENANCE: read_sidecar(Path(path)), "path": path}

@@ -17,9 +17,18 @@ from qtpy.QtWidgets import (
 
 from braindiffusion.runs import GenerateRequest
 from napari_braindiffusion.widgets.condition_form import ConditionForm
+from napari_braindiffusion.widgets.model_card import ModelCard
 from napari_braindiffusion.widgets.rows import form_layout, make_narrow
+from napari_braindiffusion.widgets.seed_row import SeedRow
 
-LARGEST_SEED = 2**31 - 1
+SAMPLERS = {
+    "ddim": "DDIM: first order, deterministic unless eta is above 0.",
+    "ddpm": "DDPM: ancestral, adds fresh noise at each step; wants many steps.",
+    "dpmpp_2m": "DPM-Solver++(2M): second order at one evaluation a step; good with few steps.",
+    "heun": "Heun: second order, two evaluations a step; accurate and twice as slow.",
+    "euler_flow": "Euler along the flow from noise to brain.",
+}
+"""Every sampler of the engine, in a sentence."""
 
 
 class GenerateForm(QWidget):
@@ -45,6 +54,7 @@ class GenerateForm(QWidget):
         model_row.addWidget(self.model, 1)
         model_row.addWidget(self.browse)
 
+        self.card = ModelCard()
         self.conditions = ConditionForm()
         self.live = QCheckBox("Show a coarse brain while I ask")
         self.live.setChecked(True)
@@ -58,18 +68,22 @@ class GenerateForm(QWidget):
         )
 
         self.number = _spin(1, 1000, 1, "How many brains. Sample i has the seed + i, however many are asked for.")
-        self.seed = _spin(0, LARGEST_SEED, 0, "The same seed and the same settings give the same brain.")
-        self.next_seed = QCheckBox("next")
-        self.next_seed.setChecked(True)
-        self.next_seed.setToolTip(
-            "Go on to the next seed after each generation, so that the next press makes other brains."
-        )
-        seed_row = QHBoxLayout()
-        seed_row.addWidget(self.seed, 1)
-        seed_row.addWidget(self.next_seed)
+        self.seed_row = SeedRow()
+        self.seed = self.seed_row.seed
+        self.grid = QCheckBox("Beside each other")
+        self.grid.setChecked(True)
+        self.grid.setToolTip("Show the brains as a mosaic, one slice through all. Each stays a layer of its own.")
 
         self.steps = _spin(0, 1000, 0, "Sampler steps at each level. More are slower and, up to a point, better.")
         self.steps.setSpecialValueText("as the model")
+        self.sampler = QComboBox()
+        make_narrow(self.sampler)
+        self.sampler.addItem("as the model", None)
+        self.sampler.setToolTip("The way from noise to brain; each model has its own.")
+        for name, told in SAMPLERS.items():
+            self.sampler.addItem(name, name)
+            self.sampler.setItemData(self.sampler.count() - 1, told, Qt.ItemDataRole.ToolTipRole)
+        self.sampler.currentIndexChanged.connect(self._allow_eta)
         self.eta = QDoubleSpinBox()
         self.eta.setRange(0.0, 1.0)
         self.eta.setSingleStep(0.1)
@@ -81,18 +95,22 @@ class GenerateForm(QWidget):
 
         form = form_layout(self)
         form.addRow("&Model", model_row)
+        form.addRow(self.card)
         form.addRow(self.conditions)
         form.addRow("&Guidance", self.guidance)
         form.addRow(self.live)
         form.addRow("&How many", self.number)
-        form.addRow("&Seed", seed_row)
+        form.addRow(self.grid)
+        form.addRow("&Seed", self.seed_row)
         form.addRow("S&teps", self.steps)
+        form.addRow("Sam&pler", self.sampler)
         form.addRow("&Eta", self.eta)
         form.addRow(self.trajectory)
-        for layout, widget in ((model_row, self.model), (seed_row, self.seed)):
-            form.labelForField(layout).setBuddy(widget)
+        form.labelForField(model_row).setBuddy(self.model)
         self._form = form
-        for signal in (self.conditions.changed, self.guidance.valueChanged, self.seed.valueChanged):
+        self.number.valueChanged.connect(lambda number: form.setRowVisible(self.grid, number > 1))
+        form.setRowVisible(self.grid, False)
+        for signal in (self.conditions.changed, self.guidance.valueChanged, self.seed_row.changed):
             signal.connect(lambda *_: self.asked_anew.emit())
         self.conditions.changed.connect(self._show_guidance)
         self.conditions.drawn.connect(self._show_guidance)
@@ -124,7 +142,8 @@ class GenerateForm(QWidget):
             num_samples=self.number.value(),
             seed=self.seed.value(),
             steps=self.steps.value() or None,
-            eta=self.eta.value(),
+            sampler=self.sampler.currentData(),
+            eta=self.eta.value() if self.eta.isEnabled() else 0.0,
             condition=self.conditions.asked(),
             guidance=self.guidance.value() if self.conditions.asked() else 1.0,
             previews=True,
@@ -132,11 +151,23 @@ class GenerateForm(QWidget):
         )
 
     def go_on(self) -> None:
-        """Count the seed on past the brains that were just made, if the user wants that."""
-        if self.next_seed.isChecked():
-            self.seed.blockSignals(True)  # nobody asked for a preview of it
-            self.seed.setValue((self.seed.value() + self.number.value()) % LARGEST_SEED)
-            self.seed.blockSignals(False)
+        """Choose the seed of the next generation, as the user wants it."""
+        self.seed_row.go_on(self.number.value())
+
+    def show_request(self, request: GenerateRequest) -> None:
+        """Show what was asked for once: model, questions, seed and all, to ask for it anew or vary it."""
+        self.choose_model(request.model)
+        self.conditions.ask(request.condition)
+        self.guidance.setValue(request.guidance)
+        self.number.setValue(request.num_samples)
+        self.seed.setValue(request.seed)
+        self.steps.setValue(request.steps if isinstance(request.steps, int) else 0)
+        self.sampler.setCurrentIndex(max(0, self.sampler.findData(request.sampler)))
+        self.eta.setValue(request.eta)
+        self.trajectory.setChecked(request.trajectory)
+
+    def _allow_eta(self) -> None:
+        self.eta.setEnabled(self.sampler.currentData() in (None, "ddim"))
 
     def _show_guidance(self) -> None:
         # Without something to hold to, it means nothing.

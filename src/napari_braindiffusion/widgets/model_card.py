@@ -1,0 +1,140 @@
+"""What a model was trained on, what it can be asked for, how good it is and what it must not be used for."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from braindiffusion.conditions import ConditionSchema, MapField, ScalarField, VectorField
+from napari_braindiffusion.widgets.rows import wrapping_label
+
+Card = Mapping[str, Any]
+
+
+class ModelCard(QWidget):
+    """A line that says what the model is, and the rest behind a click."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._folder: Path | None = None
+        self.summary = wrapping_label("")
+        self.details = wrapping_label("")
+        self.details.setOpenExternalLinks(True)
+        self.folder_button = QPushButton("Open its folder")
+        self.folder_button.clicked.connect(self._open_folder)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.details)
+        column.addWidget(self.folder_button)
+        self.more = QCollapsible("About this model")
+        self.more.setDuration(0)
+        self.more.layout().setContentsMargins(0, 0, 0, 0)
+        self.more.setContent(inner)
+        self.more.toggleButton().setToolTip("What it was trained on, what it can be asked for, its figures and limits.")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.more)
+        self.hide()
+
+    def show_card(self, card: Card | None, folder: Path | None = None) -> None:
+        """Show the card of a model in a folder; None hides what was shown."""
+        self.setVisible(bool(card))
+        if not card:
+            return
+        self._folder = folder
+        self.summary.setText(str(card.get("summary") or one_line(card)))
+        lines = (f"<p><b>{escape(what)}.</b> {escape(told)}</p>" for what, told in about(card))
+        self.details.setText("".join(lines))
+        self.folder_button.setVisible(folder is not None)
+        self.folder_button.setToolTip(f"{folder}")
+
+    def _open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._folder)))
+
+
+def one_line(card: Card) -> str:
+    """What a model is, where its card has no summary: what it makes, of how many people it learnt."""
+    made, learnt = _made(card), _learnt(card)
+    return ", ".join(part for part in (made, learnt) if part) or "A model without a description."
+
+
+def about(card: Card) -> list[tuple[str, str]]:
+    """All that a person wants to know of a model, as (what, told); what a card does not tell is left out."""
+    told = {
+        "What it makes": card.get("description") or _made(card),
+        "Trained on": card.get("data") or _learnt(card),
+        "Can be asked for": _asked(card),
+        "How it was trained": ". ".join(one for one in (card.get("training"), _steps(card)) if one),
+        "Figures": _figures(card),
+        "Use": card.get("intended_use"),
+        "Limits": card.get("limits") or card.get("limitations"),
+        "Licence": card.get("weights_licence") or card.get("data_licence"),
+    }
+    return [(what, _sentence(said)) for what, said in told.items() if said]
+
+
+def _sentence(told: object) -> str:
+    text = "; ".join(map(str, told)) if isinstance(told, list | tuple) else str(told)
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _made(card: Card) -> str:
+    done = card.get("preprocessing") or {}
+    if "spacing" not in done:
+        return ""
+    skull = "skull-stripped " if done.get("skull") == "strip" else ""
+    box = " x ".join(map(str, done.get("shape", ())))
+    return f"{skull}{done.get('modality', '')} brains at {done['spacing']:g} mm ({box} voxels)".strip()
+
+
+def _learnt(card: Card) -> str:
+    split = card.get("split") or {}
+    train, kept = len(split.get("train", ())), len(split.get("validation", ()))
+    return f"{train} subjects" + (f"; {kept} were kept aside" if kept else "") if train else ""
+
+
+def _asked(card: Card) -> str:
+    try:
+        schema = ConditionSchema.model_validate((card.get("configuration") or {}).get("condition") or {})
+    except ValidationError:
+        return ""
+    words = []
+    for field in schema.fields:
+        if isinstance(field, ScalarField):
+            words.append(f"{field.name} ({field.seen.span(field.unit)})")
+        elif isinstance(field, VectorField):
+            words.append(f"{field.name} of {len(field.entries)} regions")
+        elif isinstance(field, MapField):
+            words.append(f"a map of {field.labels - 1} {field.name}")
+        else:
+            words.append(f"{field.name} ({' or '.join(field.values)})")
+    return ", ".join(words) or "nothing in particular"
+
+
+def _steps(card: Card) -> str:
+    parameters = sum(card.get("parameters") or ())
+    steps = card.get("steps") or ()
+    size = f"{parameters / 1e6:.0f} million parameters" if parameters else ""
+    return ", ".join(one for one in (size, f"{sum(steps):,} steps over {len(steps)} levels" if steps else "") if one)
+
+
+def _figures(card: Card) -> str:
+    """Validation losses, and whatever else the card holds as named numbers."""
+    losses = card.get("validation_loss") or ()
+    words = [f"validation loss by level {', '.join(f'{loss:.3g}' for loss in losses)}"] if losses else []
+    measured = card.get("evaluation") or card.get("figures") or {}
+    if isinstance(measured, Mapping):
+        numbers = {name: value for name, value in measured.items() if isinstance(value, int | float | str)}
+        words += [
+            f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
+            for name, value in numbers.items()
+        ]
+    return "; ".join(words)

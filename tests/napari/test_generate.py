@@ -1,0 +1,249 @@
+"""The Generate dock with a real engine and a small model: cards, mosaics, moments, and the very same brain again."""
+
+import json
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from napari.qt.threading import WorkerBase
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField, VectorField
+from braindiffusion.diffusion.samplers import SamplerName
+from braindiffusion.model import Cascade, save_model
+from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.pretrained import list_models
+from braindiffusion.runs import GenerateRequest, list_runs
+from napari_braindiffusion import commands
+from napari_braindiffusion.docks.generate import COARSE, GenerateDock
+from napari_braindiffusion.widgets.generate_form import SAMPLERS
+from napari_braindiffusion.widgets.model_card import ModelCard, about
+from napari_braindiffusion.widgets.percentiles import PercentilesRow
+
+TIMEOUT = 60_000
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Two levels of noise that can be asked for an age."""
+    age = ScalarField(name="age", unit="years", seen=Numbers.of(np.arange(20.0, 81.0)))
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=3)
+    config = CascadeConfig(
+        shape=(16, 24, 16), spacing=4.0, depth=1, levels=(level,) * 2, condition=ConditionSchema(fields=(age,))
+    )
+    cascade = Cascade(config).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in cascade.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_model(cascade, folder, {"name": "small", "split": {"train": ["a", "b"], "validation": ["c"]}})
+    return folder
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    yield make_napari_viewer_proxy()
+    WorkerBase.await_workers(10_000)
+    QApplication.processEvents()
+
+
+@pytest.fixture
+def dock(viewer, model):
+    dock = GenerateDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Generate", area="right")
+    dock.form.choose_model(model)
+    return dock
+
+
+def done(qtbot, dock):
+    qtbot.waitUntil(lambda: dock.job is None, timeout=TIMEOUT)
+
+
+def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_path, monkeypatch):
+    form = dock.form
+    # a coarse brain follows what is asked
+    with qtbot.waitSignal(dock.coarse.made, timeout=TIMEOUT):
+        form.conditions.rows["age"].tick.setChecked(True)
+    assert [layer.name for layer in viewer.layers] == [COARSE]
+    qtbot.waitUntil(lambda: not dock.coarse.pending, timeout=TIMEOUT)
+    assert list_runs() == []
+
+    # two brains, beside each other, with their way from noise
+    form.number.setValue(2)
+    form.seed.setValue(7)
+    form.trajectory.setChecked(True)
+    qtbot.mouseClick(dock.generate_button, Qt.MouseButton.LeftButton)
+    done(qtbot, dock)
+    assert notices() == []
+    assert dock.progress.label.text().startswith("2 brains in ")
+    assert form.seed.value() == 9
+    assert viewer.canvas.grid.enabled
+    first, second = (viewer.layers[f"sample {i} (seed {6 + i})"] for i in (1, 2))
+    way = viewer.layers["sample 2 (seed 8), from noise"]
+    assert first.visible
+    assert second.visible
+    assert first.name_overlay.visible
+    np.testing.assert_array_equal(first.contrast_limits, second.contrast_limits)
+    np.testing.assert_array_equal(first.scale, (4, 4, 4))
+
+    # provenance as in the sidecar, and which moment the slider is at
+    sidecar = json.loads((list_runs()[0].results / "sample_002.json").read_text())
+    assert second.metadata["provenance"] == way.metadata["provenance"] == sidecar
+    assert sidecar["condition"] == {"age": 50.0}
+    caption = viewer.canvas.overlays.text
+    for layer in viewer.layers:
+        layer.visible = layer.name == way.name
+    viewer.layers.selection.active = way
+    viewer.dims.set_point(0, 1)
+    assert caption.visible
+    moment = sidecar["trajectory"][1]
+    assert caption.text == f"level 1 of 2 · step 2 of 3 · sigma {moment['sigma']:.3g}"
+    way.visible = False
+    assert not caption.visible
+
+    # the very same again: from the layer, by the palette's command; and from the file
+    viewer.layers.selection.active = second
+    dock._allow_again()
+    assert dock.again_action.isEnabled()
+    dock.again_action.trigger()
+    done(qtbot, dock)
+    assert dock.progress.label.text() == "The very same brain, to the last bit."
+    again = viewer.layers["sample 2 (seed 8) [1]"]
+    np.testing.assert_array_equal(again.data, second.data)
+    assert form.seed.value() == 9  # it is no step in a series
+    saved = str(list_runs()[-1].results / "sample_001.nii.gz")
+    chosen = "napari_braindiffusion.docks.generate.QFileDialog.getOpenFileName"
+    monkeypatch.setattr(chosen, lambda *_, **__: (saved, ""))
+    dock.again_file_action.trigger()
+    done(qtbot, dock)
+    np.testing.assert_array_equal(viewer.layers["sample 1 (seed 7) [1]"].data, first.data)
+
+    # or its settings, to vary them
+    form.conditions.ask({})
+    form.number.setValue(5)
+    viewer.layers.selection.active = second
+    dock.settings_action.trigger()
+    request = form.request()
+    assert (request.seed, request.num_samples, request.condition) == (8, 1, {"age": 50.0})
+
+    # a model that is no longer there is told
+    provenance = {**sidecar, "request": {**sidecar["request"], "model": str(tmp_path / "gone")}}
+    second.metadata = {**second.metadata, "provenance": provenance}
+    dock.regenerate(second)
+    done(qtbot, dock)
+    assert "gone" in notices()[-1][1]
+    assert notices()[-1][0] == "error"
+
+
+def test_what_cannot_be_made_again_says_so(dock, viewer, notices, tmp_path, monkeypatch):
+    layer = viewer.add_image(np.zeros((4, 4, 4)), name="mine")
+    dock._allow_again()
+    assert not dock.again_action.isEnabled()
+    assert not dock.folder_action.isEnabled()
+    assert dock.regenerate(layer) is None
+    assert "'mine' does not tell where it comes from" in notices()[-1][1]
+    viewer.layers.clear()
+    assert dock.regenerate() is None
+    assert "Select a layer" in notices()[-1][1]
+    (tmp_path / "brain.nii.gz").touch()
+    chosen = "napari_braindiffusion.docks.generate.QFileDialog.getOpenFileName"
+    monkeypatch.setattr(chosen, lambda *_, **__: (str(tmp_path / "brain.nii.gz"), ""))
+    dock.again_file_action.trigger()
+    assert "brain.nii.gz has no sidecar (brain.json)" in notices()[-1][1]
+    layer.metadata["provenance"] = {"synthetic": True}
+    viewer.add_layer(layer)
+    dock._allow_again()
+    dock.settings_action.trigger()
+    assert "does not tell with which settings" in notices()[-1][1]
+
+
+def test_the_command_of_the_palette_opens_the_dock_and_asks_it(viewer, notices):
+    viewer.add_image(np.zeros((4, 4, 4)), name="mine")
+    commands.regenerate_brain(viewer)
+    assert "does not tell where it comes from" in notices()[-1][1]
+
+
+def test_the_folder_of_a_brain_opens(dock, viewer, monkeypatch, tmp_path):
+    opened = []
+    for place in ("docks.generate", "widgets.model_card"):
+        monkeypatch.setattr(f"napari_braindiffusion.{place}.QDesktopServices.openUrl", opened.append)
+    viewer.add_image(np.zeros((4, 4, 4)), metadata={"path": str(tmp_path / "a.nii.gz")})
+    dock._allow_again()
+    dock.folder_action.trigger()
+    dock.form.card.folder_button.click()
+    assert [url.toLocalFile() for url in opened] == [str(tmp_path), dock.form.request().model]
+
+
+def test_the_engine_is_warm_before_anything_is_asked(dock, qtbot, viewer):
+    qtbot.mouseMove(dock)
+    dock.enterEvent(None)
+    assert not dock.coarse.pending  # nothing will be shown
+    qtbot.waitUntil(lambda: dock.coarse.job is None, timeout=TIMEOUT)
+    assert len(viewer.layers) == 0
+    assert dock.engine.pid is not None
+
+
+class TestCard:
+    def test_tells_all_that_one_wants_to_know_of_the_packaged_model(self, qtbot):
+        packaged = list_models()[0]
+        card = ModelCard()
+        qtbot.addWidget(card)
+        card.show_card(packaged.card, packaged.path)
+        for word in (
+            "120 subjects",
+            "Age (20",
+            "F or M",
+            "40 regions",
+            "validation loss",
+            "never clinical",
+            "CC BY-SA",
+        ):
+            assert word.lower() in card.details.text().lower()
+        assert packaged.card["summary"] in card.summary.text()
+        assert card.folder_button.toolTip() == str(packaged.path)
+        card.show_card(None)
+        assert card.isHidden()
+
+    def test_a_training_without_words_tells_what_it_knows(self, dock):
+        assert dock.form.card.summary.text() == "2 subjects; 1 were kept aside"
+        done_so = {"spacing": 1.0, "shape": (8, 8, 8), "skull": "strip", "modality": "T1"}
+        told = dict(about({"preprocessing": done_so, "evaluation": {"kid": 0.01234, "w": "few"}, "limits": ["a", "b"]}))
+        assert told["What it makes"] == "Skull-stripped T1 brains at 1 mm (8 x 8 x 8 voxels)."
+        assert told["Figures"] == "Kid 0.0123; w few."
+        assert told["Limits"] == "A; b."
+        assert about({"configuration": {"condition": {"fields": "none"}}}) == []
+
+
+def test_every_sampler_of_the_engine_is_explained(dock):
+    assert set(SAMPLERS) == set(get_args(SamplerName))
+    form = dock.form
+    form.sampler.setCurrentIndex(form.sampler.findData("heun"))
+    assert not form.eta.isEnabled()
+    assert form.request().sampler == "heun"
+    form.show_request(GenerateRequest(model=form.request().model, sampler="ddim", eta=0.5, steps=4, seed=3))
+    assert (form.request().sampler, form.request().eta, form.request().steps) == ("ddim", 0.5, 4)
+
+
+def test_a_pair_of_regions_is_asked_for_at_once(qtbot):
+    seen = Numbers.of(np.linspace(5, 15, 101))
+    field = VectorField(
+        name="volumes", unit="ml", entries=("left caudate", "right caudate", "sulcal csf"), seen=(seen,) * 3
+    )
+    row = PercentilesRow(field)
+    qtbot.addWidget(row)
+    titles = [row.box.itemText(i) for i in range(row.box.count())]
+    assert set(titles) == {"Caudate, both sides", "Left caudate", "Right caudate", "Sulcal CSF"}
+    row.add("left caudate", 20)
+    row.add("caudate", 75)
+    assert row.value() == {"caudate": "75%"}
+    assert row.sliders["caudate"].amount.text() == "75%: 12.5, 12.5 ml"
+    assert ConditionSchema(fields=(field,)).check({"volumes": row.value()}) == {
+        "volumes": {"left caudate": 12.5, "right caudate": 12.5}
+    }
+    row.add("right caudate", 30)
+    assert row.value() == {"right caudate": "30%"}
+    row.set_value({"sulcal csf": 10.0})  # in ml, as a request may say it
+    assert row.value() == {"sulcal csf": "50%"}
