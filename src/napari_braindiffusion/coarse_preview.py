@@ -93,7 +93,7 @@ class CoarsePreview(QObject):
         job.ended.connect(self._on_ended)
 
     def _on_artifact(self, event: ArtifactWritten, volume: Volume | None) -> None:
-        if event.kind != "preview" or volume is None or self._silent:
+        if volume is None or self._silent:
             return
         self._shown = True
         self.made.emit(volume)

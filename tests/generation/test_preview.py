@@ -38,7 +38,7 @@ def test_shows_a_brain_and_sharpens_it_in_the_same_file(tmp_path: Path, tmp_runs
             shown.append(load_volume(Path(event.path)))
     kinds = [e.kind if isinstance(e, ArtifactWritten) else e.stage for e in events[:-1]]
     # 16 mm is not worth a look, 8 and 4 mm are; the level of 2 mm never runs
-    assert kinds == ["level 0"] * 3 + ["level 1"] * 3 + ["preview"] + ["level 2"] * 3 + ["preview"]
+    assert kinds == ["level 0"] * 3 + ["level 1"] * 3 + ["preview"] + ["level 2"] * 3 + ["volume"]
     assert [path.name for path in run.results.iterdir()] == ["sample_001_preview.nii"]
     blurred, sharper = (volume.data[0] for volume in shown)
     assert blurred.shape == sharper.shape == SHAPE

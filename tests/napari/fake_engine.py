@@ -60,11 +60,11 @@ def generate(request, run):
 
 def preview(request, run):
     """The same brain, blurred and then sharper."""
-    for request_step in range(2):
-        yield Progress(stage="level 0", step=request_step + 1, total=2)
+    for step, kind in enumerate(("preview", "volume"), start=1):
+        yield Progress(stage="level 0", step=step, total=2)
         path = run.results / "sample_001_preview.nii"
         save_volume(_brain(request.request.seed), path)
-        yield ArtifactWritten(kind="preview", path=str(path))
+        yield ArtifactWritten(kind=kind, path=str(path))
     yield Finished()
 
 

@@ -36,7 +36,8 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
         run: its `results` get the volume.
 
     Yields:
-        a step, and the volume whenever it has become sharper, always in the same file.
+        a step, and the brain whenever it has become sharper, always in the same file: a `preview`, which a viewer that
+        is busy may leave out, and last a `volume`, which it may not.
 
     Raises:
         BrainDiffusionError: as `generate`.
@@ -64,7 +65,8 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
             yield Progress(stage=f"level {step.level}", step=step.step, total=step.of)
             shown = step.level == last or config.spacing * 2**step.halvings <= FIRST_MM
             if shown and step.step == step.of:
-                yield sample.preview(as_volume(step.smooth()[0], cascade), run.results)
+                told = sample.preview(as_volume(step.smooth()[0], cascade), run.results)
+                yield told.model_copy(update={"kind": "volume"}) if step.level == last else told
     finally:
         release(device)
     yield Finished()
