@@ -37,6 +37,7 @@ class ModelCard(QWidget):
         self.more.setDuration(0)
         self.more.layout().setContentsMargins(0, 0, 0, 0)
         self.more.setContent(inner)
+        self.more.collapse(animate=False)
         self.more.toggleButton().setToolTip("What it was trained on, what it can be asked for, its figures and limits.")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -3,7 +3,7 @@
 import random
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 LARGEST_SEED = 2**31 - 1
 THEN = {
@@ -26,15 +26,14 @@ class SeedRow(QWidget):
         self.seed.setToolTip("The same seed and the same settings give the same brain.")
         self.then = QComboBox()
         for word in THEN:
-            self.then.addItem(word, word)
+            self.then.addItem(f"then {word}", word)
         self.then.setAccessibleName("What becomes of the seed after a generation")
         self.then.currentIndexChanged.connect(lambda _: self.then.setToolTip(THEN[self.then.currentData()]))
         self.then.setToolTip(THEN[self.then.currentData()])
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2)
-        row.addWidget(self.seed, 1)
-        row.addWidget(self.then)
+        column = QVBoxLayout(self)  # side by side they would widen the dock
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.seed)
+        column.addWidget(self.then)
         self.setFocusProxy(self.seed)
         self.seed.valueChanged.connect(lambda _: self.changed.emit())
 
