@@ -62,8 +62,9 @@ class Model:
     def conditions(self) -> dict[str, str]:
         """What it can be asked for, and what each can be, in words.
 
-        >>> load_model().conditions["sex"]
-        'F or M'
+        Examples:
+            >>> load_model().conditions["sex"]
+            'F or M'
         """
         return ConditionSchema.model_validate(self.card["configuration"].get("condition", {})).choices()
 
@@ -77,12 +78,13 @@ class Model:
     ) -> Volume | list[Volume]:
         """Make brains, in memory. `generate` writes files.
 
-        >>> model = load_model("ixi-2mm")
-        >>> coarse = model.sample(seed=7, age=70, levels=1)  # the first level only: quick, and a blur
-        >>> coarse.shape, coarse.spacing, coarse.metadata["seed"]
-        ((80, 104, 88), (2.0, 2.0, 2.0), 7)
-        >>> len(model.sample(2, levels=1))
-        2
+        Examples:
+            >>> model = load_model("ixi-2mm")
+            >>> coarse = model.sample(seed=7, age=70, levels=1)  # the first level only: quick, and a blur
+            >>> coarse.shape, coarse.spacing, coarse.metadata["seed"]
+            ((80, 104, 88), (2.0, 2.0, 2.0), 7)
+            >>> len(model.sample(2, levels=1))
+            2
 
         Args:
             num: How many; None makes one, and returns it alone.
@@ -119,8 +121,9 @@ class Model:
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Model:
     """A model to make brains with.
 
-    >>> load_model("ixi-2mm").name
-    'ixi-2mm'
+    Examples:
+        >>> load_model("ixi-2mm").name
+        'ixi-2mm'
 
     Args:
         name_or_path: A packaged model's name; or path of a model folder, a checkpoint or a training run.
@@ -142,8 +145,9 @@ def generate(
 ) -> list[Path]:
     """Make brains as NIfTI files, a JSON sidecar beside each.
 
-    >>> [path.name for path in generate("brains", num_samples=2, levels=1)]
-    ['sample_001.nii.gz', 'sample_002.nii.gz']
+    Examples:
+        >>> [path.name for path in generate("brains", num_samples=2, levels=1)]
+        ['sample_001.nii.gz', 'sample_002.nii.gz']
 
     Args:
         out: Folder of the volumes. What the same request has made there already is left as it is.
@@ -175,11 +179,12 @@ def prepare(
 ) -> "Cohort":
     """Turn a folder of volumes into a prepared cohort. A half-written one is continued.
 
-    >>> from braindiffusion.samples import samples_dir
-    >>> brains = samples_dir()
-    >>> cohort = prepare(brains / "IXI-T1", "cohort.zarr", spacing=8, shape=(24, 32, 24), workers=1)
-    >>> len(cohort), cohort.volumes.shape
-    (6, (6, 1, 24, 32, 24))
+    Examples:
+        >>> from braindiffusion.samples import samples_dir
+        >>> brains = samples_dir()
+        >>> cohort = prepare(brains / "IXI-T1", "cohort.zarr", spacing=8, shape=(24, 32, 24), workers=1)
+        >>> len(cohort), cohort.volumes.shape
+        (6, (6, 1, 24, 32, 24))
 
     Args:
         data_dir: IXI folder, BIDS dataset or any folder of volumes.
@@ -209,9 +214,10 @@ def prepare(
 def train(data: str | Path, preset: str = "laptop", *, on_event: OnEvent | None = None, **options: Any) -> Model:
     """Train a model on a prepared cohort.
 
-    >>> model = train("cohort.zarr", "tiny", levels=(0,), epochs=1)    # doctest: +SKIP
-    >>> model.card["steps"]                                            # doctest: +SKIP
-    [1, 0, 0, 0]
+    Examples:
+        >>> model = train("cohort.zarr", "tiny", levels=(0,), epochs=1)    # doctest: +SKIP
+        >>> model.card["steps"]                                            # doctest: +SKIP
+        [1, 0, 0, 0]
 
     Args:
         data: A prepared cohort, or a folder that `prepare` understands.
@@ -239,8 +245,9 @@ def evaluate(
 ) -> "Evaluation":
     """Compare generated brains with real ones: is it any good, is it copied?
 
-    >>> report = evaluate("cohort.zarr", "brains", out="report", model="ixi-2mm")    # doctest: +SKIP
-    >>> [(verdict.target, verdict.met) for verdict in report.verdicts]               # doctest: +SKIP
+    Examples:
+        >>> report = evaluate("cohort.zarr", "brains", out="report", model="ixi-2mm")    # doctest: +SKIP
+        >>> [(verdict.target, verdict.met) for verdict in report.verdicts]               # doctest: +SKIP
 
     Args:
         real: Prepared cohorts, folders of volumes, or volumes.
@@ -264,10 +271,11 @@ def evaluate(
 def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_READER) -> Volume:
     """Read the regions of a T1w brain, whole head or stripped.
 
-    >>> from braindiffusion.samples import sample_t1_path
-    >>> regions = read(sample_t1_path())
-    >>> 2 < regions.metadata["volumes_ml"]["left hippocampus"] < 6
-    True
+    Examples:
+        >>> from braindiffusion.samples import sample_t1_path
+        >>> regions = read(sample_t1_path())
+        >>> 2 < regions.metadata["volumes_ml"]["left hippocampus"] < 6
+        True
 
     Args:
         volume: The brain, or its file.

@@ -26,10 +26,11 @@ def show(
 ) -> go.Figure:
     """A figure of one brain, or of several beside each other. The last line of a notebook's cell shows itself.
 
-    >>> from braindiffusion.samples import sample_t1_path
-    >>> figure = show(sample_t1_path(), kind="slices", path="brain.html")
-    >>> [trace.name for trace in figure.data[:3]]
-    ['sagittal 0', 'coronal 0', 'axial 0']
+    Examples:
+        >>> from braindiffusion.samples import sample_t1_path
+        >>> figure = show(sample_t1_path(), kind="slices", path="brain.html")
+        >>> [trace.name for trace in figure.data[:3]]
+        ['sagittal 0', 'coronal 0', 'axial 0']
 
     Args:
         volumes: One brain, or two to four to compare; volumes, or their files.
