@@ -5,9 +5,6 @@ from typing import Annotated
 
 import typer
 
-from braindiffusion.cohort.demographics import read_demographics
-from braindiffusion.export import brains_in, write_bids
-
 
 def export_bids(
     sources: Annotated[
@@ -24,6 +21,9 @@ def export_bids(
     Generated brains become sub-gen001, sub-gen002, ...; real ones keep their names. Label maps go into
     derivatives/braindiffusion.
     """
+    from braindiffusion.cohort.demographics import read_demographics
+    from braindiffusion.export import brains_in, write_bids
+
     people = read_demographics(participants) if participants is not None else None
     brains = brains_in(sources, labels=labels, modality=modality)
     for path in write_bids(brains, out, name=name, people=people):
