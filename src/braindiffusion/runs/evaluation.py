@@ -1,9 +1,12 @@
 """What an evaluation says: the schema of `evaluation.json`. Every figure with its interval, floor, unit and count."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from braindiffusion.errors import BrainDiffusionError
 
 JSON, PAGE = "evaluation.json", "report.html"
 
@@ -118,6 +121,12 @@ class Verdict(_Part):
     met: bool
     stretch: str = ""
     stretch_met: bool | None = None
+    title: str = ""
+    """What it is about, in few words."""
+    group: str = ""
+    """Of the row that it judges; `originality` and `copies` judge a space."""
+    name: str = ""
+    """Of that row, or of the space."""
 
 
 class LeftOut(_Part):
@@ -151,3 +160,26 @@ class Evaluation(_Part):
     def row(self, group: str, name: str) -> Row | None:
         """A row by its group and name."""
         return next((row for row in self.rows if (row.group, row.name) == (group, name)), None)
+
+    def judged(self, verdict: Verdict) -> tuple[Figure | None, Figure | None, str]:
+        """What a verdict is about: the figure, its floor, and their unit; None for what has none."""
+        if verdict.group == "originality":
+            space = next(one for one in self.originality if one.space == verdict.name)
+            return space.ratio, space.people, ""
+        row = self.row(verdict.group, verdict.name)
+        return (row.generated, row.floor, row.unit) if row else (None, None, "")
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The report in a folder.
+
+    Raises:
+        BrainDiffusionError: there is none, or it cannot be read.
+    """
+    file = folder / JSON
+    try:
+        return Evaluation.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise BrainDiffusionError(f"{file} cannot be read ({error.strerror}).") from error
+    except ValidationError as error:
+        raise BrainDiffusionError(f"{file} is not what `evaluate` writes: {error.errors()[0]['msg']}.") from error
