@@ -1,0 +1,1 @@
+"""Looking at brains: three linked planes and a rendering, side by side, in 3D, and where two differ."""
