@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format train-models pictures screenshots docs constraints clean
+.PHONY: help setup demo test lint format train-models pictures screenshots notebooks docs constraints clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -69,12 +69,10 @@ screenshots: setup  ## Take every screenshot of README and documentation anew, i
 notebooks: $(VENV)/.developer  ## Run the notebooks anew, and keep their outputs (needs Chrome)
 	PLOTLY_RENDERER=png PYTHONWARNINGS='ignore:IProgress not found' BRAINDIFFUSION_RUNS=build/runs $(BIN)/python -m pytest --nbmake --overwrite notebooks
 
-docs: $(VENV)/.installed  ## Build the documentation into site/
-	@$(PIP) --group docs
-	$(BIN)/mkdocs build --strict
+docs: $(VENV)/.developer  ## Build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 constraints: $(VENV)/.developer  ## Pin what the tests run with now
-	@$(PIP) --group docs
 	@{ echo '# The exact set that the tests run with (Python 3.11). Refresh it with `make constraints`.'; \
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
 	@mv constraints.new constraints.txt

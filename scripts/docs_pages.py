@@ -29,8 +29,8 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """Add the pages that are made here."""
     from mkdocs.structure.files import File
 
-    for name, content in (("cli.md", command_page()), ("models.md", model_page())):
-        files.append(File.generated(config, name, content=content))
+    for name, page in MADE.items():
+        files.append(File.generated(config, name, content=page()))
     return files
 
 
@@ -165,3 +165,7 @@ def _figures(groups: dict[str, Any]) -> list[str]:
         parts.append(_table((key.replace("_", " "), *inner), rows))
     alone = {name: value for name, value in groups.items() if name not in columns}
     return parts + ([_table(("what", "told"), [(n, _text(v)) for n, v in alone.items()])] if alone else [])
+
+
+MADE = {"cli.md": command_page, "models.md": model_page}
+"""Pages that lie nowhere: each is what its function says."""

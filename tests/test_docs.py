@@ -12,6 +12,7 @@ from braindiffusion.cli.app import app
 from braindiffusion.pretrained import list_models, list_readers
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,15 @@ def test_every_packaged_model_has_its_card(pages: ModuleType) -> None:
     for model in [*list_models(), *list_readers()]:
         assert f"## {model.name}\n\n{model.card['description']}" in page
         assert model.card["weights_licence"] in page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_links_only_to_what_is_there(page: str, pages: ModuleType) -> None:
+    path = ROOT / "docs" / page
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    local = [(path.parent / link).resolve() for link in links if "://" not in link and not link.startswith("mailto:")]
+    made = {(ROOT / "docs" / name).resolve() for name in pages.MADE}
+    assert [link for link in local if not link.exists() and link not in made] == []
 
 
 def test_the_messages_of_the_troubleshooting_are_in_the_code() -> None:
