@@ -48,6 +48,12 @@ def blobs(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+def test_a_packaged_model_is_made_again_by_its_name() -> None:
+    told = braindiffusion.load_model().sample(seed=3, levels=1, steps=1).metadata
+    assert "--model" not in told["command"] or "--model ixi-2mm" in told["command"]
+    assert str(Path(api.__file__).parent) not in told["command"]
+
+
 def test_from_a_folder_to_a_model_of_ones_own(blobs: Path) -> None:
     with pytest.warns(UserWarning, match="s6"):
         cohort = braindiffusion.prepare(blobs, "c.zarr", spacing=8, shape=(24, 32, 24), workers=1)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from braindiffusion.conditions import ConditionSchema, Value
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
-from braindiffusion.pretrained import DEFAULT_MODEL, DEFAULT_READER, find_model, read_card
+from braindiffusion.pretrained import DEFAULT_MODEL, DEFAULT_READER, find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     EvaluateRequest,
@@ -101,10 +101,11 @@ class Model:
         """
         options = {name: asked.pop(name) for name in list(asked) if name in GenerateRequest.model_fields}
         condition: dict[str, Value] = {**options.pop("condition", {}), **asked}
+        packaged = {one.path: one.name for one in list_models()}  # a name makes it again on another machine, too
         with TemporaryDirectory() as folder:
             request = _ask(
                 GenerateRequest,
-                model=str(self.path),
+                model=packaged.get(self.path, str(self.path)),
                 num_samples=1 if num is None else num,
                 seed=seed,
                 condition=condition,
@@ -211,7 +212,7 @@ def prepare(
     return Cohort.open(request.out)
 
 
-def train(data: str | Path, preset: str = "laptop", *, on_event: OnEvent | None = None, **options: Any) -> Model:
+def train(data: str | Path, preset: str = "auto", *, on_event: OnEvent | None = None, **options: Any) -> Model:
     """Train a model on a prepared cohort.
 
     Examples:
@@ -221,7 +222,8 @@ def train(data: str | Path, preset: str = "laptop", *, on_event: OnEvent | None 
 
     Args:
         data: A prepared cohort, or a folder that `prepare` understands.
-        preset: `tiny`, `laptop`, `workstation`, or a file of your own.
+        preset: `tiny`, `laptop`, `gpu-8gb`, `gpu-24gb`, `gpu-80gb`, or a file of your own; `auto` takes the one that
+            suits the device.
         on_event: Is called with each event: progress, losses, checkpoints.
         options: Any other field of `TrainRequest`: `epochs`, `batch_size`, `conditions`, `seed`, `device`, ...
 
