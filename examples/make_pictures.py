@@ -15,7 +15,7 @@ import typer
 from PIL import Image, ImageColor, ImageDraw
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.figures.process import frame_names
+from braindiffusion.figures.process import recorded_steps
 from braindiffusion.figures.region_overlay import region_colour
 from braindiffusion.jobs import perform
 from braindiffusion.pretrained import DEFAULT_MODEL
@@ -106,7 +106,7 @@ def beside(left: Image.Image, right: Image.Image) -> Image.Image:
 def process_frames(trajectory: Path) -> tuple[list[str], list[list[Image.Image]]]:
     """What the frames of a trajectory are called, and the planes of each, in the contrast of the last."""
     way = load_volume(trajectory)
-    names = frame_names(trajectory) or [str(number) for number in range(1, way.channels + 1)]
+    names = [str(step) for step in recorded_steps(trajectory) or range(1, way.channels + 1)]
     box = brain_box(Volume(way.data[-1:], way.affine))
     last = way.data[-1][box]
     return names, [planes(in_grey(frame[box], last), way.spacing) for frame in way.data]

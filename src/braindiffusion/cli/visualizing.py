@@ -96,11 +96,11 @@ def process(
     open_it: Opened = True,
 ) -> None:
     """Play the way from noise to a brain."""
-    from braindiffusion.figures.process import frame_names
     from braindiffusion.figures.process import process as draw
+    from braindiffusion.figures.process import recorded_steps
     from braindiffusion.volume import load_volume
 
-    figure = draw(load_volume(path), title=path.name, names=frame_names(path))
+    figure = draw(load_volume(path), title=path.name, steps=recorded_steps(path))
     _deliver(figure, out or _beside(path, "process"), open_it)
 
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.figures.comparison import comparison
 from braindiffusion.figures.page import write_figure
-from braindiffusion.figures.process import frame_names, process
+from braindiffusion.figures.process import process, recorded_steps
 from braindiffusion.figures.region_overlay import region_overlay
 from braindiffusion.figures.slice_views import slice_views
 from braindiffusion.figures.volume_rendering import volume_rendering
@@ -50,7 +50,7 @@ def _figure(request: VisualizeRequest) -> go.Figure:
         case "slices":
             return slice_views(load_volume(first), title=title, channel=channel)
         case "process":
-            return process(load_volume(first), title=title, names=frame_names(first))
+            return process(load_volume(first), title=title, steps=recorded_steps(first))
         case "regions":
             return region_overlay(load_volume(first), load_volume(others[0]), title=title, channel=channel)
         case "compare":

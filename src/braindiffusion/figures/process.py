@@ -1,7 +1,10 @@
-"""The way from noise to a brain, played."""
+"""The way from noise to a brain, played: all of it, or what one level adds."""
 
 import json
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,29 +18,50 @@ from braindiffusion.volume import Volume
 MILLISECONDS = 350
 """A frame, while it plays."""
 
+SLIDER_BEGINS = 0.15
+"""Share of the width that the buttons beside it take."""
 
-def process(trajectory: Volume, *, title: str = "", names: list[str] | None = None) -> go.Figure:
+
+class Step(NamedTuple):
+    """Which step of a level a frame shows, and of how many."""
+
+    level: int
+    step: int
+    of: int
+
+    @classmethod
+    def of_record(cls, record: dict[str, int]) -> Self:
+        """From an entry of a sidecar's `trajectory`."""
+        return cls(record["level"], record["step"], record["of"])
+
+    def __str__(self) -> str:
+        return f"level {self.level}, step {self.step} of {self.of}"
+
+
+def process(trajectory: Volume, *, title: str = "", steps: Sequence[Step] | None = None) -> go.Figure:
     """Animate a trajectory: the model's estimate of the brain after steps of every level, through its middle.
 
     Args:
         trajectory: One frame a channel, the last one the brain that was made; `generate --trajectory` writes such.
         title: Stands above it.
-        names: What each frame is called; their numbers if None.
+        steps: What each frame shows. None takes what the volume's metadata tell, as `Model.sample` gives them, else
+            frames are numbered.
 
     Returns:
         The figure: the planes of the last frame (so that a picture of it shows the brain), a frame for each of the
-        trajectory's, a button that plays them and a slider.
+        trajectory's, buttons that play all of them or those of a level, and a slider over all steps of all levels.
 
     Raises:
-        BrainDiffusionError: there is one frame only, names are missing, or the last frame has one value only.
+        BrainDiffusionError: there is one frame only, steps are missing, or the last frame has one value only.
     """
     count = trajectory.channels
     if count < 2:
         msg = "A trajectory has several frames, this volume has one: `generate --trajectory` writes such."
         raise BrainDiffusionError(msg)
-    names = names or [f"{number + 1} of {count}" for number in range(count)]
-    if len(names) != count:
-        msg = f"The trajectory has {count} frames, not {len(names)}."
+    if steps is None:
+        steps = [Step.of_record(record) for record in trajectory.metadata.get("trajectory", [])]
+    if steps and len(steps) != count:
+        msg = f"The trajectory has {count} frames, not {len(steps)}."
         raise BrainDiffusionError(msg)
     low, high = window(np.asarray(trajectory.data[-1], dtype=np.float32))
     whole = (slice(0, trajectory.shape[0]), slice(0, trajectory.shape[1]), slice(0, trajectory.shape[2]))
@@ -53,46 +77,72 @@ def process(trajectory: Volume, *, title: str = "", names: list[str] | None = No
             go.Frame(name=str(number), data=[{"type": "heatmap", "z": plane} for plane in planes], traces=traces)
         )
     figure.frames = frames
-    figure.update_layout(
-        updatemenus=[
-            {
-                **BUTTONS,
-                "showactive": False,
-                "x": 0.0,
-                "y": 0,
-                "xanchor": "left",
-                "yanchor": "top",
-                "pad": {"t": 38},
-                "buttons": [
-                    {"label": "Play", "method": "animate", "args": animate(None, MILLISECONDS)},
-                    {"label": "Pause", "method": "animate", "args": animate([None])},
-                ],
-            }
-        ],
-        sliders=[
-            {
-                **SLIDER,
-                "x": 0.15,
-                "len": 0.85,
-                "active": count - 1,
-                "currentvalue": {"font": {"size": 14, "color": INK}},
-                "steps": [
-                    {"label": name, "method": "animate", "args": animate([str(number)])}
-                    for number, name in enumerate(names)
-                ],
-            }
-        ],
-        margin={"b": 90},
-    )
+    names = [str(step) for step in steps] or [f"{number + 1} of {count}" for number in range(count)]
+    figure.update_layout(sliders=[_slider(names)], updatemenus=[_play_all()], margin={"b": 90})
+    if steps:
+        _tell_levels(figure, [step.level for step in steps])
     style(figure, title)
     return figure
 
 
-def frame_names(trajectory: Path) -> list[str] | None:
-    """What the frames of a trajectory are called, from the sidecar beside it; None where it does not tell."""
+def recorded_steps(trajectory: Path) -> list[Step] | None:
+    """What the frames of a trajectory show, from the sidecar beside it; None where it does not tell."""
     sidecar = trajectory.with_name(trajectory.name.split(".nii")[0].removesuffix("_trajectory") + ".json")
     try:
-        frames = json.loads(sidecar.read_text(encoding="utf-8"))["trajectory"]
-        return [f"level {one['level']}, step {one['step']} of {one['of']}" for one in frames]
+        records = json.loads(sidecar.read_text(encoding="utf-8"))["trajectory"]
+        return [Step.of_record(record) for record in records]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _play(label: str, frames: list[str] | None) -> dict[str, object]:
+    return {"label": label, "method": "animate", "args": animate(frames, MILLISECONDS)}
+
+
+def _play_all() -> dict[str, object]:
+    return {
+        **BUTTONS,
+        "showactive": False,
+        "x": 0.0,
+        "y": 0,
+        "xanchor": "left",
+        "yanchor": "top",
+        "pad": {"t": 38},
+        "buttons": [_play("Play", None), {"label": "Pause", "method": "animate", "args": animate([None])}],
+    }
+
+
+def _slider(names: Sequence[str]) -> dict[str, object]:
+    return {
+        **SLIDER,
+        "x": SLIDER_BEGINS,
+        "len": 1 - SLIDER_BEGINS,
+        "active": len(names) - 1,
+        "currentvalue": {"font": {"size": 14, "color": INK}},
+        "steps": [
+            {"label": name, "method": "animate", "args": animate([str(number)])} for number, name in enumerate(names)
+        ],
+    }
+
+
+def _tell_levels(figure: go.Figure, levels: Sequence[int]) -> None:
+    """A button that plays each level, and its name below its part of the slider."""
+    buttons = []
+    last = len(levels) - 1
+    for level, group in groupby(range(len(levels)), levels.__getitem__):
+        numbers = list(group)
+        buttons.append(_play(f"Level {level}", [str(number) for number in numbers]))
+        figure.add_annotation(
+            text=f"level {level}",
+            x=SLIDER_BEGINS + (1 - SLIDER_BEGINS) * (numbers[0] + numbers[-1]) / 2 / last,
+            y=0,
+            xref="paper",
+            yref="paper",
+            yanchor="top",
+            yshift=-74,
+            showarrow=False,
+            font={"size": 11, "color": "#888"},
+        )
+    place = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "showactive": False}
+    figure.update_layout(updatemenus=[*figure.layout.updatemenus, {**BUTTONS, **place, "buttons": buttons}])
+    figure.update_layout(margin={"t": 60, "b": 110})
