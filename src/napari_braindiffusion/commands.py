@@ -36,6 +36,52 @@ def import_brains(viewer: "napari.viewer.Viewer") -> None:
     viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Cohort")
 
 
+def evaluate_brains(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Measure: open the dock that compares generated brains with real ones."""
+    viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Evaluate")
+
+
+def nearest_brain(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Measure: the real brains that are most like the selected layer, beside it."""
+    _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Evaluate")
+    dock.find_nearest()
+
+
+def browse_volume(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Visualize: the selected brain as a surface that turns."""
+    from napari_braindiffusion.in_browser import open_in_browser
+
+    open_in_browser(viewer, "volume")
+
+
+def browse_slices(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Visualize: the selected brain in three planes with sliders."""
+    from napari_braindiffusion.in_browser import open_in_browser
+
+    open_in_browser(viewer, "slices")
+
+
+def browse_regions(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Visualize: the selected brain with its Labels layer."""
+    from napari_braindiffusion.in_browser import open_in_browser
+
+    open_in_browser(viewer, "regions")
+
+
+def browse_trajectory(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Visualize: the way from noise to brain, of the selected trajectory."""
+    from napari_braindiffusion.in_browser import open_in_browser
+
+    open_in_browser(viewer, "process")
+
+
+def browse_comparison(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Visualize: two to four brains beside each other, with one slider."""
+    from napari_braindiffusion.in_browser import open_in_browser
+
+    open_in_browser(viewer, "compare")
+
+
 def show_tour(viewer: "napari.viewer.Viewer") -> None:
     """The guided tour, again."""
     from napari_braindiffusion.tour import begin_tour

@@ -69,6 +69,26 @@ def write_layers(viewer: Viewer, layers: Sequence[Layer], done: Callable[[list[P
     in_background(_write_all, outgoing, folder, what="Handing over layers", total=1, done=done)
 
 
+def as_paths(viewer: Viewer, sources: Sequence[Layer | Path], done: Callable[[list[Path] | None], None]) -> None:
+    """A path for each source: layers are written, as `write_layers` does it; without any, `done` is called at once.
+
+    Raises:
+        BrainDiffusionError: a layer cannot become a volume.
+    """
+    layers = [source for source in sources if isinstance(source, Layer)]
+
+    def fill_in(files: list[Path] | None) -> None:
+        written = iter(files or ())
+        done(
+            None if files is None else [next(written) if isinstance(one, Layer) else one.absolute() for one in sources]
+        )
+
+    if layers:
+        write_layers(viewer, layers, fill_in)
+    else:
+        fill_in([])
+
+
 def _write_all(outgoing: Sequence[_Outgoing], folder: Path) -> Generator[list[Path] | BrainDiffusionError | None]:
     try:
         yield [_kept(one, folder) for one in outgoing]

@@ -1,0 +1,286 @@
+"""The Evaluate dock: are generated brains any good, are they new, and who is nearest to this one."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Layer
+from napari.utils.notifications import show_error, show_info, show_warning
+from napari.viewer import Viewer
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QToolButton
+
+from braindiffusion.pretrained import list_models
+from braindiffusion.runs import (
+    EvaluateRequest,
+    NearestRequest,
+    Progress,
+    Run,
+    TrainRequest,
+    list_runs,
+)
+from braindiffusion.runs.command import as_command
+from braindiffusion.runs.evaluation import JSON, PAGE, read_evaluation
+from braindiffusion.runs.nearest import Match, Nearest, read_nearest
+from napari_braindiffusion.cohorts import generated_ones, real_ones, trained_on
+from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.layer_files import as_paths, brains_among, is_brain
+from napari_braindiffusion.layer_jobs import LayerJobs, Made
+from napari_braindiffusion.mosaic import show_mosaic
+from napari_braindiffusion.settings import settings
+from napari_braindiffusion.view import show_volume
+from napari_braindiffusion.widgets.brain_list import BrainList
+from napari_braindiffusion.widgets.evaluate_form import EvaluateForm
+from napari_braindiffusion.widgets.evaluation_view import EvaluationView
+from napari_braindiffusion.widgets.nearest_view import NearestView
+from napari_braindiffusion.widgets.progress_row import ProgressRow
+from napari_braindiffusion.widgets.run_list import RunList
+
+
+class EvaluateDock(Dock):
+    """Real and generated brains, a report with its figures, and the nearest real brain of the selected layer.
+
+    Args:
+        napari_viewer: Whose layers may be evaluated, and where nearest brains appear.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.jobs = LayerJobs(napari_viewer, "evaluate", self)
+        self.folder: Path | None = None
+        """Of the report that is shown."""
+        self._beside: list[Layer] = []
+
+        self.reports = RunList("New evaluation")
+        self.reports.setToolTip("Look at the report of an earlier evaluation, or begin a new one.")
+        self.open_button = QToolButton(text="…")
+        self.open_button.setToolTip("Open a report from any folder, of a cluster for instance.")
+        self.open_button.setAccessibleName("Open a report")
+        self.form = EvaluateForm()
+        self.evaluate_button = QPushButton("Evaluate")
+        self.evaluate_button.setToolTip("Compare the generated brains with the real ones.")
+        self.copy_button = QPushButton("Copy command")
+        self.copy_button.setToolTip("The same evaluation as a command for a terminal or a cluster.")
+        self.nearest_button = QPushButton("Nearest real brain")
+        self.nearest_button.setToolTip(
+            "Find the real brains that are most like the selected layer, among the real brains above, and show them "
+            "beside it."
+        )
+        self.progress = ProgressRow("Cancel", "Stops after this brain. Earlier reports stay.")
+        self.nearest_view = NearestView()
+        self.view = EvaluationView()
+        head = QHBoxLayout()
+        head.addWidget(self.reports, 1)
+        head.addWidget(self.open_button)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.nearest_button, 1)
+        buttons.addWidget(self.copy_button, 1)
+        self.rows.addLayout(head)
+        self.rows.addWidget(self.form)
+        self.rows.addWidget(self.evaluate_button)
+        self.rows.addLayout(buttons)
+        for part in (self.progress, self.nearest_view, self.view):
+            self.rows.addWidget(part)
+        self.rows.addStretch()
+
+        for brains in (self.form.generated, self.form.real):
+            brains.layers_requested.connect(partial(self._add_layers, brains))
+            offered = generated_ones if brains is self.form.generated else real_ones
+            brains.about_to_offer.connect(partial(_offer, brains, offered))
+        self.reports.run_chosen.connect(self._on_run_chosen)
+        self.open_button.clicked.connect(self._choose_report)
+        self.evaluate_button.clicked.connect(lambda: self.evaluate())
+        self.nearest_button.clicked.connect(lambda: self.find_nearest())
+        self.copy_button.clicked.connect(self._copy)
+        self.progress.stop_requested.connect(self.jobs.cancel)
+        self.jobs.begun.connect(self._begin)
+        self.jobs.progress.connect(self._on_progress)
+        self.jobs.finished.connect(self._on_finished)
+        self.jobs.failed.connect(self._on_failed)
+        self.jobs.cancelled.connect(partial(self._end, "Cancelled."))
+        self.view.report_requested.connect(partial(self._open, PAGE))
+        self.view.folder_requested.connect(partial(self._open, ""))
+        napari_viewer.layers.events.removed.connect(self._on_layer_removed)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Offer the models and reports that there are now."""
+        with self.errors_shown():
+            runs = list_runs(settings().runs_folder)
+            packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
+            own = [
+                (f"my training {run.name}", str(run.path), str(run.path))
+                for run in runs
+                if isinstance(run.request, TrainRequest) and (run.checkpoints / "best").exists()
+            ]
+            self.form.set_models([*packaged, *own])
+            self.reports.set_runs((run, run.state) for run in runs if isinstance(run.request, EvaluateRequest))
+
+    def evaluate(self) -> None:
+        """Compare what the form names. Layers become files first."""
+        if self._is_complete():
+            self.jobs.ask(*self._asked())
+
+    def find_nearest(self, layer: Layer | None = None) -> None:
+        """Find the real brains that are nearest to a layer, to the active one if None, and show them beside it."""
+        brain = layer or self._viewer.layers.selection.active
+        if not is_brain(brain):
+            show_error("Select a layer that is one brain: a 3D image.")
+            return
+        model, learnt = trained_on(brain)
+        real = self.form.real.sources or list(learnt) or [path for _, path in real_ones()][:1]
+        if not real:
+            show_warning("Add the real brains to compare with, best the cohort that the model learnt from.")
+            self.reveal(self.form.real)
+            self.form.real.add_button.setFocus()
+            return
+
+        def request(paths: list[Path]) -> NearestRequest:
+            return NearestRequest(
+                brain=paths[0],
+                real=tuple(paths[1:]),
+                model=model or self.form.model.currentData(),
+                labels=self.form.labels.path,
+            )
+
+        self.jobs.ask([brain, *real], request)
+
+    def show_report(self, folder: Path) -> None:
+        """Show the report in a folder."""
+        with self.errors_shown():
+            self.view.show_evaluation(read_evaluation(folder))
+            self.folder = folder
+
+    def release(self) -> None:  # noqa: D102 the base class says it
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self.jobs.close()
+
+    def apply_theme(self, background: str, text: str) -> None:  # noqa: D102 the base class says it
+        for plot in (self.view.plot, self.nearest_view.plot):
+            plot.set_theme(background, text)
+
+    def _is_complete(self) -> bool:
+        """Whether both lists hold something; the user is told where they do not."""
+        for what, brains in (("generated", self.form.generated), ("real", self.form.real)):
+            if not brains.sources:
+                show_error(f"Add the {what} brains first: layers, folders, prepared cohorts or runs.")
+                return False
+        return True
+
+    def _asked(self) -> tuple[list[Layer | Path], Callable[[list[Path]], EvaluateRequest]]:
+        """The form's sources, and the request that paths for them make."""
+        generated, real, options = self.form.generated.sources, self.form.real.sources, self.form.options()
+
+        def request(paths: list[Path]) -> EvaluateRequest:
+            made = len(generated)
+            return EvaluateRequest(generated=tuple(paths[:made]), real=tuple(paths[made:]), **options)
+
+        return [*generated, *real], request
+
+    def _on_progress(self, event: Progress) -> None:
+        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
+
+    def _on_finished(self, run: Run, made: Made) -> None:
+        self._end("Done.")
+        with self.errors_shown():
+            match run.request:
+                case NearestRequest():
+                    self._show_nearest(read_nearest(run.results), made)
+                case EvaluateRequest() as request:
+                    self.show_report(request.out or run.results)
+                    self.refresh()
+                    self.reports.choose(run)
+
+    def _on_failed(self, message: str) -> None:
+        self._end("It failed.")
+        show_error(message)
+
+    def _show_nearest(self, found: Nearest, made: Made) -> None:
+        """The verdict in the dock, and the three brains beside each other in the layers of the last answer."""
+        names = [found.brain]
+        names += [_called(match, kind) for match, kind in ((found.training, "training"), (found.held_out, "held-out"))]
+        before = [*self._beside, None, None, None]
+        self._beside = [
+            show_volume(self._viewer, volume, name, layer=layer, metadata={"path": event.path})
+            for (event, volume), name, layer in zip(made, names, before, strict=False)
+            if volume is not None
+        ]
+        show_mosaic(self._viewer, self._beside)
+        self.nearest_view.show_nearest(found)
+        self.reveal(self.nearest_view)
+
+    def _on_run_chosen(self, run: Run | None) -> None:
+        self.view.hide()
+        if run is None or not isinstance(run.request, EvaluateRequest):
+            return
+        self.form.show_request(run.request)
+        folder = run.request.out or run.results
+        if (folder / JSON).exists():
+            self.show_report(folder)
+        else:
+            show_info(f"{run.name} has no report. Its settings are in the form: evaluate again.")
+
+    def _choose_report(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, f"A folder with a report ({JSON})")
+        if chosen:
+            run = Path(chosen) / "results"
+            self.show_report(run if (run / JSON).exists() else Path(chosen))
+            self.reports.choose(None)
+
+    def _open(self, name: str) -> None:
+        if self.folder is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder / name)))
+
+    def _copy(self) -> None:
+        if not self._is_complete():
+            return
+        sources, request = self._asked()
+
+        def copy(paths: list[Path] | None) -> None:
+            if paths is not None:
+                command = as_command(request(paths))
+                QApplication.clipboard().setText(command)
+                show_info(f"Copied: {command}")
+
+        with self.errors_shown():
+            as_paths(self._viewer, sources, copy)
+
+    def _begin(self, message: str) -> None:
+        for button in (self.evaluate_button, self.nearest_button):
+            button.setEnabled(False)
+        self.progress.begin(message)
+
+    def _end(self, message: str) -> None:
+        for button in (self.evaluate_button, self.nearest_button):
+            button.setEnabled(True)
+        self.progress.rest(message)
+
+    def _add_layers(self, brains: BrainList) -> None:
+        chosen = brains_among(layer for layer in self._viewer.layers if layer in self._viewer.layers.selection)
+        if not chosen:
+            show_error("Select layers that are one brain each: 3D images.")
+        for layer in chosen:
+            brains.add(layer, _text(layer), "As it is when the evaluation starts.")
+            layer.events.name.connect(self._on_layer_renamed)
+
+    def _on_layer_renamed(self, event: Any) -> None:
+        for brains in (self.form.generated, self.form.real):
+            brains.rename(event.source, _text(event.source))
+
+    def _on_layer_removed(self, event: Any) -> None:
+        for brains in (self.form.generated, self.form.real):
+            brains.discard(event.value)
+
+
+def _offer(brains: BrainList, known: Callable[[], list[tuple[str, Path]]]) -> None:
+    brains.suggest(known())
+
+
+def _text(layer: Layer) -> str:
+    return f"{layer.name} · layer"
+
+
+def _called(match: Match, kind: str) -> str:
+    return f"{match.name}: nearest {kind} brain, {match.distance:.2f} away"

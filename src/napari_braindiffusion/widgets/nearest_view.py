@@ -1,0 +1,42 @@
+"""The real people who are most like one brain: the verdict, and how far apart people are."""
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from braindiffusion.runs.nearest import Match, Nearest
+from napari_braindiffusion.widgets.evaluation_plot import EvaluationPlot
+from napari_braindiffusion.widgets.rows import wrapping_label
+
+
+class NearestView(QWidget):
+    """Shows one answer at a time, and nothing before the first."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.verdict = wrapping_label("")
+        self.people = wrapping_label("")
+        self.plot = EvaluationPlot()
+        self.plot.setToolTip("How far this brain is from its nearest real ones, and how far people are from theirs.")
+        self.caption = wrapping_label("")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in (self.verdict, self.people, self.plot, self.caption):
+            layout.addWidget(part)
+        self.hide()
+
+    def show_nearest(self, found: Nearest) -> None:
+        """Show what was found."""
+        self.verdict.setText(f"<b>{found.brain}.</b> {found.verdict}")
+        whose = f"that {found.model} learnt from" if found.model else "of those that count as training brains"
+        self.people.setText(
+            f"Nearest {whose}: {_person(found.training)}. Nearest of the held-out: {_person(found.held_out)}."
+        )
+        self.plot.show_nearest(found)
+        self.caption.setText(self.plot.caption)
+        self.show()
+
+
+def _person(match: Match) -> str:
+    """A name with what is known of the person."""
+    known = [f"{match.age:.0f} years" if match.age is not None else "", match.sex or ""]
+    told = ", ".join(one for one in known if one)
+    return f"{match.name} ({told})" if told else match.name
