@@ -41,12 +41,13 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
     names = list(dict.fromkeys(name for name, _, _ in lines))
     stages = sorted({stage for _, stage, _ in lines})
     columns = min(len(names), 2)
+    rows = -(-len(names) // columns)
     figure = make_subplots(
-        rows=-(-len(names) // columns),
+        rows=rows,
         cols=columns,
         subplot_titles=[name.replace("_", " ") for name in names],
         horizontal_spacing=0.08,
-        vertical_spacing=0.12,
+        vertical_spacing=0.32 / rows,  # room for the title of the panel below
     )
     told: set[str] = set()
     for (name, stage, number), points in lines.items():
@@ -72,12 +73,12 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
             col=place % columns + 1,
         )
         told.add(label)
-    figure.update_xaxes(title_text="step", gridcolor="#333", zerolinecolor="#333")
-    figure.update_yaxes(gridcolor="#333", zerolinecolor="#333", exponentformat="power")
-    linear = {trace.yaxis for trace in figure.data if min(trace.y) <= 0}  # what a logarithm cannot show
-    logarithmic = [f"yaxis{trace.yaxis[1:]}" for trace in figure.data if trace.yaxis not in linear]
+    figure.update_xaxes(title={"text": "step", "standoff": 4}, gridcolor="#333", zerolinecolor="#333")
+    # Numbers in full: a logarithmic axis would tell a lonely 2 or 5 between powers of ten.
+    figure.update_yaxes(gridcolor="#333", zerolinecolor="#333", tickformat="~g", nticks=6)
+    logarithmic = _logarithmic(figure)
     figure.update_layout(
-        {axis: {"type": "log"} for axis in logarithmic},
+        {axis: {"type": "log", "dtick": ticks} for axis, ticks in logarithmic.items()},
         updatemenus=[
             {
                 **BUTTONS,
@@ -89,7 +90,10 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
                     {
                         "label": kind,
                         "method": "relayout",
-                        "args": [{f"{axis}.type": kind.lower() for axis in logarithmic}],
+                        "args": [
+                            {f"{axis}.type": kind.lower() for axis in logarithmic}
+                            | {f"{axis}.dtick": ticks if kind == "Log" else None for axis, ticks in logarithmic.items()}
+                        ],
                     }
                     for kind in ("Log", "Linear")
                 ],
@@ -99,3 +103,11 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
     )
     style(figure, title)
     return figure
+
+
+def _logarithmic(figure: go.Figure) -> dict[str, str | None]:
+    """The axes that a logarithm can show, and their ticks: 1, 2, 5, 10, ... where there is room for no more."""
+    heights: dict[str, list[float]] = {}
+    for trace in figure.data:
+        heights.setdefault(f"yaxis{trace.yaxis[1:]}", []).extend(trace.y)
+    return {axis: "D2" if max(ys) > 5 * min(ys) else None for axis, ys in heights.items() if min(ys) > 0}

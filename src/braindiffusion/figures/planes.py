@@ -138,7 +138,7 @@ _SCENE = {
     "aspectmode": "data",
     **{f"{axis}axis": {"visible": False} for axis in AXES},
 }
-_LETTER = {"showarrow": False, "font": {"size": 13, "color": "#9cf"}}
+_LETTER = {"showarrow": False, "font": {"size": 13, "color": "#9cf"}, "bgcolor": "rgba(17, 17, 17, 0.7)"}
 
 
 def _margin(line: Line) -> list[float]:

@@ -16,7 +16,7 @@ LONGEST_SIDE = 64
 SURFACE_SIDE = 96
 """The same for the surface, which is drawn faster."""
 
-CAMERA = {"eye": {"x": -1.5, "y": 1.5, "z": 0.65}}
+CAMERA = {"eye": {"x": -1.35, "y": 1.35, "z": 0.6}, "center": {"x": 0, "y": 0, "z": -0.12}}
 """From the front, the left and a little above."""
 
 _VIEWS = {"Rendering": ["rendering"], "Surface": ["surface"], "Slices": ["sagittal", "coronal", "axial"]}
