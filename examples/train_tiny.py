@@ -16,7 +16,7 @@ from braindiffusion.runs import Finished, Metric, Run, TrainRequest
 
 def main(
     cohort: Annotated[Path, typer.Argument(help="A prepared cohort, `.zarr`.")],
-    preset: Annotated[str, typer.Option(help="tiny, laptop or workstation.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="tiny, laptop, gpu-8gb, gpu-24gb, gpu-80gb or auto.")] = "tiny",
     epochs: Annotated[float | None, typer.Option(help="Passes over the subjects; the preset's by default.")] = None,
 ) -> None:
     """Train, tell the losses, and draw them."""

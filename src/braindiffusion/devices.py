@@ -1,5 +1,6 @@
 """Which device, which precision: asked once, answered the same for training and generation."""
 
+import psutil
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
@@ -39,3 +40,12 @@ def choose_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
     if wanted == "bfloat16" and not fast:
         raise BrainDiffusionError(f"bfloat16 would be emulated on this {device.type}: take precision auto or float32.")
     return torch.bfloat16 if fast and wanted != "float32" else torch.float32
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes that a device has altogether, in use or not."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    return int(psutil.virtual_memory().total)

@@ -95,7 +95,7 @@ def test_half_the_precision_takes_less() -> None:
 
 def test_parameters_are_those_of_the_model() -> None:
     cascade = Cascade(config())
-    expected = [sum(t.nbytes for t in (*level.parameters(), *level.buffers())) for level in cascade.levels]
+    expected = tuple(sum(t.nbytes for t in (*level.parameters(), *level.buffers())) for level in cascade.levels)
     assert parameters(config()) == pytest.approx(expected, abs=1000)  # a level's constants are no buffers
 
 

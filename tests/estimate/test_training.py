@@ -51,7 +51,8 @@ def test_what_does_not_fit_is_told_with_a_way_out(store: Path, monkeypatch: pyte
     monkeypatch.setattr("braindiffusion.estimate.training.free_bytes", lambda device: 0)
     nothing = estimate(request)
     assert not nothing.fits
-    assert nothing.advice == "use a smaller preset"
+    assert nothing.advice == "take a device with more memory"
+    assert nothing.preset == "tiny"
     assert nothing.levels[0].seconds is None
     monkeypatch.setattr("braindiffusion.estimate.training.free_bytes", lambda device: nothing.bytes - 1)
     assert estimate(request).verdict.endswith("use --batch-size 1.")

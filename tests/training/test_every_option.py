@@ -42,6 +42,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "start_from": ("nowhere", {}),
         "batch_size": (1, {}),
         "accumulate": (2, {}),
+        "patch": (6, {}),
         "epochs": (2, {}),
         "levels": ((1,), {}),
         "conditions": (("age",), {}),

@@ -7,12 +7,34 @@ import typer
 
 from braindiffusion.cli.working import find_run
 
+_SPACINGS = (2.0, 1.0)
 
-def preset(name: Annotated[str, typer.Argument(help="tiny, laptop or workstation.")]) -> None:
-    """Print a preset as JSON: levels and how each is trained. `train --preset FILE` takes a changed one."""
+
+def preset(name: Annotated[str | None, typer.Argument(help="Prints this one as JSON.")] = None) -> None:
+    """List the presets: what each is for, the memory it takes, and which one suits this device (`auto`).
+
+    Of a preset that is named: levels and how each is trained, as JSON. `train --preset FILE` takes a changed one.
+    """
     from braindiffusion.training.presets import preset as preset_of
 
-    typer.echo(preset_of(name).model_dump_json(indent=2))
+    if name is not None:
+        typer.echo(preset_of(name).model_dump_json(indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from braindiffusion.devices import choose_device
+    from braindiffusion.estimate.presets import preset_bytes
+    from braindiffusion.training.presets import PRESETS, preset_for
+
+    auto = preset_for(choose_device())
+    table = Table("preset", "for", *(f"{spacing:g} mm" for spacing in _SPACINGS), "")
+    console = Console()
+    with console.status("Counting memory …"):
+        for one in PRESETS.values():
+            sizes = [f"{preset_bytes(one, spacing) / 1e9:.1f} GB" for spacing in _SPACINGS]
+            table.add_row(one.name, one.about, *sizes, "auto takes it here" if one.name == auto else "")
+    console.print(table)
 
 
 def ema(

@@ -104,8 +104,12 @@ def train(
         ),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="tiny, laptop, workstation, or a file (`braindiffusion preset laptop > FILE`).")
-    ] = "laptop",
+        str,
+        typer.Option(
+            help="auto (what suits the device), tiny, laptop, gpu-8gb, gpu-24gb, gpu-80gb, or a file "
+            "(`braindiffusion preset laptop > FILE`)."
+        ),
+    ] = "auto",
     start_from: Annotated[
         str | None, typer.Option(help="Begin from this model (name or path): its network, what it has learnt.")
     ] = None,
@@ -113,6 +117,10 @@ def train(
         int | None, typer.Option(help="Patches or volumes at once, of each process; the preset's by default.")
     ] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches that make one step; the preset's by default.")] = None,
+    patch: Annotated[
+        int | None,
+        typer.Option(help="Edge of the patches that fine levels learn from, in coefficients; the preset's by default."),
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the subjects; the preset's by default.")] = None,
     level: Annotated[
         list[int] | None, typer.Option(help="Train only this level, 0 is the coarsest (repeatable).")
@@ -163,6 +171,7 @@ def train(
             start_from=start_from and whole_name(start_from),
             batch_size=batch_size,
             accumulate=accumulate,
+            patch=patch,
             epochs=epochs,
             levels=tuple(level) if level else None,
             conditions=None if condition is None else tuple(one for one in condition if one != "none"),

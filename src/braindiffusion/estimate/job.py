@@ -31,4 +31,5 @@ def _event(found: Estimate) -> Estimated:
         available=found.available,
         seconds=found.seconds,
         advice=found.changes,
+        preset=found.preset,
     )

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.model.cascade import Level
 from braindiffusion.model.conditioning import as_condition
 from braindiffusion.model.config import CascadeConfig
+from braindiffusion.training.ema import WIDTHS
 
 
 class LiveBytes(TorchDispatchMode):
@@ -83,6 +85,7 @@ class Memory:
     working: int
 
 
+@cache
 def learning(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
     """Of one way forward and back.
 
@@ -115,6 +118,7 @@ def learning(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype =
         return Memory(weights, live.peak - weights)
 
 
+@cache
 def sampling(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
     """Of one evaluation over the whole grid, with what a sampler holds beside it. See `learning`."""
     with counted() as live, torch.no_grad():
@@ -140,7 +144,8 @@ def sample_bytes(config: CascadeConfig, index: int) -> int:
     return sites * 4 * bands + voxels
 
 
-def parameters(config: CascadeConfig) -> list[int]:
+@cache
+def parameters(config: CascadeConfig) -> tuple[int, ...]:
     """Bytes of each level's weights and constants."""
     with counted() as live:
         sizes = [0]
@@ -148,4 +153,16 @@ def parameters(config: CascadeConfig) -> list[int]:
         for index in range(config.number_of_levels):
             levels.append(Level(config, index))
             sizes.append(live.now)
-        return [after - before for before, after in itertools.pairwise(sizes)]
+        return tuple(after - before for before, after in itertools.pairwise(sizes))
+
+
+def training_bytes(weights: tuple[int, ...], step: Memory, drawn: int, copies: int = 2) -> int:
+    """What a device holds while one level learns: models, the optimizer's moments, averages, and one step.
+
+    Args:
+        weights: bytes of each level.
+        step: of the level.
+        drawn: bytes that work where a sample is made in between.
+        copies: of the whole model: the one that learns, and the one that is sampled from.
+    """
+    return copies * sum(weights) + (2 + len(WIDTHS)) * step.weights + max(step.working, drawn)

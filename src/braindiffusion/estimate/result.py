@@ -36,6 +36,7 @@ class Estimate:
         around: seconds before, between and after the levels: reading, writing.
         advice: what to do where it does not fit; empty where it does.
         changes: the same as fields of the request; empty where none would do.
+        preset: name of a training's preset, which the device may have decided; empty for a file of one's own.
     """
 
     device: str
@@ -44,6 +45,7 @@ class Estimate:
     around: float = 0.0
     advice: str = ""
     changes: dict[str, int | bool | str] = field(default_factory=dict)
+    preset: str = ""
 
     @property
     def bytes(self) -> int:
@@ -65,7 +67,8 @@ class Estimate:
     def verdict(self) -> str:
         """One sentence."""
         needs, has = self.bytes / GB, self.available / GB
+        what = f"Preset {self.preset}" if self.preset else "It"
         if not self.fits:
-            return f"It needs {needs:.1f} GB, and {self.device} has {has:.1f} GB free: {self.advice}."
+            return f"{what} needs {needs:.1f} GB, and {self.device} has {has:.1f} GB free: {self.advice}."
         time = str(timedelta(seconds=round(self.seconds or 0)))
-        return f"It needs {needs:.1f} GB of the {has:.1f} GB that {self.device} has free, and takes about {time}."
+        return f"{what} needs {needs:.1f} GB of the {has:.1f} GB that {self.device} has free, and takes about {time}."

@@ -2,21 +2,23 @@
 
 import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 from time import perf_counter
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.devices import choose_precision
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.estimate.advice import in_words, mildest_change
 from braindiffusion.estimate.device import free_bytes, held_bytes
-from braindiffusion.estimate.memory import learning, parameters, sample_bytes, sampling
+from braindiffusion.estimate.memory import learning, parameters, sample_bytes, sampling, training_bytes
 from braindiffusion.estimate.result import Estimate, LevelEstimate
 from braindiffusion.model.cascade import Cascade
+from braindiffusion.model.config import CascadeConfig, LevelConfig
 from braindiffusion.pretrained import find_model
 from braindiffusion.runs import TrainRequest
 from braindiffusion.training.crew import Crew
-from braindiffusion.training.ema import WIDTHS
 from braindiffusion.training.job import asked_for, levels_of, rows_of
 from braindiffusion.training.level import AHEAD, HELD_OUT, MEASURED, LevelTrainer
 from braindiffusion.training.patches import CACHE_BYTES, Patches
@@ -42,18 +44,22 @@ def training_estimates(request: TrainRequest) -> Iterator[Estimate]:
     needs = {index: trial.bytes(trial.preset, index) for index in trial.wanted}
     available = free_bytes(trial.device)
     untimed = tuple(LevelEstimate(index, needs[index], trial.steps(index)) for index in trial.wanted)
-    if max(needs.values()) > available:
-        changes = _changes(trial, available)
-        yield Estimate(str(trial.device), untimed, available, advice=_in_words(changes), changes=changes)
+    told = Estimate(str(trial.device), untimed, available, preset=trial.preset.name)
+    if not told.fits:
+        hungriest = sorted(needs, key=lambda index: -needs[index])
+        changes = mildest_change(
+            request, lambda preset: all(trial.bytes(preset, index) <= available for index in hungriest)
+        )
+        yield replace(told, advice=in_words(changes), changes=changes)
         return
-    yield Estimate(str(trial.device), untimed, available)
+    yield told
     levels, sample = [], 0.0
     for index in trial.wanted:
         step, brain = trial.seconds(index)
         if index in trial.sampled(index):
             sample += trial.sampling_seconds(index, step)
         levels.append(trial.level(index, needs[index], step, brain, sample))
-    yield Estimate(str(trial.device), tuple(levels), available, trial.begun)
+    yield replace(told, levels=tuple(levels), around=trial.begun)
 
 
 class _Trial:
@@ -94,15 +100,12 @@ class _Trial:
     def bytes(self, preset: Preset, index: int) -> int:
         """Of memory while a level learns."""
         recipe, on_cpu = preset.recipes[index], self.device.type == "cpu"
-        config = self.config.model_copy(update={"levels": preset.levels})
-        step = learning(config, index, recipe.batch_size, self.dtype)
-        pictures = [sampling(config, level, 1, self.dtype) for level in self.sampled(index)]
-        # Of every level: the model, the copy that is sampled from, and on the CPU the last and the best weights.
-        models = (4 if on_cpu else 2) * sum(parameters(config))
-        moments = (2 + len(WIDTHS)) * step.weights
-        working = max(one.working for one in (step, *pictures))
+        config = _plain(self.config, preset.levels)
+        step = learning(_plain(self.config, preset.levels, but=index), index, recipe.batch_size, self.dtype)
+        drawn = max(sampling(config, level, 1, self.dtype).working for level in self.sampled(index))
+        copies = 4 if on_cpu else 2  # on the CPU the last and the best weights, too
         data = self._data(index, recipe) if on_cpu else 0
-        return self.held + models + moments + working + data
+        return self.held + training_bytes(parameters(config), step, drawn, copies) + data
 
     def sampled(self, index: int) -> range:
         """Levels that a sample is made with while this one learns: those from the coarsest on that have learnt."""
@@ -169,24 +172,18 @@ class _Trial:
         return LevelEstimate(index, needs, steps, step, total)
 
 
+def _plain(config: CascadeConfig, levels: Sequence[LevelConfig], but: int | None = None) -> CascadeConfig:
+    """Without what only learning knows, at all levels but one: what is counted once need not be counted again."""
+    plain = [
+        level
+        if index == but
+        else level.model_copy(
+            update={"patch": None, "unet": level.unet.model_copy(update={"checkpointing": False})},
+        )
+        for index, level in enumerate(levels)
+    ]
+    return config.model_copy(update={"levels": tuple(plain)})
+
+
 def _samples(recipe: LevelRecipe) -> int:
     return recipe.batch_size * recipe.accumulate
-
-
-def _changes(trial: _Trial, available: int) -> dict[str, int | bool | str]:
-    """The mildest change that makes it fit."""
-    most = max(recipe.batch_size for recipe in trial.preset.recipes)
-    sizes = [size for size in (2**k for k in range(most.bit_length() - 1, -1, -1)) if size < most] or [1]
-    for checkpointing in dict.fromkeys((trial.request.checkpointing, True)):
-        for size in sizes:
-            update = {"batch_size": size, "checkpointing": checkpointing}
-            changed = asked_for(trial.request.model_copy(update=update))
-            if all(trial.bytes(changed, index) <= available for index in trial.wanted):
-                return {"batch_size": size} | ({"checkpointing": True} if checkpointing else {})
-    return {}
-
-
-def _in_words(changes: dict[str, int | bool | str]) -> str:
-    if not changes:
-        return "use a smaller preset"
-    return f"use --batch-size {changes['batch_size']}" + (" --checkpointing" if "checkpointing" in changes else "")

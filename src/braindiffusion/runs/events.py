@@ -113,11 +113,53 @@ class Estimated(_Event):
     """Of the whole job; None where it was not measured, or not yet."""
     advice: dict[str, int | bool | str] = Field(default_factory=dict)
     """Fields of the request, and the values that make it fit."""
+    preset: str = ""
+    """Of a training, which the device may have decided; empty for a file of one's own."""
 
     @property
     def fits(self) -> bool:
         """Whether the memory that is free is enough."""
         return self.bytes <= self.available
+
+
+Severity = Literal["problem", "doubt", "note"]
+
+
+class Mark(BaseModel):
+    """One thing that is odd about a volume."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    """One word, such as `orientation` or `duplicate`."""
+    severity: Severity
+    """`problem`: it cannot be used, `prepare` leaves it out. `doubt`: look at it. `note`: good to know."""
+    message: str
+    """Half a sentence."""
+
+
+class Inspected(_Event):
+    """A volume was looked at. A later one of the same path knows more."""
+
+    type: Literal["inspected"] = "inspected"
+    subject: str
+    path: str
+    """Absolute path; of several channels the first."""
+    modality: str | None = None
+    site: str | None = None
+    age: float | None = None
+    """Years."""
+    sex: str | None = None
+    shape: tuple[int, int, int] | None = None
+    """Voxels (x, y, z) in RAS+."""
+    spacing: tuple[float, float, float] | None = None
+    """mm (x, y, z) in RAS+."""
+    labels: str | None = None
+    """Path of its region label map."""
+    marks: tuple[Mark, ...] = ()
+    """The gravest first."""
+    thumbnail: str = ""
+    """Path of a PNG: slices from the side, the front and the top, beside each other; empty if there is none."""
 
 
 class Failed(_Event):
@@ -157,6 +199,7 @@ Event = Annotated[
     | Paused
     | Continued
     | Estimated
+    | Inspected
     | Failed
     | Cancelled
     | Finished,

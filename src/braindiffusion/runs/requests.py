@@ -37,14 +37,31 @@ class PrepareRequest(_Request):
     """Processes; 0 takes one a core."""
 
 
+class InspectRequest(_Request):
+    """Look at every volume of a folder: who it is of, and what is odd about it. Nothing is prepared."""
+
+    job: Literal["inspect"] = "inspect"
+    data_dir: Path
+    """IXI folder, BIDS dataset or any folder of volumes."""
+    labels: Path | None = None
+    """Folder of region label maps, matched by subject."""
+    participants: Path | None = None
+    """`IXI.xls`, or a table (`.tsv`, `.csv`, `.xls`) with id, age and sex."""
+    modality: str = "T1"
+    """As `PrepareRequest` has it."""
+    workers: int = Field(default=0, ge=0)
+    """Processes; 0 takes one a core."""
+
+
 class TrainRequest(_Request):
     """Train a model on a prepared cohort, or on a folder that is prepared first."""
 
     job: Literal["train"] = "train"
     data: Path
     """A prepared cohort (`.zarr`) or a folder that `prepare` understands."""
-    preset: str = "laptop"
-    """`tiny`, `laptop`, `workstation`, or path of a file of your own: see `braindiffusion.training.presets`."""
+    preset: str = "auto"
+    """`tiny`, `laptop`, `gpu-8gb`, `gpu-24gb`, `gpu-80gb`, or path of a file of your own; `auto` takes what suits the
+    device. See `braindiffusion.training.presets`."""
     start_from: str | None = None
     """Name or path of a model to begin from (fine-tuning): its network and its conditions, the preset's recipes. The
     cohort must be prepared as its own was."""
@@ -52,6 +69,9 @@ class TrainRequest(_Request):
     """Patches (or whole volumes) at once, of each process; None takes the preset's."""
     accumulate: int | None = Field(default=None, ge=1)
     """Batches that make one step; None takes the preset's."""
+    patch: int | None = Field(default=None, ge=4)
+    """Edge of the patches that levels without attention learn from, in coefficients (at the finest level one is two
+    voxels); None takes the preset's."""
     epochs: float | None = Field(default=None, gt=0)
     """Passes over the training subjects, at every level; None takes the preset's."""
     levels: tuple[int, ...] | None = None
@@ -275,6 +295,7 @@ class DemoRequest(_Request):
 
 Request = Annotated[
     PrepareRequest
+    | InspectRequest
     | TrainRequest
     | TrainReaderRequest
     | ReadRequest

@@ -11,6 +11,7 @@ import torch
 from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.split import split_rows
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.devices import choose_device
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.cascade import Cascade
 from braindiffusion.model.config import LevelConfig
@@ -33,7 +34,7 @@ from braindiffusion.training.keeper import Keeper
 from braindiffusion.training.level import LevelTrainer, StepDone, fit_normalisation
 from braindiffusion.training.novelty import Novelty
 from braindiffusion.training.patches import Patches
-from braindiffusion.training.presets import Preset, preset
+from braindiffusion.training.presets import AUTO, Preset, preset, preset_for
 from braindiffusion.training.start import built_as, configuration_of, keep_start, load_start
 
 METRIC_SECONDS = 1.0
@@ -211,13 +212,13 @@ def _preset(request: TrainRequest, run: Run, crew: Crew) -> Preset:
 
 def asked_for(request: TrainRequest) -> Preset:
     """The preset with the request's changes."""
-    chosen = preset(request.preset)
+    chosen = preset(preset_for(choose_device(request.device)) if request.preset == AUTO else request.preset)
     if request.start_from is not None:
         chosen = built_as(chosen, find_model(request.start_from))
     asked = {name: getattr(request, name) for name in ("batch_size", "accumulate", "epochs", "patience")}
     changes = {name: value for name, value in asked.items() if value is not None}
     recipes = tuple(recipe.model_copy(update=changes) for recipe in chosen.recipes)
-    levels = tuple(_checkpointing(level) for level in chosen.levels) if request.checkpointing else chosen.levels
+    levels = tuple(_changed(level, request) for level in chosen.levels)
     return chosen.model_copy(update={"recipes": recipes, "levels": levels})
 
 
@@ -235,8 +236,13 @@ def levels_of(request: TrainRequest, chosen: Preset) -> Sequence[int]:
     return wanted
 
 
-def _checkpointing(level: LevelConfig) -> LevelConfig:
-    return level.model_copy(update={"unet": level.unet.model_copy(update={"checkpointing": True})})
+def _changed(level: LevelConfig, request: TrainRequest) -> LevelConfig:
+    changes: dict[str, Any] = {}
+    if request.checkpointing:
+        changes["unet"] = level.unet.model_copy(update={"checkpointing": True})
+    if request.patch is not None and not any(level.unet.attention):  # attention needs the whole brain
+        changes["patch"] = request.patch
+    return level.model_copy(update=changes)
 
 
 def _cohort(request: TrainRequest, run: Run, crew: Crew) -> Generator[Event, None, Cohort]:
@@ -270,7 +276,7 @@ def _card(
 ) -> dict[str, Any]:
     return {
         "name": request.data.stem,
-        "preset": request.preset,
+        "preset": chosen.name or request.preset,
         "start_from": request.start_from,
         "recipes": [recipe.model_dump(mode="json") for recipe in chosen.recipes],
         "seed": request.seed,

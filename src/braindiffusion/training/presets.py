@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from braindiffusion.conditions import ConditionSchema
+from braindiffusion.devices import memory_of
 from braindiffusion.diffusion.weights import Weighting
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
@@ -63,6 +65,10 @@ class Preset(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    name: str = ""
+    """What it is called in a model's card; empty for a file of one's own."""
+    about: str = ""
+    """What it is for."""
     depth: int
     levels: tuple[LevelConfig, ...]
     recipes: tuple[LevelRecipe, ...]
@@ -108,57 +114,112 @@ def _details(widths: tuple[int, ...], blocks: tuple[int, ...], steps: int, *, at
     return LevelConfig(unet=unet, patch=patch, steps=steps)
 
 
-PRESETS = {
-    # About a minute on two laptop cores: shows that everything works, not what a brain looks like.
-    "tiny": Preset(
-        depth=3,
-        levels=(
-            _base((16, 32), (1, 1), 12),
-            _details((16, 32), (1, 1), 6, attention=True),
-            _details((8, 16), (1, 1), 4, patch=12),
-            _details((8, 16), (1, 1), 3, patch=12),
-        ),
-        recipes=(
-            LevelRecipe(batch_size=4, epochs=10, variants=2),
-            LevelRecipe(batch_size=4, epochs=10, variants=2),
-            LevelRecipe(batch_size=2, epochs=5, variants=2),
-            LevelRecipe(batch_size=2, epochs=5, variants=2),
-        ),
+_TINY = Preset(
+    name="tiny",
+    about="about a minute on two laptop cores: shows that everything works, not what a brain looks like",
+    depth=3,
+    levels=(
+        _base((16, 32), (1, 1), 12),
+        _details((16, 32), (1, 1), 6, attention=True),
+        _details((8, 16), (1, 1), 4, patch=12),
+        _details((8, 16), (1, 1), 3, patch=12),
     ),
-    # An afternoon on a laptop without a GPU. The packaged ixi-2mm was trained with it.
-    "laptop": Preset(
-        depth=3,
-        levels=(
-            _base((48, 96), (1, 2), 30),
-            _details((64, 128), (1, 2), 15, attention=True),
-            _details((48, 128), (1, 2), 10, patch=16),
-            _details((32, 128), (1, 2), 8, patch=16),
-        ),
-        recipes=(
-            LevelRecipe(batch_size=8, epochs=150, variants=16),
-            LevelRecipe(batch_size=8, epochs=100, variants=16),
-            LevelRecipe(batch_size=4, epochs=100, variants=4),
-            LevelRecipe(batch_size=4, epochs=200, variants=2),
-        ),
+    recipes=(
+        LevelRecipe(batch_size=4, epochs=10, variants=2),
+        LevelRecipe(batch_size=4, epochs=10, variants=2),
+        LevelRecipe(batch_size=2, epochs=5, variants=2),
+        LevelRecipe(batch_size=2, epochs=5, variants=2),
     ),
-    # Meant for less than half an hour on one data-centre GPU (an estimate from its arithmetic: never measured), or a
-    # day on a workstation's.
-    "workstation": Preset(
-        depth=3,
-        levels=(
-            _base((128, 256), (2, 3), 40),
-            _details((128, 256), (2, 3), 20, attention=True),
-            _details((96, 192, 256), (2, 3, 2), 15),
-            _details((64, 128, 256), (2, 3, 3), 12, patch=24),
-        ),
-        recipes=(
-            LevelRecipe(batch_size=32, epochs=1600, variants=32, elastic=4.0, learning_rate=5e-4),
-            LevelRecipe(batch_size=32, epochs=2000, variants=32, elastic=4.0, learning_rate=5e-4),
-            LevelRecipe(batch_size=16, epochs=1000, variants=8, learning_rate=5e-4),
-            LevelRecipe(batch_size=16, epochs=2500, variants=2, learning_rate=5e-4),
-        ),
+)
+# The packaged ixi-2mm was trained with it.
+_LAPTOP = Preset(
+    name="laptop",
+    about="an afternoon or a night on a laptop without a GPU",
+    depth=3,
+    levels=(
+        _base((48, 96), (1, 2), 30),
+        _details((64, 128), (1, 2), 15, attention=True),
+        _details((48, 128), (1, 2), 10, patch=16),
+        _details((32, 128), (1, 2), 8, patch=16),
     ),
-}
+    recipes=(
+        LevelRecipe(batch_size=8, epochs=150, variants=16),
+        LevelRecipe(batch_size=8, epochs=100, variants=16),
+        LevelRecipe(batch_size=4, epochs=100, variants=4),
+        LevelRecipe(batch_size=4, epochs=200, variants=2),
+    ),
+)
+# Those for GPUs are as large as fits beside a desktop at 1 mm, by the count of `braindiffusion.estimate`. How long they
+# take was not measured; `estimate` tells on the GPU itself.
+_GPU_8GB = Preset(
+    name="gpu-8gb",
+    about="a GPU of 8 GB",
+    depth=3,
+    levels=(
+        _base((96, 192), (2, 3), 40),
+        _details((96, 192), (2, 3), 20, attention=True),
+        _details((64, 128, 192), (2, 3, 2), 15, patch=24),
+        _details((48, 96, 192), (2, 3, 3), 12, patch=24),
+    ),
+    recipes=(
+        LevelRecipe(batch_size=32, epochs=1600, variants=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=2000, variants=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=1000, variants=8, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=2000, variants=2, learning_rate=5e-4),
+    ),
+)
+_GPU_24GB = Preset(
+    name="gpu-24gb",
+    about="a GPU of 24 GB",
+    depth=3,
+    levels=(
+        _base((128, 256), (2, 3), 40),
+        _details((128, 256), (2, 3), 20, attention=True),
+        _details((96, 192, 256), (2, 3, 2), 15),
+        _details((64, 128, 256), (2, 3, 3), 12, patch=24),
+    ),
+    recipes=(
+        LevelRecipe(batch_size=32, epochs=1600, variants=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=2000, variants=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=1000, variants=8, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=2500, variants=2, learning_rate=5e-4),
+    ),
+)
+_GPU_80GB = Preset(
+    name="gpu-80gb",
+    about="a GPU of 80 GB",
+    depth=3,
+    levels=(
+        _base((192, 384), (2, 4), 40),
+        _details((192, 384), (2, 4), 20, attention=True),
+        _details((128, 256, 384), (2, 3, 3), 15),
+        _details((96, 192, 384), (2, 3, 4), 12, patch=40),
+    ),
+    recipes=(
+        LevelRecipe(batch_size=64, epochs=3200, variants=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=64, epochs=4000, variants=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=2000, variants=8, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=1500, variants=2, learning_rate=5e-4),
+    ),
+)
+PRESETS = {one.name: one for one in (_TINY, _LAPTOP, _GPU_8GB, _GPU_24GB, _GPU_80GB)}
+"""By name, smallest first."""
+AUTO = "auto"
+"""The preset that suits the device."""
+_SUITS_FROM = {_GPU_80GB.name: 75e9, _GPU_24GB.name: 22e9, _GPU_8GB.name: 7.5e9}
+"""Bytes of a GPU: a little less than it is sold for, which is what the driver leaves."""
+
+
+def preset_for(device: torch.device) -> str:
+    """Name of the preset that suits a device: by a GPU's whole memory, whatever is free of it now.
+
+    Apple's GPUs share the memory of the whole computer and are not as fast as it is large: they take the smallest.
+    """
+    if device.type == "cpu":
+        return _LAPTOP.name
+    memory = memory_of(device)
+    fitting = [name for name, least in _SUITS_FROM.items() if memory >= least] or [_LAPTOP.name]
+    return fitting[-1] if device.type == "mps" else fitting[0]
 
 
 def preset(name: str) -> Preset:
@@ -176,5 +237,5 @@ def preset(name: str) -> Preset:
         msg = f"{name} is no preset ({'.'.join(map(str, first['loc']))}: {first['msg']})."
         raise BrainDiffusionError(msg) from error
     except OSError as error:
-        msg = f"There is no preset '{name}': choose one of {', '.join(PRESETS)}, or a file."
+        msg = f"There is no preset '{name}': choose one of {AUTO}, {', '.join(PRESETS)}, or a file."
         raise BrainDiffusionError(msg) from error

@@ -1,0 +1,86 @@
+"""What to change so that a training fits into memory: the mildest change that does."""
+
+from collections.abc import Callable, Iterator
+
+from braindiffusion.runs import TrainRequest
+from braindiffusion.training.job import asked_for
+from braindiffusion.training.presets import PRESETS, Preset
+
+Changes = dict[str, int | bool | str]
+PATCHES = (48, 32, 24, 16)
+"""Edges to try; what is smaller sees no shape any more."""
+FEW = 4
+"""Samples at once below which a step is noisy, and a GPU idle: rather anything else."""
+
+
+def mildest_change(request: TrainRequest, fits: Callable[[Preset], bool]) -> Changes:
+    """Fields of the request, and the values that make it fit; empty where none would do.
+
+    A batch of half the size comes first, then patches of the fine levels, computing twice, both, ever smaller batches,
+    and at last a smaller preset.
+
+    Args:
+        request: what does not fit.
+        fits: whether a preset with its batch sizes does.
+    """
+    chosen = asked_for(request)
+    most = max(recipe.batch_size for recipe in chosen.recipes)
+    for least in dict.fromkeys(max(1, least) for least in (most // 2, min(FEW, most // 2), 1)):
+        for way in _ways(request, chosen):
+            if size := _batch_size(request, way, (least, most), fits):
+                smaller: Changes = {"batch_size": size} if size < most else {}
+                return smaller | way
+    return next((smaller for smaller in _smaller(chosen) if fits(_with(request, smaller))), {})
+
+
+def in_words(changes: Changes) -> str:
+    """As options of the command line."""
+    if not changes:
+        return "take a device with more memory"
+    options = {"batch_size": "--batch-size {}", "patch": "--patch {}", "preset": "--preset {}"}
+    return "use " + " ".join(options.get(name, "--checkpointing").format(value) for name, value in changes.items())
+
+
+def _ways(request: TrainRequest, chosen: Preset) -> Iterator[Changes]:
+    """Besides the batch, mildest first."""
+    edges = [level.patch for level in chosen.levels if not any(level.unet.attention)]
+    smaller = [patch for patch in PATCHES if any(edge is None or edge > patch for edge in edges)]
+    patches: list[Changes] = [{"patch": patch} for patch in smaller]
+    again: list[Changes] = [] if request.checkpointing else [{"checkpointing": True}]
+    yield {}
+    yield from patches[:-1]
+    yield from again
+    yield from patches[-1:]
+    yield from (patch | once for once in again for patch in patches)
+
+
+def _batch_size(
+    request: TrainRequest, way: Changes, sizes: tuple[int, int], fits: Callable[[Preset], bool]
+) -> int | None:
+    """The largest between these two that fits. The smallest is asked first, since that most often decides."""
+    least, most = sizes
+
+    def works(size: int) -> bool:
+        return fits(_with(request, way | {"batch_size": size}))
+
+    if not works(least):
+        return None
+    if way and fits(_with(request, way)):
+        return most
+    size = least
+    while 2 * size < most and works(2 * size):
+        size *= 2
+    return size
+
+
+def _with(request: TrainRequest, changes: Changes) -> Preset:
+    return asked_for(request.model_copy(update=changes))
+
+
+def _smaller(chosen: Preset) -> Iterator[Changes]:
+    """Smaller presets, largest first; one of one's own is compared with all."""
+    names = list(PRESETS)
+    names = names[: names.index(chosen.name)] if chosen.name in names else names
+    for name in reversed(names):
+        if len(PRESETS[name].levels) == len(chosen.levels):
+            yield {"preset": name}

@@ -1,0 +1,25 @@
+"""Memory of a preset on a GPU, counted without one."""
+
+import torch
+
+from braindiffusion.conditions import ConditionSchema
+from braindiffusion.estimate.memory import learning, parameters, sampling, training_bytes
+from braindiffusion.training.presets import Preset
+
+BOX = (160, 208, 176)
+"""Millimetres that hold a head: what `prepare` takes where nothing else is asked."""
+
+
+def preset_bytes(preset: Preset, spacing: float) -> int:
+    """Of GPU memory at its highest, in bfloat16, of a model that is asked nothing; conditions add little.
+
+    Args:
+        preset: with its batch sizes.
+        spacing: of the cohort in millimetres; its box holds 160 x 208 x 176 of them.
+    """
+    x, y, z = (round(n / spacing) for n in BOX)
+    config = preset.cascade((x, y, z), spacing, 1, ConditionSchema())
+    levels = range(config.number_of_levels)
+    drawn = max(sampling(config, index, 1, torch.bfloat16).working for index in levels)
+    steps = [learning(config, index, preset.recipes[index].batch_size, torch.bfloat16) for index in levels]
+    return max(training_bytes(parameters(config), step, drawn) for step in steps)
