@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.qt import QtViewer
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QLineF, QObject, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
@@ -23,12 +22,12 @@ class Crosshair(QWidget):
     """Lines through the cursor, in each box of the canvas' grid; the mouse goes through.
 
     Args:
-        canvas: The canvas to lie on.
+        canvas: The widget to lie on.
         viewer: What it shows.
     """
 
-    def __init__(self, canvas: QtViewer, viewer: ViewerModel) -> None:
-        super().__init__(canvas.canvas.native)
+    def __init__(self, canvas: QWidget, viewer: ViewerModel) -> None:
+        super().__init__(canvas)
         self._viewer = viewer
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -50,7 +49,7 @@ class Crosshair(QWidget):
         self._fill()
         self.show()
 
-    def close_cross(self) -> None:
+    def end(self) -> None:
         """Take it away."""
         for event in self._events:
             event.disconnect(self._repaint)
@@ -72,6 +71,15 @@ class Crosshair(QWidget):
                 found += [QLineF(low, at + near), QLineF(at + far, high)]
         return found
 
+    def keep_in_view(self) -> None:
+        """Move what the canvas shows so far that the cursor is in it, where one has zoomed in."""
+        if self._viewer.dims.ndisplay == 3:
+            return
+        box = self._boxes()[0]
+        if not box.contains(self._in_box(box)):
+            camera = self._viewer.scene.camera
+            camera.center = (camera.center[0], *(self._viewer.dims.point[axis] for axis in self._viewer.dims.displayed))
+
     def _in_box(self, box: QRectF) -> QPointF:
         """Where the cursor is in a box of the grid."""
         camera, dims = self._viewer.scene.camera, self._viewer.dims
@@ -89,11 +97,9 @@ class Crosshair(QWidget):
         height, width = share * (self.height(), self.width())
         down = (self.height() - height) / max(rows - 1, 1)
         across = (self.width() - width) / max(columns - 1, 1)
-        return [
-            QRectF(column * across, row * down, width, height) for row in range(rows) for column in range(columns)
-        ]
+        return [QRectF(column * across, row * down, width, height) for row in range(rows) for column in range(columns)]
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102 Qt's
         if event.type() == QEvent.Type.Resize:
             self._fill()
         return False
@@ -104,7 +110,7 @@ class Crosshair(QWidget):
     def _repaint(self, event: object = None) -> None:
         self.update()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102 Qt's
         painter = QPainter(self)
         painter.setPen(QPen(QColor(get_theme(self._viewer.theme).current.as_hex()), 1))
         painter.drawLines(self.lines())
@@ -127,7 +133,7 @@ class Following:
         dims.events.ndisplay.connect(self._hold)
         self._hold()
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Give the mouse back to napari."""
         self._viewer.mouse_drag_callbacks.remove(self._drag)
         self._viewer.scene.camera.events.mouse_pan.disconnect(self._hold)

@@ -1,22 +1,100 @@
-"""Brains in 3D: how they are rendered, and from where one looks at them."""
+"""Brains in 3D: how they are rendered, from where one looks at them, and the way back."""
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 
-from napari_braindiffusion.look.mirrors import like
+from braindiffusion.errors import BrainDiffusionError
+
+ATTENUATION_PER_MM = 0.25
+"""At 2 mm, each voxel takes half of its brightness from what is behind: gyri and sulci come out."""
+VIEW = (-0.45, -0.75, 0.55)
+"""Along (z, y, x): from above, from the front and from the left."""
+UP = (1.0, 0.0, 0.0)
+CLOSER = 1.3
+"""napari leaves room for the corners of the box; a brain has none."""
+DIFFERENCE = "difference"
+"""Key of a layer's metadata: what a map of differences is in, and of which brains."""
+
+_ways_back: "WeakKeyDictionary[ViewerModel, Callable[[], None]]" = WeakKeyDictionary()
 
 
-def from_the_front_left(viewer: ViewerModel) -> None:
-    viewer.dims.ndisplay = 3
+def is_solid(layer: Layer) -> bool:
+    """Whether a layer means something when it is rendered: region labels hide a brain, a map of differences is none."""
+    return isinstance(layer, Image) and DIFFERENCE not in layer.metadata
+
+
+def render(image: Image) -> None:
+    """Let the light fade on its way into the head, so that what is near to the eye is seen."""
+    image.rendering = "attenuated_mip"
+    image.attenuation = ATTENUATION_PER_MM * float(min(image.scale[-3:]))
+
+
+def look_from_the_front(viewer: ViewerModel) -> None:
+    """Turn a viewer to 3D: from the left, the front and above, left and right never exchanged."""
     leading = viewer.dims.ndim - 3
-    viewer.scene.camera.orientation = ("towards", "up", "right")
+    viewer.dims.ndisplay = 3
     viewer.dims.order = (*range(leading), leading + 2, leading + 1, leading)
-    viewer.scene.camera.set_view_direction((-0.45, -0.75, 0.55), (1, 0, 0))
+    viewer.scene.camera.orientation = ("towards", "up", "right")
+    viewer.scene.camera.set_view_direction(VIEW, UP)
     viewer.fit_to_view()
+    viewer.scene.camera.zoom *= CLOSER
 
 
-def rendered(layer: Layer) -> Layer:
-    shown = like(layer)
-    if isinstance(shown, Image):
-        shown.rendering = "attenuated_mip"
-    return shown
+def show_in_3d(viewer: ViewerModel) -> None:
+    """Render the images of a viewer, without labels and differences; `back_to_planes` undoes it.
+
+    Raises:
+        BrainDiffusionError: there is no visible image with three axes.
+    """
+    if viewer in _ways_back:
+        return
+    shown = [layer for layer in viewer.layers if layer.visible]
+    solid = [layer for layer in shown if is_solid(layer) and layer.ndim >= 3]
+    if not solid:
+        raise BrainDiffusionError("There is no brain to show in 3D: open one, or make its layer visible.")
+    covering = [layer for layer in shown if isinstance(layer, Image | Labels) and layer not in solid]
+    camera, order = viewer.scene.camera, viewer.dims.order
+    looks = [(image, image.rendering, image.attenuation) for image in solid]
+    view = camera.orientation, camera.center, camera.zoom
+
+    def back() -> None:
+        viewer.dims.ndisplay = 2
+        if len(order) == viewer.dims.ndim:
+            viewer.dims.order = order
+        camera.orientation, camera.center, camera.zoom = view
+        for image, rendering, attenuation in looks:
+            image.rendering, image.attenuation = rendering, attenuation
+        for layer in covering:
+            layer.visible = True
+
+    _ways_back[viewer] = back
+    for layer in covering:
+        layer.visible = False
+    for image in solid:
+        render(image)
+    look_from_the_front(viewer)
+
+
+def back_to_planes(viewer: ViewerModel) -> None:
+    """Everything as it was before `show_in_3d`; a viewer that somebody else turned to 3D just shows a plane."""
+    back = _ways_back.pop(viewer, None)
+    if back is not None:
+        back()
+    else:
+        viewer.dims.ndisplay = 2
+
+
+def toggle_3d(viewer: ViewerModel) -> None:
+    """To 3D, or back.
+
+    Raises:
+        BrainDiffusionError: there is nothing to show.
+    """
+    if viewer.dims.ndisplay == 3:
+        back_to_planes(viewer)
+    else:
+        _ways_back.pop(viewer, None)  # the user went back by napari's own button
+        show_in_3d(viewer)

@@ -4,37 +4,17 @@ A napari layer holds the slice that it shows, so two canvases that cut different
 the array of its source and follows whatever is changed about it; nothing goes back.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from napari.utils.events import Event
+from napari.utils.events import Event, EventEmitter
 
-FOLLOWED = (
-    "data",
-    "scale",
-    "translate",
-    "rotate",
-    "shear",
-    "affine",
-    "name",
-    "visible",
-    "opacity",
-    "blending",
-    "colormap",
-)
+from napari_braindiffusion.look.in_3d import is_solid, render
+
+FOLLOWED = ("data", "scale", "translate", "rotate", "shear", "affine", "name", "opacity", "blending", "colormap")
 OF_IMAGES = ("contrast_limits", "gamma", "interpolation2d")
 OF_LABELS = ("contour", "selected_label", "show_selected_label")
 PAINTED = ("paint", "labels_update")
-
-MakeLayer = Callable[[Layer], Layer]
-
-
-def like(layer: Layer) -> Layer:
-    """A layer that shows the same array in the same way."""
-    data, attributes, kind = layer.as_layer_data_tuple()
-    return Layer.create(data, attributes, kind)
+"""What a Labels layer tells when voxels of its array were changed."""
 
 
 class Mirror:
@@ -42,44 +22,60 @@ class Mirror:
 
     Args:
         source: Image or Labels.
-        shown: The layer that follows.
+        solid: Whether it is seen in 3D.
     """
 
-    def __init__(self, source: Layer, shown: Layer) -> None:
-        self.source, self.shown = source, shown
-        self._names = FOLLOWED + (OF_LABELS if isinstance(source, Labels) else OF_IMAGES)
-        for name in self._names:
-            getattr(source.events, name).connect(self._follow)
-        for name in PAINTED if isinstance(source, Labels) else ():
-            getattr(source.events, name).connect(self._refresh)
+    def __init__(self, source: Layer, *, solid: bool) -> None:
+        self.source = source
+        data, attributes, kind = source.as_layer_data_tuple()
+        self.layer = Layer.create(data, attributes, kind)
+        if isinstance(self.layer, Image):
+            render(self.layer)
+        self.show(solid=solid)
+        events = source.events
+        names = FOLLOWED + (OF_LABELS if isinstance(source, Labels) else OF_IMAGES)
+        self._copied: list[EventEmitter] = [getattr(events, name) for name in names]
+        self._painted: list[EventEmitter] = [getattr(events, one) for one in PAINTED if isinstance(source, Labels)]
+        for event in self._copied:
+            event.connect(self._copy)
+        for event in self._painted:
+            event.connect(self._refresh)
+        events.visible.connect(self._on_visible)
+
+    def show(self, *, solid: bool) -> None:
+        """Show what the source shows; in 3D, only what means something there."""
+        self._solid = solid
+        self.layer.visible = self.source.visible and (not solid or is_solid(self.source))
 
     def close(self) -> None:
         """Follow no longer."""
-        for name in self._names:
-            getattr(self.source.events, name).disconnect(self._follow)
-        for name in PAINTED if isinstance(self.source, Labels) else ():
-            getattr(self.source.events, name).disconnect(self._refresh)
+        for event in self._copied:
+            event.disconnect(self._copy)
+        for event in self._painted:
+            event.disconnect(self._refresh)
+        self.source.events.visible.disconnect(self._on_visible)
 
-    def _follow(self, event: Event) -> None:
-        value = getattr(self.source, event.type)
-        if event.type != "data" or value is not self.shown.data:
-            setattr(self.shown, event.type, value)
+    def _copy(self, event: Event) -> None:
+        setattr(self.layer, event.type, getattr(self.source, event.type))
 
     def _refresh(self, event: Event) -> None:
-        self.shown.refresh(extent=False, thumbnail=False)
+        self.layer.refresh(extent=False, thumbnail=False)
+
+    def _on_visible(self, event: Event) -> None:
+        self.show(solid=self._solid)
 
 
 class Mirrors:
     """Fills a viewer with mirrors of the images and labels of another, and keeps them so until it is closed.
 
     Args:
-        source: Whose layers are shown.
-        shown: The viewer to fill; nobody else puts layers there.
-        make: How a mirror begins.
+        source: Whose layers are shown, in the same grid.
+        target: The viewer to fill; nobody else puts layers there.
+        solid: Whether it shows them in 3D.
     """
 
-    def __init__(self, source: ViewerModel, shown: ViewerModel, make: MakeLayer = like) -> None:
-        self._source, self._shown, self._make = source, shown, make
+    def __init__(self, source: ViewerModel, target: ViewerModel, *, solid: bool = False) -> None:
+        self._source, self._target, self._solid = source, target, solid
         self._mirrors: dict[Layer, Mirror] = {}
         self._events = (source.layers.events.inserted, source.layers.events.removed, source.layers.events.reordered)
         for event in self._events:
@@ -88,30 +84,37 @@ class Mirrors:
         self._match()
         self._match_grid()
 
+    def show(self, *, solid: bool) -> None:
+        """Show them for 3D, or for a plane."""
+        self._solid = solid
+        for mirror in self._mirrors.values():
+            mirror.show(solid=solid)
+
     def close(self) -> None:
-        """Follow no longer."""
+        """Follow no longer, and take the mirrors away."""
         for event in self._events:
             event.disconnect(self._match)
         self._source.canvas.grid.events.disconnect(self._match_grid)
         for mirror in self._mirrors.values():
             mirror.close()
         self._mirrors.clear()
+        self._target.layers.clear()
 
     def _match(self, event: object = None) -> None:
         wanted = [layer for layer in self._source.layers if isinstance(layer, Image | Labels)]
-        for layer in set(self._mirrors) - set(wanted):
-            mirror = self._mirrors.pop(layer)
+        for gone in [layer for layer in self._mirrors if layer not in wanted]:
+            mirror = self._mirrors.pop(gone)
             mirror.close()
-            self._shown.layers.remove(mirror.shown)
-        for layer in wanted:
-            if layer not in self._mirrors:
-                self._mirrors[layer] = Mirror(layer, self._make(layer))
-                self._shown.layers.append(self._mirrors[layer].shown)
-        for place, layer in enumerate(wanted):
-            now = self._shown.layers.index(self._mirrors[layer].shown)
+            self._target.layers.remove(mirror.layer)
+        for place, source in enumerate(wanted):
+            if source not in self._mirrors:
+                self._mirrors[source] = Mirror(source, solid=self._solid)
+                self._target.layers.insert(place, self._mirrors[source].layer)
+            now = self._target.layers.index(self._mirrors[source].layer)
             if now != place:
-                self._shown.layers.move(now, place)
+                self._target.layers.move(now, place)
 
-    def _match_grid(self, event: Any = None) -> None:
-        mine, theirs = self._shown.canvas.grid, self._source.canvas.grid
-        mine.update({"enabled": theirs.enabled, "stride": theirs.stride, "shape": theirs.shape, "spacing": theirs.spacing})
+    def _match_grid(self, event: object = None) -> None:
+        grid = self._source.canvas.grid
+        copied = {name: getattr(grid, name) for name in ("enabled", "stride", "shape", "spacing")}
+        self._target.canvas.grid.update(copied)

@@ -5,20 +5,23 @@ from collections.abc import Sequence
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_braindiffusion.look.crosshair import Crosshair, Following
-from napari_braindiffusion.look.in_3d import from_the_front_left, rendered
-from napari_braindiffusion.look.mirrors import Mirrors, like
+from napari_braindiffusion.look.in_3d import CLOSER, look_from_the_front
+from napari_braindiffusion.look.mirrors import Mirrors
 from napari_braindiffusion.look.planes import Convention, Letters, Plane, turn
 
 SMALLEST = 110
 """Pixels below which one sees nothing."""
+RENDERING = "3D"
 
 
 class Pane(QWidget):
     """A canvas with mirrors of the viewer's layers, at the viewer's cursor.
+
+    It follows a moment later, once for all that happened: the viewer's own canvas is never held up by the others.
 
     Args:
         viewer: Whose layers and cursor are shown.
@@ -26,85 +29,122 @@ class Pane(QWidget):
         convention: Where left is.
     """
 
+    enlarge = Signal(object)
+    """The plane, or None, that the user wants in the large canvas."""
+
     def __init__(self, viewer: Viewer, plane: Plane | None, convention: Convention = "neurological") -> None:
         super().__init__()
-        self._viewer, self._linking = viewer, False
+        self._viewer = viewer
         self.plane = plane
-        self.model = ViewerModel(title="Look", ndisplay=2, axis_labels=viewer.dims.axis_labels[-3:])
+        self.model = ViewerModel(title="Look")
         self.model.theme = viewer.theme
+        self.button = QToolButton(autoRaise=True)
+        self.button.setToolTip("Exchange this view with the one in the large canvas.")
+        self.button.clicked.connect(lambda: self.enlarge.emit(self.plane))
         self.canvas = QtViewer(self.model)
         self.canvas.dims.hide()  # the viewer has the sliders
         self.canvas.setAcceptDrops(False)  # files are dropped on the viewer
-        self.canvas.canvas.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go to the viewer
-        self.canvas.setMinimumSize(SMALLEST, SMALLEST)
+        self.native = self.canvas.canvas.native
+        self.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go to the viewer
+        self.native.setMinimumSize(SMALLEST, SMALLEST)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.addWidget(self.canvas)
-        self._mirrors = Mirrors(viewer, self.model, like if plane else rendered)
+        rows.setSpacing(0)
+        rows.addWidget(self.button)
+        rows.addWidget(self.canvas, 1)
+
+        self._mirrors = Mirrors(viewer, self.model, solid=plane is None)
         self._letters = Letters(self.model)
-        self._crosshair = Crosshair(self.canvas, self.model)
+        self.crosshair = Crosshair(self.native, self.model)
         self._following = Following(self.model, self._move)
-        self._links = (viewer.dims.events.point, viewer.dims.events.ndim)
-        for event in self._links:
-            event.connect(self._to_cursor)
+        self._later = QTimer(self, singleShot=True, interval=0)
+        self._later.timeout.connect(self._to_cursor)
+        viewer.dims.events.point.connect(self._on_cursor)
         self.model.dims.events.point.connect(self._from_cursor)
         viewer.events.theme.connect(self._on_theme)
-        self.canvas.canvas.native.installEventFilter(self)
+        viewer.events.reset_view.connect(self._fit)
+        for event in (self.model.layers.events.inserted, self.model.layers.events.removed):
+            event.connect(self._arrange)
+        self.model.events.status.connect(self._tell)
+        self.native.installEventFilter(self)
         self.show_plane(plane, convention)
 
     def show_plane(self, plane: Plane | None, convention: Convention) -> None:
         """Show another plane, or the same with left elsewhere."""
-        self.plane = plane
-        if plane is None:
-            self.model.dims.ndisplay = 3
-            from_the_front_left(self.model)
-        else:
-            self.model.dims.ndisplay = 2
-            turn(self.model, plane, convention)
-        self._to_cursor()
-        self.model.fit_to_view()
+        self.plane, self._convention = plane, convention
+        self.button.setText(plane.name if plane else RENDERING)
+        self._mirrors.show(solid=plane is None)
+        self._arrange()
 
-    def close_pane(self) -> None:
+    def end(self) -> None:
         """Let go of the viewer, its layers and the canvas."""
-        for event in self._links:
-            event.disconnect(self._to_cursor)
+        viewer = self._viewer
+        self._later.stop()
+        viewer.dims.events.point.disconnect(self._on_cursor)
         self.model.dims.events.point.disconnect(self._from_cursor)
-        self._viewer.events.theme.disconnect(self._on_theme)
-        self.canvas.canvas.native.removeEventFilter(self)
-        self._following.close()
-        self._crosshair.close_cross()
-        self._letters.close()
+        viewer.events.theme.disconnect(self._on_theme)
+        viewer.events.reset_view.disconnect(self._fit)
+        for event in (self.model.layers.events.inserted, self.model.layers.events.removed):
+            event.disconnect(self._arrange)
+        self.model.events.status.disconnect(self._tell)
+        self.native.removeEventFilter(self)
+        self._following.end()
+        self.crosshair.end()
+        self._letters.end()
         self._mirrors.close()
-        self.model.layers.clear()
-        self.canvas.close()
+        self.canvas.close()  # its context goes with it
 
-    def sizeHint(self) -> QSize:
+    def sizeHint(self) -> QSize:  # noqa: D102 Qt's
         return QSize(2 * SMALLEST, 2 * SMALLEST)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102 Qt's
         if event.type() == QEvent.Type.Resize:
-            self.model.fit_to_view()
+            self._fit()
         return False
+
+    def _arrange(self, event: object = None) -> None:
+        """Cut along the plane, also after napari has forgotten its axes with the last layer."""
+        if self.model.dims.ndim < 3:
+            return
+        if self.plane is not None:
+            self.model.dims.ndisplay = 2
+            turn(self.model, self.plane, self._convention)
+        elif self.model.dims.ndisplay == 2:
+            look_from_the_front(self.model)
+        self._fit()
+        self._to_cursor()
+
+    def _fit(self, event: object = None) -> None:
+        self.model.fit_to_view()
+        if self.plane is None:
+            self.model.scene.camera.zoom *= CLOSER
 
     def _move(self, position: Sequence[float]) -> None:
         self._viewer.dims.set_point(range(-3, 0), position[-3:])
 
-    def _to_cursor(self, event: object = None) -> None:
-        if self._linking or self.model.dims.ndim != self._viewer.dims.ndim:
-            return
-        point = self._viewer.dims.point
-        if self.plane is None:  # a rendering shows all of space: it would only be made anew
-            point = (*point[:-3], *self.model.dims.point[-3:])
-        self._linking = True
-        self.model.dims.point = point
-        self._linking = False
+    def _on_cursor(self) -> None:
+        self._later.start()
 
-    def _from_cursor(self, event: object = None) -> None:
-        if not self._linking and self.plane is not None and self.model.dims.ndim == self._viewer.dims.ndim:
-            self._linking = True
-            self._viewer.dims.point = self.model.dims.point
-            self._linking = False
+    def _to_cursor(self) -> None:
+        """Go where the viewer is. A rendering shows all of space, and would only be made anew."""
+        mine, theirs = self.model.dims, self._viewer.dims.point
+        if not 3 <= mine.ndim <= len(theirs):
+            return
+        point = theirs[-mine.ndim :]
+        if self.plane is None:
+            point = (*point[:-3], *mine.point[-3:])
+        with mine.events.point.blocker(self._from_cursor):
+            mine.point = point
+        self.crosshair.keep_in_view()
+
+    def _from_cursor(self) -> None:
+        """The wheel with Ctrl goes through the planes of this canvas; all others come along."""
+        if self.plane is not None and self.model.dims.ndim >= 3:
+            self._move(self.model.dims.point)
 
     def _on_theme(self) -> None:
         self.model.theme = self._viewer.theme
+
+    def _tell(self) -> None:
+        self._viewer.status = self.model.status

@@ -64,9 +64,9 @@ def is_in_space(layer: Layer) -> bool:
 def letters_at(viewer: ViewerModel) -> dict[str, str]:
     """Letter at each edge of the canvas (`top_center`, `bottom_center`, `middle_left`, `middle_right`).
 
-    Empty in 3D, and where no visible layer knows its place in the head.
+    Empty in 3D, and where no layer knows its place in the head.
     """
-    known = any(layer.visible and is_in_space(layer) for layer in viewer.layers)
+    known = any(is_in_space(layer) for layer in viewer.layers)
     if not known or viewer.dims.ndisplay == 3 or viewer.dims.ndim < 3:
         return {}
     upwards, sideways = (axis - (viewer.dims.ndim - 3) for axis in viewer.dims.order[-2:])
@@ -112,7 +112,7 @@ class Letters:
             overlay.text = letters.get(edge, "")
             overlay.visible = edge in letters
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Take them away."""
         for event in self._events:
             event.disconnect(self.update)
