@@ -31,6 +31,7 @@ Job = Callable[[Request, Run], Iterator[Event]]
 
 JOB_LOCATIONS: dict[str, str] = {
     "prepare": "braindiffusion.reader.preparing:prepare",
+    "inspect": "braindiffusion.cohort.inspecting:inspect",
     "train": "braindiffusion.training.job:train",
     "train-reader": "braindiffusion.reader.job:train_reader",
     "read": "braindiffusion.reader.reading:read",

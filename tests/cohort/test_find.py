@@ -86,6 +86,14 @@ def test_labels_are_matched_by_subject_and_not_by_prefix(tmp_path: Path) -> None
     assert found["sub-3"].problem == "no label map of sub-3 in labels"
 
 
+def test_a_brain_mask_beside_the_regions_is_no_second_map(tmp_path: Path) -> None:
+    found = find(touch(tmp_path / "t1", "a.nii.gz", "b.nii.gz"))
+    folder = touch(tmp_path / "read", "a_regions.nii.gz", "a_mask.nii.gz", "b_mask.nii.gz")
+    matched = match_labels(found, folder)
+    assert [item.labels for item in matched] == [folder / "a_regions.nii.gz", folder / "b_mask.nii.gz"]
+    assert not any(item.problem for item in matched)
+
+
 def test_labels_below_the_volumes_are_no_volumes(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii.gz", "b.nii.gz", "labels/a.nii.gz", "labels/b_seg.nii.gz")
     found = find(tmp_path, labels=tmp_path / "labels")

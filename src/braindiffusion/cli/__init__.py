@@ -1,4 +1,4 @@
-"""The command line: `braindiffusion prepare | train | generate | demo | visualize | runs | models | doctor`.
+"""The command line: `braindiffusion inspect | prepare | train | generate | demo | visualize | runs | models | doctor`.
 
 Exit status: 0 all done; 1 failed (one sentence on standard error); 2 the command line itself is wrong; 3 done, but some
 inputs were left out (warnings say which); 130 stopped. Paths of what was made go to standard output, everything else to

@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from braindiffusion import __version__
-from braindiffusion.cli import comparing, evaluating, exporting, generating, looking, reading, training, working
+from braindiffusion.cli import (
+    comparing,
+    evaluating,
+    exporting,
+    generating,
+    inspecting,
+    looking,
+    reading,
+    training,
+    working,
+)
 from braindiffusion.cli.estimating import estimate
 from braindiffusion.cli.visualizing import visualize
 
@@ -37,6 +47,7 @@ def _root(
     """
 
 
+app.command()(inspecting.inspect)
 app.command()(working.prepare)
 app.command()(working.train)
 app.command()(training.preset)

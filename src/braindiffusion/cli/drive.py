@@ -143,7 +143,7 @@ class _Screen:
             case Cancelled(message=message):
                 self.say(message or "Stopped.")
             case Finished(message=message, problems=problems):
-                left_out = f" {problems} inputs were left out, see the warnings." if problems else ""
+                left_out = f" {problems} inputs could not be used." if problems else ""
                 self.say(f"{message or 'Done.'}{left_out}")
 
     def _task(self, stage: str) -> TaskID:

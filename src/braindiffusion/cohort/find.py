@@ -93,7 +93,8 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     """The same records with label maps from a folder.
 
     A label map's name is that of the volume, or begins with it, or with the subject's; or it is the
-    `SUBJECT/mri/aparc+aseg.mgz` of a FreeSurfer folder. A record without one gets a problem.
+    `SUBJECT/mri/aparc+aseg.mgz` of a FreeSurfer folder. A brain mask counts where there is no other map.
+    A record without one gets a problem.
 
     Raises:
         BrainDiffusionError: there is no such folder, or none of its files belongs to a subject.
@@ -107,6 +108,8 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     for item in found:
         names = [name for name in maps if _belongs(name, stem(item.path))]
         names = names or [name for name in maps if _belongs(name, item.subject)]
+        # `read` writes a mask beside each map of regions.
+        names = [name for name in names if not name.endswith("_mask")] or names
         problem = item.problem
         if not names:
             problem = problem or f"no label map of {item.subject} in {folder.name}"

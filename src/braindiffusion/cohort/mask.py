@@ -42,13 +42,17 @@ def head_mask(data: NDArray[np.floating], closing: float) -> NDArray[np.bool_]:
         data: (x, y, z) intensities, any unit.
         closing: radius in voxels.
     """
-    bright = data > _otsu(data)
-    pieces, count = ndimage.label(bright)
+    return brain_mask(largest_bright(data).astype(np.uint8), closing)
+
+
+def largest_bright(data: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """The largest connected piece that is brighter than the background, (x, y, z) bool; holes and all."""
+    pieces, count = ndimage.label(data > _otsu(data))
     if count == 0:
         return np.zeros(data.shape, dtype=bool)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    return brain_mask((pieces == sizes.argmax()).astype(np.uint8), closing)
+    return np.asarray(pieces == sizes.argmax())
 
 
 def brain_centre(

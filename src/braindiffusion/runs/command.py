@@ -8,6 +8,7 @@ from typing import Any
 from braindiffusion.runs.requests import (
     DifferenceRequest,
     GenerateRequest,
+    InspectRequest,
     NearestRequest,
     PrepareRequest,
     PreviewRequest,
@@ -21,6 +22,7 @@ from braindiffusion.runs.requests import (
 # The arguments that stand without a flag, in their order, and the flags that are not simply the field's name.
 _POSITIONAL: Mapping[type, tuple[str, ...]] = {
     PrepareRequest: ("data_dir",),
+    InspectRequest: ("data_dir",),
     ReadRequest: ("input",),
     NearestRequest: ("brain",),
     DifferenceRequest: ("first", "second"),

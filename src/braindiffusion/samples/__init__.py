@@ -10,6 +10,9 @@ import csv
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from braindiffusion.errors import BrainDiffusionError
 
 SUBJECTS = (
@@ -59,6 +62,13 @@ def region_names() -> dict[int, str]:
     """Label value to region name, background (0) included, as DLMUSE publishes them."""
     with _existing(samples_dir() / "labels" / "labels.tsv").open(newline="", encoding="utf-8") as table:
         return {int(row["value"]): row["name"] for row in csv.DictReader(table, delimiter="\t")}
+
+
+def mean_heads() -> NDArray[np.uint8]:
+    """A mean whole head and a mean brain of IXI (T1w), (2, 40, 40, 40), 8 mm, RAS+, their middles in the middle."""
+    with np.load(_existing(samples_dir() / "mean_heads.npz")) as file:
+        heads: NDArray[np.uint8] = file["heads"]
+    return heads
 
 
 def _subject(index: int) -> str:
