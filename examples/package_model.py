@@ -3,6 +3,7 @@
     python examples/package_model.py checkpoints/best --out src/braindiffusion/pretrained/ixi-2mm
 
 The card keeps what training wrote into it: steps, validation losses on the brains that were kept aside, their names.
+With --run, it gets the curves of that training too, behind those of the packaged model that it began from.
 """
 
 import json
@@ -16,7 +17,8 @@ import typer
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.model import load_model, save_model
-from braindiffusion.runs import Failed, GenerateRequest, Run
+from braindiffusion.pretrained import find_model, read_card
+from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainRequest
 
 LIMIT_MB = 40
 DESCRIPTION = (
@@ -32,6 +34,27 @@ CARD = {
     "weights_licence": "CC BY-SA 3.0, as the data",
     "intended_use": "method development, teaching, augmentation studies; never clinical decisions",
 }
+COLUMNS = ["step", "training loss since the last line", "validation loss"]
+
+
+def history(run: Run) -> dict[str, list[list[float]]]:
+    """The curves of each level, a row of `COLUMNS` a validation."""
+    request = run.request
+    if not isinstance(request, TrainRequest):
+        raise BrainDiffusionError(f"{run.path} is no training run: choose one of `braindiffusion runs`.")
+    start = {} if request.start_from is None else read_card(find_model(request.start_from))
+    curves: dict[str, list[list[float]]] = dict(start.get("history", {}))
+    before = {f"level {i}": steps for i, steps in enumerate(start.get("steps", []))}
+    losses: dict[str, list[float]] = {}
+    for event in run.events():
+        if not isinstance(event, Metric):
+            continue
+        if "loss" in event.values:
+            losses.setdefault(event.stage, []).append(event.values["loss"])
+        if "validation_loss" in event.values and (since := losses.pop(event.stage, [])):
+            row = [round(sum(since) / len(since), 4), round(event.values["validation_loss"], 4)]
+            curves.setdefault(event.stage, []).append([before.get(event.stage, 0) + event.step, *row])
+    return curves
 
 
 def main(
@@ -39,10 +62,15 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the packaged model.")],
     seed: Annotated[int, typer.Option(help="Of the example.")] = 0,
     note: Annotated[str, typer.Option(help="How it was trained: goes into the card.")] = "make train-models",
+    run: Annotated[Path | None, typer.Option(help="Its training run, whose curves the card shall have.")] = None,
 ) -> None:
     """Write model.json, model.safetensors, example.nii.gz and its sidecar."""
     cascade, card = load_model(trained)
-    card = {**card, **CARD, "name": out.name, "training": note}
+    if run is not None:
+        card |= {"history": history(Run(run)), "history_columns": COLUMNS}
+    card |= {**CARD, "name": out.name, "training": note}
+    card["preset"] = Path(card["preset"]).name  # of a file: no folder of the machine that trained it
+    card["validation_loss"] = [round(loss, 4) for loss in card["validation_loss"]]
     card["parameters"] = [sum(p.numel() for p in level.parameters()) for level in cascade.levels]
     save_model(cascade, out, card, dtype=torch.bfloat16)
     size = (out / "model.safetensors").stat().st_size / 1e6
