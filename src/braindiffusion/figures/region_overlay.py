@@ -11,7 +11,7 @@ from braindiffusion.figures.page import BUTTONS, style
 from braindiffusion.figures.planes import ACROSS_AND_UP, PLANES, Bytes, Row, lay_out, middles, trace_number
 from braindiffusion.figures.slice_views import add_sliders
 from braindiffusion.figures.surface import region_surface
-from braindiffusion.regions import REGIONS, group, is_grouped, volumes_ml
+from braindiffusion.regions import REGIONS, regions_of, volumes_ml
 from braindiffusion.volume import Volume
 
 OPACITY = 0.55
@@ -134,7 +134,7 @@ def _regions(labels: Volume) -> Bytes:
             msg = "The label map holds values between whole numbers: it was interpolated, or is no label map."
             raise BrainDiffusionError(msg)
         values = values.astype(np.int64)
-    return values.astype(np.uint8) if is_grouped(values) else group(values)
+    return regions_of(values)
 
 
 def _colorscale() -> list[tuple[float, str]]:

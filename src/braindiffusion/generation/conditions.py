@@ -16,7 +16,7 @@ from braindiffusion.generation.asking import Asked, from_table
 from braindiffusion.generation.export import box_affine
 from braindiffusion.model.conditioning import as_condition
 from braindiffusion.model.config import CascadeConfig
-from braindiffusion.regions import group, is_grouped
+from braindiffusion.regions import regions_of
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.volume import Volume, load_volume
@@ -116,7 +116,7 @@ def load_label_map(path: Path, config: CascadeConfig) -> NDArray[np.uint8]:
         in_place = volume.shape == config.shape and np.allclose(volume.affine, box_affine(config), atol=1e-3)
         if not in_place or not _is_whole(volume):
             values = standardise_labels(volume, config.spacing, config.shape)
-        return np.asarray(values, np.uint8) if is_grouped(values) else group(values.astype(np.int64))
+        return regions_of(values.astype(np.int64))
     except BrainDiffusionError as error:
         raise BrainDiffusionError(f"{path}: {str(error).rstrip('.')}.") from error
 

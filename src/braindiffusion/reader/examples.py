@@ -14,7 +14,7 @@ from torch import Tensor
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.reader.network import PRIOR
-from braindiffusion.regions import MIRRORED, REGIONS, group, is_grouped
+from braindiffusion.regions import MIRRORED, REGIONS, regions_of
 
 SHIFT = 5
 """Voxels, along each axis: so far may the box of an unknown head be off."""
@@ -48,8 +48,7 @@ def grouped(cohort: Cohort, row: int) -> Tensor:
     """
     if cohort.labels is None:
         raise BrainDiffusionError(f"{cohort.path} has no label maps: prepare it with --labels.")
-    labels = np.asarray(cohort.labels[row])
-    return torch.from_numpy(labels.astype(np.uint8) if is_grouped(labels) else group(labels))
+    return torch.from_numpy(regions_of(np.asarray(cohort.labels[row])))
 
 
 class Examples:

@@ -16,7 +16,19 @@ from braindiffusion.regions.table import (
     is_grouped,
     mirror,
     region_index,
+    regions_of,
     volumes_ml,
 )
 
-__all__ = ["BACKGROUND", "MIRRORED", "REGIONS", "Region", "group", "is_grouped", "mirror", "region_index", "volumes_ml"]
+__all__ = [
+    "BACKGROUND",
+    "MIRRORED",
+    "REGIONS",
+    "Region",
+    "group",
+    "is_grouped",
+    "mirror",
+    "region_index",
+    "regions_of",
+    "volumes_ml",
+]

@@ -171,6 +171,15 @@ def is_grouped(labels: NDArray[np.integer[Any]]) -> bool:
     return int(labels.min(initial=0)) >= 0 and int(labels.max(initial=0)) < len(REGIONS)
 
 
+def regions_of(labels: NDArray[np.integer[Any]]) -> Labels:
+    """A label map as regions of the table: as it is where it is one already (`read` writes such), else grouped.
+
+    Raises:
+        BrainDiffusionError: as `group`.
+    """
+    return labels.astype(np.uint8) if is_grouped(labels) else group(labels)
+
+
 def mirror(labels: Labels, axis: int = 0) -> Labels:
     """Mirror a grouped label map from left to right; the names of the sides change with it."""
     mirrored: Labels = MIRRORED[np.flip(labels, axis)]

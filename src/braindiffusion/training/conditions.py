@@ -18,7 +18,7 @@ from braindiffusion.conditions import (
 )
 from braindiffusion.diffusion.condition import Condition, hidden
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.regions import BACKGROUND, REGIONS, group, volumes_ml
+from braindiffusion.regions import BACKGROUND, REGIONS, regions_of, volumes_ml
 
 CATEGORIES = ("sex", "site", "modality")
 NAMES = ("age", *CATEGORIES, "volumes", "regions")
@@ -57,9 +57,9 @@ def _fields(cohort: Cohort, rows: list[int]) -> Iterable[AnyField]:
         values = sorted({value for subject in subjects if (value := getattr(subject, name))})
         if len(values) > 1:
             yield CategoryField(name=name, values=tuple(values))
-    if cohort.labels is not None and _is_dlmuse(cohort, rows):
+    if cohort.labels is not None and _has_regions(cohort, rows):
         spacing = cohort.preprocessing.spacing
-        volumes = np.stack([volumes_ml(group(np.asarray(cohort.labels[row])), spacing)[1:] for row in rows])
+        volumes = np.stack([volumes_ml(regions_of(np.asarray(cohort.labels[row])), spacing)[1:] for row in rows])
         yield VectorField(
             name="volumes",
             unit="ml",
@@ -70,13 +70,14 @@ def _fields(cohort: Cohort, rows: list[int]) -> Iterable[AnyField]:
         yield MapField(name="regions", labels=len(REGIONS))
 
 
-def _is_dlmuse(cohort: Cohort, rows: list[int]) -> bool:
+def _has_regions(cohort: Cohort, rows: list[int]) -> bool:
+    """Whether the label maps are of regions; a mask, of background and one value, is not."""
     assert cohort.labels is not None  # noqa: S101 asked by the caller
     try:
-        group(np.asarray(cohort.labels[rows[0]]))
+        regions = regions_of(np.asarray(cohort.labels[rows[0]]))
     except BrainDiffusionError:
         return False
-    return True
+    return len(np.unique(regions)) > 2
 
 
 def tell(schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | None) -> Condition:

@@ -18,7 +18,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.cohort.transforms import patch_centres
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.model.cascade import Cascade
-from braindiffusion.regions import group
+from braindiffusion.regions import regions_of
 from braindiffusion.training.augment import Warp, augment
 from braindiffusion.training.conditions import tell
 
@@ -122,7 +122,7 @@ class Patches:
         config = self.cascade.config
         labels = None
         if self.cohort.labels is not None and {"volumes", "regions"} & set(config.condition.names):
-            labels = torch.from_numpy(group(np.asarray(self.cohort.labels[subject])))
+            labels = torch.from_numpy(regions_of(np.asarray(self.cohort.labels[subject])))
         if variant >= 0:
             key = (self.seed, subject, variant)
             volume, mask, labels = augment(volume, mask, labels, config.spacing, key, self.warp)
