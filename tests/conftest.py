@@ -9,18 +9,7 @@ import pytest
 # process or another program wants the cores too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-VIEWER = Path(__file__).parent / "napari"
 SHARED_DATA = "BRAINDIFFUSION_SHARED_DATA"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes (`-n 2 --dist loadgroup`), a file's tests stay together and share their fixtures.
-
-    All tests of the viewer stay in one process: windows that lie over each other fight for focus.
-    """
-    for item in items:
-        group = "napari" if VIEWER in item.path.parents else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
