@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QFont, QWheelEvent
+from qtpy.QtGui import QColor, QFont, QFontMetrics, QWheelEvent
 from qtpy.QtWidgets import QWidget
 
 from braindiffusion.runs.evaluation import Curve, Figure, Originality, Row
@@ -16,9 +16,18 @@ from napari_braindiffusion.widgets.loss_curve import COLOURS
 GENERATED, REAL, COPY = COLOURS[0], COLOURS[1], COLOURS[4]
 HEIGHT, LINE = 220, 15
 """Pixels of a plot, and of a line of one with names."""
+AXIS, GAP = 48, 14
+"""Pixels of an axis with numbers; of one with names, beside the names."""
 SMALL = 7
 """Points of the names."""
 ALPHA = 0.05
+
+
+def _in_colour(words: str, colour: str) -> str:
+    return f'<b style="color: {colour}">{words}</b>'
+
+
+MADE = _in_colour("Generated brains", GENERATED)
 
 
 class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
@@ -29,11 +38,12 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self.caption = ""
         self._plot = self.getPlotItem()
         self._plot.setMenuEnabled(False)
-        self._legend = self._plot.addLegend(offset=(-1, 1), labelTextSize="8pt", verSpacing=-4)
         self._named = False
-        small = QFont(self.font())
-        small.setPointSize(SMALL)
-        self._plot.getAxis("left").setStyle(tickFont=small)
+        self._small = QFont(self.font())
+        self._small.setPointSize(SMALL)
+        self._plot.getAxis("left").setStyle(tickFont=self._small)
+        for name in ("bottom", "left"):
+            self._plot.getAxis(name).enableAutoSIPrefix(False)
         self._text = QColor()
         self.set_theme("#262930", "#f0f1f2")
 
@@ -45,9 +55,6 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
             axis = self._plot.getAxis(name)
             axis.setPen(text)
             axis.setTextPen(text)
-        self._legend.setLabelTextColor(text)
-        for _, label in self._legend.items:
-            label.setText(label.text, color=text)
         for item in self._plot.items:
             if isinstance(item, pg.InfiniteLine):
                 item.setPen(self._dashed)
@@ -62,24 +69,21 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         """Generated brains and real ones along an axis, each with its interval."""
         self._begin(HEIGHT, curve.x_unit, curve.unit)
         shares = curve.unit.startswith("share")
-        for name, colour, figures in (
-            ("real" if shares else "real training (the floor)", REAL, curve.floor),
-            ("generated", GENERATED, curve.generated),
-        ):
+        for colour, figures in ((REAL, curve.floor), (GENERATED, curve.generated)):
             low, high = (pg.PlotDataItem(curve.x, [getattr(one, end) for one in figures]) for end in ("low", "high"))
             self._plot.addItem(pg.FillBetweenItem(low, high, brush=_faint(colour)))
-            self._plot.plot(curve.x, [one.value for one in figures], pen=pg.mkPen(colour, width=1.5), name=name)
+            self._plot.plot(curve.x, [one.value for one in figures], pen=pg.mkPen(colour, width=1.5))
         if curve.unit.startswith("dB"):
             self._line(curve.x[-1] / 2)
         of = "real brains" if shares else "real training brains, against held-out ones"
         nyquist = "" if shares else " Dashed: half of the finest detail that the voxels can hold (Nyquist/2)."
-        self.caption = f"Lines: means over brains; bands: 95 % intervals. Blue: {of}.{nyquist}"
+        self.caption = f"{MADE}; {_in_colour(of, REAL)}. Bands: 95 % intervals of the means.{nyquist}"
         self._plot.autoRange()
 
     def show_spreads(self, rows: Sequence[Row]) -> None:
         """A quantity a line: mean and spread of generated brains, in standard deviations of real ones."""
         told = [(row, row.spread) for row in rows if row.spread is not None and row.spread.real_sd > 0]
-        self._begin(80 + LINE * len(told), "standard deviations of real brains", "")
+        self._begin(80 + LINE * len(told), "SDs of real brains", "")
         self._name_lines([_short(row.name) for row, _ in told])
         band = pg.LinearRegionItem((-1, 1), movable=False, brush=_faint(REAL), pen=pg.mkPen(None))
         self._plot.addItem(band, ignoreBounds=True)
@@ -96,8 +100,8 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         ]
         self._dots(x, y, GENERATED, tips)
         self.caption = (
-            "Dot and bar: mean and standard deviation of generated brains. Band: the same of real brains, at 0. "
-            "Rest the mouse on a dot for its numbers."
+            f"{MADE} and {_in_colour('real ones', REAL)}: means and standard deviations. Rest the mouse on a dot for "
+            "its numbers."
         )
         self._plot.autoRange()
 
@@ -119,11 +123,12 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
             self._plot.plot([median.value] * 2, [y - 0.4, y + 0.4], pen=pg.mkPen(colour, width=2))
         self._line(1)
         copies = sum(near.copied for near in made)
+        told = "no difference" if one.p > ALPHA else "a difference"
         self.caption = (
-            f"A dot a brain; upright lines: medians. Left of 1: nearer to a brain that the model learnt from than to "
-            f"one that it never saw. Generated brains and new people differ with p = {one.p:.2g} "
-            f"({'no' if one.p > ALPHA else 'a'} difference that can be told); "
-            f"{copies or 'no'} cop{'y' if copies == 1 else 'ies'}."
+            f"{MADE} and {_in_colour('new people', REAL)}, a dot each, and their medians. Left of 1: nearer to a brain "
+            "that the model learnt from than to one that it never saw. "
+            f"{told.capitalize()} to new people can be told (p = {one.p:.2g}); {copies or 'no'} "
+            f"cop{'y' if copies == 1 else 'ies'}."
         )
         self._plot.setYRange(-1.6, 0.6)
 
@@ -140,7 +145,10 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
             tip = f"{match.name}\n{match.distance:.3f} away; people {normal.low:.2f} to {normal.high:.2f}"
             self._dots(np.array([match.distance]), np.array([float(y)]), COPY if found.copied else GENERATED, [tip])
         self._line(found.threshold)
-        self.caption = "Dot: this brain. Bar: 95 % of real people, with their median. Left of the dashed line: a copy."
+        self.caption = (
+            f"{_in_colour('This brain', GENERATED)}, and where 95 % of {_in_colour('real people', REAL)} are, with "
+            "their median. Left of the dashed line: a copy."
+        )
         self._plot.setYRange(-1.5, 0.5)
         self._plot.setXRange(
             0, 1.1 * max(found.training.people.high, found.held_out.people.high, found.training.distance)
@@ -148,20 +156,24 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
 
     def _begin(self, height: int, x: str, y: str) -> None:
         self._plot.clear()
-        self._legend.clear()
         self._named = False
         self.setFixedHeight(height)
         self._plot.setLabel("bottom", x)
         self._plot.setLabel("left", y or None)
         self._plot.showLabel("left", bool(y))
         self._plot.getAxis("left").setTicks(None)
+        self._plot.getAxis("left").setWidth(AXIS)
         self._plot.setMouseEnabled(x=True, y=True)
         self._plot.enableAutoRange()
 
     def _name_lines(self, names: Sequence[str]) -> None:
         """Names from top to bottom at 0, -1, ... instead of numbers."""
         self._named = True
-        self._plot.getAxis("left").setTicks([[(-i, name) for i, name in enumerate(names)]])
+        axis = self._plot.getAxis("left")
+        axis.setTicks([[(-i, name) for i, name in enumerate(names)]])
+        # By itself the axis learns its width only from what it has painted.
+        widths = map(QFontMetrics(self._small).horizontalAdvance, names)
+        axis.setWidth(max(widths, default=0) + GAP)
         self._plot.setMouseEnabled(x=False, y=False)
 
     @property

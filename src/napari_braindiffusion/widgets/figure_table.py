@@ -54,6 +54,7 @@ class FigureTable(QTableWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.verticalHeader().sectionResized.connect(lambda *_: self._fit())
 
     def show_lines(self, lines: Sequence[Line]) -> None:
         """Show these and no others."""
@@ -69,7 +70,10 @@ class FigureTable(QTableWidget):
                     item.setForeground(MET if line.met else MISSED)
                     item.setData(Qt.ItemDataRole.AccessibleTextRole, "met" if line.met else "missed")
                 self.setItem(row, column, item)
-        self.resizeRowsToContents()
+        self._fit()
+
+    def _fit(self) -> None:
+        """As high as the lines, which are as high as the columns are narrow."""
         height = self.horizontalHeader().sizeHint().height() + self.verticalHeader().length() + 4
         self.setFixedHeight(min(height, LARGEST))
 
@@ -94,7 +98,7 @@ def _of_verdict(verdict: Verdict, evaluation: Evaluation) -> Line:
     said = f"\n\n{meaning(verdict.group)}" if verdict.group else ""
     return Line(
         verdict.title or verdict.target,
-        _text(figure, unit) or verdict.reached,
+        _text(figure, unit) or verdict.reached.partition(", ")[0],
         _text(floor, unit),
         verdict.met,
         _wrapped(f"{told[:1].upper()}{told[1:]}{said}"),
