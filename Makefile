@@ -54,11 +54,12 @@ train-models: setup  ## Train the packaged model anew on DATA (hours)
 	$(BIN)/python examples/package_model.py build/ixi-2mm/best --out src/braindiffusion/pretrained/ixi-2mm
 	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
 		--skull keep --shape 96 120 104 --out build/heads.zarr
-	$(BIN)/braindiffusion train-reader --data build/heads.zarr --out build/reader
+	$(BIN)/braindiffusion train-reader --data build/heads.zarr --steps 5000 --out build/reader
 	$(BIN)/python examples/package_reader.py build/reader/best --out src/braindiffusion/pretrained/ixi-2mm-regions
 
 pictures: setup  ## Make the pictures of the documentation
 	$(BIN)/python examples/make_pictures.py
+	$(BIN)/python examples/make_cascade_pictures.py
 	cp examples/real_vs_generated.png docs/pictures/
 	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo --out build/pictures
 	cp build/pictures/screenshot.png docs/pictures/napari.png
