@@ -6,13 +6,16 @@ held up: there it is done at once.
 
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from napari.qt.threading import GeneratorWorker, create_worker
+from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QThread
 
 from braindiffusion.errors import BrainDiffusionError
+
+Found = TypeVar("Found")
 
 BLINK = 1_000_000
 """Voxels that are read or written within 50 ms; a brain at 2 mm has 700,000."""
@@ -64,5 +67,27 @@ def in_background(
 
     worker: GeneratorWorker[Any, None, None] = create_worker(until_an_error, _progress={"desc": what, "total": total})
     worker.yielded.connect(told)
+    worker.start()
+    return worker
+
+
+def aside(work: Callable[..., Found], *args: Any, then: Callable[[Found], None]) -> FunctionWorker[Any]:
+    """Do something that may wait for a disk, such as a slow network folder, in a worker thread.
+
+    Args:
+        work: What to do. A `BrainDiffusionError` that it raises is shown.
+        *args: For `work`.
+        then: Called in the GUI thread with what it returned.
+    """
+
+    def caught() -> Callable[[], None]:
+        try:
+            found = work(*args)
+        except BrainDiffusionError as error:
+            return partial(show_error, str(error))
+        return partial(then, found)
+
+    worker: FunctionWorker[Any] = create_worker(caught)
+    worker.returned.connect(lambda tell: tell())
     worker.start()
     return worker

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import Event, Failed, Run, Started
+from braindiffusion.runs import Event, Failed, Run, RunState, Started
 from braindiffusion.runs.folder import is_alive
 from napari_braindiffusion.engine_process import LAST, death_notice
 from napari_braindiffusion.jobs import ENGINE, JobHandle
@@ -22,6 +22,26 @@ POLL_SECONDS = 0.25
 
 # Kept so that they are reaped when they end; nobody waits for them.
 _children: list["subprocess.Popen[bytes]"] = []
+
+
+History = tuple[list[Event], int, RunState]
+"""Events, how far they were read, and where the run stands."""
+
+
+def read_history(run: Run) -> History:
+    """All that a run has told so far. It may take a moment: ask in a worker thread."""
+    state = run.state  # before the events: a run that ends in between is seen to end by whoever follows it
+    events, offset = run.read_events()
+    return events, offset, state
+
+
+def begun_again(run: Run, offset: int) -> bool:
+    """Whether somebody began the run after that place in its events. Ask in a worker thread."""
+    try:
+        events, _ = run.read_events(offset)
+    except OSError:  # a shared disk that does not answer now
+        return False
+    return any(isinstance(event, Started) for event in events)
 
 
 def start_training(run: Run) -> JobHandle:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 
 import nibabel as nib
@@ -15,9 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.conditions import ConditionSchema, MapField, Numbers, ScalarField
 from braindiffusion.runs import GenerateRequest, Run, RunState, TrainRequest, list_runs
-from braindiffusion.samples import samples_dir
 from napari_braindiffusion import training
-from napari_braindiffusion.docks.cohort import CohortDock
 from napari_braindiffusion.docks.generate import COARSE, PREVIEW, GenerateDock
 from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.jobs import EngineClient
@@ -283,7 +280,6 @@ class TestTrain:
         assert run.state is RunState.RUNNING
 
         later = docked(other := make_napari_viewer_proxy(show=True), TrainDock(other), "Train")
-        later.runs.choose(run)
         later.show_run(run)
         qtbot.waitUntil(lambda: later.job is not None, timeout=TIMEOUT)
         assert self.losses(later)[:3] == [1, 2, 3]  # what was missed is drawn
@@ -334,12 +330,9 @@ class TestTrain:
         run = dock.job.run
         with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
             pass
-        dock.runs.choose(None)
         dock.show_run(None)
         assert self.losses(dock) == []
         assert dock.start_button.text() == "Start"
-        dock.refresh_runs()
-        dock.runs.choose(run)
         dock.show_run(run)
         qtbot.waitUntil(lambda: self.losses(dock) == list(range(1, 11)), timeout=TIMEOUT)
         assert dock.form.epochs.value() == 0.5
@@ -360,88 +353,6 @@ class TestTrain:
         viewer.theme = "light"
         ground = dock.curve.loss.backgroundBrush().color().name()
         assert ground == get_theme("light").background.as_hex(format="long")
-
-    def test_fits_into_300_pixels(self, dock):
-        assert dock.minimumSizeHint().width() <= 300
-
-
-class TestCohort:
-    @pytest.fixture
-    def dock(self, viewer):
-        return docked(viewer, CohortDock(viewer), "Cohort")
-
-    @pytest.fixture
-    def brains(self, tmp_path):
-        """Two of the samples, and a file that is no volume."""
-        folder = tmp_path / "brains"
-        for name in ("IXI-T1", "labels"):
-            shutil.copytree(samples_dir() / name, folder / name)
-        shutil.copy(samples_dir() / "participants.tsv", folder)
-        volumes = sorted((folder / "IXI-T1").iterdir())
-        for path in volumes[2:]:
-            path.unlink()
-        (folder / "IXI-T1" / "IXI999-HH-9999-T1.nii.gz").write_bytes(b"no volume")
-        return folder
-
-    def test_shows_what_was_found_and_what_is_wrong(self, dock, qtbot, brains):
-        dock.form.folder.set_path(brains / "IXI-T1")
-        qtbot.waitUntil(lambda: len(dock.table.subjects) == 3, timeout=TIMEOUT)
-        good, other, bad = dock.table.subjects
-        assert good.problem == other.problem == ""
-        assert good.age is not None
-        assert good.sex in ("F", "M")
-        assert good.spacing == (2, 2, 2)
-        assert bad.subject == "IXI999-HH-9999"
-        assert bad.problem
-        assert "1 with a problem" in dock.summary.text()
-        assert dock.prepare_button.isEnabled()
-
-    def test_loads_the_selected_with_their_labels(self, dock, viewer, qtbot, brains):
-        dock.form.folder.set_path(brains / "IXI-T1")
-        qtbot.waitUntil(lambda: len(dock.table.subjects) == 3, timeout=TIMEOUT)
-        assert not dock.load_button.isEnabled()
-        dock.table.selectRow(0)
-        click(qtbot, dock.load_button)
-        qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
-        image, regions = viewer.layers
-        assert (image._type_string, regions._type_string) == ("image", "labels")
-        path = sorted((brains / "IXI-T1").iterdir())[0]
-        expected = nib.as_closest_canonical(nib.load(path)).get_fdata()
-        np.testing.assert_array_equal(image.data, expected)
-        assert {str(unit) for unit in regions.units} == {"millimeter"}
-
-    def test_prepares_in_an_engine_and_names_what_is_left_out(self, dock, qtbot, brains, notices, engines):
-        from braindiffusion.cohort import Cohort
-
-        dock.form.folder.set_path(brains / "IXI-T1")
-        qtbot.waitUntil(lambda: len(dock.table.subjects) == 3, timeout=TIMEOUT)
-        click(qtbot, dock.prepare_button)
-        with qtbot.waitSignal(dock.job.finished, timeout=60_000):
-            pass
-        cohort = Cohort.open(dock.form.out.path)
-        assert len(cohort) == 2
-        assert any(severity == "warning" and "IXI999" in message for severity, message in notices())
-        assert any("Train dock" in message for _, message in notices())
-        qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
-
-    @pytest.mark.parametrize("content", ["missing", "empty"])
-    def test_a_bad_folder_is_told_in_plain_words(self, dock, qtbot, tmp_path, notices, content):
-        folder = tmp_path / content
-        if content == "empty":
-            folder.mkdir()
-        dock.form.folder.set_path(folder)
-        qtbot.waitUntil(lambda: bool(notices()), timeout=TIMEOUT)
-        ((severity, message),) = notices()
-        assert severity == "error"
-        assert str(folder) in message
-        assert not dock.prepare_button.isEnabled()
-
-    def test_only_the_last_folder_counts(self, dock, qtbot, brains, tmp_path):
-        dock.form.folder.set_path(brains / "IXI-T1")
-        dock.form.folder.set_path(None)
-        qtbot.waitUntil(lambda: not dock._workers, timeout=TIMEOUT)
-        assert dock.table.subjects == []
-        assert dock.summary.text() == "Choose a folder of brains."
 
     def test_fits_into_300_pixels(self, dock):
         assert dock.minimumSizeHint().width() <= 300

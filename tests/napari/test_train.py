@@ -1,5 +1,8 @@
 """Training in the real viewer: paused, compared, followed, renamed; brains that emerge; what it will take."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from napari.qt.threading import WorkerBase
@@ -8,11 +11,25 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.cohort import Cohort, Preprocessing, Subject
 from braindiffusion.cohort.store import PreparedVolume
-from braindiffusion.runs import Cancelled, Estimated, Finished, Metric, Run, RunState, Started, TrainRequest
+from braindiffusion.runs import (
+    Cancelled,
+    Estimated,
+    Finished,
+    GenerateRequest,
+    Metric,
+    Progress,
+    Run,
+    RunState,
+    Started,
+    TrainRequest,
+    list_runs,
+)
 from braindiffusion.volume import Volume, save_volume
-from napari_braindiffusion import training
+from napari_braindiffusion import silence, training
+from napari_braindiffusion.docks import shelf
 from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.widgets import questions
+from napari_braindiffusion.widgets.copy_button import LAUNCHERS
 
 TIMEOUT = 30_000
 
@@ -49,10 +66,12 @@ def finished_run(tmp_path, name, loss=1.0, root=None):
     return run
 
 
-def show(dock, run):
-    dock.refresh_runs()
-    dock.runs.choose(run)
-    dock.show_run(run)
+def show(dock, qtbot, run):
+    """Choose a run in the list, once it is known."""
+    with qtbot.waitSignal(dock.shelf.looked, timeout=TIMEOUT):
+        click(qtbot, dock.shelf.reload_button)
+    dock.runs.setCurrentIndex(1 + dock.runs.runs.index(run))
+    dock.runs.activated.emit(dock.runs.currentIndex())
 
 
 def test_pause_go_on_and_stop_while_paused(dock, qtbot):
@@ -79,7 +98,7 @@ def test_pause_go_on_and_stop_while_paused(dock, qtbot):
 def test_runs_are_compared_in_one_plot(dock, qtbot, tmp_path):
     finished_run(tmp_path, "other")
     one = finished_run(tmp_path, "one")
-    show(dock, one)
+    show(dock, qtbot, one)
     qtbot.waitUntil(lambda: steps(dock) == [1], timeout=TIMEOUT)
     assert dock.curve.novelty.isVisibleTo(dock)
     action = next(a for a in dock.menu.compare.actions() if a.text() == "other")
@@ -87,14 +106,24 @@ def test_runs_are_compared_in_one_plot(dock, qtbot, tmp_path):
     qtbot.waitUntil(lambda: steps(dock, "other · level 0") == [1], timeout=TIMEOUT)
     names = [item.name() for item in dock.curve.loss.getPlotItem().listDataItems()]
     assert names == ["level 0, training", "other · level 0, training"]
+    with qtbot.waitSignal(dock.shelf.looked, timeout=TIMEOUT):
+        dock.shelf.look()
+    (action,) = dock.menu.compare.actions()
+    assert action.isChecked()  # also when the runs were looked for again
+    action.trigger()
+    assert [item.name() for item in dock.curve.loss.getPlotItem().listDataItems()] == ["level 0, training"]
+    assert steps(dock, "other · level 0") == []
+    assert steps(dock) == [1]
 
 
 def test_rename_and_delete(dock, qtbot, tmp_path, monkeypatch):
     run = finished_run(tmp_path, "one")
-    show(dock, run)
+    show(dock, qtbot, run)
     monkeypatch.setattr(questions, "ask_name", lambda *_: "better")
-    dock.menu.rename_action.trigger()
+    with qtbot.waitSignal(dock.shelf.looked, timeout=TIMEOUT):
+        dock.menu.rename_action.trigger()
     assert dock.runs.run.name == "better"
+    assert dock.runs.currentText() == "better · finished"
     monkeypatch.setattr(questions, "ask_delete", lambda *_: False)
     dock.menu.delete_action.trigger()
     assert dock.runs.run.path.exists()
@@ -104,20 +133,69 @@ def test_rename_and_delete(dock, qtbot, tmp_path, monkeypatch):
     qtbot.waitUntil(lambda: not path.exists() and not dock.runs.runs, timeout=TIMEOUT)
 
 
-def test_a_live_run_is_never_deleted(dock, tmp_path, notices):
+def test_a_live_run_is_never_deleted_nor_renamed(dock, qtbot, tmp_path, notices, monkeypatch):
     run = Run.create(TrainRequest(data=tmp_path), None, "live")
     run.append(Started(job="train", pid=1, host="node-of-a-cluster"))
-    dock.refresh_runs()
-    dock.runs.choose(run)
-    dock.delete()
-    assert run.path.exists()
+    show(dock, qtbot, run)
+    dock.menu.delete_action.trigger()
     assert "stop it before it is deleted" in notices()[0][1]
+    monkeypatch.setattr(questions, "ask_name", lambda *_: "other")
+    dock.menu.rename_action.trigger()
+    qtbot.waitUntil(lambda: len(notices()) == 2, timeout=TIMEOUT)
+    assert "stop it before it is renamed" in notices()[1][1]
+    assert run.path.exists()
+
+
+def test_runs_are_looked_for_away_from_the_gui(dock, qtbot, tmp_path, monkeypatch):
+    finished_run(tmp_path, "one")
+    threads = []
+
+    def slow(folder):
+        threads.append(threading.current_thread())
+        return list_runs(folder)
+
+    monkeypatch.setattr(shelf, "list_runs", slow)
+    with qtbot.waitSignal(dock.shelf.looked, timeout=TIMEOUT):
+        dock.shelf.look()
+    assert threads
+    assert threading.main_thread() not in threads
+    assert [run.name for run in dock.runs.runs] == ["one"]
+
+
+def test_a_writer_that_says_nothing_for_long_is_told(dock, qtbot, tmp_path, monkeypatch):
+    monkeypatch.setattr(silence, "LONG", 599.0)
+    dock.silence._timer.setInterval(20)
+    run = Run.create(TrainRequest(data=tmp_path), tmp_path / "elsewhere", "far")
+    run.append(Started(job="train", pid=1, host="node-of-a-cluster", time=time.time() - 620))
+    dock.shelf.follow(run.path)
+    qtbot.waitUntil(lambda: "nothing new for 10 min" in dock.progress.label.text(), timeout=TIMEOUT)
+    run.append(Progress(stage="level 0", step=1, total=9))
+    qtbot.waitUntil(lambda: dock.progress.label.text().startswith("level 0 · 1 of 9"), timeout=TIMEOUT)
+    assert "nothing new" not in dock.progress.label.text()
+    run.append(Finished())
+    qtbot.waitUntil(lambda: dock.job is None, timeout=TIMEOUT)
+
+
+def test_the_same_training_for_many_processes(dock, qtbot, tmp_path):
+    actions = dict(zip(LAUNCHERS, dock.copy_button.menu().actions(), strict=True))
+    dock.form.patch.setValue(32)
+    actions["torchrun"].trigger()
+    words = f"braindiffusion train --data-dir {tmp_path} --patch 32"
+    assert QApplication.clipboard().text() == f"torchrun --nproc-per-node gpu -m {words}"
+    actions["slurm"].trigger()
+    script = QApplication.clipboard().text()
+    assert script.startswith("#!/bin/bash\n#SBATCH")
+    assert script.endswith(f"srun python -m {words}\n")
+    run = finished_run(tmp_path, "one")
+    show(dock, qtbot, run)
+    actions["shell"].trigger()
+    assert QApplication.clipboard().text() == f"braindiffusion train --resume {run.path}"
 
 
 def test_a_folder_that_a_cluster_writes_is_followed_also_when_it_begins_anew(dock, qtbot, tmp_path):
     run = Run.create(TrainRequest(data=tmp_path), tmp_path / "elsewhere", "far")
     dock._look.setInterval(50)
-    dock.follow(run.path)
+    dock.shelf.follow(run.path)
     node = Started(job="train", pid=1, host="node-of-a-cluster")
     qtbot.waitUntil(dock._look.isActive, timeout=TIMEOUT)
     run.append(node)
@@ -142,9 +220,15 @@ def test_a_folder_that_a_cluster_writes_is_followed_also_when_it_begins_anew(doc
     qtbot.waitUntil(lambda: dock.job is None, timeout=TIMEOUT)
 
 
-def test_a_folder_that_is_no_training_is_told(dock, tmp_path, notices):
-    dock.follow(tmp_path)
+def test_a_folder_that_is_no_training_is_told(dock, qtbot, tmp_path, notices, monkeypatch):
+    monkeypatch.setattr(questions, "ask_folder", lambda *_: tmp_path)
+    dock.menu.follow_action.trigger()
+    qtbot.waitUntil(lambda: len(notices()) == 1, timeout=TIMEOUT)
     assert "no run folder" in notices()[0][1]
+    dock.shelf.follow(Run.create(GenerateRequest(), tmp_path / "elsewhere").path)
+    qtbot.waitUntil(lambda: len(notices()) == 2, timeout=TIMEOUT)
+    assert "its job is generate" in notices()[1][1]
+    assert dock.runs.run is None
 
 
 def test_brains_emerge_as_one_layer_that_grows(dock, viewer, qtbot, tmp_path):
@@ -157,7 +241,7 @@ def test_brains_emerge_as_one_layer_that_grows(dock, viewer, qtbot, tmp_path):
 
     sample(10)
     sample(20)
-    show(dock, run)
+    show(dock, qtbot, run)
     qtbot.waitUntil(lambda: dock.emerging.layer is not None, timeout=TIMEOUT)
     layer = dock.emerging.layer
     assert layer.data.shape == (2, 4, 5, 6)
@@ -174,12 +258,17 @@ def test_brains_emerge_as_one_layer_that_grows(dock, viewer, qtbot, tmp_path):
 
 def test_what_does_not_fit_is_told_with_a_change_that_makes_it_fit(dock, qtbot):
     dock.estimate.show_estimate(Estimated(device="cuda:0", bytes=9_100_000_000, available=8_000_000_000,
+                                          preset="gpu-8gb", advice={"patch": 48}))  # fmt: skip
+    assert "Preset gpu-8gb needs 9.1 GB" in dock.estimate.label.text()
+    assert "has 8.0 free: use patch 48" in dock.estimate.label.text()
+    click(qtbot, dock.estimate.apply_button)
+    assert dock.form.request().patch == 48
+    dock.estimate.show_estimate(Estimated(device="cuda:0", bytes=9_100_000_000, available=8_000_000_000,
                                           advice={"batch_size": 4, "checkpointing": True}))  # fmt: skip
-    assert "Needs 9.1 GB" in dock.estimate.label.text()
     assert "batch size 4, save memory" in dock.estimate.label.text()
     click(qtbot, dock.estimate.apply_button)
     request = dock.form.request()
-    assert (request.batch_size, request.checkpointing) == (4, True)
+    assert (request.batch_size, request.checkpointing, request.patch) == (4, True, 48)
 
 
 def test_the_engine_tells_what_it_will_take(viewer, qtbot, tmp_path, engines):
@@ -195,6 +284,7 @@ def test_the_engine_tells_what_it_will_take(viewer, qtbot, tmp_path, engines):
     dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
     with qtbot.waitSignal(dock.estimating.told, timeout=120_000):
         dock.form.data.set_path(tmp_path / "noise.zarr")
+    assert dock.estimate.label.text().startswith("Preset tiny needs")
     assert "GB that this computer has free" in dock.estimate.label.text()
     assert not list((tmp_path / "runs").glob("*/run.json"))  # an estimate is nobody's history
     dock.estimating.stop()

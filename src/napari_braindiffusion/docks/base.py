@@ -119,6 +119,11 @@ class Dock(QWidget):
 
     # What others may want of a dock
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether what comes in now comes too late."""
+        return self._ended
+
     def reveal(self, control: QWidget) -> None:
         """Scroll to a control."""
         if self._inner.isAncestorOf(control):

@@ -1,6 +1,7 @@
 """The Generate dock: make brains, and watch them come into being."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -23,14 +24,15 @@ from braindiffusion.runs import (
     GenerateRequest,
     Progress,
     RegenerateRequest,
-    TrainRequest,
-    list_runs,
 )
-from braindiffusion.runs.command import as_command
+from braindiffusion.runs.batch import Launcher, launched
+from braindiffusion.runs.command import command_arguments
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, save_volume
+from napari_braindiffusion.background import aside
 from napari_braindiffusion.coarse_preview import CoarsePreview
 from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.shelf import Training, find_trainings
 from napari_braindiffusion.io import PROVENANCE
 from napari_braindiffusion.jobs import EngineClient, JobHandle
 from napari_braindiffusion.layers import layer_to_volume
@@ -39,6 +41,7 @@ from napari_braindiffusion.mosaic import show_mosaic
 from napari_braindiffusion.same_again import like_file, like_layer, settings_of, was_generated
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.view import show_trajectory, show_volume
+from napari_braindiffusion.widgets.copy_button import CopyButton
 from napari_braindiffusion.widgets.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
 
@@ -66,8 +69,7 @@ class GenerateDock(Dock):
         self.form = GenerateForm()
         self.generate_button = QPushButton("Generate")
         self.generate_button.setToolTip("Make brains with these settings.")
-        self.copy_button = QPushButton("Copy command")
-        self.copy_button.setToolTip("The same generation as a command for a terminal or a cluster.")
+        self.copy_button = CopyButton("The same generation")
         self.progress = ProgressRow("Cancel", "Stops within one step. Brains that are finished stay.")
         self.again_button = QPushButton("Again")
         self.again_button.setToolTip("Make a brain again, to the last bit, from a layer or from a saved volume.")
@@ -96,7 +98,7 @@ class GenerateDock(Dock):
             event.connect(self._offer_maps)
         self._offer_maps()
         self.generate_button.clicked.connect(lambda: self.generate())
-        self.copy_button.clicked.connect(self._copy)
+        self.copy_button.copy_requested.connect(self._copy)
         self.progress.stop_requested.connect(self._cancel)
         self.refresh_models()
         self.form.choose_model(settings().model)
@@ -104,13 +106,17 @@ class GenerateDock(Dock):
     def refresh_models(self) -> None:
         """Offer the packaged models and the user's own trainings that have a checkpoint."""
         with self.errors_shown():
-            packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
-            own = [
-                (f"my training {run.name}", str(run.path), str(run.path))
-                for run in list_runs(settings().runs_folder)
-                if isinstance(run.request, TrainRequest) and (run.checkpoints / "best").exists()
-            ]
-            self.form.set_models([*packaged, *own])
+            self._offer_models([])
+            aside(find_trainings, settings().runs_folder, then=self._offer_models)
+
+    def _offer_models(self, trainings: Sequence[Training]) -> None:
+        if self.has_ended:
+            return
+        packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
+        own = [
+            (f"my training {one.run.name}", str(one.run.path), str(one.run.path)) for one in trainings if one.has_model
+        ]
+        self.form.set_models([*packaged, *own])
 
     def generate(self, request: GenerateRequest | None = None) -> JobHandle | None:
         """Start to make what the form, or `request`, asks for."""
@@ -263,10 +269,12 @@ class GenerateDock(Dock):
         folder = Path(self._viewer.layers.selection.active.metadata["path"]).parent
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
-    def _copy(self) -> None:
+    def _copy(self, launcher: Launcher) -> None:
         with self.errors_shown():
-            # Previews are for those who watch.
-            command = as_command(settings().applied_to(self._request()).model_copy(update={"previews": False}))
+            request = self._request().model_copy(update={"previews": False})  # those are for who watches
+            # The preferences are about this computer; a cluster has its own device.
+            arguments = command_arguments(settings().applied_to(request) if launcher == "shell" else request)
+            command = launched(arguments, launcher)
             QApplication.clipboard().setText(command)
             show_info(f"Copied: {command}")
 

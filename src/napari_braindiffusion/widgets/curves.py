@@ -76,6 +76,11 @@ class Curves(QWidget):
         self.novelty.add_all(metrics, run)
         self._show_novelty(any("novelty" in metric.values for metric in metrics))
 
+    def forget(self, run: str) -> None:
+        """Take away the curves of a run that was compared."""
+        self.loss.forget(run)
+        self.novelty.forget(run)
+
     def clear_curves(self) -> None:
         """Forget everything that was drawn."""
         self.loss.clear_curves()

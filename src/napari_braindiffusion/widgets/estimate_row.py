@@ -7,7 +7,7 @@ from braindiffusion.runs import Estimated
 from napari_braindiffusion.widgets.progress_row import duration
 from napari_braindiffusion.widgets.rows import wrapping_label
 
-WORDS = {"batch_size": "batch size {}", "checkpointing": "save memory", "preset": "preset {}"}
+WORDS = {"batch_size": "batch size {}", "patch": "patch {}", "checkpointing": "save memory", "preset": "preset {}"}
 
 
 class EstimateRow(QWidget):
@@ -41,11 +41,12 @@ class EstimateRow(QWidget):
         """Show what was found."""
         device = "this computer" if found.device == "cpu" else f"this GPU ({found.device})"
         needs, has = (f"{number / 1e9:.1f}" for number in (found.bytes, found.available))
+        what = f"Preset {found.preset} needs" if found.preset else "Needs"
         if found.fits:
             time = "measuring the time …" if found.seconds is None else f"about {duration(found.seconds)}"
-            self.say(f"Needs {needs} of the {has} GB that {device} has free; {time}.")
+            self.say(f"{what} {needs} of the {has} GB that {device} has free; {time}.")
             return
         advice = ", ".join(WORDS[name].format(value) for name, value in found.advice.items() if value is not False)
-        self.say(f"Needs {needs} GB, {device} has {has} free: use {advice or 'a smaller preset'}.")
+        self.say(f"{what} {needs} GB, {device} has {has} free: use {advice or 'a device with more memory'}.")
         self._changes = dict(found.advice)
         self.apply_button.setVisible(bool(self._changes))

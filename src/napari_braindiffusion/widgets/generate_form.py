@@ -120,10 +120,14 @@ class GenerateForm(QWidget):
     def set_models(self, models: Iterable[tuple[str, str, str]]) -> None:
         """Offer models: (what the user reads, what a request names, tooltip). What was chosen stays so."""
         chosen = self.model.currentData()
+        self.model.blockSignals(True)
         self.model.clear()
         for text, name, tooltip in models:
             self._add(text, name, tooltip)
         self.choose_model(chosen)
+        self.model.blockSignals(False)
+        if self.model.currentData() != chosen:
+            self.model_changed.emit(self.model.currentData() or "")
 
     def choose_model(self, name: str | Path | None) -> None:
         """Choose a model; a path that is not on offer yet is added."""

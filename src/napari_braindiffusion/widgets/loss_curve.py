@@ -93,6 +93,12 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._curves.clear()
         self._levels.clear()
 
+    def forget(self, run: str) -> None:
+        """Take away the curves of a run that was compared."""
+        for stage, name in [key for key in self._curves if key[0].startswith(f"{run} · ")]:
+            del self._curves[stage, name]
+            self._plot.removeItem(self._items.pop((stage, name)))
+
     def smooth(self, steps: int) -> None:
         """Draw the training loss as a running mean over so many points; 1 draws it as it is."""
         self._smoothing = steps

@@ -9,6 +9,7 @@ from napari_braindiffusion.widgets.rows import wrapping_label
 
 PAINT_SECONDS = 0.1
 """Steps that come faster than this are not all shown."""
+SILENT = " · nothing new for "
 
 
 class ProgressRow(QWidget):
@@ -81,6 +82,11 @@ class ProgressRow(QWidget):
         self.bar.setValue(step)
         parts = [stage, f"{step} of {total}", message, "" if seconds_left is None else f"{duration(seconds_left)} left"]
         self.label.setText(" · ".join(part for part in parts if part))
+
+    def show_silence(self, seconds: float) -> None:
+        """Say that nothing was heard for so long, beside what was heard last."""
+        said = self.label.text().partition(SILENT)[0]
+        self.label.setText(f"{said}{SILENT}{duration(seconds)}: look whether it still runs, there where it was started")
 
     def rest(self, message: str) -> None:
         """Show that nothing goes on, and what came of the last job."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from braindiffusion.runs import Run, RunState
@@ -17,6 +17,8 @@ STATES = {
     RunState.CANCELLED: "stopped",
     RunState.INTERRUPTED: "interrupted",
 }
+
+_STATE = Qt.ItemDataRole.UserRole + 1
 
 
 class RunList(QComboBox):
@@ -43,6 +45,12 @@ class RunList(QComboBox):
         """All of them."""
         return [self.itemData(index) for index in range(1, self.count())]
 
+    @property
+    def state(self) -> RunState | None:
+        """Of the chosen run, as it was when somebody looked last; None where nobody has."""
+        state: RunState | None = self.currentData(_STATE)
+        return state
+
     def set_runs(self, runs: Iterable[tuple[Run, RunState]]) -> None:
         """Show these, and keep what was chosen where it is still there."""
         chosen = self.run
@@ -50,8 +58,11 @@ class RunList(QComboBox):
         self.addItem(self._new, None)
         for run, state in runs:
             self.addItem(f"{run.name} · {STATES[state]}", run)
-        self.choose(chosen)
+            self.setItemData(self.count() - 1, state, _STATE)
+        self.choose(chosen if chosen in self.runs else None)
 
     def choose(self, run: Run | None) -> None:
-        """Choose a run without telling; None, or one that is not there, chooses a new one."""
-        self.setCurrentIndex(1 + self.runs.index(run) if run in self.runs else 0)
+        """Choose a run without telling; None chooses a new one. One that nobody has looked for yet is added on top."""
+        if run is not None and run not in self.runs:
+            self.insertItem(1, run.name, run)
+        self.setCurrentIndex(0 if run is None else 1 + self.runs.index(run))

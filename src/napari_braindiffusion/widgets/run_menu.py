@@ -1,6 +1,6 @@
 """What can be done with a run besides looking at it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QMenu, QToolButton, QWidget
@@ -11,8 +11,8 @@ from braindiffusion.runs import Run
 class RunMenu(QToolButton):
     """Compare, rename, delete, open the folder, follow another folder."""
 
-    compared = Signal(object)
-    """Run whose curves shall be drawn beside those that are shown."""
+    compared = Signal(object, bool)
+    """Run whose curves shall be drawn beside those that are shown, or shall no longer."""
     rename_requested = Signal()
     delete_requested = Signal()
     folder_requested = Signal()
@@ -27,19 +27,26 @@ class RunMenu(QToolButton):
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         self.compare = menu.addMenu("Compare with")
+        self.compare.setToolTipsVisible(True)
         self.rename_action = menu.addAction("Rename …", self.rename_requested.emit)
         self.delete_action = menu.addAction("Delete …", self.delete_requested.emit)
         self.folder_action = menu.addAction("Open folder", self.folder_requested.emit)
         menu.addSeparator()
-        follow = menu.addAction("Follow a folder …", self.follow_requested.emit)
-        follow.setToolTip("Watch a training that another computer does: any run folder that this one can read.")
+        self.follow_action = menu.addAction("Follow a folder …", self.follow_requested.emit)
+        self.follow_action.setToolTip(
+            "Watch a training that another computer does: a run folder that this one can read."
+        )
         self.setMenu(menu)
 
-    def set_runs(self, chosen: Run | None, others: Iterable[Run]) -> None:
-        """Offer what can be done with the chosen run, and the others to compare it with."""
+    def set_runs(self, chosen: Run | None, others: Iterable[Run], compared: Collection[Run] = ()) -> None:
+        """Offer what can be done with the chosen run, and the others to compare it with; some are compared already."""
         self.compare.clear()
         for run in others:
-            self.compare.addAction(run.name, lambda run=run: self.compared.emit(run))
+            action = self.compare.addAction(run.name)
+            action.setToolTip("Draw its curves beside those that are shown; once more takes them away.")
+            action.setCheckable(True)
+            action.setChecked(run in compared)
+            action.toggled.connect(lambda on, run=run: self.compared.emit(run, on))
         self.compare.setEnabled(not self.compare.isEmpty())
-        for action in (self.rename_action, self.delete_action, self.folder_action):
-            action.setEnabled(chosen is not None)
+        for one in (self.rename_action, self.delete_action, self.folder_action):
+            one.setEnabled(chosen is not None)

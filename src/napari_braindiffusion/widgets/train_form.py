@@ -12,15 +12,18 @@ from napari_braindiffusion.widgets.path_row import PathRow
 from napari_braindiffusion.widgets.rows import form_layout, make_narrow
 
 PRESETS = {
-    "tiny": "tiny: a minute, to see that everything works",
+    "auto": "auto: what suits this device",
+    "tiny": "tiny: a minute, to see that all works",
     "laptop": "laptop: hours on a few cores",
-    "workstation": "workstation: for a GPU",
+    "gpu-8gb": "gpu-8gb: a GPU of 8 GB",
+    "gpu-24gb": "gpu-24gb: a GPU of 24 GB",
+    "gpu-80gb": "gpu-80gb: a GPU of 80 GB",
 }
 FROM_PRESET = "the preset's"
 
 
 class TrainForm(QWidget):
-    """Data, preset, what to begin from, batch size, epochs, validation subjects, memory, samples."""
+    """Data, preset, what to begin from, batch size, patch, epochs, validation subjects, memory, samples."""
 
     data_changed = Signal(object)
     changed = Signal()
@@ -38,8 +41,7 @@ class TrainForm(QWidget):
         make_narrow(self.preset)
         for name, text in PRESETS.items():
             self.preset.addItem(text, name)
-        self.preset.setCurrentIndex(list(PRESETS).index("laptop"))
-        self.preset.setToolTip("Size of the network, and how long it learns.")
+        self.preset.setToolTip("Size of the network, and how long it learns. What auto takes is told below.")
         self.start = QComboBox()
         make_narrow(self.start)
         self.start.setToolTip(
@@ -59,6 +61,12 @@ class TrainForm(QWidget):
         self.batch_size = QSpinBox()
         self.batch_size.setRange(0, 4096)
         self.batch_size.setToolTip("Patches (or whole volumes) a step. Less needs less memory.")
+        self.patch = QSpinBox()
+        self.patch.setRange(3, 512)
+        self.patch.setToolTip(
+            "Edge of the pieces of brain that the fine levels learn from, in coefficients: at the finest level one is "
+            "two voxels. Less needs less memory."
+        )
         self.epochs = QDoubleSpinBox()
         self.epochs.setRange(0, 1_000_000)
         self.epochs.setDecimals(1)
@@ -70,13 +78,14 @@ class TrainForm(QWidget):
         self.validation.setToolTip(
             "Subjects that are kept aside, to see whether the model learns what is common or learns by heart."
         )
-        for spin in (self.batch_size, self.epochs):
+        for spin in (self.batch_size, self.patch, self.epochs):
             spin.setSpecialValueText(FROM_PRESET)
         form = form_layout(self)
         form.addRow("&Data", self.data)
         form.addRow("&Preset", self.preset)
         form.addRow("Begin &from", self.start)
         form.addRow("&Batch size", self.batch_size)
+        form.addRow("Pa&tch", self.patch)
         form.addRow("&Epochs", self.epochs)
         form.addRow("&Validation", self.validation)
         form.addRow("Sa&mples", self.sample_minutes)
@@ -84,7 +93,7 @@ class TrainForm(QWidget):
         self.data_changed.connect(lambda _: self.changed.emit())
         for combo in (self.preset, self.start):
             combo.currentIndexChanged.connect(lambda _: self.changed.emit())
-        for box in (self.batch_size, self.epochs, self.validation, self.sample_minutes):
+        for box in (self.batch_size, self.patch, self.epochs, self.validation, self.sample_minutes):
             box.valueChanged.connect(lambda _: self.changed.emit())
         self.checkpointing.toggled.connect(lambda _: self.changed.emit())
 
@@ -116,6 +125,7 @@ class TrainForm(QWidget):
             checkpointing=self.checkpointing.isChecked(),
             sample_minutes=self.sample_minutes.value(),
             batch_size=self.batch_size.value() or None,
+            patch=None if self.patch.value() == self.patch.minimum() else self.patch.value(),
             epochs=self.epochs.value() or None,
             validation_subjects=None if self.validation.value() < 0 else self.validation.value(),
         )
@@ -132,6 +142,7 @@ class TrainForm(QWidget):
         self.checkpointing.setChecked(request.checkpointing)
         self.sample_minutes.setValue(request.sample_minutes)
         self.batch_size.setValue(request.batch_size or 0)
+        self.patch.setValue(request.patch or self.patch.minimum())
         self.epochs.setValue(request.epochs or 0)
         self.validation.setValue(-1 if request.validation_subjects is None else request.validation_subjects)
 

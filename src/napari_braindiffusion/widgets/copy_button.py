@@ -1,0 +1,35 @@
+"""What a dock would do, copied as a command: for a terminal, for all GPUs of a machine, for a cluster."""
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QMenu, QSizePolicy, QToolButton, QWidget
+
+LAUNCHERS = {
+    "shell": ("As a command", "One process, for a terminal."),
+    "torchrun": ("For all GPUs of one machine (torchrun)", "One process on each GPU; they share the work."),
+    "slurm": ("As a SLURM script", "For sbatch on a cluster: change its first lines to what yours is like."),
+}
+
+
+class CopyButton(QToolButton):
+    """Copies as a command; its arrow offers the others.
+
+    Args:
+        what: For the tooltip, what is copied.
+    """
+
+    copy_requested = Signal(str)
+    """One of `LAUNCHERS`."""
+
+    def __init__(self, what: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setText("Copy command")
+        self.setToolTip(f"{what} as a command for a terminal; the arrow has it for several GPUs and for a cluster.")
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for launcher, (text, tooltip) in LAUNCHERS.items():
+            action = menu.addAction(text, lambda launcher=launcher: self.copy_requested.emit(launcher))
+            action.setToolTip(tooltip)
+        self.setMenu(menu)
+        self.clicked.connect(lambda: self.copy_requested.emit("shell"))
