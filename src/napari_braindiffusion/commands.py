@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_braindiffusion.docks.look import LookDock
+
 
 def generate_brain(viewer: "napari.viewer.Viewer") -> None:
     """File > New Layer > Generate a brain: open the dock that makes one."""
@@ -15,6 +17,40 @@ def regenerate_brain(viewer: "napari.viewer.Viewer") -> None:
     """The palette: make the brain of the selected layer again, to the last bit."""
     _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Generate")
     dock.regenerate()
+
+
+def linked_planes(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Visualize: the other planes and a rendering beside the canvas, with one cursor."""
+    _look(viewer)
+
+
+def side_by_side(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Visualize: the selected brains beside each other, or all as before."""
+    dock = _look(viewer)
+    dock.side_by_side(dock.compared is None)
+
+
+def difference(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Measure: where two brains differ, as a layer."""
+    _look(viewer).differ()
+
+
+def in_3d(viewer: "napari.viewer.Viewer") -> None:
+    """Layers > Visualize: the brains rendered, or as planes again. Needs no dock."""
+    from napari.utils.notifications import show_error
+
+    from braindiffusion.errors import BrainDiffusionError
+    from napari_braindiffusion.look.in_3d import toggle_3d
+
+    try:
+        toggle_3d(viewer)
+    except BrainDiffusionError as error:
+        show_error(str(error))
+
+
+def _look(viewer: "napari.viewer.Viewer") -> "LookDock":
+    _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Look")
+    return dock
 
 
 def export_nifti(viewer: "napari.viewer.Viewer") -> None:

@@ -17,6 +17,7 @@ from braindiffusion.runs.folder import RUNS_VARIABLE
 PLUGIN = "napari-braindiffusion"
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Convention = Literal["neurological", "radiological"]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
@@ -29,6 +30,7 @@ class Settings:
         precision: Of the engine's arithmetic.
         runs_folder: Where run folders are made and looked for.
         model: Name of a packaged model, or path of one: what the Generate dock begins with; None is its first.
+        convention: Whether left is at the left of the screen, or at the right as radiologists have it.
         tour_seen: Whether the guided tour was shown.
     """
 
@@ -36,6 +38,7 @@ class Settings:
     precision: Precision
     runs_folder: Path
     model: str | None
+    convention: Convention
     tour_seen: bool
 
     def applied_to(self, request: Asked) -> Asked:
@@ -59,6 +62,7 @@ def settings() -> Settings:
         if folder and not os.environ.get(RUNS_VARIABLE)
         else default_runs_dir(),
         tour_seen=bool(getattr(_section("tour"), "seen", True)),
+        convention=getattr(_section("look"), "convention", "neurological"),
         model=str(getattr(models, "model", "")).strip() or None,
     )
 

@@ -6,6 +6,7 @@ from napari.layers import Image, Labels
 from napari.qt import QtViewer
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSplitter
 
 from napari_braindiffusion.docks.base import Dock
@@ -16,7 +17,7 @@ from napari_braindiffusion.look.pane import Pane
 from napari_braindiffusion.look.planes import PLANES, Letters, Plane, plane_of, turn
 from napari_braindiffusion.look.side_by_side import SideBySide, chosen
 from napari_braindiffusion.look.under_cursor import in_words
-from napari_braindiffusion.view import look_at_brains
+from napari_braindiffusion.settings import remember, settings
 from napari_braindiffusion.widgets.look_form import LookForm
 
 VIEWS: tuple[Plane | None, ...] = (*PLANES, None)
@@ -34,7 +35,7 @@ class LookDock(Dock):
         super().__init__(napari_viewer)
         self.panes: list[Pane] = []
         self.compared: SideBySide | None = None
-        self.form = LookForm()
+        self.form = LookForm(settings().convention)
         self.differing = Differing(napari_viewer, self)
         self.splitter = QSplitter(Qt.Orientation.Vertical, childrenCollapsible=False)
         self.rows.addWidget(self.form)
@@ -92,6 +93,8 @@ class LookDock(Dock):
             images = [brain.image for brain in self.compared.brains] if self.compared else chosen(self._viewer)
             self.differing.begin(images, together=self.form.together)
             self.form.set_busy(True)
+            if self.compared is None:
+                images[1].visible = False  # it would hide where it differs
 
     def enlarge(self, plane: Plane | None) -> None:
         """Show a view in the large canvas; what it showed goes where that was."""
@@ -116,12 +119,20 @@ class LookDock(Dock):
         viewer.layers.events.removed.disconnect(self._on_removed)
         self.side_by_side(False)
         self.differing.close()
+        own = plane_of(viewer)
+        if own is not None and self._letters is not None:
+            turn(viewer, own)  # no letter is left to say that left is right
         for pane in self.panes:
             pane.end()
         self.panes.clear()
         for one in (self._following, self._letters, self._crosshair):
             if one is not None:
                 one.end()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 Qt's
+        super().resizeEvent(event)
+        wide = self.width() > self.height()
+        self.splitter.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
 
     # What is shown where
 
@@ -153,8 +164,9 @@ class LookDock(Dock):
     def _take_the_canvas(self) -> None:
         """Cross and letters over the viewer's own canvas, and its mouse for the cursor."""
         canvas = self.window().findChild(QtViewer)
-        if plane_of(self._viewer) is None and self._viewer.dims.ndisplay == 2:
-            look_at_brains(self._viewer)
+        own = plane_of(self._viewer)
+        if own is not None:
+            turn(self._viewer, own, self.form.convention)
         self._crosshair = Crosshair(canvas.canvas.native, self._viewer)
         self._letters = Letters(self._viewer)
         self._following = Following(self._viewer, self._move)
@@ -169,6 +181,7 @@ class LookDock(Dock):
         self.form.set_in_3d(own is None)
 
     def _turn_all(self) -> None:
+        remember("look", "convention", self.form.convention)
         own = plane_of(self._viewer)
         if own is not None:
             turn(self._viewer, own, self.form.convention)

@@ -15,6 +15,8 @@ from qtpy.QtWidgets import QWidget
 
 GAP = 6
 """Pixels around the cursor that stay free: what it points at shall be seen."""
+MARGIN = 32
+"""Pixels at the edges that stay free for the letters."""
 MoveTo = Callable[[Sequence[float]], None]
 
 
@@ -63,12 +65,13 @@ class Crosshair(QWidget):
             return []
         found = []
         for box in self._boxes():
-            at = self._in_box(box)
-            for near, far, low, high in (
-                (QPointF(-GAP, 0), QPointF(GAP, 0), QPointF(box.left(), at.y()), QPointF(box.right(), at.y())),
-                (QPointF(0, -GAP), QPointF(0, GAP), QPointF(at.x(), box.top()), QPointF(at.x(), box.bottom())),
-            ):
-                found += [QLineF(low, at + near), QLineF(at + far, high)]
+            at, inner = self._in_box(box), box.adjusted(MARGIN, MARGIN, -MARGIN, -MARGIN)
+            if inner.left() < at.x() < inner.right():
+                found.append(QLineF(at.x(), inner.top(), at.x(), at.y() - GAP))
+                found.append(QLineF(at.x(), at.y() + GAP, at.x(), inner.bottom()))
+            if inner.top() < at.y() < inner.bottom():
+                found.append(QLineF(inner.left(), at.y(), at.x() - GAP, at.y()))
+                found.append(QLineF(at.x() + GAP, at.y(), inner.right(), at.y()))
         return found
 
     def keep_in_view(self) -> None:

@@ -1,6 +1,7 @@
 """Brains in 3D: how they are rendered, from where one looks at them, and the way back."""
 
 from collections.abc import Callable
+from typing import TypeGuard
 from weakref import WeakKeyDictionary
 
 from napari.components import ViewerModel
@@ -21,7 +22,7 @@ DIFFERENCE = "difference"
 _ways_back: "WeakKeyDictionary[ViewerModel, Callable[[], None]]" = WeakKeyDictionary()
 
 
-def is_solid(layer: Layer) -> bool:
+def is_solid(layer: Layer) -> TypeGuard[Image]:
     """Whether a layer means something when it is rendered: region labels hide a brain, a map of differences is none."""
     return isinstance(layer, Image) and DIFFERENCE not in layer.metadata
 
@@ -56,14 +57,14 @@ def show_in_3d(viewer: ViewerModel) -> None:
     if not solid:
         raise BrainDiffusionError("There is no brain to show in 3D: open one, or make its layer visible.")
     covering = [layer for layer in shown if isinstance(layer, Image | Labels) and layer not in solid]
-    camera, order = viewer.scene.camera, viewer.dims.order
+    camera, order, point = viewer.scene.camera, viewer.dims.order, viewer.dims.point
     looks = [(image, image.rendering, image.attenuation) for image in solid]
     view = camera.orientation, camera.center, camera.zoom
 
     def back() -> None:
         viewer.dims.ndisplay = 2
         if len(order) == viewer.dims.ndim:
-            viewer.dims.order = order
+            viewer.dims.order, viewer.dims.point = order, point
         camera.orientation, camera.center, camera.zoom = view
         for image, rendering, attenuation in looks:
             image.rendering, image.attenuation = rendering, attenuation
@@ -76,6 +77,7 @@ def show_in_3d(viewer: ViewerModel) -> None:
     for image in solid:
         render(image)
     look_from_the_front(viewer)
+    viewer.dims.point = point  # napari has taken it for the camera's
 
 
 def back_to_planes(viewer: ViewerModel) -> None:

@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from napari_braindiffusion.look.crosshair import Crosshair, Following
 from napari_braindiffusion.look.in_3d import CLOSER, look_from_the_front
 from napari_braindiffusion.look.mirrors import Mirrors
-from napari_braindiffusion.look.planes import Convention, Letters, Plane, turn
+from napari_braindiffusion.look.planes import Letters, Plane, turn
+from napari_braindiffusion.settings import Convention
 
 SMALLEST = 110
 """Pixels below which one sees nothing."""
@@ -46,7 +47,7 @@ class Pane(QWidget):
         self.canvas.setAcceptDrops(False)  # files are dropped on the viewer
         self.native = self.canvas.canvas.native
         self.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go to the viewer
-        self.native.setMinimumSize(SMALLEST, SMALLEST)
+        self.canvas.setMinimumSize(SMALLEST, SMALLEST)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -96,7 +97,7 @@ class Pane(QWidget):
         self.canvas.close()  # its context goes with it
 
     def sizeHint(self) -> QSize:  # noqa: D102 Qt's
-        return QSize(2 * SMALLEST, 2 * SMALLEST)
+        return QSize(SMALLEST, SMALLEST)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102 Qt's
         if event.type() == QEvent.Type.Resize:
@@ -107,11 +108,13 @@ class Pane(QWidget):
         """Cut along the plane, also after napari has forgotten its axes with the last layer."""
         if self.model.dims.ndim < 3:
             return
-        if self.plane is not None:
-            self.model.dims.ndisplay = 2
-            turn(self.model, self.plane, self._convention)
-        elif self.model.dims.ndisplay == 2:
-            look_from_the_front(self.model)
+        # On its way from 3D to 2D napari moves to where the camera looked: not the cursor's way.
+        with self.model.dims.events.point.blocker(self._from_cursor):
+            if self.plane is not None:
+                self.model.dims.ndisplay = 2
+                turn(self.model, self.plane, self._convention)
+            elif self.model.dims.ndisplay == 2:
+                look_from_the_front(self.model)
         self._fit()
         self._to_cursor()
 

@@ -3,19 +3,19 @@
 Layers are in RAS+ (see `layers.py`), so an axis and the direction in which the camera draws it tell the letter.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 from napari.layers import Layer
 
 from napari_braindiffusion.layers import DISPLAY_TO_WORLD
+from napari_braindiffusion.settings import Convention
 
 ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
 """Of the axes x, y and z: the letter of their low and of their high end."""
 LETTER_SIZE = 12
-Convention = Literal["neurological", "radiological"]
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,7 @@ class Letters:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._overlays = {
-            edge: TextOverlay(position=edge, gridded=True, font_size=LETTER_SIZE)
-            for edge in ("top_center", "bottom_center", "middle_left", "middle_right")
-        }
-        for edge, overlay in self._overlays.items():
-            viewer.canvas.overlays[f"letter_{edge}"] = overlay
+        self._overlays: dict[str, TextOverlay] = {}
         self._events = (
             viewer.dims.events.order,
             viewer.dims.events.ndisplay,
@@ -102,19 +97,25 @@ class Letters:
             viewer.layers.events.removed,
         )
         for event in self._events:
-            event.connect(self.update)
-        self.update()
-
-    def update(self, event: object = None) -> None:
-        """Put the letters where they belong now."""
-        letters = letters_at(self._viewer)
-        for edge, overlay in self._overlays.items():
-            overlay.text = letters.get(edge, "")
-            overlay.visible = edge in letters
+            event.connect(self._update)
+        self._update()
 
     def end(self) -> None:
         """Take them away."""
         for event in self._events:
-            event.disconnect(self.update)
-        for edge in self._overlays:
-            del self._viewer.canvas.overlays[f"letter_{edge}"]
+            event.disconnect(self._update)
+        self._put({})
+
+    def _update(self, event: object = None) -> None:
+        self._put(letters_at(self._viewer))
+
+    def _put(self, letters: Mapping[str, str]) -> None:
+        """An overlay that is not needed is taken out: in a grid, napari loses count of those that only hide."""
+        for edge in set(self._overlays) - set(letters):
+            del self._overlays[edge], self._viewer.canvas.overlays[f"letter_{edge}"]
+        for edge, letter in letters.items():
+            if edge in self._overlays:
+                self._overlays[edge].text = letter
+            else:
+                overlay = TextOverlay(text=letter, position=edge, gridded=True, font_size=LETTER_SIZE, visible=True)
+                self._overlays[edge] = self._viewer.canvas.overlays[f"letter_{edge}"] = overlay

@@ -7,6 +7,7 @@ file that is saved meanwhile says where the brain really is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.layers import DISPLAY_TO_WORLD
+from napari_braindiffusion.look.in_3d import is_solid
 
 ALIKE = 2.0
 """Ranges that differ by less than this factor are taken to be in the same unit."""
@@ -140,7 +142,7 @@ def chosen(viewer: Viewer) -> list[Image]:
     Raises:
         BrainDiffusionError: there are fewer than two.
     """
-    images = [layer for layer in viewer.layers if isinstance(layer, Image) and layer.ndim in (3, 4) and not layer.rgb]
+    images = [layer for layer in viewer.layers if is_solid(layer) and layer.ndim in (3, 4) and not layer.multiscale]
     selected = [image for image in images if image in viewer.layers.selection]
     found = selected if len(selected) > 1 else [image for image in images if image.visible]
     if len(found) < 2:
@@ -148,7 +150,7 @@ def chosen(viewer: Viewer) -> list[Image]:
     return found
 
 
-def common_ranges(arrays: Sequence[npt.ArrayLike]) -> list[Range]:
+def common_ranges(arrays: Sequence[Any]) -> list[Range]:
     """Darkest and brightest of each brain; the same for all where they are in the same unit."""
     ranges = [_range(_thinned(array)) for array in arrays]
     low, high = ranges[0]
@@ -171,7 +173,7 @@ def middle(image: Image) -> npt.NDArray[np.float64]:
     return np.array(image.data_to_world((0,) * (image.ndim - 3) + tuple(centre))[-3:])
 
 
-def _thinned(data: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def _thinned(data: Any) -> npt.NDArray[np.float32]:
     """(x, y, z): few voxels of a volume; of several, the last."""
     volume = data
     while len(volume.shape) > 3:

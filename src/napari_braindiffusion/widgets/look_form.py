@@ -1,13 +1,11 @@
 """What one may ask of the linked view. Emits signals; knows no viewer."""
 
-from typing import Literal
-
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_braindiffusion.settings import Convention
 from napari_braindiffusion.widgets.rows import make_narrow, wrapping_label
 
-Convention = Literal["neurological", "radiological"]
 CONVENTIONS: tuple[tuple[Convention, str], ...] = (
     ("neurological", "Left is left (neurological)"),
     ("radiological", "Left is right (radiological)"),
@@ -16,7 +14,11 @@ NOTHING = "Open a brain: File > Open Sample > BrainDiffusion has one."
 
 
 class LookForm(QWidget):
-    """Where left is, what to compare, and what is under the cursor."""
+    """Where left is, what to compare, and what is under the cursor.
+
+    Args:
+        convention: Where left is to begin with.
+    """
 
     convention_changed = Signal()
     side_by_side_toggled = Signal(bool)
@@ -24,7 +26,7 @@ class LookForm(QWidget):
     in_3d_toggled = Signal(bool)
     difference_asked = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, convention: Convention = "neurological") -> None:
         super().__init__()
         self.convention_box = QComboBox()
         for convention, words in CONVENTIONS:
@@ -33,6 +35,7 @@ class LookForm(QWidget):
             "Which side of the screen the left of the head is on, in axial and coronal planes."
         )
         make_narrow(self.convention_box)
+        self.convention_box.setMinimumContentsLength(6)
         self.side_button = QPushButton("Side by side", checkable=True)
         self.side_button.setToolTip(
             "The selected brains, or all visible ones, beside each other: same contrast, one cursor. Again: as before."
@@ -50,6 +53,7 @@ class LookForm(QWidget):
             "scanners. Files that you save keep their place."
         )
         self.where = wrapping_label(NOTHING)
+        self.where.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.where.setToolTip("Under the cursor. Drag in any plane to move it, Shift+drag to move the picture.")
         grid = QGridLayout()
@@ -64,6 +68,7 @@ class LookForm(QWidget):
         rows.addLayout(grid)
         rows.addWidget(self.where)
 
+        self.convention_box.setCurrentIndex(self.convention_box.findData(convention))
         self.convention_box.currentIndexChanged.connect(lambda: self.convention_changed.emit())
         self.side_button.toggled.connect(self.side_by_side_toggled)
         self.together_box.toggled.connect(self.together_toggled)
