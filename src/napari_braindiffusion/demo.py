@@ -17,7 +17,8 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QEventLoop, QTimer
 
 import napari
-from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.pretrained import DEFAULT_MODEL, find_model
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.samples import sample_t1_path
 from braindiffusion.volume import load_volume
@@ -75,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     headless = chosen.headless or os.environ.get(HEADLESS, "") not in ("", "0")
 
+    try:
+        find_model(chosen.model)
+    except BrainDiffusionError as error:  # told at once, before a window opens
+        sys.stderr.write(f"{error}\n")
+        return 1
     begun = time.monotonic()
     out = chosen.out.absolute()
     request = GenerateRequest(model=chosen.model, seed=chosen.seed, out=out, previews=True, trajectory=True)
