@@ -1,0 +1,51 @@
+"""What docstrings and documentation show as Python runs, and gives what it says."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from braindiffusion import api
+from braindiffusion.runs import GenerateRequest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(path for path in (ROOT / "src").rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+class Coarse(GenerateRequest):
+    """The first level only, where nothing else is said: the examples are tried, not how good their brains are."""
+
+    levels: int | None = 1
+
+
+def examples() -> list[doctest.DocTest]:
+    modules = [".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in SOURCES]
+    found = [
+        one
+        for name in modules
+        for one in doctest.DocTestFinder().find(importlib.import_module(name.removesuffix(".__init__")))
+    ]
+    return [one for one in found if any(doctest.SKIP not in example.options for example in one.examples)]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api, "GenerateRequest", Coarse)
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+def test_the_example_of_a_docstring_runs(example: doctest.DocTest) -> None:
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))], ids=lambda page: page.name
+)
+def test_the_python_of_a_page_runs(page: Path) -> None:
+    whole = "".join(BLOCK.findall(page.read_text(encoding="utf-8")))
+    exec(compile(whole, str(page), "exec"), {})
