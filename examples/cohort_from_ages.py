@@ -10,10 +10,8 @@ from typing import Annotated
 
 import typer
 
+import braindiffusion
 from braindiffusion.generation.asking import from_table
-from braindiffusion.jobs import perform
-from braindiffusion.pretrained import DEFAULT_MODEL
-from braindiffusion.runs import Finished, GenerateRequest, Run
 
 
 def write_ages(path: Path) -> None:
@@ -26,7 +24,7 @@ def write_ages(path: Path) -> None:
 
 def main(
     table: Annotated[Path | None, typer.Option(help="`.csv` or `.tsv`, a row a brain.")] = None,
-    model: Annotated[str, typer.Option(help="A model that was trained with conditions.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option(help="A model that was trained with conditions.")] = "ixi-2mm",
     seed: int = 0,
     out: Annotated[Path, typer.Option(help="Folder of the volumes.")] = Path("cohort_from_ages"),
 ) -> None:
@@ -36,14 +34,9 @@ def main(
         table = out / "ages.csv"
         write_ages(table)
     rows = from_table(table)
-    request = GenerateRequest(
-        model=model, conditions=table.absolute(), num_samples=len(rows), seed=seed, out=out.absolute()
-    )
-    *_, last = perform(Run.create(request))
-    if not isinstance(last, Finished):
-        raise SystemExit(last.message)
-    for number, row in enumerate(rows, 1):
-        print(f"{out / f'sample_{number:03d}.nii.gz'}: {row}")
+    paths = braindiffusion.generate(out, model, len(rows), conditions=table.absolute(), seed=seed)
+    for path, row in zip(paths, rows, strict=True):
+        print(f"{path}: {row}")
 
 
 if __name__ == "__main__":

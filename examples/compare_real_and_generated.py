@@ -1,7 +1,7 @@
 """Real and generated brains side by side: `python examples/compare_real_and_generated.py real.nii.gz made.nii.gz`.
 
 Without volumes it takes a sample and the example of the packaged model. For numbers over many brains there is
-`braindiffusion evaluate --real REAL --generated GENERATED --out report`.
+evaluate_brains.py.
 """
 
 from pathlib import Path
@@ -10,14 +10,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from braindiffusion import Volume, load_volume
-from braindiffusion.figures.comparison import comparison
-from braindiffusion.figures.page import write_figure
-from braindiffusion.pretrained import DEFAULT_MODEL, find_model
+import braindiffusion
 from braindiffusion.samples import sample_t1_path
 
 
-def size_in_litres(volume: Volume) -> float:
+def size_in_litres(volume: braindiffusion.Volume) -> float:
     """Of what is brighter than a tenth of the brightest: the brain, in a skull-stripped volume."""
     data = volume.data[0]
     return float((data > 0.1 * np.percentile(data, 99.9)).sum() * np.prod(volume.spacing) / 1e6)
@@ -28,11 +25,12 @@ def main(
     out: Annotated[Path, typer.Option(help="The page; .png and .svg work too.")] = Path("comparison.html"),
 ) -> None:
     """Write a page on which surfaces turn together and slices move together."""
-    paths = volumes or [sample_t1_path(), find_model(DEFAULT_MODEL) / "example.nii.gz"]
-    loaded = {path.name: load_volume(path) for path in paths}
-    for name, volume in loaded.items():
-        print(f"{name}: {volume.shape} voxels of {volume.spacing} mm, {size_in_litres(volume):.2f} l")
-    print(write_figure(comparison(loaded, title="the same place in each brain"), out))
+    paths = volumes or [sample_t1_path(), braindiffusion.load_model().path / "example.nii.gz"]
+    for path in paths:
+        volume = braindiffusion.load_volume(path)
+        print(f"{path.name}: {volume.shape} voxels of {volume.spacing} mm, {size_in_litres(volume):.2f} l")
+    braindiffusion.show(*paths, title="the same place in each brain", path=out)
+    print(out)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ from typing import Annotated
 
 import typer
 
-from braindiffusion import load_volume
-from braindiffusion.figures.page import write_figure
-from braindiffusion.figures.slice_views import slice_views
-from braindiffusion.figures.volume_rendering import volume_rendering
+import braindiffusion
 from braindiffusion.samples import sample_t1_path
 
 
@@ -23,9 +20,9 @@ def main(
 ) -> None:
     """Write and open the pages."""
     path = scan or sample_t1_path()
-    volume = load_volume(path)
-    for name, draw in (("rendering", volume_rendering), ("slices", slice_views)):
-        page = write_figure(draw(volume, title=path.name), out / f"{name}.html")
+    for kind in ("rendering", "slices"):
+        page = out / f"{kind}.html"
+        braindiffusion.show(path, kind=kind, title=path.name, path=page)
         print(page)
         if show:
             webbrowser.open(page.absolute().as_uri())

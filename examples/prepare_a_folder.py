@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from braindiffusion.cohort import Cohort
-from braindiffusion.jobs import perform
-from braindiffusion.runs import Finished, PrepareRequest, Run, Warned
+import braindiffusion
 from braindiffusion.samples import samples_dir
 
 
@@ -21,19 +19,11 @@ def main(
     spacing: Annotated[float, typer.Option(help="Millimetres.")] = 2.0,
     out: Annotated[Path, typer.Option(help="The cohort.")] = Path("cohort.zarr"),
 ) -> None:
-    """Prepare a folder, and tell what came of it."""
+    """Prepare a folder, and tell what came of it; what is left out, or odd, is warned of."""
     if folder is None:
         folder = samples_dir() / "IXI-T1"
         labels, participants = samples_dir() / "labels", samples_dir() / "participants.tsv"
-    request = PrepareRequest(
-        data_dir=folder.absolute(), labels=labels, participants=participants, spacing=spacing, out=out.absolute()
-    )
-    for event in perform(Run.create(request)):
-        if isinstance(event, Warned):
-            print(f"left out, or odd: {event.subject} {event.message}")
-    if not isinstance(event, Finished):
-        raise SystemExit(event.message)
-    cohort = Cohort.open(out)
+    cohort = braindiffusion.prepare(folder, out, labels=labels, participants=participants, spacing=spacing)
     print(f"{len(cohort)} brains of {cohort.volumes.shape[2:]} voxels, {cohort.preprocessing.spacing} mm, in {out}")
     for subject in cohort.subjects:
         print(f"  {subject.id}: {subject.age or 'age unknown'}, {subject.sex or 'sex unknown'}")

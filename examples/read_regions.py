@@ -7,12 +7,10 @@ there already (DLMUSE) is taken instead of the reader.
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from braindiffusion import Volume, load_volume, save_volume
-from braindiffusion.figures.page import write_figure
-from braindiffusion.figures.region_overlay import region_overlay
+import braindiffusion
+from braindiffusion import Volume
 from braindiffusion.regions import REGIONS, group, volumes_ml
 from braindiffusion.samples import sample_t1_path
 
@@ -23,21 +21,20 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of label map and page.")] = Path("regions"),
 ) -> None:
     """Read regions, and show them."""
-    volume = load_volume(scan or sample_t1_path())
+    brain = braindiffusion.load_volume(scan or sample_t1_path())
     if labels is None:
-        from braindiffusion.reader import load_reader
-
-        reading = load_reader().read_volume(volume)
-        print(f"brain age: {reading.age:.0f} years")
-        regions = reading.regions
+        regions = braindiffusion.read(brain)
+        sizes = regions.metadata["volumes_ml"]
+        print(f"brain age: {regions.metadata['age']:.0f} years")
     else:
-        regions = group(load_volume(labels).data[0])
-    label_map = Volume(regions[None], volume.affine, {"kind": "labels"})
-    save_volume(label_map, out / "regions.nii.gz")
-    write_figure(region_overlay(volume, label_map), out / "regions.html")
-    for region, size in zip(REGIONS, volumes_ml(regions, float(np.prod(volume.spacing)) ** (1 / 3)), strict=True):
-        if region.index:
-            print(f"{region.name:<32}{size:8.1f} ml")
+        grouped = group(braindiffusion.load_volume(labels).data[0])
+        regions = Volume(grouped[None], brain.affine, {"kind": "labels"})
+        side = float(brain.spacing[0] * brain.spacing[1] * brain.spacing[2]) ** (1 / 3)
+        sizes = {region.name: volumes_ml(grouped, side)[region.index] for region in REGIONS[1:]}
+    braindiffusion.save_volume(regions, out / "regions.nii.gz")
+    braindiffusion.show(brain, regions=regions, path=out / "regions.html")
+    for name, size in sizes.items():
+        print(f"{name:<32}{size:8.1f} ml")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Ask for a brain: `python examples/sample_with_conditions.py --condition age=70 --condition sex=F`.
+"""Ask for a brain: `python examples/sample_with_conditions.py --age 70 --sex F`.
 
-Without a condition it tells what the model can be asked for.
+Without a wish it tells what the model can be asked for.
 """
 
 from pathlib import Path
@@ -8,34 +8,30 @@ from typing import Annotated
 
 import typer
 
-from braindiffusion.conditions import ConditionSchema
-from braindiffusion.generation.asking import from_flags
-from braindiffusion.jobs import perform
-from braindiffusion.pretrained import DEFAULT_MODEL, find_model, read_card
-from braindiffusion.runs import Finished, GenerateRequest, Run
+import braindiffusion
 
 
 def main(
-    model: Annotated[str, typer.Option(help="A packaged model's name, or path of a model or a training run.")] = (
-        DEFAULT_MODEL
-    ),
-    condition: Annotated[list[str] | None, typer.Option(help="FIELD=VALUE, repeatable; 90% is a percentile.")] = None,
+    age: Annotated[float | None, typer.Option(help="Years.")] = None,
+    sex: Annotated[str | None, typer.Option(help="F or M.")] = None,
     guidance: Annotated[float, typer.Option(help="1 is what was learnt, more exaggerates.")] = 1.5,
-    seed: int = 0,
-    out: Annotated[Path, typer.Option(help="Folder of the volume.")] = Path("asked"),
+    seed: Annotated[int, typer.Option(help="The same seed with another age keeps the rest comparable.")] = 0,
+    model: Annotated[str, typer.Option(help="A packaged model's name, or path of a model or a training run.")] = (
+        "ixi-2mm"
+    ),
+    out: Annotated[Path, typer.Option(help="The volume.")] = Path("asked.nii.gz"),
 ) -> None:
     """Make one brain as it is asked for."""
-    schema = ConditionSchema.model_validate(read_card(find_model(model))["configuration"].get("condition", {}))
-    if not condition:
-        fields = ", ".join(f"{field.name} ({field.kind})" for field in schema.fields)
-        print(f"{model} can be asked for: {fields or 'nothing, it was trained without conditions'}.")
+    chosen = braindiffusion.load_model(model)
+    asked = {name: value for name, value in {"age": age, "sex": sex}.items() if value is not None}
+    if not asked:
+        print(f"{chosen.name} can be asked for:")
+        for name, choices in chosen.conditions.items():
+            print(f"  {name}: {choices}")
         return
-    asked = from_flags(condition)
-    run = Run.create(GenerateRequest(model=model, condition=asked, guidance=guidance, seed=seed, out=out.absolute()))
-    *_, last = perform(run)
-    if not isinstance(last, Finished):
-        raise SystemExit(last.message)
-    print(f"{asked}: {out / 'sample_001.nii.gz'}")
+    brain = chosen.sample(seed=seed, guidance=guidance, **asked)
+    braindiffusion.save_volume(brain, out)
+    print(f"{asked}: {out}")
 
 
 if __name__ == "__main__":
