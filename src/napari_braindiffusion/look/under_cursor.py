@@ -1,5 +1,7 @@
 """What is under the cursor: where it is in the head, in millimetres, and what each layer holds there."""
 
+from typing import Any
+
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
@@ -29,15 +31,15 @@ def _place(viewer: ViewerModel, shown: list[Layer]) -> str:
 
 
 def _value(viewer: ViewerModel, layer: Layer) -> str:
-    value = layer.get_value(viewer.dims.point[-layer.ndim :], world=True)
+    value: Any = layer.get_value(viewer.dims.point[-layer.ndim :], world=True)
     if value is None:
-        return f"{layer.name}: outside"
+        return f"outside {layer.name}"
     if isinstance(layer, Labels):
-        return f"{layer.name}: {_region(layer, int(value))}"
-    return f"{layer.name}: {float(value):.4g}" if np.isscalar(value) else f"{layer.name}: {value}"
+        return f"{_region(layer, int(value))} in {layer.name}"
+    return f"{float(value):.4g} in {layer.name}"
 
 
 def _region(layer: Labels, label: int) -> str:
     features = layer.features
     named = features[features["index"] == label] if {"index", "region"} <= set(features) else None
-    return str(label) if named is None or named.empty else f"{label}, {named['region'].iloc[0]}"
+    return str(label) if named is None or named.empty else str(named["region"].iloc[0])

@@ -1,10 +1,10 @@
 """What one may ask of the linked view. Emits signals; knows no viewer."""
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_braindiffusion.settings import Convention
-from napari_braindiffusion.widgets.rows import make_narrow, wrapping_label
+from napari_braindiffusion.widgets.rows import make_narrow
 
 CONVENTIONS: tuple[tuple[Convention, str], ...] = (
     ("neurological", "Left is left (neurological)"),
@@ -52,8 +52,9 @@ class LookForm(QWidget):
             "Compare what is at the same distance from the middles of the brains, not at the same millimetres of their "
             "scanners. Files that you save keep their place."
         )
-        self.where = wrapping_label(NOTHING)
-        self.where.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.where = QLabel(NOTHING)
+        # Long names are cut off at the right: what is told stays in its line while the cursor moves.
+        self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.where.setToolTip("Under the cursor. Drag in any plane to move it, Shift+drag to move the picture.")
         grid = QGridLayout()
