@@ -1,7 +1,7 @@
 """What one may ask of the linked view. Emits signals; knows no viewer."""
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_braindiffusion.settings import Convention
 from napari_braindiffusion.widgets.rows import make_narrow
