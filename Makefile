@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format train-models pictures screenshots notebooks docs constraints clean
+.PHONY: help setup demo test lint format train-models pictures screenshots notebooks docs links constraints clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ notebooks: $(VENV)/.developer  ## Run the notebooks anew, and keep their outputs
 
 docs: $(VENV)/.developer  ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+links: setup  ## Ask every address outside of the project whether it is still there
+	$(BIN)/python scripts/check_links.py
 
 constraints: $(VENV)/.developer  ## Pin what the tests run with now
 	@{ echo '# The exact set that the tests run with (Python 3.11). Refresh it with `make constraints`.'; \

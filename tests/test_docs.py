@@ -2,14 +2,17 @@
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer
 from typer.main import get_command
 
 from braindiffusion.cli.app import app
 from braindiffusion.pretrained import list_models, list_readers
+from braindiffusion.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
@@ -46,6 +49,32 @@ def test_a_page_links_only_to_what_is_there(page: str, pages: ModuleType) -> Non
     local = [(path.parent / link).resolve() for link in links if "://" not in link and not link.startswith("mailto:")]
     made = {(ROOT / "docs" / name).resolve() for name in pages.MADE}
     assert [link for link in local if not link.exists() and link not in made] == []
+
+
+def commands() -> list[tuple[str, str]]:
+    """Each command that a page shows, and the page."""
+    shown = []
+    for page in ("README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in PAGES)):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for block in re.findall(r"^```(?:bash)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            shown += [
+                (found[1], page) for line in lines if (found := re.search(r"(?:^|-m |/)braindiffusion +(.*)", line))
+            ]
+        inline = re.findall(r"`braindiffusion ([a-z-]+(?: [^`]*)?)`", text)
+        shown += [(line.partition("...")[0], page) for line in inline]
+    return shown
+
+
+@pytest.mark.parametrize(("line", "page"), commands())
+def test_the_commands_of_the_pages_have_these_options(line: str, page: str) -> None:
+    words = shlex.split(re.split(r" [|>#] ", line)[0])
+    command = get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    command.make_parser(typer.Context(command)).parse_args(list(words))
+    told = dict(zip(words, words[1:], strict=False))
+    assert told.get("--preset", "auto") in ("auto", "mine.json", *PRESETS)
 
 
 def test_the_messages_of_the_troubleshooting_are_in_the_code() -> None:
