@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
-from braindiffusion.runs import EvaluateRequest, NearestRequest, Run, RunState, list_runs
+from braindiffusion.runs import EvaluateRequest, NearestRequest, RunState, list_runs
 from braindiffusion.runs.evaluation import Evaluation
 from braindiffusion.volume import Volume, load_volume, save_volume
 from napari_braindiffusion import commands
@@ -189,9 +189,7 @@ def test_a_report_from_layers_and_folders_is_made_shown_and_found_again(
     assert again.view.isVisibleTo(again)
 
 
-def test_an_evaluation_is_cancelled_and_one_that_cannot_be_done_is_told(
-    viewer, dock, people, qtbot, notices, tmp_path
-):
+def test_an_evaluation_is_cancelled_and_one_that_cannot_be_done_is_told(viewer, dock, people, qtbot, notices, tmp_path):
     dock.form.real.add_path(people)
     dock.form.generated.add(brain(viewer, 1, "a"), "a")
     click(dock.evaluate_button, qtbot)
@@ -234,12 +232,8 @@ def test_the_nearest_real_brain_comes_beside_it_with_what_is_normal(viewer, dock
     done(dock, qtbot)
     assert notices()[told:] == []
     shown = [layer for layer in viewer.layers if layer.visible]
-    assert [layer.name.partition(",")[0] for layer in shown] == [
-        "a_copy",
-        "s04: nearest training brain",
-        shown[2].name.partition(",")[0],
-    ]
-    assert "nearest held-out brain" in shown[2].name
+    assert [layer.name for layer in shown[:2]] == ["a_copy", "training 0.00 · s04"]
+    assert shown[2].name.startswith("held-out 0.")
     assert viewer.canvas.grid.enabled
     assert len({(layer.data.shape, tuple(layer.translate)) for layer in shown}) == 1
     view: NearestView = dock.nearest_view
@@ -259,29 +253,37 @@ def test_the_nearest_real_brain_comes_beside_it_with_what_is_normal(viewer, dock
     assert request.real == (people,)
 
 
-@pytest.mark.parametrize(
-    ("command", "page"),
-    [
-        (commands.browse_volume, "volume"),
-        (commands.browse_slices, "slices"),
-        (commands.browse_regions, "regions"),
-        (commands.browse_trajectory, "process"),
-        (commands.browse_comparison, "compare"),
-    ],
-)
-def test_pages_of_the_selected_layers_open_in_the_browser(viewer, qtbot, notices, opened, command, page):
-    command(viewer)
-    assert [severity for severity, _ in notices()] == ["error"]
+def test_pages_of_the_selected_layers_open_in_the_browser(viewer, qtbot, notices, opened):
     first, second = brain(viewer, 1, "one"), brain(viewer, 2, "two")
-    viewer.add_labels((person(1) > 0).astype(np.uint8), name="regions", scale=first.scale, translate=first.translate)
-    way = viewer.add_image(np.stack([person(3)] * 3), name="way", scale=(1, *first.scale), visible=False)
-    viewer.layers.selection = {"process": {way}, "compare": {first, second}}.get(page, {first})
-    command(viewer)
-    qtbot.waitUntil(lambda: bool(opened), timeout=TIMEOUT)
-    assert [severity for severity, _ in notices()] == ["error", "info"]
-    assert opened[0].name == f"{page}.html"
-    html = opened[0].read_text()
-    assert "plotly" in html
-    assert "http-equiv" not in html
-    (run,) = list_runs()
-    assert Run.open(run.path).request.figure == page
+    place = {"scale": first.scale, "translate": first.translate, "units": "mm"}
+    labels = viewer.add_labels((person(1) > 0).astype(np.uint8), name="regions", **place)
+    units = ("pixel", "mm", "mm", "mm")
+    way = viewer.add_image(np.stack([person(3)] * 3), scale=(1, *first.scale), units=units, visible=False)
+    told = len(notices())
+    for command, page, chosen in (
+        (commands.browse_volume, "volume", {first}),
+        (commands.browse_slices, "slices", {second}),
+        (commands.browse_regions, "regions", {first}),  # with the map that lies on it
+        (commands.browse_trajectory, "process", {way}),
+        (commands.browse_comparison, "compare", {labels}),  # the two that are visible
+    ):
+        viewer.layers.selection = chosen
+        command(viewer)
+        qtbot.waitUntil(lambda page=page: bool(opened) and opened[-1].stem == page, timeout=TIMEOUT)
+        assert "plotly" in opened[-1].read_text()
+    assert {severity for severity, _ in notices()[told:]} == {"info"}
+    assert len(list_runs()) == 5
+
+
+def test_what_cannot_be_drawn_is_told(viewer, notices, opened):
+    for command, words in (
+        (commands.browse_volume, "one brain"),
+        (commands.browse_slices, "one brain"),
+        (commands.browse_regions, "Labels layer"),
+        (commands.browse_trajectory, "came into being"),
+        (commands.browse_comparison, "two to 4"),
+    ):
+        command(viewer)
+        assert notices()[-1][0] == "error"
+        assert words in notices()[-1][1]
+    assert opened == []

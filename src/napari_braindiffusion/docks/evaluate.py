@@ -8,7 +8,7 @@ from typing import Any
 from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QUrl
+from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QToolButton
 
@@ -152,6 +152,8 @@ class EvaluateDock(Dock):
         with self.errors_shown():
             self.view.show_evaluation(read_evaluation(folder))
             self.folder = folder
+            self.nearest_view.hide()
+            QTimer.singleShot(0, partial(self.reveal, self.view.table))  # once it has its place
 
     def release(self) -> None:  # noqa: D102 the base class says it
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
@@ -209,7 +211,7 @@ class EvaluateDock(Dock):
         ]
         show_mosaic(self._viewer, self._beside)
         self.nearest_view.show_nearest(found)
-        self.reveal(self.nearest_view)
+        QTimer.singleShot(0, partial(self.reveal, self.nearest_view))
 
     def _on_run_chosen(self, run: Run | None) -> None:
         self.view.hide()
@@ -283,4 +285,5 @@ def _text(layer: Layer) -> str:
 
 
 def _called(match: Match, kind: str) -> str:
-    return f"{match.name}: nearest {kind} brain, {match.distance:.2f} away"
+    """Short: napari writes it into a part of the canvas."""
+    return f"{kind} {match.distance:.2f} · {match.name}"

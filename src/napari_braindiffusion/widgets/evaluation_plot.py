@@ -16,7 +16,7 @@ from napari_braindiffusion.widgets.loss_curve import COLOURS
 GENERATED, REAL, COPY = COLOURS[0], COLOURS[1], COLOURS[4]
 HEIGHT, LINE = 220, 15
 """Pixels of a plot, and of a line of one with names."""
-AXIS, GAP = 48, 14
+AXIS, GAP = 44, 14
 """Pixels of an axis with numbers; of one with names, beside the names."""
 SMALL = 7
 """Points of the names."""
@@ -44,6 +44,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._plot.getAxis("left").setStyle(tickFont=self._small)
         for name in ("bottom", "left"):
             self._plot.getAxis(name).enableAutoSIPrefix(False)
+        self._plot.getAxis("bottom").setHeight(AXIS)
         self._text = QColor()
         self.set_theme("#262930", "#f0f1f2")
 
@@ -60,10 +61,9 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
                 item.setPen(self._dashed)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102 Qt's
-        if self._named:
-            event.ignore()  # the dock scrolls: a figure of many names is higher than the window
-        else:
-            super().wheelEvent(event)
+        super().wheelEvent(event)
+        # Either the plot zooms or the dock scrolls, which it must where a figure of many names is higher than the window.
+        event.setAccepted(not self._named)
 
     def show_curve(self, curve: Curve) -> None:
         """Generated brains and real ones along an axis, each with its interval."""
@@ -103,7 +103,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
             f"{MADE} and {_in_colour('real ones', REAL)}: means and standard deviations. Rest the mouse on a dot for "
             "its numbers."
         )
-        self._plot.autoRange()
+        self._plot.setYRange(0.8 - len(told), 0.8, padding=0)
 
     def show_originality(self, one: Originality) -> None:
         """How near each brain is to training brains: a dot a brain, and the medians."""
@@ -134,7 +134,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
 
     def show_nearest(self, found: Nearest) -> None:
         """How far one brain is from its nearest real ones, and how far people are."""
-        self._begin(110, "distance; 0 is a copy", "")
+        self._begin(120, "distance; 0 is a copy", "")
         self._name_lines(["training", "held-out"])
         for y, match in ((0, found.training), (-1, found.held_out)):
             normal = match.people
