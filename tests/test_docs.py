@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -57,10 +58,8 @@ def commands() -> list[tuple[str, str]]:
     for page in ("README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in PAGES)):
         text = (ROOT / page).read_text(encoding="utf-8")
         for block in re.findall(r"^```(?:bash)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            lines = block.replace("\\\n", " ").splitlines()
-            shown += [
-                (found[1], page) for line in lines if (found := re.search(r"(?:^|-m |/)braindiffusion +(.*)", line))
-            ]
+            typed = block.replace("\\\n", " ")
+            shown += [(line, page) for line in re.findall(r"(?:^|-m |/)braindiffusion +(.*)", typed, re.MULTILINE)]
         inline = re.findall(r"`braindiffusion ([a-z-]+(?: [^`]*)?)`", text)
         shown += [(line.partition("...")[0], page) for line in inline]
     return shown
@@ -73,7 +72,7 @@ def test_the_commands_of_the_pages_have_these_options(line: str, page: str) -> N
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     command.make_parser(typer.Context(command)).parse_args(list(words))
-    told = dict(zip(words, words[1:], strict=False))
+    told = dict(pairwise(words))
     assert told.get("--preset", "auto") in ("auto", "mine.json", *PRESETS)
 
 
