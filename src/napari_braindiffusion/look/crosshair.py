@@ -64,8 +64,8 @@ class Crosshair(QWidget):
         if self._viewer.dims.ndisplay == 3 or not self._viewer.layers:
             return []
         found = []
-        for box in self._boxes():
-            at, inner = self._in_box(box), box.adjusted(MARGIN, MARGIN, -MARGIN, -MARGIN)
+        for box, at in zip(self._boxes(), self.places(), strict=True):
+            inner = box.adjusted(MARGIN, MARGIN, -MARGIN, -MARGIN)
             if inner.left() < at.x() < inner.right():
                 found.append(QLineF(at.x(), inner.top(), at.x(), at.y() - GAP))
                 found.append(QLineF(at.x(), at.y() + GAP, at.x(), inner.bottom()))
@@ -73,6 +73,10 @@ class Crosshair(QWidget):
                 found.append(QLineF(inner.left(), at.y(), at.x() - GAP, at.y()))
                 found.append(QLineF(at.x() + GAP, at.y(), inner.right(), at.y()))
         return found
+
+    def places(self) -> list[QPointF]:
+        """Where the cursor is, in each box, in pixels of the canvas."""
+        return [self._in_box(box) for box in self._boxes()]
 
     def keep_in_view(self) -> None:
         """Move what the canvas shows so far that the cursor is in it, where one has zoomed in."""

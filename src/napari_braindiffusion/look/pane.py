@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_braindiffusion.look.crosshair import Crosshair, Following
@@ -68,7 +68,7 @@ class Pane(QWidget):
         for event in (self.model.layers.events.inserted, self.model.layers.events.removed):
             event.connect(self._arrange)
         self.model.events.status.connect(self._tell)
-        self.native.installEventFilter(self)
+        self.model.canvas.events.size.connect(self._fit)
         self.show_plane(plane, convention)
 
     def show_plane(self, plane: Plane | None, convention: Convention) -> None:
@@ -89,7 +89,7 @@ class Pane(QWidget):
         for event in (self.model.layers.events.inserted, self.model.layers.events.removed):
             event.disconnect(self._arrange)
         self.model.events.status.disconnect(self._tell)
-        self.native.removeEventFilter(self)
+        self.model.canvas.events.size.disconnect(self._fit)
         self._following.end()
         self.crosshair.end()
         self._letters.end()
@@ -98,11 +98,6 @@ class Pane(QWidget):
 
     def sizeHint(self) -> QSize:  # noqa: D102 Qt's
         return QSize(SMALLEST, SMALLEST)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102 Qt's
-        if event.type() == QEvent.Type.Resize:
-            self._fit()
-        return False
 
     def _arrange(self, event: object = None) -> None:
         """Cut along the plane, also after napari has forgotten its axes with the last layer."""

@@ -29,8 +29,8 @@ class LookForm(QWidget):
     def __init__(self, convention: Convention = "neurological") -> None:
         super().__init__()
         self.convention_box = QComboBox()
-        for convention, words in CONVENTIONS:
-            self.convention_box.addItem(words, convention)
+        for name, words in CONVENTIONS:
+            self.convention_box.addItem(words, name)
         self.convention_box.setToolTip(
             "Which side of the screen the left of the head is on, in axial and coronal planes."
         )
