@@ -85,7 +85,9 @@ def test_the_messages_of_the_troubleshooting_are_in_the_code() -> None:
         assert message.split("'...'")[-1] in source, message
 
 
-def test_every_room_is_named_in_the_architecture() -> None:
+def test_every_room_is_named_in_the_architecture_with_a_link() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rooms = [path.parent.name for path in (ROOT / "src" / "braindiffusion").glob("*/__init__.py")]
-    assert [name for name in rooms if f"{name}/" not in text] == []
+    linked = set(re.findall(r"\]\(\.\./src/([^)]+)\)", text))
+    rooms = [path.parent.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").glob("*/*/__init__.py")]
+    engine = [path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / "braindiffusion").glob("[a-z]*.py")]
+    assert [name for name in [*rooms, *engine] if name not in linked] == []
