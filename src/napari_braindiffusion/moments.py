@@ -55,6 +55,7 @@ class MomentCaption:
         moments = moments_of(trajectory)
         step = min(max(round(self._viewer.dims.point[-4]), 0), len(moments) - 1)
         overlay.text = in_words(moments, step)
+        overlay.position = "bottom_left"  # at the right its first letters are cut off
         overlay.visible = self._told = True
 
     def _trajectory(self) -> Layer | None:

@@ -1,16 +1,32 @@
 """A real viewer, real engine processes, and nothing of the user's touched."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import napari.settings
 import psutil
 import pytest
+from napari.qt.threading import WorkerBase
 from napari.utils.notifications import notification_manager
 
 from napari_braindiffusion.settings import PLUGIN
 from napari_braindiffusion.widgets import questions
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_are_measured() -> Iterator[None]:
+    """Coverage sees Python's threads, not Qt's: what workers do would count as never done."""
+    with pytest.MonkeyPatch.context() as patch:
+        run = WorkerBase.run
+
+        def measured(worker: WorkerBase) -> None:
+            sys.settrace(threading.gettrace())
+            run(worker)
+
+        patch.setattr(WorkerBase, "run", measured)
+        yield
 
 
 @pytest.fixture(autouse=True)

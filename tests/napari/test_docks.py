@@ -130,7 +130,7 @@ class TestGenerate:
     def test_copies_a_command_that_asks_for_the_same(self, dock, qtbot):
         dock.form.choose_model("some model")
         dock.form.number.setValue(5)
-        click(qtbot, dock.copy_button)
+        dock.copy_button.menu().actions()[0].trigger()
         assert QApplication.clipboard().text() == "braindiffusion generate --model 'some model' --num-samples 5"
 
     @pytest.fixture
@@ -191,7 +191,7 @@ class TestGenerate:
             "my regions",
         ]
         rows["regions"].box.setCurrentIndex(1)
-        click(qtbot, dock.copy_button)
+        dock.copy_button.menu().actions()[0].trigger()
         file = next(word for word in QApplication.clipboard().text().split() if "label-maps" in word).split("=")[-1]
         saved = nib.load(file.strip("'"))
         np.testing.assert_array_equal(np.asarray(saved.dataobj), painted)
@@ -204,8 +204,12 @@ class TestGenerate:
         (run.checkpoints / "best").mkdir()
         Run.create(TrainRequest(data=tmp_path), name="nothing learnt yet")
         dock = docked(viewer, GenerateDock(viewer), "Generate")
-        texts = [dock.form.model.itemText(index) for index in range(dock.form.model.count())]
-        assert [text for text in texts if "training" in text] == ["my training mine"]
+
+        def trainings():
+            texts = [dock.form.model.itemText(index) for index in range(dock.form.model.count())]
+            return [text for text in texts if "training" in text]
+
+        qtbot.waitUntil(lambda: trainings() == ["my training mine"], timeout=TIMEOUT)
 
     @pytest.mark.parametrize("how", ["dock", "viewer"])
     def test_closing_leaves_no_process(self, dock, viewer, qtbot, engines, how):
@@ -281,11 +285,9 @@ class TestTrain:
 
         later = docked(other := make_napari_viewer_proxy(show=True), TrainDock(other), "Train")
         later.show_run(run)
-        qtbot.waitUntil(lambda: later.job is not None, timeout=TIMEOUT)
-        assert self.losses(later)[:3] == [1, 2, 3]  # what was missed is drawn
-        with qtbot.waitSignal(later.job.finished, timeout=TIMEOUT):
-            pass
-        assert self.losses(later) == list(range(1, 81))
+        # What was missed is drawn, and what still comes; on a busy machine it may be over by now.
+        qtbot.waitUntil(lambda: self.losses(later) == list(range(1, 81)), timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: later.job is None, timeout=TIMEOUT)
         qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
 
     @pytest.mark.parametrize("how", ["dock", "viewer"])
@@ -346,7 +348,7 @@ class TestTrain:
 
     def test_copies_commands(self, dock, qtbot, tmp_path):
         dock.form.batch_size.setValue(2)
-        click(qtbot, dock.copy_button)
+        dock.copy_button.menu().actions()[0].trigger()
         assert QApplication.clipboard().text() == f"braindiffusion train --data-dir {tmp_path} --batch-size 2"
 
     def test_the_curve_follows_the_theme(self, dock, viewer):

@@ -30,6 +30,11 @@ class _UprightScroll(QScrollArea):
     def sizeHint(self) -> QSize:
         return QSize(max(WIDTH, self._inner_width()), self.widget().sizeHint().height())
 
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # Qt's own filter on what it holds
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()  # rows came or went, and with them the width that the rest needs
+        return super().eventFilter(watched, event)
+
     def _inner_width(self) -> int:
         return self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
 

@@ -8,12 +8,12 @@ from time import monotonic
 
 import numpy as np
 from napari.layers import Labels, Layer
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from pydantic import ValidationError
 from qtpy.QtCore import QEvent, QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QPushButton
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
@@ -25,12 +25,12 @@ from braindiffusion.runs import (
     Progress,
     RegenerateRequest,
 )
-from braindiffusion.runs.batch import Launcher, launched
-from braindiffusion.runs.command import command_arguments
+from braindiffusion.runs.batch import Launcher
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.background import aside
 from napari_braindiffusion.coarse_preview import CoarsePreview
+from napari_braindiffusion.copying import copy_request
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.docks.shelf import Training, find_trainings
 from napari_braindiffusion.io import PROVENANCE
@@ -270,13 +270,8 @@ class GenerateDock(Dock):
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
     def _copy(self, launcher: Launcher) -> None:
-        with self.errors_shown():
-            request = self._request().model_copy(update={"previews": False})  # those are for who watches
-            # The preferences are about this computer; a cluster has its own device.
-            arguments = command_arguments(settings().applied_to(request) if launcher == "shell" else request)
-            command = launched(arguments, launcher)
-            QApplication.clipboard().setText(command)
-            show_info(f"Copied: {command}")
+        with self.errors_shown():  # previews are for who watches
+            copy_request(self._request().model_copy(update={"previews": False}), launcher)
 
 
 def keep_label_map(volume: Volume) -> Path:

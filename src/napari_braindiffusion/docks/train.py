@@ -4,10 +4,10 @@ A training lives in a process of its own (`training`), and all that the dock sho
 of last week is drawn just as one that is on its way.
 """
 
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QHBoxLayout
+from qtpy.QtWidgets import QHBoxLayout
 
 from braindiffusion.pretrained import list_models
 from braindiffusion.runs import (
@@ -22,11 +22,11 @@ from braindiffusion.runs import (
     TrainRequest,
     Warned,
 )
-from braindiffusion.runs.batch import Launcher, launched
-from braindiffusion.runs.command import command_arguments
+from braindiffusion.runs.batch import Launcher
 from braindiffusion.runs.folder import LIVE
 from braindiffusion.volume import Volume
 from napari_braindiffusion.background import aside
+from napari_braindiffusion.copying import copy_request, copy_words
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.docks.shelf import Shelf
 from napari_braindiffusion.emerging import Emerging
@@ -68,7 +68,7 @@ class TrainDock(Dock):
         self.runs, self.menu = self.shelf.list, self.shelf.menu
         self.form = TrainForm()
         self.estimate = EstimateRow()
-        self.estimating = Estimating(self)
+        self.estimating = Estimating(self.estimate, self)
         self.emerging = Emerging(self._viewer, self)
         self.start_button = StartButton()
         self.copy_button = CopyButton("The same training")
@@ -99,9 +99,6 @@ class TrainDock(Dock):
         self.progress.pause_requested.connect(self.pause)
         self.form.changed.connect(self._ask_what_it_takes)
         self.estimate.apply_requested.connect(self.form.apply)
-        self.estimating.begun.connect(lambda: self.estimate.say("Looking what this will take …"))
-        self.estimating.told.connect(self.estimate.show_estimate)
-        self.estimating.failed.connect(self.estimate.say)
         self._look = QTimer(self, interval=LOOK_MS)
         self._look.timeout.connect(self._look_again)
         self.silence = Silence(self)
@@ -220,6 +217,8 @@ class TrainDock(Dock):
         if state in LIVE and started is not None:
             self._attach(follow_training(run, offset, started))
             self.silence.heard(events[-1].time)
+            if progress := next((event for event in reversed(events) if isinstance(event, Progress)), None):
+                self._on_progress(progress)
             if state is RunState.PAUSED:
                 self._on_paused(True)
             return
@@ -274,7 +273,6 @@ class TrainDock(Dock):
     def _quiet(self) -> None:
         self._look.stop()
         self.estimating.stop()
-        self.estimate.say("")
 
     def _ask_what_it_takes(self) -> None:
         self._quiet()
@@ -305,13 +303,8 @@ class TrainDock(Dock):
     def _copy(self, launcher: Launcher) -> None:
         run, request = self.runs.run, self.form.request()
         if run is not None:
-            arguments = ["train", "--resume", str(run.path)]
+            copy_words(["train", "--resume", str(run.path)], launcher)
         elif request is None:
             show_error(NO_DATA)
-            return
         else:
-            # The preferences are about this computer; a cluster has its own device.
-            arguments = command_arguments(settings().applied_to(request) if launcher == "shell" else request)
-        command = launched(arguments, launcher)
-        QApplication.clipboard().setText(command)
-        show_info(f"Copied: {command}")
+            copy_request(request, launcher)

@@ -1,7 +1,7 @@
 """What a dock would do, copied as a command: for a terminal, for all GPUs of a machine, for a cluster."""
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QMenu, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QMenu, QPushButton, QWidget
 
 LAUNCHERS = {
     "shell": ("As a command", "One process, for a terminal."),
@@ -10,8 +10,8 @@ LAUNCHERS = {
 }
 
 
-class CopyButton(QToolButton):
-    """Copies as a command; its arrow offers the others.
+class CopyButton(QPushButton):
+    """A button whose menu says for whom to copy.
 
     Args:
         what: For the tooltip, what is copied.
@@ -21,15 +21,11 @@ class CopyButton(QToolButton):
     """One of `LAUNCHERS`."""
 
     def __init__(self, what: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setText("Copy command")
-        self.setToolTip(f"{what} as a command for a terminal; the arrow has it for several GPUs and for a cluster.")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        super().__init__("Copy command", parent)
+        self.setToolTip(f"{what} as a command: for a terminal, for several GPUs, or for a cluster.")
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for launcher, (text, tooltip) in LAUNCHERS.items():
             action = menu.addAction(text, lambda launcher=launcher: self.copy_requested.emit(launcher))
             action.setToolTip(tooltip)
         self.setMenu(menu)
-        self.clicked.connect(lambda: self.copy_requested.emit("shell"))

@@ -59,6 +59,9 @@ class RunList(QComboBox):
         for run, state in runs:
             self.addItem(f"{run.name} · {STATES[state]}", run)
             self.setItemData(self.count() - 1, state, _STATE)
+            self.setItemData(self.count() - 1, str(run.path), Qt.ItemDataRole.ToolTipRole)
+        view = self.view()
+        view.setMinimumWidth(view.sizeHintForColumn(0) + view.verticalScrollBar().sizeHint().width())
         self.choose(chosen if chosen in self.runs else None)
 
     def choose(self, run: Run | None) -> None:

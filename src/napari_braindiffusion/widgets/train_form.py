@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox, QWidget
 
 from braindiffusion.runs import TrainRequest
@@ -12,13 +12,14 @@ from napari_braindiffusion.widgets.path_row import PathRow
 from napari_braindiffusion.widgets.rows import form_layout, make_narrow
 
 PRESETS = {
-    "auto": "auto: what suits this device",
-    "tiny": "tiny: a minute, to see that all works",
-    "laptop": "laptop: hours on a few cores",
-    "gpu-8gb": "gpu-8gb: a GPU of 8 GB",
-    "gpu-24gb": "gpu-24gb: a GPU of 24 GB",
-    "gpu-80gb": "gpu-80gb: a GPU of 80 GB",
+    "auto": "What suits the device: the line above Start tells which, and what it takes.",
+    "tiny": "About a minute, to see that all works.",
+    "laptop": "Hours on a few cores.",
+    "gpu-8gb": "For a GPU of 8 GB.",
+    "gpu-24gb": "For a GPU of 24 GB.",
+    "gpu-80gb": "For a GPU of 80 GB.",
 }
+"""Every preset of the engine, in a sentence."""
 FROM_PRESET = "the preset's"
 
 
@@ -39,9 +40,10 @@ class TrainForm(QWidget):
         self.data.path_changed.connect(self.data_changed)
         self.preset = QComboBox()
         make_narrow(self.preset)
-        for name, text in PRESETS.items():
-            self.preset.addItem(text, name)
-        self.preset.setToolTip("Size of the network, and how long it learns. What auto takes is told below.")
+        for name, told in PRESETS.items():
+            self.preset.addItem(name, name)
+            self.preset.setItemData(self.preset.count() - 1, told, Qt.ItemDataRole.ToolTipRole)
+        self.preset.setToolTip("Size of the network, and how long it learns; auto takes what suits the device.")
         self.start = QComboBox()
         make_narrow(self.start)
         self.start.setToolTip(
