@@ -21,7 +21,6 @@ from napari_braindiffusion.widgets.loss_curve import LossCurve
 from napari_braindiffusion.widgets.path_row import PathRow
 from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
 from napari_braindiffusion.widgets.run_list import RunList
-from napari_braindiffusion.widgets.subject_table import WRONG, SubjectRow, SubjectTable
 from napari_braindiffusion.widgets.train_form import TrainForm
 
 
@@ -143,44 +142,6 @@ class TestPathRow:
         with qtbot.waitSignal(row.path_changed) as told:
             qtbot.mouseClick(row.button, Qt.MouseButton.LeftButton)
         assert told.args == [tmp_path]
-
-
-class TestSubjectTable:
-    ROWS = (
-        SubjectRow(0, "IXI012", 38.8, "M", "HH", "T1", (120, 120, 90), (2.0, 2.0, 2.0)),
-        SubjectRow(1, "IXI002", None, None, "Guys", "T1", None, None, "cannot be read"),
-        SubjectRow(2, "IXI013", 9.5, "F", "HH", "T1", (120, 120, 90), (0.9375, 0.9375, 1.2), note="age unknown"),
-    )
-
-    def cells(self, table, role=Qt.ItemDataRole.DisplayRole):
-        model = table.model()
-        return [
-            [model.index(row, column).data(role) for column in range(model.columnCount())]
-            for row in range(model.rowCount())
-        ]
-
-    def test_shows_subjects_sorted_and_what_is_wrong(self, shown):
-        table = shown(SubjectTable())
-        table.set_subjects(self.ROWS)
-        rows = self.cells(table)
-        assert rows[0] == ["IXI002", "", "", "Guys", "T1", "", "", "cannot be read"]
-        assert rows[1] == ["IXI012", "38.8", "M", "HH", "T1", "120 x 120 x 90", "2 x 2 x 2", ""]
-        assert rows[2][5:] == ["120 x 120 x 90", "0.938 x 0.938 x 1.2", "age unknown"]
-        colours = [row[0] for row in self.cells(table, Qt.ItemDataRole.ForegroundRole)]
-        assert colours == [WRONG, None, None]
-
-    def test_sorts_ages_as_numbers(self, shown):
-        table = shown(SubjectTable())
-        table.set_subjects(self.ROWS)
-        table.sortByColumn(1, Qt.SortOrder.DescendingOrder)
-        assert [row[0] for row in self.cells(table)] == ["IXI012", "IXI013", "IXI002"]
-
-    def test_tells_the_selected_as_they_were_given(self, shown, qtbot):
-        table = shown(SubjectTable())
-        table.set_subjects(self.ROWS)
-        with qtbot.waitSignal(table.selection_changed):
-            table.selectRow(1)
-        assert [row.key for row in table.selected] == [0]
 
 
 class TestRunList:

@@ -7,6 +7,7 @@ from pathlib import Path
 from braindiffusion.cohort.demographics import Demographics
 from braindiffusion.cohort.find import Found
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.events import Mark
 from braindiffusion.volume import Volume, VolumeHeader, read_header
 
 SMALLEST_MM = 80.0
@@ -44,6 +45,15 @@ class Description:
     labels: Path | None
     problem: str
     note: str
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Problem and note as marks."""
+        told = (
+            Mark(kind="file", severity="problem", message=self.problem),
+            Mark(kind="person", severity="note", message=self.note),
+        )
+        return tuple(mark for mark in told if mark.message)
 
 
 def describe(found: Sequence[Found], people: Demographics | None = None) -> Iterator[Description]:

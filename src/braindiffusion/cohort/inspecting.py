@@ -100,9 +100,9 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
 def _look(task: _Task) -> _Seen:
     """In a worker process."""
     row = task.row
-    marks = [Mark(kind="person", severity="note", message=row.note)] if row.note else []
-    if row.problem:
-        return _Seen((Mark(kind="file", severity="problem", message=row.problem), *marks))
+    if row.shape is None:
+        return _Seen(row.marks)
+    marks = list(row.marks)
     try:
         volume, *_ = [load_volume(path) for path in task.found.paths]
         data = volume.data[0]

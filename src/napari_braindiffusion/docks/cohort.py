@@ -1,43 +1,32 @@
-"""The Cohort dock: point at a folder, see what was found and what is wrong with it, look at volumes, prepare them."""
-
-from collections.abc import Generator
-from dataclasses import dataclass
-from pathlib import Path
+"""The Cohort dock: point at a folder, see who is in it and what is odd, choose, look at volumes, prepare them."""
 
 from napari.layers import Layer
-from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.theme import get_theme
 from napari.viewer import Viewer
+from qtpy.QtCore import QModelIndex
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
 
-from braindiffusion.cohort.demographics import read_demographics
-from braindiffusion.cohort.describe import Description, describe
-from braindiffusion.cohort.find import find
-from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import ArtifactWritten, Finished, Progress, Warned
+from braindiffusion.cohort import Cohort
+from braindiffusion.runs import ArtifactWritten, Finished, Inspected, PrepareRequest, Progress, Warned
 from braindiffusion.runs.command import as_command
-from braindiffusion.volume import load_volume
+from napari_braindiffusion.background import in_background
+from napari_braindiffusion.cohort_layers import open_cohort, read_subjects, show_cohort
 from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.inspecting import Inspection, Look, look_at_headers
 from napari_braindiffusion.jobs import EngineClient, JobHandle
-from napari_braindiffusion.layers import LayerData, volume_to_layer_data
+from napari_braindiffusion.layers import LayerData
 from napari_braindiffusion.view import look_at_brains
 from napari_braindiffusion.widgets.cohort_form import CohortForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 from napari_braindiffusion.widgets.rows import wrapping_label
-from napari_braindiffusion.widgets.subject_table import SubjectRow, SubjectTable
+from napari_braindiffusion.widgets.subject_model import SubjectRow
+from napari_braindiffusion.widgets.subject_table import SubjectTable
+from napari_braindiffusion.widgets.subject_tools import SubjectCard, SubjectTools
 
 MANY = 12
 """More layers at once than this is more than anyone wants to look at."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one look into a folder brought."""
-
-    number: int
-    descriptions: tuple[Description, ...] = ()
-    problems: tuple[str, ...] = ()
-    error: str = ""
 
 
 class CohortDock(Dock):
@@ -51,81 +40,97 @@ class CohortDock(Dock):
         super().__init__(napari_viewer)
         self.engine = EngineClient("prepare", parent=self)
         self.job: JobHandle | None = None
+        self.inspection = Inspection(self)
         self._looks = 0
-        self._descriptions: tuple[Description, ...] = ()
+        self._look = Look(0)
+        self._numbers: dict[str, int] = {}
         self._left_out: list[str] = []
-        self._workers: set[FunctionWorker[Look] | GeneratorWorker[LayerData | str, None, None]] = set()
+        self._workers: set[FunctionWorker[Look]] = set()
 
         self.form = CohortForm()
         self.summary = wrapping_label("Choose a folder of brains.")
+        self.looking = ProgressRow("Stop", "Looks at no more volumes; what was seen stays in the table.")
         self.table = SubjectTable()
-        self.table.setToolTip("Who is in the folder, and what is odd. A double click loads a brain.")
-        self.load_button = QPushButton("Load selected")
-        self.load_button.setToolTip("Add the selected volumes, with their labels, as layers.")
+        self.table.setToolTip("Who is in the folder, and what is odd. Ticked are used. A double click loads a brain.")
+        self.tools = SubjectTools(self.table)
+        self.card = SubjectCard()
+        self.load_button = QPushButton("Load")
+        self.load_button.setToolTip(
+            "Add volumes, with their labels, as layers: those that are selected, or else all that are ticked."
+        )
         self.prepare_button = QPushButton("Prepare")
         self.prepare_button.setToolTip(
-            "Bring all usable volumes to one grid and one range of intensities, ready for training. "
+            "Bring the ticked volumes to one grid and one range of intensities, ready for training. "
             "Odd files are left out and named."
+        )
+        self.show_button = QPushButton("Show prepared")
+        self.show_button.setToolTip(
+            "The prepared cohort as one layer with a slider for the subject. Only what is looked at is read."
         )
         self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip("The same preparation as a command for a terminal or a cluster.")
         self.progress = ProgressRow("Cancel", "Stops soon. What is prepared stays, and Prepare goes on from there.")
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.prepare_button, 1)
-        buttons.addWidget(self.copy_button)
-        self.rows.addWidget(self.form)
-        self.rows.addWidget(self.summary)
+        for row in (self.form, self.summary, self.looking, self.tools):
+            self.rows.addWidget(row)
         self.rows.addWidget(self.table, 1)
-        self.rows.addWidget(self.load_button)
-        self.rows.addLayout(buttons)
+        self.rows.addWidget(self.card)
+        for wide, narrow in ((self.load_button, self.show_button), (self.prepare_button, self.copy_button)):
+            buttons = QHBoxLayout()
+            buttons.addWidget(wide, 1)
+            buttons.addWidget(narrow)
+            self.rows.addLayout(buttons)
         self.rows.addWidget(self.progress)
 
         self.form.sources_changed.connect(self.look)
+        self.form.out.line.textChanged.connect(lambda text: self.show_button.setEnabled(bool(text)))
+        self.inspection.seen.connect(self._on_seen)
+        self.inspection.progress.connect(self._on_looking)
+        self.inspection.ended.connect(self._on_all_seen)
+        self.looking.stop_requested.connect(self.inspection.stop)
         self.table.selection_changed.connect(self._on_selection)
-        self.table.doubleClicked.connect(lambda _: self.load_selected())
-        self.load_button.clicked.connect(lambda: self.load_selected())
+        self.table.selectionModel().currentRowChanged.connect(self._on_current)
+        self.table.ticked_changed.connect(self._on_selection)
+        self.table.doubleClicked.connect(lambda _: self.load())
+        self.load_button.clicked.connect(lambda: self.load())
         self.prepare_button.clicked.connect(lambda: self.prepare())
+        self.show_button.clicked.connect(lambda: self.show_prepared())
         self.copy_button.clicked.connect(self._copy)
         self.progress.stop_requested.connect(self._cancel)
-        self._on_selection()
-        self.prepare_button.setEnabled(False)
+        self.looking.hide()
+        self.show_button.setEnabled(False)
+        self._show(Look(0))
 
     # What the user can ask for
 
     def look(self) -> None:
         """Look again what is in the folder."""
         self._looks += 1
-        self._show(())
-        folder = self.form.folder.path
-        if folder is None:
+        self.inspection.stop()
+        self._show(Look(self._looks))
+        request = self.form.inspection()
+        if request is None:
             self.summary.setText("Choose a folder of brains.")
             return
-        self.summary.setText(f"Looking into {folder} …")
-        modality, labels, participants = (
-            self.form.modality.currentText(),
-            self.form.labels.path,
-            self.form.participants.path,
-        )
-        worker = create_worker(_look, self._looks, folder, modality, labels, participants)
+        self.summary.setText(f"Looking into {request.data_dir} …")
+        worker: FunctionWorker[Look] = create_worker(look_at_headers, self._looks, request)
+        self._workers.add(worker)
         worker.returned.connect(self._on_looked)
-        self._start(worker)
+        worker.finished.connect(lambda: self._workers.discard(worker))
+        worker.start()
 
-    def load_selected(self) -> None:
-        """Add the selected volumes and their labels as layers."""
-        chosen = [self._descriptions[row.key] for row in self.table.selected if row.shape is not None]
-        if len(chosen) > MANY:
-            show_warning(f"Only the first {MANY} of the {len(chosen)} selected volumes are loaded.")
-        worker = create_worker(_load, chosen[:MANY])
-        worker.yielded.connect(self._on_loaded)
-        self._start(worker)
+    def load(self) -> None:
+        """Add volumes and their labels as layers: the selected ones, or else the ticked."""
+        rows = [row for row in self.table.selected or self.table.ticked if row.shape is not None]
+        if len(rows) > MANY:
+            show_warning(f"Only the first {MANY} of these {len(rows)} volumes are loaded.")
+        chosen = [self._look.descriptions[row.key] for row in rows[:MANY]]
+        files = sum(1 + bool(one.labels) for one in chosen)
+        in_background(read_subjects, chosen, what="Opening", total=files, done=self._on_loaded)
 
     def prepare(self) -> None:
-        """Prepare all usable volumes, in an engine."""
-        request = self.form.request()
-        if self.job is not None:
-            return
-        if request is None:
-            show_error("Choose a folder of volumes, and where to write the prepared cohort.")
+        """Prepare the ticked volumes, in an engine."""
+        request = self._request()
+        if self.job is not None or request is None:
             return
         with self.errors_shown():
             job = self.engine.submit(request)
@@ -139,13 +144,24 @@ class CohortDock(Dock):
             job.cancelled.connect(
                 lambda _: self._end_job("Cancelled. What is prepared stays; Prepare goes on from there.")
             )
-            self.prepare_button.setEnabled(False)
+            self._on_selection()
             self.progress.begin("Waking the engine …")
+
+    def show_prepared(self) -> None:
+        """Show the prepared cohort as one 4D layer, and its labels as another."""
+        path = self.form.out.path
+        if path is not None:
+            in_background(open_cohort, path, what="Opening", total=1, done=self._on_opened)
 
     def release(self) -> None:  # noqa: D102 the base class says it
         for worker in self._workers:
             worker.quit()
+        self.inspection.close()
         self.engine.close()
+
+    def apply_theme(self, background: str, text: str) -> None:  # noqa: D102 the base class says it
+        theme = get_theme(self._viewer.theme)
+        self.table.set_colours(theme.error.as_hex(), theme.warning.as_hex())
 
     # What is heard
 
@@ -156,45 +172,72 @@ class CohortDock(Dock):
             self.summary.setText(look.error)
             show_error(look.error)
             return
-        self._descriptions = look.descriptions
-        self._show(look.descriptions)
-        wrong = sum(bool(row.problem) for row in look.descriptions)
-        text = f"{len(look.descriptions)} volumes found" + (f", {wrong} with a problem" if wrong else "")
-        self.summary.setText(". ".join([text, *(problem.rstrip(".") for problem in look.problems)]) + ".")
+        self._show(look)
+        request = self.form.inspection()
+        if request is not None:
+            self.looking.show()
+            self.looking.begin("Looking at the volumes …")
+            self.inspection.begin(request)
 
-    def _show(self, descriptions: tuple[Description, ...]) -> None:
-        self._descriptions = descriptions
+    def _show(self, look: Look) -> None:
+        self._look = look
+        self._numbers = {str(row.path.absolute()): number for number, row in enumerate(look.descriptions)}
+        self.looking.hide()
+        self.card.show_subject(None)
         self.table.set_subjects(
             [
                 SubjectRow(
-                    key,
-                    row.subject,
-                    row.age,
-                    row.sex,
-                    row.site,
-                    row.modality,
-                    row.shape,
-                    row.spacing,
-                    row.problem,
-                    row.note,
+                    *(key, one.subject, one.age, one.sex, one.site, one.modality, one.shape, one.spacing), one.marks
                 )
-                for key, row in enumerate(descriptions)
+                for key, one in enumerate(look.descriptions)
             ]
         )
-        self.prepare_button.setEnabled(self.job is None and any(not row.problem for row in descriptions))
-        self._on_selection()
+
+    def _on_seen(self, event: Inspected) -> None:
+        number = self._numbers.get(event.path)
+        if number is not None:
+            self.table.know_more(number, event.marks, event.thumbnail)
+            if self.table.currentIndex().isValid():
+                self._on_current(self.table.currentIndex())
+
+    def _on_looking(self, event: Progress) -> None:
+        self.looking.show_progress("Looking", event.step, event.total, event.seconds_left)
+
+    def _on_all_seen(self, message: str) -> None:
+        self.looking.hide()
+        if message:
+            show_warning(message)
+
+    def _on_current(self, index: QModelIndex, _: QModelIndex | None = None) -> None:
+        shown = self.table.shown
+        self.card.show_subject(shown[index.row()] if index.isValid() and index.row() < len(shown) else None)
 
     def _on_selection(self) -> None:
-        self.load_button.setEnabled(bool(self.table.selected))
+        """Buttons and summary say what they would do now."""
+        selected, ticked = len(self.table.selected), len(self.table.ticked)
+        self.load_button.setText(f"Load selected ({selected})" if selected else f"Load ticked ({ticked})")
+        self.load_button.setEnabled(bool(selected or ticked))
+        self.prepare_button.setText(f"Prepare ({ticked})" if ticked else "Prepare")
+        self.prepare_button.setEnabled(self.job is None and bool(ticked))
+        rows = self.table.subjects
+        if rows:
+            counts = [sum(row.severity == severity for row in rows) for severity in ("problem", "doubt")]
+            told = [f"{len(rows)} volumes found, {ticked} ticked"]
+            told += [f"{counts[0]} with a problem"] if counts[0] else []
+            told += [f"{counts[1]} to look at"] if counts[1] else []
+            self.summary.setText(". ".join([", ".join(told), *(one.rstrip(".") for one in self._look.problems)]) + ".")
 
-    def _on_loaded(self, loaded: LayerData | str) -> None:
-        if isinstance(loaded, str):
-            show_error(loaded)
+    def _on_loaded(self, loaded: LayerData) -> None:
+        if self.has_ended:
             return
         first = not self._viewer.layers
         self._viewer.add_layer(Layer.create(*loaded))
         if first:
             look_at_brains(self._viewer)
+
+    def _on_opened(self, cohort: Cohort) -> None:
+        if not self.has_ended:
+            show_cohort(self._viewer, cohort)
 
     def _on_progress(self, event: Progress) -> None:
         self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
@@ -218,45 +261,24 @@ class CohortDock(Dock):
     def _end_job(self, message: str) -> None:
         self.job = None
         self.progress.rest(message)
-        self.prepare_button.setEnabled(True)
+        self._on_selection()
         self.engine.close()  # it will hardly be needed again, and holds memory
 
     def _cancel(self) -> None:
         if self.job is not None:
             self.job.cancel()
 
-    def _copy(self) -> None:
-        request = self.form.request()
+    def _request(self) -> PrepareRequest | None:
+        """The preparation of what is ticked; None, and the user knows why, where that cannot be."""
+        ticked, usable = self.table.ticked, [row for row in self.table.subjects if not row.problem]
+        subjects = None if len(ticked) == len(usable) else tuple(dict.fromkeys(row.subject for row in ticked))
+        request = self.form.request(subjects)
         if request is None:
             show_error("Choose a folder of volumes, and where to write the prepared cohort.")
-            return
-        command = as_command(request)
-        QApplication.clipboard().setText(command)
-        show_info(f"Copied: {command}")
+        return request
 
-    def _start(self, worker: "FunctionWorker[Look] | GeneratorWorker[LayerData | str, None, None]") -> None:
-        self._workers.add(worker)
-        worker.finished.connect(lambda: self._workers.discard(worker))
-        worker.start()
-
-
-def _look(number: int, folder: Path, modality: str, labels: Path | None, participants: Path | None) -> Look:
-    """In a worker thread: find, and read headers."""
-    try:
-        found = find(folder, modality=modality, labels=labels)
-        people = read_demographics(participants) if participants is not None else None
-        problems = people.problems([item.subject for item in found]) if people is not None else []
-        return Look(number, tuple(describe(found, people)), tuple(problems))
-    except BrainDiffusionError as error:
-        return Look(number, error=str(error))
-
-
-def _load(descriptions: list[Description]) -> Generator[LayerData | str]:
-    """In a worker thread: layers, or what is wrong with a file."""
-    for one in descriptions:
-        try:
-            yield volume_to_layer_data(load_volume(one.path), f"{one.subject} {one.modality or ''}".rstrip())
-            if one.labels is not None:
-                yield volume_to_layer_data(load_volume(one.labels), f"{one.subject} regions", "labels", opacity=0.4)
-        except BrainDiffusionError as error:
-            yield str(error)
+    def _copy(self) -> None:
+        if (request := self._request()) is not None:
+            command = as_command(request)
+            QApplication.clipboard().setText(command)
+            show_info(f"Copied: {command}")

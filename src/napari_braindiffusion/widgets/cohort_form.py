@@ -5,7 +5,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QWidget
 
-from braindiffusion.runs import PrepareRequest
+from braindiffusion.runs import InspectRequest, PrepareRequest
 from napari_braindiffusion.beside import labels_beside, participants_beside, store_beside
 from napari_braindiffusion.widgets.path_row import PathRow
 from napari_braindiffusion.widgets.rows import form_layout
@@ -81,6 +81,18 @@ class CohortForm(QWidget):
             modality=self.modality.currentText(),
             spacing=self.spacing.value(),
             subjects=subjects,
+        )
+
+    def inspection(self) -> InspectRequest | None:
+        """The same folder, only to look at; None as long as there is none."""
+        folder, labels, participants = self.folder.path, self.labels.path, self.participants.path
+        if folder is None:
+            return None
+        return InspectRequest(
+            data_dir=folder.absolute(),
+            labels=labels.absolute() if labels is not None else None,
+            participants=participants.absolute() if participants is not None else None,
+            modality=self.modality.currentText(),
         )
 
     def _on_folder(self, folder: Path | None) -> None:
