@@ -90,7 +90,7 @@ def cohort(studio: Studio) -> None:
         dock.form.folder.set_path(Path("ixi/IXI-T1"))
         studio.until(lambda: len(dock.table.subjects) == 6)
         dock.table.selectRow(1)
-        dock.load_selected()
+        dock.load()
         studio.until(lambda: len(studio.viewer.layers) > 0)
         studio.wait(3000)
         studio.photograph("cohort")
