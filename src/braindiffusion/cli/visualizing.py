@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from braindiffusion.cli.working import find_run
-from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.requests import FigureName, VisualizeRequest
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -25,7 +25,7 @@ Out = Annotated[
 ]
 Opened = Annotated[bool, typer.Option("--open/--no-open", help="Show a page in the browser, where there is a screen.")]
 Scan = Annotated[Path, typer.Argument(help="A NIfTI or MGH volume.")]
-Channel = Annotated[int, typer.Option(help="Which channel, or time point, is shown.")]
+Channel = Annotated[int, typer.Option(min=0, help="Which channel, or time point, is shown.")]
 
 
 @visualize.callback(invoke_without_command=True)
@@ -55,21 +55,13 @@ def _volume_by_default(
 @visualize.command()
 def volume(path: Scan, out: Out = None, open_it: Opened = True, channel: Channel = 0) -> None:
     """Render a volume: translucent, as a surface, and as three slices in space."""
-    from braindiffusion.figures.volume_rendering import volume_rendering
-    from braindiffusion.volume import load_volume
-
-    figure = volume_rendering(load_volume(path), title=path.name, channel=channel)
-    _deliver(figure, out or _beside(path, "volume"), open_it)
+    _draw("volume", [path], out, open_it, channel)
 
 
 @visualize.command()
 def slices(path: Scan, out: Out = None, open_it: Opened = True, channel: Channel = 0) -> None:
     """Show three linked slices of a volume, with a slider each."""
-    from braindiffusion.figures.slice_views import slice_views
-    from braindiffusion.volume import load_volume
-
-    figure = slice_views(load_volume(path), title=path.name, channel=channel)
-    _deliver(figure, out or _beside(path, "slices"), open_it)
+    _draw("slices", [path], out, open_it, channel)
 
 
 @visualize.command()
@@ -80,13 +72,7 @@ def compare(
     channel: Channel = 0,
 ) -> None:
     """Show volumes side by side: surfaces turn together, slices move together."""
-    from braindiffusion.figures.comparison import comparison
-    from braindiffusion.volume import load_volume
-
-    names = _distinct(paths)
-    volumes = {name: load_volume(path) for name, path in zip(names, paths, strict=True)}
-    figure = comparison(volumes, channel=channel)
-    _deliver(figure, out or _beside(paths[0], "compare"), open_it)
+    _draw("compare", paths, out, open_it, channel)
 
 
 @visualize.command()
@@ -96,12 +82,7 @@ def process(
     open_it: Opened = True,
 ) -> None:
     """Play the way from noise to a brain."""
-    from braindiffusion.figures.process import process as draw
-    from braindiffusion.figures.process import recorded_steps
-    from braindiffusion.volume import load_volume
-
-    figure = draw(load_volume(path), title=path.name, steps=recorded_steps(path))
-    _deliver(figure, out or _beside(path, "process"), open_it)
+    _draw("process", [path], out, open_it)
 
 
 @visualize.command()
@@ -113,11 +94,7 @@ def regions(
     channel: Channel = 0,
 ) -> None:
     """Show the regions of a volume, with name and size under the pointer."""
-    from braindiffusion.figures.region_overlay import region_overlay
-    from braindiffusion.volume import load_volume
-
-    figure = region_overlay(load_volume(path), load_volume(labels), title=path.name, channel=channel)
-    _deliver(figure, out or _beside(path, "regions"), open_it)
+    _draw("regions", [path, labels], out, open_it, channel)
 
 
 @visualize.command()
@@ -148,17 +125,12 @@ def _beside(path: Path, kind: str = "") -> Path:
     return path.with_name(f"{stem}_{kind}.html" if kind else f"{stem}.html")
 
 
-def _distinct(paths: list[Path]) -> list[str]:
-    """File names; whole paths where two are the same.
+def _draw(figure: FigureName, paths: list[Path], out: Path | None, open_it: bool, channel: int = 0) -> None:
+    """As the job of the same name does it, without a run."""
+    from braindiffusion.figures.job import figure_of
 
-    Raises:
-        BrainDiffusionError: one volume is named twice.
-    """
-    if len(set(paths)) < len(paths):
-        msg = "One volume is named twice: compare it with another."
-        raise BrainDiffusionError(msg)
-    names = [path.name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+    drawn = figure_of(VisualizeRequest(figure=figure, paths=tuple(paths), channel=channel))
+    _deliver(drawn, out or _beside(paths[0], figure), open_it)
 
 
 def _deliver(figure: "go.Figure", out: Path, open_it: bool) -> None:

@@ -1,6 +1,7 @@
 """The job `visualize`: a figure of volumes as a page that any browser opens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import plotly.graph_objects as go
 
@@ -29,7 +30,7 @@ def draw(request: VisualizeRequest, run: Run) -> Iterator[Event]:
         BrainDiffusionError: a volume cannot be read or shown, or there are too few or too many.
     """
     yield Progress(stage="figure", step=0, total=2)
-    figure = _figure(request)
+    figure = figure_of(request)
     yield Progress(stage="figure", step=1, total=2)
     out = write_figure(figure, request.out or run.results / f"{request.figure}.html")
     yield Progress(stage="figure", step=2, total=2)
@@ -37,7 +38,12 @@ def draw(request: VisualizeRequest, run: Run) -> Iterator[Event]:
     yield Finished(message=f"The figure is {out.name}.")
 
 
-def _figure(request: VisualizeRequest) -> go.Figure:
+def figure_of(request: VisualizeRequest) -> go.Figure:
+    """The figure that is asked for.
+
+    Raises:
+        BrainDiffusionError: a volume cannot be read or shown, is named twice, or there are too few or too many.
+    """
     first, *others = request.paths
     needed = {"compare": (2, 4), "regions": (2, 2)}.get(request.figure, (1, 1))
     if not needed[0] <= len(request.paths) <= needed[1]:
@@ -54,8 +60,14 @@ def _figure(request: VisualizeRequest) -> go.Figure:
         case "regions":
             return region_overlay(load_volume(first), load_volume(others[0]), title=title, channel=channel)
         case "compare":
-            names = [path.name for path in request.paths]
-            if len(set(names)) < len(names):
-                names = [str(path) for path in request.paths]
+            names = _distinct(request.paths)
             volumes = {name: load_volume(path) for name, path in zip(names, request.paths, strict=True)}
             return comparison(volumes, channel=channel)
+
+
+def _distinct(paths: Sequence[Path]) -> list[str]:
+    """File names; whole paths where two are the same."""
+    if len(set(paths)) < len(paths):
+        raise BrainDiffusionError("One volume is named twice: compare it with another.")
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]

@@ -266,11 +266,14 @@ class DifferenceRequest(_Request):
     where both ranges are alike."""
 
 
+FigureName = Literal["volume", "slices", "compare", "process", "regions"]
+
+
 class VisualizeRequest(_Request):
     """Draw volumes as a page for the browser."""
 
     job: Literal["visualize"] = "visualize"
-    figure: Literal["volume", "slices", "compare", "process", "regions"] = "volume"
+    figure: FigureName = "volume"
     paths: tuple[Path, ...] = Field(min_length=1)
     """One volume; `compare` takes two to four, `regions` a volume and its label map."""
     out: Path | None = None
