@@ -127,3 +127,8 @@ def test_the_make_targets_of_the_pages_exist() -> None:
         named = set(re.findall(r"`make ([a-z-]+)`", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
         assert named
         assert named <= targets
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    # The release takes its notes from there.
+    assert f"\n## [{braindiffusion.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
