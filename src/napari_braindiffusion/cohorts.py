@@ -1,8 +1,12 @@
-"""The real brains that this user has: what she prepared, what her trainings learnt from, what she compared with."""
+"""What of a user's brains and runs an evaluation may want: real brains, runs that made some, models, reports.
 
+All of it reads run folders, perhaps on a slow disk: for a worker thread.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-
-from napari.layers import Layer
+from typing import Any
 
 from braindiffusion.runs import (
     EvaluateRequest,
@@ -11,47 +15,79 @@ from braindiffusion.runs import (
     PrepareRequest,
     Request,
     Run,
+    RunState,
     TrainRequest,
     list_runs,
 )
-from napari_braindiffusion.io import PROVENANCE
-from napari_braindiffusion.settings import settings
 
 MOST = 8
 """Of a kind are offered, the newest."""
 
-
-def real_ones() -> list[tuple[str, Path]]:
-    """Prepared cohorts and other real brains of earlier runs that are still there, the newest first."""
-    named: dict[Path, str] = {}
-    for run in list_runs(settings().runs_folder):
-        for path in _real_of(run.request):
-            named.setdefault(path.absolute(), f"{path.name} ({_used(run.request)})")
-    return [(name, path) for path, name in named.items() if path.exists()][:MOST]
+Named = list[tuple[str, Path]]
 
 
-def generated_ones() -> list[tuple[str, Path]]:
-    """Runs that made brains, the newest first."""
-    runs = list_runs(settings().runs_folder)
-    made = [(run, run.request) for run in runs if isinstance(run.request, GenerateRequest)]
-    return [(f"{run.name} ({_brains_of(request)})", run.path) for run, request in made][:MOST]
+@dataclass(frozen=True)
+class Known:
+    """What is there, the newest first.
 
-
-def trained_on(layer: Layer) -> tuple[str | None, tuple[Path, ...]]:
-    """The model that made a layer's brain, where it has a folder of its own, and the cohort that it learnt from.
-
-    Of a packaged model, which the layer's sidecar names, nobody has written down which of the user's folders it
-    learnt from.
+    Attributes:
+        real: prepared cohorts and other real brains of earlier runs, as (name, path).
+        generated: runs that made brains.
+        trainings: runs that have a model.
+        reports: evaluations, with or without a report.
     """
-    asked = (layer.metadata.get(PROVENANCE) or {}).get("request") or {}
-    model = Path(str(asked.get("model") or ""))
-    if not model.is_absolute() or not model.is_dir():
-        return None, ()
+
+    real: Named
+    generated: Named
+    trainings: list[Run]
+    reports: list[tuple[Run, RunState]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whose brains one brain is compared with where nobody says.
+
+    Attributes:
+        model: that made it, where it is one of the user's own; a packaged one is named by the brain's sidecar.
+        real: the cohort that this model learnt from; where nobody knows, the real brains of the newest run.
+    """
+
+    model: str | None
+    real: list[Path]
+
+
+def known(folder: Path) -> Known:
+    """What the runs in a folder tell."""
+    real: dict[Path, str] = {}
+    generated: Named = []
+    trainings: list[Run] = []
+    reports: list[tuple[Run, RunState]] = []
+    for run in list_runs(folder):
+        request = run.request
+        for path in _real_of(request):
+            real.setdefault(path.absolute(), f"{path.name} ({_used(request)})")
+        match request:
+            case GenerateRequest():
+                brains = f"{request.num_samples} brain{'' if request.num_samples == 1 else 's'}"
+                generated.append((f"{run.name} ({brains} of {Path(request.model).name})", run.path))
+            case TrainRequest() if (run.checkpoints / "best").exists():
+                trainings.append(run)
+            case EvaluateRequest():
+                reports.append((run, run.state))
+    there = [(name, path) for path, name in real.items() if path.exists()]
+    return Known(there[:MOST], generated[:MOST], trainings, reports)
+
+
+def origin(told: Mapping[str, Any], folder: Path) -> Origin:
+    """Where the brain with this provenance comes from, as far as it, or else the runs in a folder, tell."""
+    model = Path(str((told.get("request") or {}).get("model") or ""))
+    own = model.is_absolute() and model.is_dir()
     # A training run, or one of its checkpoints.
-    run = next((one for one in (model, *model.parents[:2]) if (one / "run.json").is_file()), None)
+    run = next((one for one in (model, *model.parents[:2]) if (one / "run.json").is_file()), None) if own else None
     request = Run.open(run).request if run else None
-    data = (request.data,) if isinstance(request, TrainRequest) and request.data.exists() else ()
-    return str(model), data
+    learnt = request.data if isinstance(request, TrainRequest) and request.data.exists() else None
+    real = [learnt] if learnt else [path for _, path in known(folder).real[:1]]
+    return Origin(str(model) if own else None, real)
 
 
 def _real_of(request: Request) -> tuple[Path, ...]:
@@ -68,8 +104,3 @@ def _real_of(request: Request) -> tuple[Path, ...]:
 def _used(request: Request) -> str:
     words = {"prepare": "prepared", "train": "trained on"}
     return words.get(request.job, "compared with before")
-
-
-def _brains_of(request: GenerateRequest) -> str:
-    number = request.num_samples
-    return f"{number} brain{'' if number == 1 else 's'} of {Path(request.model).name}"

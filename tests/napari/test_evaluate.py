@@ -16,6 +16,7 @@ from braindiffusion.runs import EvaluateRequest, NearestRequest, RunState, list_
 from braindiffusion.runs.evaluation import Evaluation
 from braindiffusion.volume import Volume, load_volume, save_volume
 from napari_braindiffusion import commands
+from napari_braindiffusion.cohort_layers import COHORT
 from napari_braindiffusion.io import PROVENANCE
 from napari_braindiffusion.widgets.nearest_view import NearestView
 
@@ -224,12 +225,18 @@ def test_the_nearest_real_brain_comes_beside_it_with_what_is_normal(viewer, dock
     copy = brain(viewer, 4, "a copy")
     viewer.layers.selection.active = copy
     click(dock.nearest_button, qtbot)
-    assert "Add the real brains" in notices()[-1][1]
+    qtbot.waitUntil(lambda: "Add the real brains" in notices()[-1][1], timeout=TIMEOUT)
 
-    dock.form.real.add_path(people)
+    # the layer of a prepared cohort stands for all of it
+    units = ("pixel", "mm", "mm", "mm")
+    cohort = viewer.add_image(np.zeros((2, *SHAPE)), metadata={COHORT: str(people)}, units=units, visible=False)
+    viewer.layers.selection = {cohort}
+    dock.form.real.layers_action.trigger()
+    assert dock.form.real.sources == [people]
+    viewer.layers.selection.active = copy
     told = len(notices())
-    click(dock.nearest_button, qtbot)
-    done(dock, qtbot)
+    with qtbot.waitSignal(dock.jobs.finished, timeout=TIMEOUT):
+        click(dock.nearest_button, qtbot)
     assert notices()[told:] == []
     shown = [layer for layer in viewer.layers if layer.visible]
     assert [layer.name for layer in shown[:2]] == ["a_copy", "training 0.00 · s04"]
@@ -245,8 +252,8 @@ def test_the_nearest_real_brain_comes_beside_it_with_what_is_normal(viewer, dock
     dock.form.real.set_paths([])
     before = len(viewer.layers)
     viewer.layers.selection.active = brain(viewer, 300, "new")
-    dock.find_nearest()
-    done(dock, qtbot)
+    with qtbot.waitSignal(dock.jobs.finished, timeout=TIMEOUT):
+        dock.find_nearest()
     assert "A copy" not in view.verdict.text()
     assert len(viewer.layers) == before + 1
     (request, _) = [run.request for run in list_runs() if isinstance(run.request, NearestRequest)]

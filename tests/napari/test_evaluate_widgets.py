@@ -11,7 +11,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QWheelEvent
 
-from braindiffusion.runs import EvaluateRequest, GenerateRequest, PrepareRequest, Run, TrainRequest
+from braindiffusion.runs import EvaluateRequest, GenerateRequest, PrepareRequest, Run, RunState, TrainRequest
 from braindiffusion.runs.evaluation import (
     Curve,
     Evaluation,
@@ -25,8 +25,7 @@ from braindiffusion.runs.evaluation import (
 )
 from braindiffusion.runs.nearest import Match, Nearest, Normal
 from napari_braindiffusion import layer_files
-from napari_braindiffusion.cohorts import generated_ones, real_ones, trained_on
-from napari_braindiffusion.io import PROVENANCE
+from napari_braindiffusion.cohorts import Origin, known, origin
 from napari_braindiffusion.layer_files import as_paths, is_brain
 from napari_braindiffusion.layer_jobs import LayerJobs
 from napari_braindiffusion.widgets.brain_list import BrainList
@@ -258,22 +257,30 @@ def test_an_earlier_request_is_asked_for_again(qtbot, tmp_path):
     assert form.options()["model"] == "b"
 
 
-def test_what_the_user_has_is_offered(tmp_path):
+def test_what_the_user_has_is_known(tmp_path, tmp_runs):
     (tmp_path / "old.zarr").mkdir()
     (tmp_path / "new.zarr").mkdir()
+    assert origin({}, tmp_runs) == Origin(None, [])
     Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "old.zarr"))
-    Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "gone.zarr"))
     training = Run.create(TrainRequest(data=tmp_path / "new.zarr"))
+    (training.checkpoints / "best").mkdir()
     made = Run.create(GenerateRequest(model=str(training.path), num_samples=2))
-    assert {path.name for _, path in real_ones()} == {"new.zarr", "old.zarr"}
-    ((text, path),) = generated_ones()
+    Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "gone.zarr"))
+    report = Run.create(EvaluateRequest(real=(tmp_path / "old.zarr",), generated=(made.path,)))
+    found = known(tmp_runs)
+    assert {path.name for _, path in found.real} == {"new.zarr", "old.zarr"}
+    ((text, path),) = found.generated
     assert path == made.path
     assert f"2 brains of {training.name}" in text
+    assert found.trainings == [training]
+    assert found.reports == [(report, RunState.CREATED)]
 
-    layer = Image(np.zeros((4, 4, 4)))
-    assert trained_on(layer) == (None, ())
-    layer.metadata[PROVENANCE] = {"request": {"model": str(training.checkpoints)}}
-    assert trained_on(layer) == (str(training.checkpoints), (tmp_path / "new.zarr",))
+    # a brain of one's own model is compared with what that learnt from, any other with what there is
+    own = {"request": {"model": str(training.checkpoints)}}
+    assert origin(own, tmp_runs) == Origin(str(training.checkpoints), [tmp_path / "new.zarr"])
+    packaged = origin({"request": {"model": "ixi-2mm"}}, tmp_runs)
+    assert packaged.model is None
+    assert len(packaged.real) == 1
 
 
 def test_which_layers_are_brains():

@@ -18,14 +18,15 @@ from braindiffusion.runs import (
     NearestRequest,
     Progress,
     Run,
-    TrainRequest,
-    list_runs,
 )
 from braindiffusion.runs.command import as_command
 from braindiffusion.runs.evaluation import JSON, PAGE, read_evaluation
 from braindiffusion.runs.nearest import Match, Nearest, read_nearest
-from napari_braindiffusion.cohorts import generated_ones, real_ones, trained_on
+from napari_braindiffusion.background import aside
+from napari_braindiffusion.cohort_layers import COHORT
+from napari_braindiffusion.cohorts import Known, Origin, known, origin
 from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.io import told_of
 from napari_braindiffusion.layer_files import as_paths, brains_among, is_brain
 from napari_braindiffusion.layer_jobs import LayerJobs, Made
 from napari_braindiffusion.mosaic import show_mosaic
@@ -87,8 +88,7 @@ class EvaluateDock(Dock):
 
         for brains in (self.form.generated, self.form.real):
             brains.layers_requested.connect(partial(self._add_layers, brains))
-            offered = generated_ones if brains is self.form.generated else real_ones
-            brains.about_to_offer.connect(partial(_offer, brains, offered))
+            brains.about_to_offer.connect(self.refresh)
         self.reports.run_chosen.connect(self._on_run_chosen)
         self.open_button.clicked.connect(self._choose_report)
         self.evaluate_button.clicked.connect(lambda: self.evaluate())
@@ -106,17 +106,8 @@ class EvaluateDock(Dock):
         self.refresh()
 
     def refresh(self) -> None:
-        """Offer the models and reports that there are now."""
-        with self.errors_shown():
-            runs = list_runs(settings().runs_folder)
-            packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
-            own = [
-                (f"my training {run.name}", str(run.path), str(run.path))
-                for run in runs
-                if isinstance(run.request, TrainRequest) and (run.checkpoints / "best").exists()
-            ]
-            self.form.set_models([*packaged, *own])
-            self.reports.set_runs((run, run.state) for run in runs if isinstance(run.request, EvaluateRequest))
+        """Look for the brains, models and reports that there are now."""
+        aside(known, settings().runs_folder, then=self._offer)
 
     def evaluate(self) -> None:
         """Compare what the form names. Layers become files first."""
@@ -129,23 +120,7 @@ class EvaluateDock(Dock):
         if not is_brain(brain):
             show_error("Select a layer that is one brain: a 3D image.")
             return
-        model, learnt = trained_on(brain)
-        real = self.form.real.sources or list(learnt) or [path for _, path in real_ones()][:1]
-        if not real:
-            show_warning("Add the real brains to compare with, best the cohort that the model learnt from.")
-            self.reveal(self.form.real)
-            self.form.real.add_button.setFocus()
-            return
-
-        def request(paths: list[Path]) -> NearestRequest:
-            return NearestRequest(
-                brain=paths[0],
-                real=tuple(paths[1:]),
-                model=model or self.form.model.currentData(),
-                labels=self.form.labels.path,
-            )
-
-        self.jobs.ask([brain, *real], request)
+        aside(origin, told_of(brain.metadata), settings().runs_folder, then=partial(self._find_nearest, brain))
 
     def show_report(self, folder: Path) -> None:
         """Show the report in a folder."""
@@ -162,6 +137,36 @@ class EvaluateDock(Dock):
     def apply_theme(self, background: str, text: str) -> None:  # noqa: D102 the base class says it
         for plot in (self.view.plot, self.nearest_view.plot):
             plot.set_theme(background, text)
+
+    def _offer(self, found: Known) -> None:
+        if self.has_ended:
+            return
+        packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
+        own = [(f"my training {run.name}", str(run.path), str(run.path)) for run in found.trainings]
+        self.form.set_models([*packaged, *own])
+        self.form.generated.suggest(found.generated)
+        self.form.real.suggest(found.real)
+        self.reports.set_runs(found.reports)
+
+    def _find_nearest(self, brain: Layer, of: Origin) -> None:
+        real = self.form.real.sources or of.real
+        if self.has_ended:
+            return
+        if not real:
+            show_warning("Add the real brains to compare with, best the cohort that the model learnt from.")
+            self.reveal(self.form.real)
+            self.form.real.add_button.setFocus()
+            return
+
+        def request(paths: list[Path]) -> NearestRequest:
+            return NearestRequest(
+                brain=paths[0],
+                real=tuple(paths[1:]),
+                model=of.model or self.form.model.currentData(),
+                labels=self.form.labels.path,
+            )
+
+        self.jobs.ask([brain, *real], request)
 
     def _is_complete(self) -> bool:
         """Whether both lists hold something; the user is told where they do not."""
@@ -260,8 +265,12 @@ class EvaluateDock(Dock):
         self.progress.rest(message)
 
     def _add_layers(self, brains: BrainList) -> None:
-        chosen = brains_among(layer for layer in self._viewer.layers if layer in self._viewer.layers.selection)
-        if not chosen:
+        selected = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
+        cohorts = dict.fromkeys(layer.metadata[COHORT] for layer in selected if COHORT in layer.metadata)
+        for path in cohorts:
+            brains.add_path(Path(path))
+        chosen = brains_among(selected)
+        if not chosen and not cohorts:
             show_error("Select layers that are one brain each: 3D images.")
         for layer in chosen:
             brains.add(layer, _text(layer), "As it is when the evaluation starts.")
@@ -274,10 +283,6 @@ class EvaluateDock(Dock):
     def _on_layer_removed(self, event: Any) -> None:
         for brains in (self.form.generated, self.form.real):
             brains.discard(event.value)
-
-
-def _offer(brains: BrainList, known: Callable[[], list[tuple[str, Path]]]) -> None:
-    brains.suggest(known())
 
 
 def _text(layer: Layer) -> str:

@@ -62,7 +62,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102 Qt's
         super().wheelEvent(event)
-        # Either the plot zooms or the dock scrolls, which it must where a figure of many names is higher than the window.
+        # Either the plot zooms or the dock scrolls, as it must where a figure of many names is higher than the window.
         event.setAccepted(not self._named)
 
     def show_curve(self, curve: Curve) -> None:
