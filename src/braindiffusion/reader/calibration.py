@@ -83,10 +83,10 @@ def calibrate(pooled: Floats, features: Floats, ages: Floats, people: NDArray[np
     """Fit the constants.
 
     Args:
-        pooled: (n, D) pooled features of training brains.
-        features: (n, F) age features of the same.
+        pooled: (m, D) pooled features of training brains.
+        features: (n, F) age features of them, of each in one view or in several.
         ages: (n,) years, NaN where unknown.
-        people: (n,) whose brain each is: views of one person are left out together.
+        people: (n,) whose brain each view is: views of one person are left out together.
 
     Returns:
         The constants, and the mean absolute error in years of ages foretold for people who were left out.

@@ -111,7 +111,10 @@ def train_reader(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
 
 
 def fit(reader: Reader, examples: Examples, folder: Path) -> Generator[Event, None, float]:
-    """Look at all training brains, stripped, and fit embedding and age.
+    """Look at all training brains, stripped and in their heads, and fit embedding and age.
+
+    The embedding is that of stripped brains, as generated ones are. Ages are learnt from both views: learnt from
+    stripped brains alone, they are ten years off for whole heads.
 
     Args:
         reader: with a trained network.
@@ -123,13 +126,15 @@ def fit(reader: Reader, examples: Examples, folder: Path) -> Generator[Event, No
     """
     pooled, features = [], []
     for done, row in enumerate(examples.rows, start=1):
-        volume, _ = examples.plain(row, stripped=True)
-        box = np.ascontiguousarray(volume)
-        regions, means = look(reader.net, box)
-        pooled.append(means)
-        features.append(age_features(regions, box, means))
+        for stripped in (True, False):
+            volume, _ = examples.plain(row, stripped=stripped)
+            box = np.ascontiguousarray(volume)
+            regions, means = look(reader.net, box)
+            if stripped:
+                pooled.append(means)
+            features.append(age_features(regions, box, means))
         yield Progress(stage=FITTING, step=done, total=len(examples.rows))
-    people = np.array(examples.rows)
+    people = np.repeat(examples.rows, 2)
     known = [examples.cohort.subjects[row].age for row in people]
     ages = np.array([np.nan if age is None else age for age in known])
     calibration, error = calibrate(np.array(pooled), np.array(features), ages, people)
