@@ -4,6 +4,10 @@
 
 writes `real_vs_generated.png`, `diffusion_process.png`, `brain_emerging.gif` and `brain_regions.png`. Each brain is cut
 where its own bounding box is halved, and scaled by its own brightest percentile: nothing is picked by hand.
+
+    python examples/make_pictures.py --generated generated --report report
+
+writes `worst_generated.png` besides: of the brains that `evaluate` compared, those that are least like any real one.
 """
 
 import tempfile
@@ -21,6 +25,7 @@ from braindiffusion.jobs import perform
 from braindiffusion.pretrained import DEFAULT_MODEL
 from braindiffusion.regions import REGIONS, group, volumes_ml
 from braindiffusion.runs import Failed, GenerateRequest, Run
+from braindiffusion.runs.evaluation import read_evaluation
 from braindiffusion.samples import sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume, load_volume
 
@@ -159,27 +164,41 @@ def regions_picture(volume: Volume, labels: Volume) -> Image.Image:
     return both
 
 
+def worst(report: Path, generated: Path, count: int) -> Image.Image:
+    """The generated brains that are farthest from all real ones, on blurred voxels as the report has them."""
+    far = sorted(
+        read_evaluation(report).originality[0].neighbours, key=lambda near: -min(near.to_training, near.to_held_out)
+    )
+    columns = [grey_planes(load_volume(generated / f"{near.generated}.nii.gz")) for near in far[:count]]
+    return sheet(f"the worst {count} of {len(far)}: least like any real brain", columns)
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path(__file__).parent,
     model: Annotated[str, typer.Option(help="A packaged model's name, or a model's path.")] = DEFAULT_MODEL,
     count: Annotated[int, typer.Option(help="Brains of each kind.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the first generated brain; the others follow.")] = 0,
     real: Annotated[list[Path] | None, typer.Option(help="Skull-stripped volumes; the samples by default.")] = None,
+    generated: Annotated[Path | None, typer.Option(help="Folder of brains that were evaluated.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder that `evaluate` wrote of them.")] = None,
 ) -> None:
     """Make the pictures."""
     out.mkdir(parents=True, exist_ok=True)
     paths = real or [sample_t1_path(index) for index in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         made = generate(model, count, seed, Path(folder))
-        generated = [grey_planes(load_volume(path)) for path in made]
+        brains = [grey_planes(load_volume(path)) for path in made]
         names, frames = process_frames(made[0].with_name("sample_001_trajectory.nii.gz"))
-    left = sheet(f"generated ({model}, seeds {seed} to {seed + count - 1})", generated)
+    left = sheet(f"generated ({model}, seeds {seed} to {seed + count - 1})", brains)
     right = sheet("real (IXI)", [grey_planes(load_volume(path)) for path in paths[:count]])
     beside(left, right).save(out / "real_vs_generated.png", optimize=True)
     process_picture(names, frames).save(out / "diffusion_process.png", optimize=True)
     process_animation(names, frames, out / "brain_emerging.gif")
     regions = regions_picture(load_volume(sample_t1_path()), load_volume(sample_labels_path()))
     regions.save(out / "brain_regions.png", optimize=True)
+    if generated is not None and report is not None:
+        worst(report, generated, count).save(out / "worst_generated.png", optimize=True)
+        print(f"Written: {out / 'worst_generated.png'}")
     for name in ("real_vs_generated.png", "diffusion_process.png", "brain_emerging.gif", "brain_regions.png"):
         print(f"Written: {out / name}")
 
