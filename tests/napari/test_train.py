@@ -246,6 +246,13 @@ def test_brains_emerge_as_one_layer_that_grows(dock, viewer, qtbot, tmp_path):
     layer = dock.emerging.layer
     assert layer.data.shape == (2, 4, 5, 6)
     np.testing.assert_allclose(layer.scale, (1, 2, 2, 2))
+    half = run.results / "sample_step_0000030.nii.gz"
+    half.write_bytes(b"not whole yet on a cluster's disk")
+    dock.emerging.look()
+    dock.emerging.look()  # while the first look is on its way
+    WorkerBase.await_workers(10_000)
+    QApplication.processEvents()
+    assert layer.data.shape[0] == 2
     sample(30)
     with qtbot.waitSignal(dock.emerging.shown, timeout=TIMEOUT):
         dock.emerging.look()
@@ -254,6 +261,8 @@ def test_brains_emerge_as_one_layer_that_grows(dock, viewer, qtbot, tmp_path):
     np.testing.assert_allclose(layer.data[:, 1, 1, 1], [10, 20, 30])
     assert viewer.dims.point[0] == 2  # it was at the newest
     assert len(viewer.layers) == 1
+    dock.emerging.close()
+    np.testing.assert_allclose(layer.data[:, 1, 1, 1], [10, 20, 30])  # the layer outlives the file it was mapped from
 
 
 def test_what_does_not_fit_is_told_with_a_change_that_makes_it_fit(dock, qtbot):
