@@ -10,7 +10,7 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.layers import layer_to_volume, volume_to_layer_data
 from napari_braindiffusion.look.in_3d import ATTENUATION_PER_MM, DIFFERENCE, back_to_planes, show_in_3d, toggle_3d
 from napari_braindiffusion.look.mirrors import Mirrors
-from napari_braindiffusion.look.planes import AXIAL, CORONAL, PLANES, SAGITTAL, Letters, letters_at, plane_of, turn
+from napari_braindiffusion.look.planes import AXIAL, CORONAL, SAGITTAL, Letters, letters_at, plane_of, turn
 from napari_braindiffusion.look.side_by_side import SideBySide, chosen, common_ranges, middle
 from napari_braindiffusion.look.under_cursor import in_words
 from napari_braindiffusion.view import look_at_brains
@@ -52,25 +52,24 @@ def viewer() -> ViewerModel:
 # Planes and letters
 
 
-@pytest.mark.parametrize(
-    ("plane", "convention", "letters"),
-    [
+@pytest.mark.parametrize("ndim", [3, 4])
+def test_letters_of_a_plane(viewer, ndim):
+    if ndim == 4:
+        viewer.add_image(np.zeros((2, 4, 4, 4)))
+    for plane, convention, letters in (
         (AXIAL, "neurological", "APLR"),
         (AXIAL, "radiological", "APRL"),
         (CORONAL, "neurological", "SILR"),
         (CORONAL, "radiological", "SIRL"),
         (SAGITTAL, "neurological", "SIPA"),
         (SAGITTAL, "radiological", "SIPA"),
-    ],
-)
-@pytest.mark.parametrize("ndim", [3, 4])
-def test_letters_of_a_plane(viewer, plane, convention, letters, ndim):
-    if ndim == 4:
-        viewer.add_image(np.zeros((2, 4, 4, 4)))
-    turn(viewer, plane, convention)
-    assert plane_of(viewer) is plane
-    found = letters_at(viewer)
-    assert "".join(found[edge] for edge in ("top_center", "bottom_center", "middle_left", "middle_right")) == letters
+    ):
+        turn(viewer, plane, convention)
+        assert plane_of(viewer) is plane
+        found = letters_at(viewer)
+        assert (
+            "".join(found[edge] for edge in ("top_center", "bottom_center", "middle_left", "middle_right")) == letters
+        )
 
 
 def test_letters_follow_what_napari_turns(viewer):
@@ -223,7 +222,7 @@ def test_side_by_side_and_back(viewer):
 
 
 def test_side_by_side_in_other_orders(viewer):
-    real, regions, made = viewer.layers
+    _, regions, made = viewer.layers
     # The one with labels comes first, though it is higher in the list.
     viewer.layers.move(2, 0)
     compared = SideBySide(viewer, chosen(viewer), together=False)
@@ -285,7 +284,3 @@ def test_an_oblique_volume_says_its_true_place():
     unknown.add_labels(np.ones((4, 4, 4), int), name="blocks")
     assert in_words(unknown).split("\n")[1:] == ["1 in blocks", "1 in a block"]
     assert "mm" not in in_words(unknown)
-
-
-def test_all_planes_are_different():
-    assert {plane.order[0] for plane in PLANES} == {0, 1, 2}
