@@ -261,13 +261,12 @@ def evaluate(
     Raises:
         BrainDiffusionError: there are too few brains, or they cannot be compared.
     """
-    from braindiffusion.runs.evaluation import Evaluation
+    from braindiffusion.runs.evaluation import read_evaluation
 
     fields = {"real": _paths(real), "generated": _paths(generated), "out": _absolute(out)}
     request = _ask(EvaluateRequest, **fields, **options)
     run = _perform(request, on_event=on_event)
-    folder = request.out or run.results
-    return Evaluation.model_validate_json((folder / "evaluation.json").read_bytes())
+    return read_evaluation(request.out or run.results)
 
 
 def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_READER) -> Volume:

@@ -78,7 +78,7 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
     figure.update_yaxes(gridcolor="#333", zerolinecolor="#333", tickformat="~g", nticks=6)
     logarithmic = _logarithmic(figure)
     figure.update_layout(
-        {axis: {"type": "log", "dtick": ticks} for axis, ticks in logarithmic.items()},
+        {axis: {"type": "log", "dtick": every} for axis, every in logarithmic.items()},
         updatemenus=[
             {
                 **BUTTONS,
@@ -88,14 +88,14 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
                 "yanchor": "bottom",
                 "buttons": [
                     {
-                        "label": kind,
+                        "label": label,
                         "method": "relayout",
                         "args": [
-                            {f"{axis}.type": kind.lower() for axis in logarithmic}
-                            | {f"{axis}.dtick": ticks if kind == "Log" else None for axis, ticks in logarithmic.items()}
+                            {f"{axis}.type": label.lower() for axis in ticks}
+                            | {f"{axis}.dtick": every for axis, every in ticks.items()}
                         ],
                     }
-                    for kind in ("Log", "Linear")
+                    for label, ticks in (("Log", logarithmic), ("Linear", dict.fromkeys(logarithmic)))
                 ],
             }
         ],

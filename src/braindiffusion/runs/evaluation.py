@@ -4,9 +4,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.files import read_result
 
 JSON, PAGE = "evaluation.json", "report.html"
 
@@ -176,10 +176,4 @@ def read_evaluation(folder: Path) -> Evaluation:
     Raises:
         BrainDiffusionError: there is none, or it cannot be read.
     """
-    file = folder / JSON
-    try:
-        return Evaluation.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise BrainDiffusionError(f"{file} cannot be read ({error.strerror}).") from error
-    except ValidationError as error:
-        raise BrainDiffusionError(f"{file} is not what `evaluate` writes: {error.errors()[0]['msg']}.") from error
+    return read_result(Evaluation, folder / JSON, "evaluate")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.files import read_result
 
 NEAREST = "nearest.json"
 
@@ -72,10 +72,4 @@ def read_nearest(folder: Path) -> Nearest:
     Raises:
         BrainDiffusionError: there is none, or it cannot be read.
     """
-    file = folder / NEAREST
-    try:
-        return Nearest.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise BrainDiffusionError(f"{file} cannot be read ({error.strerror}).") from error
-    except ValidationError as error:
-        raise BrainDiffusionError(f"{file} is not what `nearest` writes: {error.errors()[0]['msg']}.") from error
+    return read_result(Nearest, folder / NEAREST, "nearest")
