@@ -16,6 +16,9 @@ from napari_braindiffusion.look.under_cursor import in_words
 from napari_braindiffusion.view import look_at_brains
 
 
+EDGES = ("top_center", "bottom_center", "middle_left", "middle_right")
+
+
 def brain(name: str, *, at=(0.0, 0.0, 0.0), brightest=100.0, turned=False) -> Image:
     """A bright ball that fills most of a box of 2 mm voxels around a place in the world."""
     size = np.array([20, 24, 22])
