@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-TOLD_ABOVE = ("name", "kind", "summary", "description", "split", "history", "history_columns", "configuration")
+TOLD_ABOVE = (
+    "name",
+    "kind",
+    "summary",
+    "description",
+    "split",
+    "history",
+    "history_columns",
+    "configuration",
+    "recipes",
+)
 LEVEL_BY_LEVEL = ("parameters", "steps", "validation_loss")
 OUTWARD = re.compile(r"\]\((\.\./[^)#\s]*)(#[^)\s]*)?\)")
 
@@ -94,7 +104,7 @@ def _card(card: dict[str, Any]) -> list[str]:
     rows = [("subjects", ", ".join(f"{count} for {name}" for name, count in split.items()))] if split else []
     rows += [(name.replace("_", " "), _text(value)) for name, value in shown.items()]
     parts = [str(card.get("description") or card.get("summary", "")), _table(("what", "told"), rows)]
-    parts += _levels(card) + _conditions(card)
+    parts += _levels(card) + _recipes(card) + _conditions(card)
     for name, groups in tables.items():
         parts += [f"### {name.replace('_', ' ').capitalize()}", *_figures(groups)]
     return parts
@@ -137,6 +147,17 @@ def _levels(card: dict[str, Any]) -> list[str]:
         rows.append((str(number), *own, patch, str(level["steps"]), f"{level['temperature']:g}"))
     titles = ("level", "parameters", "training steps", "validation loss", "trained on", "sampler steps", "temperature")
     return ["### Levels, coarsest first", _table(titles, rows)]
+
+
+def _recipes(card: dict[str, Any]) -> list[str]:
+    """How each level of a cascade learnt: what is said of any, a column a level."""
+    recipes = card.get("recipes", [])
+    names = [
+        name for name in dict.fromkeys(key for one in recipes for key in one) if any(one.get(name) for one in recipes)
+    ]
+    rows = [(name.replace("_", " "), *(_text(one.get(name, "")) for one in recipes)) for name in names]
+    titles = ("", *(f"level {number}" for number in range(len(recipes))))
+    return ["### How each level learnt", _table(titles, rows)] if rows else []
 
 
 def _conditions(card: dict[str, Any]) -> list[str]:
