@@ -200,6 +200,124 @@ def test_only_the_last_folder_counts(dock, qtbot, brains):
     dock.form.folder.set_path(None)
     qtbot.waitUntil(lambda: not dock._workers, timeout=TIMEOUT)
     assert dock.table.subjects == []
+    assert dock.summary.text().startswith("3 volumes found, 2 ticked, 1 with a problem, 1 to look at. IXI999")
+    assert "top is bottom" in dock.card.label.text()
+    assert dock.card.picture.pixmap().width() > 100
+    colours = [dock.table.model().index(row, USE).data(Qt.ItemDataRole.BackgroundRole) for row in range(3)]
+    theme = get_theme(viewer.theme)
+    assert colours == [None, QColor(theme.warning.as_hex()), QColor(theme.error.as_hex())]
+    qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
+
+
+def test_the_look_can_be_stopped(dock, qtbot, brains, notices):
+    choose(qtbot, dock, brains)
+    with qtbot.waitSignal(dock.inspection.ended, timeout=TIMEOUT):
+        click(qtbot, dock.looking.stop_button)
+    assert dock.looking.isHidden()
+    assert notices() == [("warning", "Not all volumes were looked at.")]
+
+
+def test_loads_the_selected_or_else_the_ticked_with_their_labels(dock, viewer, qtbot, brains, monkeypatch, notices):
+    choose(qtbot, dock, brains)
+    assert dock.load_button.text() == "Load ticked (2)"
+    dock.table.selectRow(0)
+    assert dock.load_button.text() == "Load selected (1)"
+    click(qtbot, dock.load_button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
+    image, regions = viewer.layers
+    assert (image._type_string, regions._type_string) == ("image", "labels")
+    expected = nib.as_closest_canonical(nib.load(sorted(brains.iterdir())[0])).get_fdata()
+    np.testing.assert_array_equal(image.data, expected)
+    assert {str(unit) for unit in regions.units} == {"millimeter"}
+    assert viewer.dims.order == (2, 1, 0)
+    monkeypatch.setattr(cohort_dock, "MANY", 1)
+    dock.table.clearSelection()
+    click(qtbot, dock.load_button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=TIMEOUT)
+    assert notices()[0] == ("warning", "Only the first 1 of these 2 volumes are loaded.")
+    sorted(brains.iterdir())[0].write_bytes(b"gone")
+    click(qtbot, dock.load_button)
+    qtbot.waitUntil(lambda: any(severity == "error" for severity, _ in notices()), timeout=TIMEOUT)
+
+
+def test_prepares_in_an_engine_and_names_what_is_left_out(dock, viewer, qtbot, brains, notices, engines):
+    choose(qtbot, dock, brains)
+    dock.form.spacing.setValue(4.0)
+    assert dock.prepare_button.text() == "Prepare (2)"
+    click(qtbot, dock.prepare_button)
+    assert not dock.prepare_button.isEnabled()
+    with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+        pass
+    cohort = Cohort.open(dock.form.out.path)
+    assert len(cohort) == 2
+    assert any(severity == "warning" and "IXI999" in message for severity, message in notices())
+    assert any("Train dock" in message for _, message in notices())
+    qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
+    click(qtbot, dock.show_button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
+    volumes, regions = viewer.layers
+    assert volumes.data.shape == regions.data.shape == (2, *cohort.preprocessing.shape)
+    assert viewer.dims.axis_labels == ("subject", "x", "y", "z")
+    assert viewer.canvas.overlays.text.text.startswith(cohort.subjects[0].id)
+
+
+def test_prepares_only_what_is_ticked(dock, qtbot, brains, monkeypatch):
+    choose(qtbot, dock, brains)
+    dock.table.selectRow(1)
+    qtbot.keyClick(dock.table, Qt.Key.Key_Space)
+    assert dock.prepare_button.text() == "Prepare (1)"
+    click(qtbot, dock.copy_button)
+    (left,) = dock.table.ticked
+    assert QApplication.clipboard().text().endswith(f"--subject {left.subject}")
+    dock.tools.text.setText("IXI")
+    click(qtbot, dock.tools.none_button)
+    assert not dock.prepare_button.isEnabled()
+    assert not dock.table.ticked
+
+
+def test_a_cancelled_preparation_can_go_on(dock, qtbot, brains):
+    choose(qtbot, dock, brains)
+    click(qtbot, dock.prepare_button)
+    with qtbot.waitSignal(dock.job.cancelled, timeout=TIMEOUT):
+        click(qtbot, dock.progress.stop_button)
+    assert dock.progress.label.text().startswith("Cancelled.")
+    assert dock.prepare_button.isEnabled()
+
+
+def test_what_is_missing_is_told_in_plain_words(dock, qtbot, brains, tmp_path, notices):
+    click(qtbot, dock.copy_button)
+    assert notices()[-1] == ("error", "Choose a folder of volumes, and where to write the prepared cohort.")
+    assert not dock.show_button.isEnabled()
+    dock.form.out.set_path(tmp_path / "nothing.zarr")
+    click(qtbot, dock.show_button)
+    qtbot.waitUntil(lambda: "There is no prepared cohort at" in notices()[-1][1], timeout=TIMEOUT)
+    choose(qtbot, dock, brains)
+    (tmp_path / "file.zarr").write_text("no store")
+    dock.form.out.set_path(tmp_path / "file.zarr")
+    click(qtbot, dock.prepare_button)
+    with qtbot.waitSignal(dock.job.failed, timeout=TIMEOUT):
+        pass
+    assert dock.progress.label.text() == "It failed."
+
+
+@pytest.mark.parametrize("content", ["missing", "empty"])
+def test_a_bad_folder_is_told_in_plain_words(dock, qtbot, tmp_path, notices, content):
+    folder = tmp_path / content
+    if content == "empty":
+        folder.mkdir()
+    dock.form.folder.set_path(folder)
+    qtbot.waitUntil(lambda: bool(notices()), timeout=TIMEOUT)
+    ((severity, message),) = notices()
+    assert severity == "error"
+    assert str(folder) in message
+    assert not dock.prepare_button.isEnabled()
+
+
+def test_only_the_last_folder_counts(dock, qtbot, brains):
+    dock.form.folder.set_path(brains)
+    dock.form.folder.set_path(None)
+    qtbot.waitUntil(lambda: not dock._workers, timeout=TIMEOUT)
+    assert dock.table.subjects == []
     assert dock.summary.text() == "Choose a folder of brains."
     choose(qtbot, dock, brains)
     dock.form.folder.set_path(None)  # while the volumes are looked at

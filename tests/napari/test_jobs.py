@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import GenerateRequest, RunState
+from braindiffusion.runs import ArtifactWritten, GenerateRequest, RunState, Warned
+from napari_braindiffusion import jobs
 from napari_braindiffusion.jobs import EngineClient
 
 TIMEOUT = 20_000
@@ -127,3 +128,15 @@ def test_an_engine_that_does_not_listen_is_ended_by_force(qtbot, monkeypatch, en
 def test_an_engine_that_cannot_be_started_is_told(qtbot):
     with pytest.raises(BrainDiffusionError, match="cannot be started"):
         EngineClient("none", command=("/no/such/python",)).submit(request())
+
+
+def test_a_result_that_is_gone_is_told_and_a_preview_that_is_gone_is_not(tmp_path):
+    gone = str(tmp_path / "gone.nii.gz")
+    announced = [ArtifactWritten(kind=kind, path=gone) for kind in ("preview", "volume")]
+    free = threading.Event()
+    free.set()
+    ((event, volume),) = jobs._heard(lambda: (one for one in announced), free)
+    assert isinstance(event, Warned)
+    assert "gone.nii.gz" in event.message
+    assert volume is None
+    assert free.is_set()

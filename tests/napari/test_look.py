@@ -4,9 +4,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.components.overlays import TextOverlay
-from qtpy.QtCore import QPoint, QPointF, Qt
+from napari.layers import Layer
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
 
 from braindiffusion.samples import region_names, sample_labels_path
+from braindiffusion.volume import Volume
+from napari_braindiffusion import commands
+from napari_braindiffusion.layers import volume_to_layer_data
 from napari_braindiffusion.look.pane import Pane
 from napari_braindiffusion.look.planes import AXIAL, CORONAL, SAGITTAL, plane_of
 
@@ -46,10 +52,17 @@ def letters_of(model) -> dict[str, str]:
     return {name: one.text for name, one in model.canvas.overlays.items() if isinstance(one, TextOverlay) and one.text}
 
 
-def drag(pane, start: QPointF, end: QPointF, qtbot, modifier=Qt.KeyboardModifier.NoModifier):
-    qtbot.mousePress(pane.native, Qt.MouseButton.LeftButton, modifier, start.toPoint())
-    qtbot.mouseMove(pane.native, end.toPoint())
-    qtbot.mouseRelease(pane.native, Qt.MouseButton.LeftButton, modifier, end.toPoint())
+def drag(canvas, start: QPoint, end: QPoint, qtbot, modifier=Qt.KeyboardModifier.NoModifier):
+    """As a hand does it. QTest's own moves have no button, and vispy asks the event for it."""
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    for kind, button, buttons, at in (
+        (QEvent.Type.MouseButtonPress, left, left, start),
+        (QEvent.Type.MouseMove, none, left, end),
+        (QEvent.Type.MouseButtonRelease, left, none, end),
+    ):
+        place = QPointF(at)
+        event = QMouseEvent(kind, place, canvas.mapToGlobal(place), button, buttons, modifier)
+        QApplication.sendEvent(canvas, event)
 
 
 def test_one_cursor_in_all_planes(viewer, qtbot):
@@ -79,9 +92,22 @@ def test_one_cursor_in_all_planes(viewer, qtbot):
     qtbot.waitUntil(lambda: dock.form.where.text().startswith(place))
     assert "in IXI regions" in dock.form.where.text()
 
-    # The viewer's own slider.
-    viewer.dims.set_point(2, z - 20)
+    # A drag; and with Shift it is the picture that moves.
+    drag(coronal.native, target, target + QPoint(30, 0), qtbot)
     settled(dock, qtbot)
+    assert viewer.dims.point[0] > x
+    assert abs(coronal.crosshair.places()[0].x() - target.x() - 30) < 2
+    x = viewer.dims.point[0]
+    middle = coronal.model.scene.camera.center
+    drag(coronal.native, target, target + QPoint(30, 0), qtbot, Qt.KeyboardModifier.ShiftModifier)
+    assert coronal.model.scene.camera.center[2] < middle[2]
+    assert viewer.dims.point[0] == x
+    # The viewer's own slider. A canvas that is zoomed in goes along.
+    coronal.model.scene.camera.zoom *= 6
+    coronal.model.scene.camera.center = (0, z, x)
+    viewer.dims.set_point(2, z - 30)
+    settled(dock, qtbot)
+    assert coronal.model.scene.camera.center[1] == pytest.approx(viewer.dims.point[2])
     # The wheel with Ctrl, in a pane.
     sagittal = pane_of(dock, SAGITTAL)
     sagittal.model.dims.set_point(0, x + 10)
@@ -161,3 +187,81 @@ def test_left_stays_left(viewer, qtbot, tmp_path):
     assert image.data.sum() == data.sum()
     # Closing the viewer with all open, and left at the right.
     viewer.close()
+
+
+def add_brain(viewer, name, data):
+    affine = np.diag([4.0, 4, 4, 1])
+    affine[:3, 3] = -2.0 * (np.array(data.shape) - 1)
+    viewer.add_layer(Layer.create(*volume_to_layer_data(Volume(data[None], affine), name)))
+
+
+def test_two_brains_compared(viewer, qtbot, notices, engines):
+    size = (20, 24, 22)
+    far = np.linalg.norm(np.indices(size).reshape(3, -1).T - (np.array(size) - 1) / 2, axis=1).reshape(size)
+    real = np.where(far < 9, 100, 0).astype(np.float32)
+    made = real.copy()
+    made[8:12, 8:12, 8:12] = 60
+    add_brain(viewer, "real", real)
+    look_at_brains(viewer)
+    commands.difference(viewer)
+    qtbot.waitUntil(lambda: any("Select two brains" in message for _, message in notices()))
+    dock = look(viewer, qtbot)
+    add_brain(viewer, "made", made)
+
+    # Beside each other in every canvas, a cross in each box.
+    commands.side_by_side(viewer)
+    coronal = pane_of(dock, CORONAL)
+    assert dock.form.side_button.isChecked()
+    assert coronal.model.canvas.grid.enabled
+    left, right = coronal.crosshair.places()
+    assert right.x() - left.x() == pytest.approx(coronal.native.width() / 2, abs=1)
+    assert len(coronal.crosshair.lines()) == 8
+    dock.form.together_box.click()
+    dock.form.together_box.click()
+
+    # Where they differ.
+    with qtbot.waitSignal(dock.differing.shown, timeout=120_000) as shown:
+        dock.form.difference_button.click()
+        assert not dock.form.difference_button.isEnabled()
+    (layer,) = shown.args
+    assert layer.name == "real - made (intensity, as stored)"
+    assert np.array_equal(layer.data, real - made)
+    low, high = layer.contrast_limits
+    assert low == -high
+    assert layer.colormap.map(0.5)[..., 3] == pytest.approx(0, abs=0.02)
+    assert layer.colormap.map(1.0)[..., 0] > layer.colormap.map(1.0)[..., 2]
+    assert layer.metadata["difference"]["unit"] == "intensity, as stored"
+    assert [str(unit) for unit in layer.units] == ["millimeter"] * 3
+    qtbot.waitUntil(dock.form.difference_button.isEnabled)
+    commands.side_by_side(viewer)
+    assert dock.compared is None
+    assert len(coronal.crosshair.places()) == 1
+
+    # The large canvas in 3D: the plane that it leaves comes to a pane.
+    commands.in_3d(viewer)
+    assert dock.form.solid_button.isChecked()
+    assert sorted(pane.plane.name for pane in dock.panes) == ["Axial", "Coronal", "Sagittal"]
+    assert letters_of(viewer) == {}
+    pane_of(dock, SAGITTAL).button.click()
+    assert plane_of(viewer) is SAGITTAL
+    assert layer.visible
+    assert sum(pane.plane is None for pane in dock.panes) == 1
+    pane_of(dock, None).button.click()
+    assert viewer.dims.ndisplay == 3
+    dock.form.solid_button.click()
+
+    # A brain that is compared goes away; so does the comparison.
+    viewer.layers["real"].visible = viewer.layers["made"].visible = True
+    dock.form.side_button.click()
+    assert dock.compared is not None
+    viewer.layers.remove("made")
+    assert dock.compared is None
+    assert not dock.form.side_button.isChecked()
+    for one in viewer.layers:
+        one.visible = False
+    commands.in_3d(viewer)
+    assert any("no brain to show in 3D" in message for _, message in notices())
+
+    # While it is compared, the dock is closed: the engine ends with it.
+    viewer.window.remove_dock_widget(dock.area)
+    qtbot.waitUntil(lambda: not engines(), timeout=30_000)

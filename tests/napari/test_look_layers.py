@@ -15,7 +15,6 @@ from napari_braindiffusion.look.side_by_side import SideBySide, chosen, common_r
 from napari_braindiffusion.look.under_cursor import in_words
 from napari_braindiffusion.view import look_at_brains
 
-
 EDGES = ("top_center", "bottom_center", "middle_left", "middle_right")
 
 

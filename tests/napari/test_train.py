@@ -17,11 +17,13 @@ from braindiffusion.runs import (
     Finished,
     GenerateRequest,
     Metric,
+    Paused,
     Progress,
     Run,
     RunState,
     Started,
     TrainRequest,
+    Warned,
     list_runs,
 )
 from braindiffusion.volume import Volume, save_volume
@@ -176,8 +178,33 @@ def test_a_writer_that_says_nothing_for_long_is_told(dock, qtbot, tmp_path, monk
     qtbot.waitUntil(lambda: dock.job is None, timeout=TIMEOUT)
 
 
-def test_the_same_training_for_many_processes(dock, qtbot, tmp_path):
+def test_a_paused_run_is_found_paused_and_its_many_warnings_are_told_as_few(dock, qtbot, tmp_path, notices):
+    run = Run.create(TrainRequest(data=tmp_path), None, "far")
+    run.append(Started(job="train", pid=1, host="node-of-a-cluster"))
+    run.append(Progress(stage="level 0", step=2, total=9))
+    run.append(Paused())
+    show(dock, qtbot, run)
+    qtbot.waitUntil(lambda: dock.progress.pause_button.text() == "Go on", timeout=TIMEOUT)
+    dock.start()  # it is being done already
+    for number in range(5):
+        run.append(Warned(subject=f"s{number}", message="has no age"))
+    qtbot.waitUntil(lambda: len(notices()) == 4, timeout=TIMEOUT)
+    assert [message for _, message in notices()][::3] == [
+        "s0: has no age", f"There are more warnings; all of them are in {run.events_file}."
+    ]  # fmt: skip
+    other = finished_run(tmp_path, "other")
+    show(dock, qtbot, other)  # whoever looks elsewhere leaves it as it is
+    qtbot.waitUntil(lambda: dock.progress.label.text() == "learnt", timeout=TIMEOUT)
+    assert run.state is RunState.PAUSED
+    assert not run.asked_to_stop
+
+
+def test_the_same_training_for_many_processes(dock, qtbot, tmp_path, notices):
     actions = dict(zip(LAUNCHERS, dock.copy_button.menu().actions(), strict=True))
+    dock.form.data.set_path(None)
+    actions["slurm"].trigger()
+    assert "Choose what to train on first" in notices()[-1][1]
+    dock.form.data.set_path(tmp_path)
     dock.form.patch.setValue(32)
     actions["torchrun"].trigger()
     words = f"braindiffusion train --data-dir {tmp_path} --patch 32"
