@@ -136,7 +136,7 @@ class _Shown(QObject):
         overlay = self._viewer.canvas.overlays.text
         active = self._viewer.layers.selection.active
         seen = any(layer.visible for layer in self.layers) and (active is None or active in self.layers)
-        if seen:
+        if seen and self._viewer.dims.ndim > 3:  # the last layer that is 4D takes the slider with it
             number = min(max(round(self._viewer.dims.point[-4]), 0), len(self._subjects) - 1)
             overlay.text = in_words(self._subjects[number], number, len(self._subjects))
             overlay.visible = self._told = True
