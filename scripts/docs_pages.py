@@ -45,7 +45,9 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 
 def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
-    """Turn links to files of the project outwards."""
+    """Put in what the code says, and turn links to files of the project outwards."""
+    if page.file.src_uri == "evaluation.md":
+        markdown = markdown.replace("<!-- what each figure says, from the code -->", _meanings())
     here = (ROOT / "docs" / page.file.src_uri).parent
     return OUTWARD.sub(lambda link: _outward(here, link[1], link[2] or "", page.file.src_uri), markdown)
 
@@ -96,6 +98,14 @@ def model_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _meanings() -> str:
+    """What the figures of an evaluation say, as the Evaluate dock tells it."""
+    from braindiffusion.runs.meanings import FEATURES, GROUPS
+
+    rows = [("KID, Fréchet distance, MMD", FEATURES), *((group, told) for group, told in GROUPS.items())]
+    return _table(("figure", "what it says"), rows)
+
+
 def _card(card: dict[str, Any]) -> list[str]:
     split = {name: len(subjects) for name, subjects in card.get("split", {}).items()}
     elsewhere = (*TOLD_ABOVE, *(LEVEL_BY_LEVEL if "levels" in card["configuration"] else ()))
@@ -143,7 +153,7 @@ def _levels(card: dict[str, Any]) -> list[str]:
     rows = []
     for number, level in enumerate(levels):
         own = [_text(values[number]) if number < len(values) else "" for values in told]
-        patch = f"{level['patch']} voxels" if level["patch"] else "whole volume"
+        patch = f"patches of {level['patch']} coefficients" if level["patch"] else "whole volume"
         rows.append((str(number), *own, patch, str(level["steps"]), f"{level['temperature']:g}"))
     titles = ("level", "parameters", "training steps", "validation loss", "trained on", "sampler steps", "temperature")
     return ["### Levels, coarsest first", _table(titles, rows)]

@@ -2,7 +2,7 @@
 
 _FLOOR = "The floor is what real training brains reach against the same held-out ones: nobody can be expected below it."
 
-_GROUPS = {
+GROUPS = {
     "diversity": "Whether generated brains differ from each other as much as people do. 0: as much; above: they are "
     "all too alike; below: they differ more than people.",
     "volumes": "Whether regions are as large, and vary as much, as in real people: how far the two distributions "
@@ -21,7 +21,7 @@ _GROUPS = {
     "chance to see such a difference between groups of real people.",
     "copies": "Brains nearer to a training brain than half of the smallest distance between any two real people.",
 }
-_FEATURES = (
+FEATURES = (
     "How far the generated brains are, as a whole, from real ones that the model never saw, as a trained network sees "
     "them. 0: not to be told apart."
 )
@@ -30,5 +30,5 @@ _WITHOUT_FLOOR = {"control", "originality", "copies", "pairs"}
 
 def meaning(group: str) -> str:
     """What the figures of a group say; an unknown group is one of features."""
-    said = _GROUPS.get(group, _FEATURES)
+    said = GROUPS.get(group, FEATURES)
     return said if group in _WITHOUT_FLOOR else f"{said} {_FLOOR}"
