@@ -15,6 +15,7 @@ from braindiffusion.cohort import Cohort
 from braindiffusion.samples import samples_dir
 from napari_braindiffusion.docks import cohort as cohort_dock
 from napari_braindiffusion.docks.cohort import CohortDock
+from napari_braindiffusion.inspecting import Inspection
 from napari_braindiffusion.widgets.subject_model import USE
 
 TIMEOUT = 180_000  # preparing imports torch in three processes
@@ -50,6 +51,12 @@ def brains(tmp_path):
     nib.save(turned, volumes[1])
     (folder / "IXI-T1" / "IXI999-HH-9999-T1.nii.gz").write_bytes(b"no volume")
     return folder / "IXI-T1"
+
+
+@pytest.fixture
+def headers_only(monkeypatch):
+    """No engine looks at the volumes: for tests that are about something else."""
+    monkeypatch.setattr(Inspection, "begin", lambda *_: None)
 
 
 def click(qtbot, button):
@@ -96,6 +103,7 @@ def test_the_look_can_be_stopped(dock, qtbot, brains, notices):
     assert notices() == [("warning", "Not all volumes were looked at.")]
 
 
+@pytest.mark.usefixtures("headers_only")
 def test_loads_the_selected_or_else_the_ticked_with_their_labels(dock, viewer, qtbot, brains, monkeypatch, notices):
     choose(qtbot, dock, brains)
     assert dock.load_button.text() == "Load ticked (2)"
@@ -140,7 +148,8 @@ def test_prepares_in_an_engine_and_names_what_is_left_out(dock, viewer, qtbot, b
     assert viewer.canvas.overlays.text.text.startswith(cohort.subjects[0].id)
 
 
-def test_prepares_only_what_is_ticked(dock, qtbot, brains, monkeypatch):
+@pytest.mark.usefixtures("headers_only")
+def test_prepares_only_what_is_ticked(dock, qtbot, brains):
     choose(qtbot, dock, brains)
     dock.table.selectRow(1)
     qtbot.keyClick(dock.table, Qt.Key.Key_Space)
@@ -154,6 +163,7 @@ def test_prepares_only_what_is_ticked(dock, qtbot, brains, monkeypatch):
     assert not dock.table.ticked
 
 
+@pytest.mark.usefixtures("headers_only")
 def test_a_cancelled_preparation_can_go_on(dock, qtbot, brains):
     choose(qtbot, dock, brains)
     click(qtbot, dock.prepare_button)
@@ -163,6 +173,7 @@ def test_a_cancelled_preparation_can_go_on(dock, qtbot, brains):
     assert dock.prepare_button.isEnabled()
 
 
+@pytest.mark.usefixtures("headers_only")
 def test_what_is_missing_is_told_in_plain_words(dock, qtbot, brains, tmp_path, notices):
     click(qtbot, dock.copy_button)
     assert notices()[-1] == ("error", "Choose a folder of volumes, and where to write the prepared cohort.")
