@@ -40,6 +40,11 @@ _GZIP_LEVEL = 6
 class Volume:
     """A brain as it crosses between rooms.
 
+    Examples:
+        >>> empty = Volume(np.zeros((1, 80, 104, 88), np.float32), np.diag([2, 2, 2, 1]))
+        >>> empty.channels, empty.shape, empty.spacing
+        (1, (80, 104, 88), (2.0, 2.0, 2.0))
+
     Attributes:
         data: Voxels, shape (channels, x, y, z), axes towards right, anterior and superior (RAS+). Time is a channel
             axis too.
@@ -105,6 +110,11 @@ class VolumeHeader:
 
 def load_volume(path: str | os.PathLike[str]) -> Volume:
     """Read a volume and turn it to RAS+.
+
+    Examples:
+        >>> from braindiffusion.samples import sample_t1_path
+        >>> load_volume(sample_t1_path()).spacing
+        (2.0, 2.0, 2.0)
 
     Integers stay integers; values with a slope or an intercept come as floats. A fourth axis (time, channels) becomes
     the channels; of a fifth, only one of the two may be longer than 1.
@@ -184,6 +194,10 @@ def to_ras(data: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> tuple[npt
 
 def save_volume(volume: Volume, path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None) -> None:
     """Write a volume as NIfTI: whole or not at all, and the same bytes for the same volume.
+
+    Examples:
+        >>> from braindiffusion.samples import sample_t1_path
+        >>> save_volume(load_volume(sample_t1_path()), "brain.nii.gz")
 
     One channel makes a 3D file, several a 4D one (the channels last). sform and qform both hold the affine, unless it
     is sheared: a qform cannot say that. Of the metadata, `kind` and `time_step` are written (see `Volume`), and the
