@@ -33,6 +33,7 @@ class _Frames:
 
     def read_new(self) -> Volume | None:
         """Read what is new in the folder; all samples so far as one volume, or None where nothing is new."""
+        before = len(self.steps)
         new = [path for path in sorted(self.run.results.glob(PATTERN)) if path.name not in self._known]
         for path in new:
             self._known.add(path.name)
@@ -46,7 +47,7 @@ class _Frames:
                 with self._file.open("ab") as file:
                     file.write(np.ascontiguousarray(volume.data[0], np.float32).tobytes())
                 self.steps.append(int(path.name.split("_")[-1].split(".")[0]))
-        if self._first is None or not new or not self.steps:
+        if self._first is None or len(self.steps) == before:
             return None
         shape = (len(self.steps), *self._first.data.shape[1:])
         return replace(self._first, data=np.memmap(self._file, np.float32, "r", shape=shape))

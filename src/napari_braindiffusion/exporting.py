@@ -24,6 +24,8 @@ from napari_braindiffusion.io import save_brain, told_of
 from napari_braindiffusion.layers import layer_to_volume
 from napari_braindiffusion.widgets.export_form import ExportChoice, ExportDialog
 
+_open: set[ExportDialog] = set()
+"""Nobody else holds a dialog that opens while no window is active."""
 _MODALITY = re.compile(r"[-_ ](?P<modality>T1|T2|PD|MRA|FLAIR)w?$", re.IGNORECASE)
 
 
@@ -43,6 +45,8 @@ def ask_and_export(viewer: Viewer, *, bids: bool) -> ExportDialog:
     dialog = ExportDialog(len(layers), bids=bids, parent=QApplication.activeWindow())
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.chosen.connect(lambda choice: export(viewer, choice, layers))
+    dialog.finished.connect(lambda _: _open.discard(dialog))
+    _open.add(dialog)
     dialog.open()
     return dialog
 

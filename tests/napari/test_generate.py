@@ -16,8 +16,10 @@ from braindiffusion.model import Cascade, save_model
 from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.pretrained import list_models
 from braindiffusion.runs import GenerateRequest, list_runs
+from braindiffusion.training.presets import AUTO, PRESETS
 from napari_braindiffusion import commands
 from napari_braindiffusion.docks.generate import COARSE, GenerateDock
+from napari_braindiffusion.widgets import train_form
 from napari_braindiffusion.widgets.generate_form import SAMPLERS
 from napari_braindiffusion.widgets.model_card import ModelCard, about
 from napari_braindiffusion.widgets.percentiles import PercentilesRow
@@ -215,6 +217,10 @@ class TestCard:
         assert told["Figures"] == "Kid 0.0123; w few."
         assert told["Limits"] == "A; b."
         assert about({"configuration": {"condition": {"fields": "none"}}}) == []
+
+
+def test_every_preset_of_the_engine_is_offered():
+    assert list(train_form.PRESETS) == [AUTO, *PRESETS]
 
 
 def test_every_sampler_of_the_engine_is_explained(dock):

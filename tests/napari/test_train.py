@@ -30,7 +30,7 @@ from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion import silence, training
 from napari_braindiffusion.docks import shelf
 from napari_braindiffusion.docks.train import TrainDock
-from napari_braindiffusion.widgets import questions, train_form
+from napari_braindiffusion.widgets import questions
 from napari_braindiffusion.widgets.copy_button import LAUNCHERS
 
 TIMEOUT = 30_000
@@ -307,16 +307,11 @@ def test_what_does_not_fit_is_told_with_a_change_that_makes_it_fit(dock, qtbot):
     assert (request.batch_size, request.checkpointing, request.patch) == (4, True, 48)
 
 
-def test_every_preset_of_the_engine_is_offered():
-    from braindiffusion.training.presets import AUTO, PRESETS
-
-    assert list(train_form.PRESETS) == [AUTO, *PRESETS]
-
-
 def test_an_estimate_that_cannot_be_made_is_told_in_its_row(dock, qtbot, tmp_path):
-    with qtbot.waitSignal(dock.estimating.failed, timeout=120_000):
-        dock.form.data.set_path(tmp_path / "nothing.zarr")
-    assert "is no prepared cohort" in dock.estimate.label.text()
+    dock.estimating._client._command = (str(tmp_path / "no python"),)
+    with qtbot.waitSignal(dock.estimating.failed, timeout=TIMEOUT):
+        dock.form.data.set_path(tmp_path / "some.zarr")
+    assert "The engine cannot be started" in dock.estimate.label.text()
     dock.form.data.set_path(tmp_path)  # a folder of volumes is prepared first: nothing to be told yet
     assert not dock.estimate.isVisibleTo(dock)
 
