@@ -62,6 +62,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the packaged model.")],
     seed: Annotated[int, typer.Option(help="Of the example.")] = 0,
     note: Annotated[str, typer.Option(help="How it was trained: goes into the card.")] = "make train-models",
+    missed: Annotated[str, typer.Option(help="What it was to reach and did not: goes into the card.")] = "",
     run: Annotated[Path | None, typer.Option(help="Its training run, whose curves the card shall have.")] = None,
 ) -> None:
     """Write model.json, model.safetensors, example.nii.gz and its sidecar."""
@@ -69,6 +70,8 @@ def main(
     if run is not None:
         card |= {"history": history(Run(run)), "history_columns": COLUMNS}
     card |= {**CARD, "name": out.name, "training": note}
+    if missed:
+        card["missed"] = missed
     card["preset"] = Path(card["preset"]).name  # of a file: no folder of the machine that trained it
     card["validation_loss"] = [round(loss, 4) for loss in card["validation_loss"]]
     card["parameters"] = [sum(p.numel() for p in level.parameters()) for level in cascade.levels]

@@ -35,6 +35,7 @@ def main(
     heads: Annotated[Path | None, typer.Option(help="Fit embedding and age to this cohort first.")] = None,
     figures: Annotated[Path | None, typer.Option(help="JSON that benchmarks/measure_reader.py printed.")] = None,
     note: Annotated[str, typer.Option(help="How it was trained: goes into the card.")] = "make train-models",
+    missed: Annotated[str, typer.Option(help="What it was to reach and did not: goes into the card.")] = "",
 ) -> None:
     """Write model.json and model.safetensors."""
     reader = load_reader(trained)
@@ -43,6 +44,8 @@ def main(
     if figures is not None:
         card["held_out"] = json.loads(figures.read_text(encoding="utf-8"))
         card["held_out_command"] = "python benchmarks/measure_reader.py heads.zarr --scans DATA"
+    if missed:
+        card["missed"] = missed
     reader = Reader(reader.net, reader.calibration, card)
     if heads is not None:
         cohort, box = Cohort.open(heads), reader.net.config.shape
