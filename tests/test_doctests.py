@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import braindiffusion
 from braindiffusion import api
 from braindiffusion.runs import GenerateRequest
 
@@ -41,6 +42,11 @@ def _here(tmp_path: Path, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
 def test_the_example_of_a_docstring_runs(example: doctest.DocTest) -> None:
     assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_every_public_name_has_an_example() -> None:
+    functions = [getattr(braindiffusion, name) for name in braindiffusion.__all__ if not name.startswith("__")]
+    assert [one.__name__ for one in functions if one is not braindiffusion.Model and ">>> " not in one.__doc__] == []
 
 
 @pytest.mark.parametrize(
