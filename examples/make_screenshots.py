@@ -31,16 +31,17 @@ class Studio:
     Args:
         home: Folder with `ixi/`, a folder as users have it, and room for the rest.
         out: Folder of the pictures.
+        report: Folder of a report that `evaluate` wrote.
     """
 
-    def __init__(self, home: Path, out: Path) -> None:
+    def __init__(self, home: Path, out: Path, report: Path | None = None) -> None:
         from napari.settings import get_settings
 
         import napari
         from napari_braindiffusion.tour import no_tour_this_time
 
         no_tour_this_time()
-        self.home, self.out = home, out
+        self.home, self.out, self.report = home, out, report
         get_settings().application.gui_notification_level = "error"  # the others hide the brain
         self.viewer = napari.Viewer(title="napari")
         self.viewer.window.resize(*WINDOW)
@@ -85,29 +86,27 @@ class Studio:
 
 
 def cohort(studio: Studio) -> None:
-    """A folder of brains, one of them loaded; then prepared, for the training."""
+    """A folder of brains, one of them loaded."""
     with studio.only("Cohort") as dock:
         dock.form.folder.set_path(Path("ixi/IXI-T1"))
         studio.until(lambda: len(dock.table.subjects) == 6)
         dock.table.selectRow(1)
         dock.load()
-        studio.until(lambda: len(studio.viewer.layers) > 0)
-        studio.wait(3000)
+        studio.until(lambda: len(studio.viewer.layers) > 0 and dock.inspection.job is None)
+        studio.wait(1000)
         studio.photograph("cohort")
-        dock.form.spacing.setValue(8.0)
-        dock.form.out.set_path(Path("brains.zarr"))
-        dock.prepare()
-        studio.until(lambda: dock.job is None)
 
 
 def train(studio: Studio) -> None:
-    """A training that has learnt for a while."""
+    """A training that has learnt for a while, on six brains of 8 mm: clouds come into being."""
+    from braindiffusion import prepare
     from napari_braindiffusion.view import look_at_brains
 
+    prepare("ixi/IXI-T1", "brains.zarr", spacing=8, shape=(24, 32, 24), workers=1)
     with studio.only("Train") as dock:
         dock.form.data.set_path(Path("brains.zarr"))
         dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
-        dock.form.epochs.setValue(100)
+        dock.form.epochs.setValue(60)
         dock.start()
         studio.until(lambda: dock.job is None)
         look_at_brains(studio.viewer)
@@ -125,6 +124,36 @@ def generate(studio: Studio) -> None:
         studio.photograph("generate")
 
 
+def evaluate(studio: Studio) -> None:
+    """A report on the packaged model, opened; left out where none is given."""
+    from braindiffusion.runs import EvaluateRequest
+    from napari_braindiffusion.view import look_at_brains
+
+    if studio.report is None:
+        return
+    with studio.only("Evaluate") as dock:
+        for sample in ("generated", "real"):
+            studio.viewer.open_sample(PLUGIN, sample)
+        studio.viewer.layers.remove("IXI regions")
+        look_at_brains(studio.viewer, grid=True)
+        dock.form.show_request(EvaluateRequest(generated=(Path("generated"),), real=(Path("cohort.zarr"),)))
+        dock.show_report(studio.report)
+        studio.wait(1000)
+        dock.reveal(dock.view.caption)
+        studio.wait(500)
+        studio.photograph("evaluate")
+    studio.viewer.canvas.grid.enabled = False
+
+
+def look(studio: Studio) -> None:
+    """A brain in three linked planes and in 3D."""
+    with studio.only("Look") as dock:
+        studio.viewer.open_sample(PLUGIN, "real")
+        studio.until(lambda: len(dock.panes) == 3)
+        studio.wait(2000)
+        studio.photograph("look")
+
+
 def tour(studio: Studio) -> None:
     """The second step of the guided tour."""
     from napari_braindiffusion.tour import begin_tour
@@ -137,7 +166,7 @@ def tour(studio: Studio) -> None:
     guide.end()
 
 
-SCENES = {"cohort": cohort, "train": train, "generate": generate, "tour": tour}
+SCENES = {"cohort": cohort, "train": train, "generate": generate, "evaluate": evaluate, "look": look, "tour": tour}
 
 
 def _horizontal() -> Any:
@@ -160,9 +189,10 @@ def _press(path: Path) -> None:
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path("docs/pictures"),
     only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(SCENES)}; by default all.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder of a report, for the scene `evaluate`.")] = None,
 ) -> None:
     """Take the screenshots."""
-    out = out.absolute()
+    out, report = out.absolute(), report and report.absolute()
     home = Path(gettempdir()) / "braindiffusion-screenshots"  # some messages name it
     shutil.rmtree(home, ignore_errors=True)
     os.environ["BRAINDIFFUSION_RUNS"] = str(home / "runs")
@@ -172,7 +202,7 @@ def main(
 
         shutil.copytree(samples_dir(), home / "ixi", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         os.chdir(home)  # paths in the pictures begin here
-        studio = Studio(home, out)
+        studio = Studio(home, out, report)
         for name in only or SCENES:
             SCENES[name](studio)
             print(f"{name}: {', '.join(path.name for path in sorted(out.glob(f'{name}-*.png')))}")
