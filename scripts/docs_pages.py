@@ -48,6 +48,9 @@ def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files:
     """Put in what the code says, and turn links to files of the project outwards."""
     if page.file.src_uri == "evaluation.md":
         markdown = markdown.replace("<!-- what each figure says, from the code -->", _meanings())
+    if page.file.src_uri.startswith("docks/"):
+        title, rest = markdown.split("\n", 1)
+        markdown = f"{title}\n\n{_screenshots(Path(page.file.src_uri).stem)}\n{rest}"
     here = (ROOT / "docs" / page.file.src_uri).parent
     return OUTWARD.sub(lambda link: _outward(here, link[1], link[2] or "", page.file.src_uri), markdown)
 
@@ -96,6 +99,14 @@ def model_page() -> str:
     for model in [*list_models(), *list_readers()]:
         parts += [f"## {model.name}", *_card(model.card)]
     return "\n\n".join(parts) + "\n"
+
+
+def _screenshots(dock: str) -> str:
+    """The window with this dock, in the theme of the reader, where `make screenshots` has taken it."""
+    there = [theme for theme in ("dark", "light") if (ROOT / "docs" / "pictures" / f"{dock}-{theme}.png").exists()]
+    return "\n".join(
+        f"![The {dock.capitalize()} dock in napari](../pictures/{dock}-{theme}.png#only-{theme})" for theme in there
+    )
 
 
 def _meanings() -> str:
