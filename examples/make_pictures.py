@@ -8,8 +8,13 @@ where its own bounding box is halved, and scaled by its own brightest percentile
     python examples/make_pictures.py --generated generated --report report
 
 writes `worst_generated.png` besides: of the brains that `evaluate` compared, those that are least like any real one.
+
+    python examples/make_pictures.py --by-map generated --cohort ixi.zarr
+
+writes `asked_by_map.png` besides: brains that were asked for by people's region maps, with map and person.
 """
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +23,8 @@ import numpy as np
 import typer
 from PIL import Image, ImageColor, ImageDraw
 
+from braindiffusion.cohort.standardise import standardise_labels
+from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.figures.process import recorded_steps
 from braindiffusion.figures.region_overlay import region_colour
@@ -33,6 +40,7 @@ TALL = 208  # pixels, and mm, of a cell: the box that holds any adult brain is 1
 TITLE = 26
 LINE = 15
 COLUMNS = 8  # moments of the process that are shown
+PALETTE = np.array([(0, 0, 0)] + [ImageColor.getrgb(region_colour(region.index)) for region in REGIONS[1:]])
 Box = tuple[slice, slice, slice]
 
 
@@ -142,9 +150,8 @@ def regions_picture(volume: Volume, labels: Volume) -> Image.Image:
     box = brain_box(volume)
     regions = group(labels.data[0])
     grey = volume.data[0][box].astype(np.float32)
-    palette = np.array([(0, 0, 0)] + [ImageColor.getrgb(region_colour(region.index)) for region in REGIONS[1:]])
     weight = 0.5 * (regions[box] > 0)[..., None]
-    mixed = in_grey(grey, grey)[..., None] * (1 - weight) + palette[regions[box]] * weight
+    mixed = in_grey(grey, grey)[..., None] * (1 - weight) + PALETTE[regions[box]] * weight
     plain = np.repeat(in_grey(grey, grey)[..., None], 3, axis=-1)
     left = sheet(
         "a real brain (IXI) and its 40 regions",
@@ -173,6 +180,28 @@ def worst(report: Path, generated: Path, count: int) -> Image.Image:
     return sheet(f"the worst {count} of {len(far)}: least like any real brain", columns)
 
 
+def asked_by_map(generated: Path, cohort: Cohort, count: int) -> Image.Image:
+    """The region map that was asked for, the brain that was made, and the brain of the person whose map it is."""
+    people = {subject.id: row for row, subject in enumerate(cohort.subjects)}
+    columns = []
+    for path in sorted(generated.glob("*.nii.gz"))[:count]:
+        sidecar = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text(encoding="utf-8"))
+        asked = Path(sidecar["condition"]["regions"])
+        made = load_volume(path)
+        box = brain_box(made)
+        regions = group(standardise_labels(load_volume(asked), made.spacing[0], made.shape))
+        person = cohort.volumes[next(row for name, row in people.items() if asked.name.startswith(name))][0]
+        columns.append(planes(PALETTE[regions[box]].astype(np.uint8), made.spacing))
+        for brain in (made.data[0][box], person[box]):
+            grey = in_grey(brain.astype(np.float32), brain.astype(np.float32))
+            columns.append(planes(np.repeat(grey[..., None], 3, axis=-1), made.spacing))
+    return sheet(
+        "asked for by the region map of a person whom training never saw; the person's own brain at the right",
+        columns,
+        ["asked", "generated", "the person"] * (len(columns) // 3),
+    )
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path(__file__).parent,
     model: Annotated[str, typer.Option(help="A packaged model's name, or a model's path.")] = DEFAULT_MODEL,
@@ -181,6 +210,8 @@ def main(
     real: Annotated[list[Path] | None, typer.Option(help="Skull-stripped volumes; the samples by default.")] = None,
     generated: Annotated[Path | None, typer.Option(help="Folder of brains that were evaluated.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder that `evaluate` wrote of them.")] = None,
+    by_map: Annotated[Path | None, typer.Option(help="Folder of brains that were asked for by region maps.")] = None,
+    cohort: Annotated[Path | None, typer.Option(help="Prepared cohort with the people whose maps they are.")] = None,
 ) -> None:
     """Make the pictures."""
     out.mkdir(parents=True, exist_ok=True)
@@ -199,6 +230,9 @@ def main(
     if generated is not None and report is not None:
         worst(report, generated, count).save(out / "worst_generated.png", optimize=True)
         print(f"Written: {out / 'worst_generated.png'}")
+    if by_map is not None and cohort is not None:
+        asked_by_map(by_map, Cohort.open(cohort), 2).save(out / "asked_by_map.png", optimize=True)
+        print(f"Written: {out / 'asked_by_map.png'}")
     for name in ("real_vs_generated.png", "diffusion_process.png", "brain_emerging.gif", "brain_regions.png"):
         print(f"Written: {out / name}")
 
