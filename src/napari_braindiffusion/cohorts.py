@@ -19,6 +19,7 @@ from braindiffusion.runs import (
     TrainRequest,
     list_runs,
 )
+from braindiffusion.runs.requests import TrainReaderRequest
 
 MOST = 8
 """Of a kind are offered, the newest."""
@@ -34,12 +35,14 @@ class Known:
         real: prepared cohorts and other real brains of earlier runs, as (name, path).
         generated: runs that made brains.
         trainings: runs that have a model.
+        readers: runs that have a reader.
         reports: evaluations, with or without a report.
     """
 
     real: Named
     generated: Named
     trainings: list[Run]
+    readers: list[Run]
     reports: list[tuple[Run, RunState]]
 
 
@@ -61,6 +64,7 @@ def known(folder: Path) -> Known:
     real: dict[Path, str] = {}
     generated: Named = []
     trainings: list[Run] = []
+    readers: list[Run] = []
     reports: list[tuple[Run, RunState]] = []
     for run in list_runs(folder):
         request = run.request
@@ -72,10 +76,12 @@ def known(folder: Path) -> Known:
                 generated.append((f"{run.name} ({brains} of {Path(request.model).name})", run.path))
             case TrainRequest() if (run.checkpoints / "best").exists():
                 trainings.append(run)
+            case TrainReaderRequest() if (run.checkpoints / "best").exists():
+                readers.append(run)
             case EvaluateRequest():
                 reports.append((run, run.state))
     there = [(name, path) for path, name in real.items() if path.exists()]
-    return Known(there[:MOST], generated[:MOST], trainings, reports)
+    return Known(there[:MOST], generated[:MOST], trainings, readers, reports)
 
 
 def origin(told: Mapping[str, Any], folder: Path) -> Origin:

@@ -243,6 +243,8 @@ def test_the_nearest_real_brain_comes_beside_it_with_what_is_normal(viewer, dock
     assert shown[2].name.startswith("held-out 0.")
     assert viewer.canvas.grid.enabled
     assert len({(layer.data.shape, tuple(layer.translate)) for layer in shown}) == 1
+    assert viewer.layers.selection.active.name == shown[0].name
+    assert shown[0].metadata[PROVENANCE] == copy.metadata[PROVENANCE]
     view: NearestView = dock.nearest_view
     assert view.isVisibleTo(dock)
     assert "A copy" in view.verdict.text()

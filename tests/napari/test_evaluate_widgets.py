@@ -24,6 +24,7 @@ from braindiffusion.runs.evaluation import (
     Verdict,
 )
 from braindiffusion.runs.nearest import Match, Nearest, Normal
+from braindiffusion.runs.requests import TrainReaderRequest
 from napari_braindiffusion import layer_files
 from napari_braindiffusion.cohorts import Origin, known, origin
 from napari_braindiffusion.layer_files import as_paths, is_brain
@@ -254,7 +255,8 @@ def test_an_earlier_request_is_asked_for_again(qtbot, tmp_path):
     form.show_request(request)
     assert EvaluateRequest(real=form.real.sources, generated=form.generated.sources, **form.options()) == request
     form.set_models([("a", "a", ""), ("b", "b", "")])
-    assert form.options()["model"] == "b"
+    form.set_readers([("mine", "mine", "")])
+    assert (form.options()["model"], form.options()["reader"]) == ("b", "mine")
 
 
 def test_what_the_user_has_is_known(tmp_path, tmp_runs):
@@ -266,13 +268,15 @@ def test_what_the_user_has_is_known(tmp_path, tmp_runs):
     (training.checkpoints / "best").mkdir()
     made = Run.create(GenerateRequest(model=str(training.path), num_samples=2))
     Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "gone.zarr"))
+    reader = Run.create(TrainReaderRequest(data=tmp_path / "new.zarr"))
+    (reader.checkpoints / "best").mkdir()
     report = Run.create(EvaluateRequest(real=(tmp_path / "old.zarr",), generated=(made.path,)))
     found = known(tmp_runs)
     assert {path.name for _, path in found.real} == {"new.zarr", "old.zarr"}
     ((text, path),) = found.generated
     assert path == made.path
     assert f"2 brains of {training.name}" in text
-    assert found.trainings == [training]
+    assert (found.trainings, found.readers) == ([training], [reader])
     assert found.reports == [(report, RunState.CREATED)]
 
     # a brain of one's own model is compared with what that learnt from, any other with what there is

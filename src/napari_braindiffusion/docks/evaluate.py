@@ -21,17 +21,16 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.command import as_command
 from braindiffusion.runs.evaluation import JSON, PAGE, read_evaluation
-from braindiffusion.runs.nearest import Match, Nearest, read_nearest
+from braindiffusion.runs.nearest import Nearest, read_nearest
 from napari_braindiffusion.background import aside
 from napari_braindiffusion.cohort_layers import COHORT
 from napari_braindiffusion.cohorts import Known, Origin, known, origin
 from napari_braindiffusion.docks.base import Dock
-from napari_braindiffusion.io import told_of
+from napari_braindiffusion.io import PROVENANCE, SIDECAR, told_of
 from napari_braindiffusion.layer_files import as_paths, brains_among, is_brain
 from napari_braindiffusion.layer_jobs import LayerJobs, Made
-from napari_braindiffusion.mosaic import show_mosaic
+from napari_braindiffusion.nearest_layers import NearestLayers
 from napari_braindiffusion.settings import settings
-from napari_braindiffusion.view import show_volume
 from napari_braindiffusion.widgets.brain_list import BrainList
 from napari_braindiffusion.widgets.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
@@ -52,7 +51,9 @@ class EvaluateDock(Dock):
         self.jobs = LayerJobs(napari_viewer, "evaluate", self)
         self.folder: Path | None = None
         """Of the report that is shown."""
-        self._beside: list[Layer] = []
+        self._neighbours = NearestLayers(napari_viewer)
+        self._asked_for: dict[str, Any] = {}
+        """What the layer whose neighbours are looked for knows of its origin."""
 
         self.reports = RunList("New evaluation")
         self.reports.setToolTip("Look at the report of an earlier evaluation, or begin a new one.")
@@ -142,8 +143,8 @@ class EvaluateDock(Dock):
         if self.has_ended:
             return
         packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
-        own = [(f"my training {run.name}", str(run.path), str(run.path)) for run in found.trainings]
-        self.form.set_models([*packaged, *own])
+        self.form.set_models([*packaged, *map(_own, found.trainings)])
+        self.form.set_readers(map(_own, found.readers))
         self.form.generated.suggest(found.generated)
         self.form.real.suggest(found.real)
         self.reports.set_runs(found.reports)
@@ -157,6 +158,8 @@ class EvaluateDock(Dock):
             self.reveal(self.form.real)
             self.form.real.add_button.setFocus()
             return
+
+        self._asked_for = {key: brain.metadata[key] for key in (PROVENANCE, SIDECAR) if key in brain.metadata}
 
         def request(paths: list[Path]) -> NearestRequest:
             return NearestRequest(
@@ -205,16 +208,7 @@ class EvaluateDock(Dock):
         show_error(message)
 
     def _show_nearest(self, found: Nearest, made: Made) -> None:
-        """The verdict in the dock, and the three brains beside each other in the layers of the last answer."""
-        names = [found.brain]
-        names += [_called(match, kind) for match, kind in ((found.training, "training"), (found.held_out, "held-out"))]
-        before = [*self._beside, None, None, None]
-        self._beside = [
-            show_volume(self._viewer, volume, name, layer=layer, metadata={"path": event.path})
-            for (event, volume), name, layer in zip(made, names, before, strict=False)
-            if volume is not None
-        ]
-        show_mosaic(self._viewer, self._beside)
+        self._neighbours.show(found, made, self._asked_for)
         self.nearest_view.show_nearest(found)
         QTimer.singleShot(0, partial(self.reveal, self.nearest_view))
 
@@ -285,10 +279,10 @@ class EvaluateDock(Dock):
             brains.discard(event.value)
 
 
+def _own(run: Run) -> tuple[str, str, str]:
+    """What the user trained, to choose from."""
+    return f"my training {run.name}", str(run.path), str(run.path)
+
+
 def _text(layer: Layer) -> str:
     return f"{layer.name} · layer"
-
-
-def _called(match: Match, kind: str) -> str:
-    """Short: napari writes it into a part of the canvas."""
-    return f"{kind} {match.distance:.2f} · {match.name}"

@@ -13,6 +13,12 @@ from napari_braindiffusion.widgets.brain_list import BrainList
 from napari_braindiffusion.widgets.path_row import PathRow
 from napari_braindiffusion.widgets.rows import form_layout, make_narrow
 
+Choice = tuple[str, str | None, str]
+"""Text, value and tooltip of something to choose."""
+READERS: list[Choice] = [
+    ("the packaged one", "auto", "Reads regions, age and an embedding wherever it fits the brains' box."),
+    ("none", "none", "Faster. Regions come from label maps where all brains have them; the rest is left out."),
+]
 ANY = "layers, folders, volumes, prepared cohorts and runs, mixed as you like."
 
 
@@ -28,12 +34,6 @@ class EvaluateForm(QWidget):
         self.model.setToolTip("Its card tells which real brains it learnt from, and which it never saw.")
         self.reader = QComboBox()
         make_narrow(self.reader)
-        for text, value, told in (
-            ("the packaged one", "auto", "Reads regions, age and an embedding wherever it fits the brains' box."),
-            ("none", "none", "Faster. Regions come from label maps where all brains have them; the rest is left out."),
-        ):
-            self.reader.addItem(text, value)
-            self.reader.setItemData(self.reader.count() - 1, told, Qt.ItemDataRole.ToolTipRole)
         self.reader.setToolTip("The network that reads regions, age and embedding in generated and real brains alike.")
         self.labels = PathRow(
             "folder", placeholder="label maps of the real volumes", tooltip="Region label maps, matched by file name."
@@ -73,18 +73,16 @@ class EvaluateForm(QWidget):
         layout.addWidget(self.real)
         layout.addWidget(self.more)
         self.set_models(())
+        self.set_readers(())
 
-    def set_models(self, models: Iterable[tuple[str, str, str]]) -> None:
-        """Offer models, as (text, value, tooltip); the choice stays where it is still there."""
-        chosen = self.model.currentData()
-        self.model.clear()
-        self.model.addItem("as the brains' sidecars say", None)
+    def set_models(self, models: Iterable[Choice]) -> None:
+        """Offer models; what was chosen stays where it is still there."""
         told = "The packaged model that made all of the generated brains, if one did."
-        self.model.setItemData(0, told, Qt.ItemDataRole.ToolTipRole)
-        for text, value, tooltip in models:
-            self.model.addItem(text, value)
-            self.model.setItemData(self.model.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
-        self.model.setCurrentIndex(max(0, self.model.findData(chosen)))
+        _offer(self.model, [("as the brains' sidecars say", None, told), *models])
+
+    def set_readers(self, readers: Iterable[Choice]) -> None:
+        """Offer readers, in the same way."""
+        _offer(self.reader, [*READERS, *readers])
 
     def options(self) -> dict[str, Any]:
         """The fields of an `EvaluateRequest` besides real and generated brains."""
@@ -107,6 +105,16 @@ class EvaluateForm(QWidget):
         self.features.set_path(next(iter(request.features), None))
         self.pairs.setValue(request.pairs)
         self.repeats.setValue(request.repeats)
+
+
+def _offer(box: QComboBox, choices: Iterable[Choice]) -> None:
+    chosen = box.currentData()
+    box.clear()
+    for text, value, tooltip in choices:
+        box.addItem(text, value)
+        box.setItemData(box.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+    if chosen is not None:
+        _choose(box, chosen)
 
 
 def _choose(box: QComboBox, value: str | None) -> None:

@@ -18,6 +18,8 @@ HEIGHT, LINE = 220, 15
 """Pixels of a plot, and of a line of one with names."""
 AXIS, GAP = 44, 14
 """Pixels of an axis with numbers; of one with names, beside the names."""
+MARGIN = 6
+"""Pixels below, for letters that hang."""
 SMALL = 7
 """Points of the names."""
 ALPHA = 0.05
@@ -38,6 +40,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self.caption = ""
         self._plot = self.getPlotItem()
         self._plot.setMenuEnabled(False)
+        self._plot.layout.setContentsMargins(1, 1, 1, MARGIN)
         self._named = False
         self._small = QFont(self.font())
         self._small.setPointSize(SMALL)
