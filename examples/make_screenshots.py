@@ -109,8 +109,10 @@ def train(studio: Studio) -> None:
         dock.form.epochs.setValue(60)
         dock.start()
         studio.until(lambda: dock.job is None)
-        look_at_brains(studio.viewer)
+        studio.viewer.layers[0].interpolation2d = "linear"
         studio.viewer.dims.set_point(0, studio.viewer.dims.range[0].stop)  # the last that it made
+        look_at_brains(studio.viewer)
+        dock.reveal(dock.curve)
         studio.photograph("train")
 
 
@@ -135,12 +137,12 @@ def evaluate(studio: Studio) -> None:
         for sample in ("generated", "real"):
             studio.viewer.open_sample(PLUGIN, sample)
         studio.viewer.layers.remove("IXI regions")
-        look_at_brains(studio.viewer, grid=True)
         dock.form.show_request(EvaluateRequest(generated=(Path("generated"),), real=(Path("cohort.zarr"),)))
         dock.show_report(studio.report)
+        look_at_brains(studio.viewer, grid=True)
+        studio.viewer.scene.camera.zoom *= 0.75  # napari fits them to the height
         studio.wait(1000)
-        dock.reveal(dock.view.caption)
-        studio.wait(500)
+        dock.reveal(dock.view.figure)
         studio.photograph("evaluate")
     studio.viewer.canvas.grid.enabled = False
 

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -39,6 +40,11 @@ def test_each_script_tells_what_it_takes(name: str) -> None:
     done = call(name, "--help")
     assert done.exit_code == 0, done.output
     assert f"examples/{name}.py" in (FOLDER / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
+
+
+def test_the_list_of_examples_is_whole() -> None:
+    listed = re.findall(r"\((\w+)\.py\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == SCRIPTS
 
 
 def test_pages_are_written_to_look_at(tmp_path: Path) -> None:
