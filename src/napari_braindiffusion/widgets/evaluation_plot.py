@@ -23,6 +23,7 @@ MARGIN = 6
 SMALL = 7
 """Points of the names."""
 ALPHA = 0.05
+GOLDEN = 0.618
 
 
 def _in_colour(words: str, colour: str) -> str:
@@ -187,11 +188,8 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._plot.addItem(pg.InfiniteLine(x, angle=90, pen=self._dashed), ignoreBounds=True)
 
     def _swarm(self, x: np.ndarray[Any, Any], y: int, colours: Sequence[str], tips: Sequence[str]) -> None:
-        """Dots that make way for each other."""
-        if len(x):
-            aside = pg.pseudoScatter(x, spacing=0.02, bidir=True)
-            most = np.abs(aside).max()
-            self._dots(x, y + aside * (0.35 / most if most > 0.35 else 1), colours, tips)
+        """Dots of growing x, each a golden section further up than the last, so that neighbours lie apart."""
+        self._dots(x, y + 0.6 * (GOLDEN * np.arange(len(x)) % 1 - 0.5), colours, tips)
 
     def _dots(
         self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], colours: str | Sequence[str], tips: Sequence[str]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from braindiffusion.runs.evaluation import Evaluation, Figure, Row, Verdict
@@ -64,8 +64,6 @@ class FigureTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.setColumnWidth(0, MARK)
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.verticalHeader().sectionResized.connect(lambda *_: self._fit())
 
     def show_lines(self, lines: Sequence[Line]) -> None:
         """Show these and no others."""
@@ -83,8 +81,14 @@ class FigureTable(QTableWidget):
                 self.setItem(row, column, item)
         self._fit()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 Qt's
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self._fit()
+
     def _fit(self) -> None:
         """As high as the lines, which are as high as the columns are narrow."""
+        self.resizeRowsToContents()
         height = self.horizontalHeader().sizeHint().height() + self.verticalHeader().length() + 4
         self.setFixedHeight(min(height, LARGEST))
 
