@@ -8,6 +8,7 @@ from napari.layers import Image, Labels, Layer
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import Volume
 from napari_braindiffusion.layers import layer_to_volume, volume_to_layer_data
+from napari_braindiffusion.look.differing import Differing
 from napari_braindiffusion.look.in_3d import ATTENUATION_PER_MM, DIFFERENCE, back_to_planes, show_in_3d, toggle_3d
 from napari_braindiffusion.look.mirrors import Mirrors
 from napari_braindiffusion.look.planes import AXIAL, CORONAL, SAGITTAL, Letters, letters_at, plane_of, turn
@@ -286,3 +287,48 @@ def test_an_oblique_volume_says_its_true_place():
     unknown.add_labels(np.ones((4, 4, 4), int), name="blocks")
     assert in_words(unknown).split("\n")[1:] == ["1 in blocks", "1 in a block"]
     assert "mm" not in in_words(unknown)
+
+
+# What can go wrong with a difference
+
+
+def test_only_two_single_brains_differ(viewer, qtbot):
+    way = viewer.add_image(np.zeros((2, 4, 4, 4)), name="way")
+    differing = Differing(viewer)
+    for images in ([viewer.layers["real"]], [viewer.layers["real"], way]):
+        with pytest.raises(BrainDiffusionError, match="Select two brains"):
+            differing.begin(images, together=True)
+    differing.close()
+
+
+def test_no_engine_can_be_had(viewer, qtbot, notices, monkeypatch):
+    def submit(request):
+        raise BrainDiffusionError("There is no engine.")
+
+    differing = Differing(viewer)
+    monkeypatch.setattr(differing.engine, "submit", submit)
+    with qtbot.waitSignal(differing.ended, timeout=60_000):
+        differing.begin([viewer.layers["real"], viewer.layers["made"]], together=False)
+    assert notices() == [("error", "There is no engine.")]
+    monkeypatch.undo()
+    differing.close()
+
+
+def test_layers_cannot_be_handed_over(viewer, qtbot, notices, tmp_path, monkeypatch):
+    (tmp_path / "runs").write_text("no folder")
+    monkeypatch.setenv("BRAINDIFFUSION_RUNS", str(tmp_path / "runs"))
+    differing = Differing(viewer)
+    with qtbot.waitSignal(differing.ended, timeout=60_000):
+        differing.begin([viewer.layers["real"], viewer.layers["made"]], together=False)
+    assert len(notices()) == 1
+    assert differing.engine.pid is None
+    differing.close()
+
+
+def test_closed_before_the_layers_are_written(viewer, qtbot, tmp_runs):
+    differing = Differing(viewer)
+    differing.begin([viewer.layers["real"], viewer.layers["made"]], together=False)
+    differing.close()
+    qtbot.waitUntil(lambda: len(list(tmp_runs.glob("layers/*/*.nii.gz"))) == 2, timeout=60_000)
+    assert differing.job is None
+    assert differing.engine.pid is None
