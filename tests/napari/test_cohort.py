@@ -12,6 +12,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication
 
 from braindiffusion.cohort import Cohort
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.samples import samples_dir
 from napari_braindiffusion.docks import cohort as cohort_dock
 from napari_braindiffusion.docks.cohort import CohortDock
@@ -102,6 +103,17 @@ def test_the_look_can_be_stopped(dock, qtbot, brains, notices):
         click(qtbot, dock.looking.stop_button)
     assert dock.looking.isHidden()
     assert notices() == [("warning", "Not all volumes were looked at.")]
+
+
+def test_without_an_engine_the_table_stays(dock, qtbot, brains, monkeypatch, notices):
+    def refuse(*_):
+        raise BrainDiffusionError("No engine can be started.")
+
+    monkeypatch.setattr(dock.inspection.engine, "submit", refuse)
+    choose(qtbot, dock, brains)
+    assert dock.looking.isHidden()
+    assert notices() == [("warning", "No engine can be started.")]
+    assert dock.prepare_button.isEnabled()
 
 
 @pytest.mark.usefixtures("headers_only")

@@ -103,8 +103,8 @@ def test_filters_by_words_and_comparisons(table, tools, qtbot, text, expected):
     assert names(table.shown) == expected
 
 
-def test_only_with_problems(table, tools, qtbot):
-    qtbot.mouseClick(tools.only_odd, Qt.MouseButton.LeftButton)
+def test_only_with_problems(table, tools):
+    tools.only_odd.click()
     assert names(table.shown) == ["IXI002", "IXI020"]
     tools.text.setText("top")
     assert names(table.shown) == ["IXI020"]
