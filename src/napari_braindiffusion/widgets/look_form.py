@@ -35,7 +35,7 @@ class LookForm(QWidget):
             "Which side of the screen the left of the head is on, in axial and coronal planes."
         )
         make_narrow(self.convention_box)
-        self.convention_box.setMinimumContentsLength(6)
+        self.convention_box.setMinimumContentsLength(3)
         self.side_button = QPushButton("Side by side", checkable=True)
         self.side_button.setToolTip(
             "The selected brains, or all visible ones, beside each other: same contrast, one cursor. Again: as before."
