@@ -45,6 +45,7 @@ class Shelf(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.list = RunList()
+        self.list.setMinimumContentsLength(9)  # two buttons want their place in 300 pixels
         self.list.setToolTip(
             "Begin a new training, look at an earlier one, resume it, or follow one that runs in the background."
         )

@@ -217,6 +217,7 @@ class TrainDock(Dock):
         if state in LIVE and started is not None:
             self._attach(follow_training(run, offset, started))
             self.silence.heard(events[-1].time)
+            self.progress.begin("Following …")
             if progress := next((event for event in reversed(events) if isinstance(event, Progress)), None):
                 self._on_progress(progress)
             if state is RunState.PAUSED:

@@ -148,8 +148,10 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
                     "symbolPen": None,
                 }
             )
+            # Of a run that is compared only the lines are named: the legend would hide what it explains.
+            named = " · " not in stage or name == next(iter(self._kinds))
             self._items[stage, name] = self._plot.plot(
-                name=f"{stage}, {self._kinds[name]}",
+                name=f"{stage}, {self._kinds[name]}" if named else None,
                 autoDownsample=True,
                 downsampleMethod="mean",
                 clipToView=True,

@@ -36,6 +36,7 @@ class ProgressRow(QWidget):
         self.label = wrapping_label(" ")
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
+        self.bar.setMinimumWidth(60)  # its own idea leaves no room for two buttons in a narrow dock
         self.stop_button = QPushButton(stop_text)
         self.stop_button.setToolTip(stop_tooltip)
         self.stop_button.clicked.connect(self._request_stop)
