@@ -1,7 +1,7 @@
 """What one may ask of the linked view. Emits signals; knows no viewer."""
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_braindiffusion.settings import Convention
 from napari_braindiffusion.widgets.rows import make_narrow
@@ -57,16 +57,15 @@ class LookForm(QWidget):
         self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.where.setToolTip("Under the cursor. Drag in any plane to move it, Shift+drag to move the picture.")
-        grid = QGridLayout()
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.addWidget(self.side_button, 0, 0)
-        grid.addWidget(self.difference_button, 0, 1)
-        grid.addWidget(self.solid_button, 0, 2)
-        grid.addWidget(self.together_box, 1, 0)
-        grid.addWidget(self.convention_box, 1, 1, 1, 2)
+        buttons, choices = QHBoxLayout(), QHBoxLayout()
+        for button in (self.side_button, self.difference_button, self.solid_button):
+            buttons.addWidget(button, 1)
+        choices.addWidget(self.together_box)
+        choices.addWidget(self.convention_box, 1)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.addLayout(grid)
+        rows.addLayout(buttons)
+        rows.addLayout(choices)
         rows.addWidget(self.where)
 
         self.convention_box.setCurrentIndex(self.convention_box.findData(convention))
