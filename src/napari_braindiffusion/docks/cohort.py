@@ -5,7 +5,6 @@ from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtCore import QModelIndex
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
 
 from braindiffusion.cohort import Cohort
@@ -88,7 +87,7 @@ class CohortDock(Dock):
         self.inspection.ended.connect(self._on_all_seen)
         self.looking.stop_requested.connect(self.inspection.stop)
         self.table.selection_changed.connect(self._on_selection)
-        self.table.selectionModel().currentRowChanged.connect(self._on_current)
+        self.table.selectionModel().currentRowChanged.connect(lambda *_: self._on_current())
         self.table.ticked_changed.connect(self._on_selection)
         self.table.doubleClicked.connect(lambda _: self.load())
         self.load_button.clicked.connect(lambda: self.load())
@@ -197,8 +196,9 @@ class CohortDock(Dock):
         number = self._numbers.get(event.path)
         if number is not None:
             self.table.know_more(number, event.marks, event.thumbnail)
-            if self.table.currentIndex().isValid():
-                self._on_current(self.table.currentIndex())
+            current = self.table.current
+            if current is not None and current.key == number:
+                self._on_current()
 
     def _on_looking(self, event: Progress) -> None:
         self.looking.show_progress("Looking", event.step, event.total, event.seconds_left)
@@ -208,9 +208,8 @@ class CohortDock(Dock):
         if message:
             show_warning(message)
 
-    def _on_current(self, index: QModelIndex, _: QModelIndex | None = None) -> None:
-        shown = self.table.shown
-        self.card.show_subject(shown[index.row()] if index.isValid() and index.row() < len(shown) else None)
+    def _on_current(self) -> None:
+        self.card.show_subject(self.table.current)
 
     def _on_selection(self) -> None:
         """Buttons and summary say what they would do now."""

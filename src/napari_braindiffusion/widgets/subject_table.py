@@ -88,6 +88,12 @@ class SubjectTable(QTableView):
         return [row for number, row in enumerate(self._model.subjects) if self._model.is_ticked(number)]
 
     @property
+    def current(self) -> SubjectRow | None:
+        """Where the cursor is."""
+        index = self.filter.mapToSource(self.currentIndex())
+        return self._model.subjects[index.row()] if index.isValid() else None
+
+    @property
     def selected(self) -> list[SubjectRow]:
         """The chosen subjects, from top to bottom."""
         rows = sorted(index.row() for index in self.selectionModel().selectedRows())
