@@ -1,5 +1,7 @@
 """`python -m napari_braindiffusion.demo`: a brain comes into being in napari, beside a real one.
 
+A model that learnt region maps is asked for the regions of the real one, a person whom the packaged model never saw.
+
 With a screen it opens napari and leaves it to the user. Without one (`--headless`, or `BRAINDIFFUSION_HEADLESS=1`) it
 does the same in a virtual one, saves a screenshot, and ends. Either way the brain, its way from noise and its sidecar
 are written into `demo/`.
@@ -9,18 +11,20 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from napari.layers import Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QEventLoop, QTimer
 
 import napari
+from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import DEFAULT_MODEL, find_model
+from braindiffusion.pretrained import DEFAULT_MODEL, find_model, read_card
 from braindiffusion.runs import GenerateRequest
-from braindiffusion.samples import sample_t1_path
+from braindiffusion.samples import sample_labels_path, sample_t1_path
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks.generate import GenerateDock
 from napari_braindiffusion.jobs import JobHandle
@@ -29,6 +33,8 @@ from napari_braindiffusion.tour import no_tour_this_time
 from napari_braindiffusion.view import look_at_brains
 
 HEADLESS = "BRAINDIFFUSION_HEADLESS"
+PERSON = 5
+"""Of the samples: held out when the packaged model was trained."""
 WINDOW = (1400, 760)
 PATIENCE_SECONDS = 600
 
@@ -45,7 +51,7 @@ def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
     no_tour_this_time()
     viewer = Viewer(title="BrainDiffusion", show=True)
     viewer.window.resize(*WINDOW)
-    real = volume_to_layer_data(load_volume(sample_t1_path()), "A real brain (IXI)")
+    real = volume_to_layer_data(load_volume(sample_t1_path(PERSON)), "A real brain (IXI)")
     viewer.add_layer(Layer.create(*real))
     viewer.canvas.grid.shape = (1, -1)
     look_at_brains(viewer, grid=True)
@@ -56,6 +62,12 @@ def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
     if job is not None:
         job.finished.connect(lambda _: _arrange(viewer))
     return viewer, job
+
+
+def the_same_regions(card: Mapping[str, Any]) -> dict[str, float | str | dict[str, float | str]]:
+    """What asks a model for a brain with the regions of the real one; nothing of a model that knows no maps."""
+    schema = ConditionSchema.model_validate((card.get("configuration") or {}).get("condition") or {})
+    return {field.name: str(sample_labels_path(PERSON)) for field in schema.fields if isinstance(field, MapField)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,13 +89,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     headless = chosen.headless or os.environ.get(HEADLESS, "") not in ("", "0")
 
     try:
-        find_model(chosen.model)
+        card = read_card(find_model(chosen.model))
     except BrainDiffusionError as error:  # told at once, before a window opens
         sys.stderr.write(f"{error}\n")
         return 1
     begun = time.monotonic()
     out = chosen.out.absolute()
-    request = GenerateRequest(model=chosen.model, seed=chosen.seed, out=out, previews=True, trajectory=True)
+    request = GenerateRequest(
+        model=chosen.model,
+        seed=chosen.seed,
+        condition=the_same_regions(card),
+        out=out,
+        previews=True,
+        trajectory=True,
+    )
     viewer, job = open_demo(request)
     if not headless:
         napari.run()

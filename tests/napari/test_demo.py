@@ -8,6 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from braindiffusion.pretrained import find_model, read_card
+from braindiffusion.samples import SUBJECTS, sample_labels_path
 from napari_braindiffusion import demo
 
 
@@ -43,6 +45,13 @@ def test_makes_a_brain_and_a_picture(model, tmp_path):
 
     picture = imread(out / "screenshot.png")
     assert np.unique(picture.reshape(-1, picture.shape[-1]), axis=0).shape[0] > 100
+
+
+def test_a_model_that_knows_maps_is_asked_for_the_regions_of_the_person_beside():
+    card = read_card(find_model("ixi-2mm"))
+    assert demo.the_same_regions(card) == {"regions": str(sample_labels_path(demo.PERSON))}
+    assert SUBJECTS[demo.PERSON] in card["split"]["validation"]  # no brain that training saw
+    assert demo.the_same_regions({"configuration": {}}) == {}
 
 
 def test_says_what_went_wrong_before_a_window_opens(tmp_path, capsys):
