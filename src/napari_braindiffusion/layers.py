@@ -48,11 +48,14 @@ def volume_to_layer_data(volume: Volume, name: str, kind: Kind = "image", **kwar
     """
     seconds = volume.metadata.get("time_step")
     leading = ("time", "second", float(seconds)) if seconds else ("channel", "pixel", 1.0)
-    return _layer_data(volume, name, kind, leading, kwargs)
+    return _layer_data(volume, name, kind, leading if volume.channels > 1 else None, kwargs)
 
 
 def trajectory_to_layer_data(volume: Volume, name: str = "Trajectory", **kwargs: Any) -> LayerData:
-    """The way from noise to brain, (steps, x, y, z), as one 4D image layer whose first axis is the sampler's step."""
+    """The way from noise to brain, (steps, x, y, z), as one 4D image layer whose first axis is the sampler's step.
+
+    It is 4D with one step, too: more may follow, and a layer that gains an axis later loses its millimetres.
+    """
     data, attributes, layer_type = _layer_data(volume, name, "image", ("step", "pixel", 1.0), kwargs)
     if "contrast_limits" not in kwargs:
         # The last step is the brain: what is outside its range is noise, and may saturate.
@@ -161,10 +164,10 @@ def _distinct(layers: Iterable["Layer"]) -> list[npt.NDArray[np.float64]]:
 
 
 def _layer_data(
-    volume: Volume, name: str, kind: Kind, leading: tuple[str, str, float], kwargs: dict[str, Any]
+    volume: Volume, name: str, kind: Kind, leading: tuple[str, str, float] | None, kwargs: dict[str, Any]
 ) -> LayerData:
     scale, translate, display_to_world = _display_geometry(volume)
-    data = volume.data[0] if volume.channels == 1 else volume.data
+    data = volume.data[0] if leading is None else volume.data
     attributes: dict[str, Any] = {
         "name": name,
         "scale": scale,
@@ -172,7 +175,7 @@ def _layer_data(
         "units": ("millimeter",) * 3,
         "axis_labels": AXIS_LABELS,
     }
-    if data.ndim == 4:
+    if leading is not None:
         label, unit, step = leading
         attributes["scale"] = (step, *scale)
         attributes["translate"] = (0.0, *translate)

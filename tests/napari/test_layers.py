@@ -170,6 +170,13 @@ def test_labels_painted_on_an_oblique_scan_lie_on_it():
         layer_to_volume(nowhere, among=viewer.layers)
 
 
+def test_a_trajectory_of_one_step_is_ready_for_more():
+    data, attributes, _ = trajectory_to_layer_data(Volume(np.ones((1, 3, 4, 5), np.float32), np.eye(4)))
+    assert data.shape == (1, 3, 4, 5)
+    assert attributes["units"] == ("pixel", *("millimeter",) * 3)
+    assert attributes["axis_labels"][0] == "step"
+
+
 def test_a_trajectory_has_its_steps_first():
     volume = upright((7, 4, 5, 6))
     data, attributes, kind = trajectory_to_layer_data(volume)
