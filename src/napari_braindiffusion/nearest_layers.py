@@ -32,6 +32,8 @@ class NearestLayers:
             origin: What is known of where the brain comes from, for its metadata.
         """
         names = [found.brain, _called(found.training, "training"), _called(found.held_out, "held-out")]
+        if len(made) < len(names):
+            return  # a file is gone already, which was told
         before = [*self._layers, *[None] * len(names)]
         self._layers = [
             show_volume(self._viewer, volume, name, layer=layer, metadata={"path": event.path})

@@ -29,6 +29,7 @@ from napari_braindiffusion import layer_files
 from napari_braindiffusion.cohorts import Origin, known, origin
 from napari_braindiffusion.layer_files import as_paths, is_brain
 from napari_braindiffusion.layer_jobs import LayerJobs
+from napari_braindiffusion.nearest_layers import NearestLayers
 from napari_braindiffusion.widgets.brain_list import BrainList
 from napari_braindiffusion.widgets.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
@@ -339,3 +340,11 @@ def test_what_fails_before_the_engine_is_told(qtbot, notices, tmp_path, monkeypa
     assert "Cannot make a run folder" in heard[-1]
     assert not jobs.is_busy
     jobs.close()
+
+
+def test_an_answer_without_its_files_shows_nothing():
+    viewer = ViewerModel()
+    match = Match(name="s", distance=0.4, people=Normal(median=0.4, low=0.3, high=0.5), volume="gone")
+    found = Nearest(brain="b", space="v", training=match, held_out=match, threshold=0.2)
+    NearestLayers(viewer).show(found, [], {})
+    assert not viewer.layers
