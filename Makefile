@@ -64,8 +64,9 @@ pictures: setup  ## Make the pictures of the documentation
 	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo --out build/pictures
 	cp build/pictures/screenshot.png docs/pictures/napari.png
 
-screenshots: setup  ## Take every screenshot of README and documentation anew, in both themes
-	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python examples/make_screenshots.py
+screenshots: setup  ## Take every screenshot of README and documentation anew, in both themes (REPORT: of `evaluate`)
+	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python examples/make_screenshots.py \
+		$(if $(REPORT),--report $(REPORT))
 
 notebooks: $(VENV)/.developer  ## Run the notebooks anew, and keep their outputs (needs Chrome)
 	PLOTLY_RENDERER=png PYTHONWARNINGS='ignore:IProgress not found' BRAINDIFFUSION_RUNS=build/runs $(BIN)/python -m pytest --nbmake --overwrite notebooks
