@@ -51,7 +51,7 @@ def find_pose(small: NDArray[np.float32]) -> Pose:
     Args:
         small: (x, y, z) of `GRID_MM`, RAS+ as its header says.
     """
-    placed, start = _place(_stretch(small))
+    placed, start = place(stretch(small))
     fits = [_fit(placed, turn) for turn in _TURNS]
     own, best = fits[0], max(fits, key=lambda fit: fit[0])
     turn = _TURNS[fits.index(best)]
@@ -62,7 +62,7 @@ def find_pose(small: NDArray[np.float32]) -> Pose:
 def _fit(placed: NDArray[np.float32], turn: Turn) -> tuple[float, int, NDArray[np.float64]]:
     """Correlation with the better mean, which one that is, and how far the head lies from its middle, in voxels."""
     axes, flips = turn
-    turned = fft.rfftn(_unit(placed.transpose(axes)[tuple(slice(None, None, flip) for flip in flips)]))
+    turned = fft.rfftn(unit(placed.transpose(axes)[tuple(slice(None, None, flip) for flip in flips)]))
     maps = [fft.irfftn(turned * mean, s=placed.shape) for mean in _means()]
     which = int(np.argmax([one.max() for one in maps]))
     return float(maps[which].max()), which, peak(maps[which])
@@ -95,7 +95,7 @@ def _codes(turn: Turn) -> str:
     return "".join(codes)
 
 
-def _place(small: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def place(small: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """In the middle of the grid, and the voxel of the grid that its first one is; what is too large is cut."""
     cut = small[:GRID, :GRID, :GRID]
     start = [(GRID - n) // 2 for n in cut.shape]
@@ -104,12 +104,14 @@ def _place(small: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.
     return placed, np.array(start, float)
 
 
-def _stretch(small: NDArray[np.float32]) -> NDArray[np.float32]:
+def stretch(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intensities from 0 (air) to 1 (all but the brightest), whatever their unit."""
     low, high = np.percentile(small, (5, 99.5))
     return np.asarray(np.clip((small - low) / max(high - low, 1e-6), 0, 1), np.float32)
 
 
-def _unit(array: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of mean 0 and length 1: a product of two is their correlation."""
     centred = array - array.mean()
     norm = np.linalg.norm(centred)
     return np.asarray(centred / norm if norm else centred, np.float32)
@@ -117,4 +119,4 @@ def _unit(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def _means() -> tuple[NDArray[np.complexfloating], ...]:
-    return tuple(np.conj(fft.rfftn(_unit(mean))) for mean in mean_heads().astype(np.float32))
+    return tuple(np.conj(fft.rfftn(unit(mean))) for mean in mean_heads().astype(np.float32))
