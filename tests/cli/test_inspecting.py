@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from typer.testing import CliRunner, Result
 
 from braindiffusion.cli import app
