@@ -248,9 +248,6 @@ def test_two_brains_compared(viewer, qtbot, notices, engines):
     assert plane_of(viewer) is SAGITTAL
     assert layer.visible
     assert sum(pane.plane is None for pane in dock.panes) == 1
-    pane_of(dock, None).button.click()
-    assert viewer.dims.ndisplay == 3
-    dock.form.solid_button.click()
 
     # A brain that is compared goes away; so does the comparison.
     viewer.layers["real"].visible = viewer.layers["made"].visible = True

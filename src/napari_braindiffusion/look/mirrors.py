@@ -45,7 +45,9 @@ class Mirror:
     def show(self, *, solid: bool) -> None:
         """Show what the source shows; in 3D, only what means something there."""
         self._solid = solid
-        self.layer.visible = self.source.visible and (not solid or is_solid(self.source))
+        visible = self.source.visible and (not solid or is_solid(self.source))
+        if self.layer.visible != visible:  # napari slices anew whenever it is told
+            self.layer.visible = visible
 
     def close(self) -> None:
         """Follow no longer."""

@@ -5,7 +5,7 @@ each brain but the first is shown where its middle meets that of the first; the 
 file that is saved meanwhile says where the brain really is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,8 +89,7 @@ class SideBySide:
         for image, limits in self._contrast.items():
             image.events.contrast_limits.disconnect(self._on_contrast)
             image.contrast_limits = limits
-        for layer, visible in self._visible.items():
-            layer.visible = visible
+        _show(self._visible)
         _put_in_order(viewer, [layer for layer in order if layer in viewer.layers])
         viewer.canvas.grid.update({"enabled": enabled, "stride": stride, "shape": shape})
         viewer.reset_view()
@@ -104,8 +103,7 @@ class SideBySide:
                 brain.labels.clear()
         shown = [layer for brain in self.brains for layer in brain.layers]
         _put_in_order(viewer, shown)
-        for layer in viewer.layers:
-            layer.visible = layer in shown
+        _show({layer: layer in shown for layer in viewer.layers})
         grid = viewer.canvas.grid
         stride = len(self.brains[0].layers)
         shape = (1, len(self.brains)) if len(self.brains) < 4 else (-1, -1)
@@ -216,6 +214,13 @@ def _move(brain: _Brain, by: npt.NDArray[np.float64]) -> None:
         if DISPLAY_TO_WORLD in layer.metadata:
             world = np.asarray(layer.metadata[DISPLAY_TO_WORLD]) @ back
             layer.metadata = {**layer.metadata, DISPLAY_TO_WORLD: world.tolist()}
+
+
+def _show(wanted: Mapping[Layer, bool]) -> None:
+    """Napari slices a layer anew whenever it is told, so it is told only what it does not know."""
+    for layer, visible in wanted.items():
+        if layer.visible != visible:
+            layer.visible = visible
 
 
 def _put_in_order(viewer: Viewer, wanted: Sequence[Layer]) -> None:
