@@ -81,6 +81,7 @@ def test_the_icon_is_a_picture(manifest):
         "napari_braindiffusion.docks.cohort",
         "napari_braindiffusion.docks.train",
         "napari_braindiffusion.docks.generate",
+        "napari_braindiffusion.docks.look",
         "napari_braindiffusion.docks.evaluate",
         "napari_braindiffusion.in_browser",
     ],
