@@ -45,6 +45,7 @@ class GenerateForm(QWidget):
         super().__init__(parent)
         self.model = QComboBox()
         make_narrow(self.model)
+        self.model.setMinimumContentsLength(9)  # its button wants its place in 300 pixels
         self.model.setToolTip("A model that comes along, one of your own trainings, or a folder that you choose.")
         self.browse = QToolButton(text="…")
         self.browse.setToolTip("Choose a model folder, a checkpoint or a training run.")
