@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
 
 from braindiffusion.runs import Mark
@@ -68,8 +68,8 @@ class SubjectModel(QAbstractTableModel):
 
     ticked_changed = Signal()
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self.subjects: list[SubjectRow] = []
         self._unticked: set[int] = set()
         self._pictures: dict[str, QPixmap] = {}

@@ -27,7 +27,7 @@ class SubjectTable(QTableView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._model = SubjectModel()
+        self._model = SubjectModel(self)  # Qt ends them together: PySide crashes where Python ends the model first
         self.filter = SubjectFilter(self._model)
         self.setModel(self.filter)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
