@@ -28,8 +28,11 @@ from braindiffusion.training.start import configuration_of
 LEAST_SECONDS = 2.0
 """A level is tried for so long, after a first step that chooses kernels."""
 MOST_SECONDS = 5.0
-"""A step that takes longer is not tried whole: a small batch tells."""
-SMALL = 2
+"""A step that takes longer is not tried whole: two small batches tell."""
+SMALL, LARGER = 2, 8
+BORROWED = 1.5
+"""Times what is counted, on a CPU, whose convolutions work on copies that are not seen. It brings large batches, too,
+within a quarter of what `benchmarks/check_estimate.py` measures."""
 FORWARD = 1 / 3
 """Share of a step that is the way forward."""
 
@@ -103,6 +106,8 @@ class _Trial:
         config = _plain(self.config, preset.levels)
         step = learning(_plain(self.config, preset.levels, but=index), index, recipe.batch_size, self.dtype)
         drawn = max(sampling(config, level, 1, self.dtype).working for level in self.sampled(index))
+        if on_cpu:
+            step = replace(step, working=round(BORROWED * step.working))
         copies = 4 if on_cpu else 2  # on the CPU the last and the best weights, too
         data = self._data(index, recipe) if on_cpu else 0
         return self.held + training_bytes(parameters(config), step, drawn, copies) + data
@@ -138,10 +143,25 @@ class _Trial:
         for row in self.rows[:2]:
             patches.whole(row, recipe.variants - 1)  # the last versions are those that are moved most
         brain = (perf_counter() - begun) / 2
-        small = recipe.model_copy(update={"batch_size": min(SMALL, recipe.batch_size), "accumulate": 1})
-        share = _samples(recipe) / small.batch_size
-        step = self._tried(index, small) * share
-        return (self._tried(index, recipe) if share > 1 and step < MOST_SECONDS else step), brain
+        return self._step_seconds(index, recipe), brain
+
+    def _step_seconds(self, index: int, recipe: LevelRecipe) -> float:
+        """A step of a small batch tells whether the whole one may be tried; if not, what a sample more takes."""
+        samples = _samples(recipe)
+        small, larger = (
+            recipe.model_copy(update={"batch_size": min(size, recipe.batch_size), "accumulate": 1})
+            for size in (SMALL, LARGER)
+        )
+        step = self._tried(index, small)
+        if samples == small.batch_size:
+            return step
+        if step * samples / small.batch_size < MOST_SECONDS:
+            return self._tried(index, recipe)
+        if larger.batch_size == small.batch_size:  # the same batch again and again makes such a step
+            return step * samples / small.batch_size
+        # Optimizer and averages take the same time whatever the batch.
+        each = (self._tried(index, larger) - step) / (larger.batch_size - small.batch_size)
+        return step + each * (samples - small.batch_size)
 
     def _tried(self, index: int, recipe: LevelRecipe) -> float:
         trainer = LevelTrainer(self.crew, self.cascade, index, recipe, 0)
