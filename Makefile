@@ -51,11 +51,11 @@ train-models: setup  ## Train the packaged model anew on DATA (hours)
 	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
 		--out build/ixi-2mm.zarr
 	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/ixi-2mm
-	$(BIN)/python examples/package_model.py build/ixi-2mm/best --out src/braindiffusion/pretrained/ixi-2mm
+	$(BIN)/python examples/package_model.py build/ixi-2mm/best --out src/braindiffusion/models/pretrained/ixi-2mm
 	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
 		--skull keep --shape 96 120 104 --out build/heads.zarr
 	$(BIN)/braindiffusion train-reader --data build/heads.zarr --steps 5000 --out build/reader
-	$(BIN)/python examples/package_reader.py build/reader/best --out src/braindiffusion/pretrained/ixi-2mm-regions
+	$(BIN)/python examples/package_reader.py build/reader/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
 
 pictures: setup  ## Make the pictures of the documentation
 	$(BIN)/python examples/make_pictures.py

@@ -23,7 +23,7 @@ from braindiffusion.runs import Metric, Run
 from braindiffusion.training.presets import preset
 
 STEPS = 16
-BASE = "import braindiffusion.training.job, resource; " \
+BASE = "import braindiffusion.jobs.train, resource; " \
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"  # fmt: skip
 
 

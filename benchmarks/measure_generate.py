@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.models.registry import DEFAULT_MODEL
 from braindiffusion.runs import ArtifactWritten, Failed, GenerateRequest, PreviewRequest, Request, Run
 from braindiffusion.runs.messages import Submit
-from napari_braindiffusion.engine_process import LAST, EngineProcess
-from napari_braindiffusion.jobs import ENGINE
+from napari_braindiffusion.engine.client import ENGINE
+from napari_braindiffusion.engine.process import LAST, EngineProcess
 
 
 def measure(engine: EngineProcess, request: Request, root: Path) -> tuple[float, float]:

@@ -18,11 +18,11 @@ import typer
 
 from braindiffusion.cohort.mask import brain_mask
 from braindiffusion.cohort.store import Cohort
-from braindiffusion.reader import Reader, load_reader
-from braindiffusion.reader.examples import Examples
-from braindiffusion.reader.scores import mask_dice, region_dice
+from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_path
 from braindiffusion.regions import REGIONS, group
-from braindiffusion.samples import SUBJECTS, sample_labels_path, sample_t1_path
+from braindiffusion.segmentation import Reader, load_reader
+from braindiffusion.segmentation.examples import Examples
+from braindiffusion.segmentation.scores import mask_dice, region_dice
 from braindiffusion.volume import load_volume
 
 

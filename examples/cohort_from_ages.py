@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import braindiffusion
-from braindiffusion.generation.asking import from_table
+from braindiffusion.generation.condition_args import from_table
 
 
 def write_ages(path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 import braindiffusion
-from braindiffusion.samples import sample_t1_path
+from braindiffusion.example_data import sample_t1_path
 
 
 def size_in_litres(volume: braindiffusion.Volume) -> float:

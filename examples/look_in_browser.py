@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import braindiffusion
-from braindiffusion.samples import sample_t1_path
+from braindiffusion.example_data import sample_t1_path
 
 
 def main(

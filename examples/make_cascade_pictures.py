@@ -18,12 +18,12 @@ from PIL import Image, ImageDraw
 
 from braindiffusion import prepare
 from braindiffusion.cohort.transforms import patch_centres
-from braindiffusion.generation.sample import CascadeStep, sample_cascade
-from braindiffusion.model.cascade import Cascade
-from braindiffusion.model.files import load_cascade
-from braindiffusion.model.wavelet import haar
-from braindiffusion.pretrained import DEFAULT_MODEL, find_model
-from braindiffusion.samples import samples_dir
+from braindiffusion.example_data import samples_dir
+from braindiffusion.generation.sampling import CascadeStep, sample_cascade
+from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.cascade.files import load_cascade
+from braindiffusion.models.cascade.wavelet import haar
+from braindiffusion.models.registry import DEFAULT_MODEL, find_model
 
 PIXELS = 3  # of a voxel, as wide as it is high
 LINE = 18

@@ -26,14 +26,14 @@ from PIL import Image, ImageColor, ImageDraw
 from braindiffusion.cohort.standardise import standardise_labels
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.figures.process import recorded_steps
 from braindiffusion.figures.region_overlay import region_colour
 from braindiffusion.jobs import perform
-from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.models.registry import DEFAULT_MODEL
 from braindiffusion.regions import REGIONS, group, volumes_ml
 from braindiffusion.runs import Failed, GenerateRequest, Run
-from braindiffusion.runs.evaluation import read_evaluation
-from braindiffusion.samples import sample_labels_path, sample_t1_path
+from braindiffusion.runs.reports.evaluation import read_evaluation
 from braindiffusion.volume import Volume, load_volume
 
 TALL = 208  # pixels, and mm, of a cell: the box that holds any adult brain is 160 x 208 x 176 mm

@@ -95,7 +95,7 @@ def cohort(studio: Studio) -> None:
 def train(studio: Studio) -> None:
     """A training that has learnt for a while, on six brains of 8 mm: clouds come into being."""
     from braindiffusion import prepare
-    from napari_braindiffusion.view import look_at_brains
+    from napari_braindiffusion.layers.display import look_at_brains
 
     prepare("ixi/IXI-T1", "brains.zarr", spacing=8, shape=(24, 32, 24), workers=1)
     dock = studio.dock("Train")
@@ -125,7 +125,7 @@ def generate(studio: Studio) -> None:
 def evaluate(studio: Studio) -> None:
     """A report on the packaged model, opened; left out where none is given."""
     from braindiffusion.runs import EvaluateRequest
-    from napari_braindiffusion.view import look_at_brains
+    from napari_braindiffusion.layers.display import look_at_brains
 
     if studio.report is None:
         return
@@ -195,7 +195,7 @@ def main(
     os.environ["BRAINDIFFUSION_RUNS"] = str(home / "runs")
     os.environ["NAPARI_CONFIG"] = str(home / "napari" / "settings.yaml")
     try:
-        from braindiffusion.samples import samples_dir
+        from braindiffusion.example_data import samples_dir
 
         shutil.copytree(samples_dir(), home / "ixi", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         os.chdir(home)  # paths in the pictures begin here

@@ -1,6 +1,6 @@
 """Make a trained model one that comes with the package: half-precision weights, a full card, one brain as an example.
 
-    python examples/package_model.py checkpoints/best --out src/braindiffusion/pretrained/ixi-2mm
+    python examples/package_model.py checkpoints/best --out src/braindiffusion/models/pretrained/ixi-2mm
 
 The card keeps what training wrote into it: steps, validation losses on the brains that were kept aside, their names.
 With --run, it gets the curves of that training too, behind those of the packaged model that it began from.
@@ -16,8 +16,8 @@ import typer
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
-from braindiffusion.model import load_model, save_model
-from braindiffusion.pretrained import find_model, read_card
+from braindiffusion.models.cascade import load_model, save_model
+from braindiffusion.models.registry import find_model, read_card
 from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainRequest
 
 LIMIT_MB = 40

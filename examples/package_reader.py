@@ -1,6 +1,6 @@
 """Make a trained reader the one that comes with the package: half-precision weights and a full card.
 
-    python examples/package_reader.py build/reader/best --out src/braindiffusion/pretrained/ixi-2mm-regions
+    python examples/package_reader.py build/reader/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
 
 With --heads, the cohort that it was trained on, embedding and age are fitted first: for a training that was stopped.
 """
@@ -13,9 +13,9 @@ import torch
 import typer
 
 from braindiffusion.cohort.store import Cohort
-from braindiffusion.reader import Reader, load_reader, save_reader
-from braindiffusion.reader.examples import Examples
-from braindiffusion.reader.job import fit
+from braindiffusion.jobs.train_segmentation import fit
+from braindiffusion.segmentation import Reader, load_reader, save_reader
+from braindiffusion.segmentation.examples import Examples
 
 CARD = {
     "summary": "brain mask, 40 regions, embedding and age of any T1w volume, at 2 mm",

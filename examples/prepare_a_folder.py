@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import braindiffusion
-from braindiffusion.samples import samples_dir
+from braindiffusion.example_data import samples_dir
 
 
 def main(

@@ -11,8 +11,8 @@ import typer
 
 import braindiffusion
 from braindiffusion import Volume
+from braindiffusion.example_data import sample_t1_path
 from braindiffusion.regions import REGIONS, group, volumes_ml
-from braindiffusion.samples import sample_t1_path
 
 
 def main(

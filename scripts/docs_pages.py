@@ -89,7 +89,7 @@ def command_page() -> str:
 
 def model_page() -> str:
     """The card of every packaged model."""
-    from braindiffusion.pretrained import list_models, list_readers
+    from braindiffusion.models.registry import list_models, list_readers
 
     parts = [
         "# Model cards",
@@ -111,7 +111,7 @@ def _screenshots(dock: str) -> str:
 
 def _meanings() -> str:
     """What the figures of an evaluation say, as the Evaluate dock tells it."""
-    from braindiffusion.runs.meanings import FEATURES, GROUPS
+    from braindiffusion.runs.reports.metric_descriptions import FEATURES, GROUPS
 
     rows = [("KID, Fréchet distance, MMD", FEATURES), *((group, told) for group, told in GROUPS.items())]
     return _table(("figure", "what it says"), rows)

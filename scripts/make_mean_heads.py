@@ -1,6 +1,6 @@
-"""Make `src/braindiffusion/samples/mean_heads.npz`: the mean head and the mean brain that tell how a volume lies.
+"""Make `src/braindiffusion/example_data/mean_heads.npz`: the mean head and the mean brain that tell how a volume lies.
 
-    python scripts/make_mean_heads.py IXI-2MM src/braindiffusion/samples/mean_heads.npz
+    python scripts/make_mean_heads.py IXI-2MM src/braindiffusion/example_data/mean_heads.npz
 
 IXI-2MM is a folder with `IXI-T1/` and `labels/`, every label map on the grid of its volume. Every second volume is
 taken, so that the others can tell whether the means are any good.
@@ -13,9 +13,9 @@ import numpy as np
 import typer
 from scipy import fft, ndimage
 
-from braindiffusion.cohort.coarse import coarse
 from braindiffusion.cohort.mask import brain_mask
-from braindiffusion.cohort.pose import GRID_MM, peak, place, stretch, unit
+from braindiffusion.cohort.qc.downsample import coarse
+from braindiffusion.cohort.qc.orientation import GRID_MM, peak, place, stretch, unit
 from braindiffusion.volume import load_volume
 
 ROUNDS = 3  # each lays all heads over the mean of the round before

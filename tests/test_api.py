@@ -9,8 +9,8 @@ import pytest
 import braindiffusion
 from braindiffusion import api
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.runs import CheckpointWritten, Event, Finished, RunState, Warned, list_runs
-from braindiffusion.samples import sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume
 
 

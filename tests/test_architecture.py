@@ -21,9 +21,9 @@ TORCH_FREE = [
     "braindiffusion.cohort.find",
     "braindiffusion.cohort.store",
     "braindiffusion.jobs",
-    "braindiffusion.pretrained",
+    "braindiffusion.models.registry",
     "braindiffusion.runs",
-    "braindiffusion.samples",
+    "braindiffusion.example_data",
     "braindiffusion.volume",
 ]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from braindiffusion import __version__, samples
+from braindiffusion import __version__
+from braindiffusion import example_data as samples
 from braindiffusion.cli import app, generating, main, working
 from braindiffusion.runs import (
     CheckpointWritten,

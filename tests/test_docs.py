@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from braindiffusion.cli.app import app
-from braindiffusion.pretrained import list_models, list_readers
+from braindiffusion.models.registry import list_models, list_readers
 from braindiffusion.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]

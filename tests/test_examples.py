@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from braindiffusion.example_data import sample_labels_path
 from braindiffusion.regions import group, volumes_ml
-from braindiffusion.samples import sample_labels_path
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"

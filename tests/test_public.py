@@ -23,7 +23,7 @@ def imported_by(statement: str) -> set[str]:
     [
         "import braindiffusion; dir(braindiffusion); braindiffusion.__version__",
         "import braindiffusion; braindiffusion.load_volume; braindiffusion.Volume",
-        "import braindiffusion.runs, braindiffusion.jobs, braindiffusion.engine, braindiffusion.pretrained",
+        "import braindiffusion.runs, braindiffusion.jobs, braindiffusion.engine, braindiffusion.models.registry",
         "from braindiffusion.cohort.store import Cohort",
         "import braindiffusion.figures.volume_rendering",
         "import braindiffusion; braindiffusion.load_model().conditions; braindiffusion.show",

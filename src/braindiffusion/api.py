@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from braindiffusion.conditions import ConditionSchema, Value
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
-from braindiffusion.pretrained import DEFAULT_MODEL, DEFAULT_READER, find_model, list_models, read_card
+from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_READER, find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     EvaluateRequest,
@@ -35,7 +35,7 @@ from braindiffusion.volume import Volume, load_volume
 
 if TYPE_CHECKING:
     from braindiffusion.cohort.store import Cohort
-    from braindiffusion.runs.evaluation import Evaluation
+    from braindiffusion.runs.reports.evaluation import Evaluation
 
 R = TypeVar("R", PrepareRequest, TrainRequest, GenerateRequest, EvaluateRequest)
 OnEvent = Callable[[Event], None]
@@ -181,7 +181,7 @@ def prepare(
     """Turn a folder of volumes into a prepared cohort. A half-written one is continued.
 
     Examples:
-        >>> from braindiffusion.samples import samples_dir
+        >>> from braindiffusion.example_data import samples_dir
         >>> brains = samples_dir()
         >>> cohort = prepare(brains / "IXI-T1", "cohort.zarr", spacing=8, shape=(24, 32, 24), workers=1)
         >>> len(cohort), cohort.volumes.shape
@@ -261,7 +261,7 @@ def evaluate(
     Raises:
         BrainDiffusionError: there are too few brains, or they cannot be compared.
     """
-    from braindiffusion.runs.evaluation import read_evaluation
+    from braindiffusion.runs.reports.evaluation import read_evaluation
 
     fields = {"real": _paths(real), "generated": _paths(generated), "out": _absolute(out)}
     request = _ask(EvaluateRequest, **fields, **options)
@@ -273,7 +273,7 @@ def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_READER) -> Vo
     """Read the regions of a T1w brain, whole head or stripped.
 
     Examples:
-        >>> from braindiffusion.samples import sample_t1_path
+        >>> from braindiffusion.example_data import sample_t1_path
         >>> regions = read(sample_t1_path())
         >>> 2 < regions.metadata["volumes_ml"]["left hippocampus"] < 6
         True
@@ -291,8 +291,8 @@ def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_READER) -> Vo
     """
     import numpy as np
 
-    from braindiffusion.reader import load_reader
     from braindiffusion.regions import REGIONS
+    from braindiffusion.segmentation import load_reader
 
     brain = _volume(volume)
     found = load_reader(reader).read_volume(brain)

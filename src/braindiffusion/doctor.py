@@ -16,7 +16,7 @@ import psutil
 
 from braindiffusion import __version__
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import find_model, list_models
+from braindiffusion.models.registry import find_model, list_models
 from braindiffusion.runs import default_runs_dir
 from braindiffusion.runs.versions import package_version
 

@@ -112,7 +112,7 @@ def load_volume(path: str | os.PathLike[str]) -> Volume:
     """Read a volume and turn it to RAS+.
 
     Examples:
-        >>> from braindiffusion.samples import sample_t1_path
+        >>> from braindiffusion.example_data import sample_t1_path
         >>> load_volume(sample_t1_path()).spacing
         (2.0, 2.0, 2.0)
 
@@ -196,7 +196,7 @@ def save_volume(volume: Volume, path: str | os.PathLike[str], *, dtype: npt.DTyp
     """Write a volume as NIfTI: whole or not at all, and the same bytes for the same volume.
 
     Examples:
-        >>> from braindiffusion.samples import sample_t1_path
+        >>> from braindiffusion.example_data import sample_t1_path
         >>> save_volume(load_volume(sample_t1_path()), "brain.nii.gz")
 
     One channel makes a 3D file, several a 4D one (the channels last). sform and qform both hold the affine, unless it

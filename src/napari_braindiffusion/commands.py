@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_braindiffusion.docks.look import LookDock
+    from napari_braindiffusion.docks.orthoviews import LookDock
 
 
 def generate_brain(viewer: "napari.viewer.Viewer") -> None:
@@ -40,7 +40,7 @@ def in_3d(viewer: "napari.viewer.Viewer") -> None:
     from napari.utils.notifications import show_error
 
     from braindiffusion.errors import BrainDiffusionError
-    from napari_braindiffusion.look.in_3d import toggle_3d
+    from napari_braindiffusion.orthoviews.rendering import toggle_3d
 
     try:
         toggle_3d(viewer)
@@ -55,14 +55,14 @@ def _look(viewer: "napari.viewer.Viewer") -> "LookDock":
 
 def export_nifti(viewer: "napari.viewer.Viewer") -> None:
     """File > IO Utilities: the selected layers, or the brains of a folder or a run, as NIfTI files with sidecars."""
-    from napari_braindiffusion.exporting import ask_and_export
+    from napari_braindiffusion.layers.export import ask_and_export
 
     ask_and_export(viewer, bids=False)
 
 
 def export_bids(viewer: "napari.viewer.Viewer") -> None:
     """File > IO Utilities: the same as a BIDS dataset."""
-    from napari_braindiffusion.exporting import ask_and_export
+    from napari_braindiffusion.layers.export import ask_and_export
 
     ask_and_export(viewer, bids=True)
 
@@ -85,35 +85,35 @@ def nearest_brain(viewer: "napari.viewer.Viewer") -> None:
 
 def browse_volume(viewer: "napari.viewer.Viewer") -> None:
     """Layers > Visualize: the selected brain as a surface that turns."""
-    from napari_braindiffusion.in_browser import open_in_browser
+    from napari_braindiffusion.engine.browser import open_in_browser
 
     open_in_browser(viewer, "volume")
 
 
 def browse_slices(viewer: "napari.viewer.Viewer") -> None:
     """Layers > Visualize: the selected brain in three planes with sliders."""
-    from napari_braindiffusion.in_browser import open_in_browser
+    from napari_braindiffusion.engine.browser import open_in_browser
 
     open_in_browser(viewer, "slices")
 
 
 def browse_regions(viewer: "napari.viewer.Viewer") -> None:
     """Layers > Visualize: the selected brain with its Labels layer."""
-    from napari_braindiffusion.in_browser import open_in_browser
+    from napari_braindiffusion.engine.browser import open_in_browser
 
     open_in_browser(viewer, "regions")
 
 
 def browse_trajectory(viewer: "napari.viewer.Viewer") -> None:
     """Layers > Visualize: the way from noise to brain, of the selected trajectory."""
-    from napari_braindiffusion.in_browser import open_in_browser
+    from napari_braindiffusion.engine.browser import open_in_browser
 
     open_in_browser(viewer, "process")
 
 
 def browse_comparison(viewer: "napari.viewer.Viewer") -> None:
     """Layers > Visualize: two to four brains beside each other, with one slider."""
-    from napari_braindiffusion.in_browser import open_in_browser
+    from napari_braindiffusion.engine.browser import open_in_browser
 
     open_in_browser(viewer, "compare")
 

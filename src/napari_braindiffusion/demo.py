@@ -22,15 +22,15 @@ from qtpy.QtCore import QEventLoop, QTimer
 import napari
 from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import DEFAULT_MODEL, find_model, read_card
+from braindiffusion.example_data import sample_labels_path, sample_t1_path
+from braindiffusion.models.registry import DEFAULT_MODEL, find_model, read_card
 from braindiffusion.runs import GenerateRequest
-from braindiffusion.samples import sample_labels_path, sample_t1_path
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks.generate import GenerateDock
-from napari_braindiffusion.jobs import JobHandle
-from napari_braindiffusion.layers import volume_to_layer_data
+from napari_braindiffusion.engine.client import JobHandle
+from napari_braindiffusion.layers.display import look_at_brains
+from napari_braindiffusion.layers.geometry import volume_to_layer_data
 from napari_braindiffusion.tour import no_tour_this_time
-from napari_braindiffusion.view import look_at_brains
 
 HEADLESS = "BRAINDIFFUSION_HEADLESS"
 PERSON = 5

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from braindiffusion.cli import app, generating, working
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.again import model_identity
+from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.runs import Finished, GenerateRequest
 
 CONFIGURATION = {

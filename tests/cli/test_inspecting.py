@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from braindiffusion.cli import app
-from braindiffusion.samples import SUBJECTS, sample_t1_path
+from braindiffusion.example_data import SUBJECTS, sample_t1_path
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from braindiffusion.example_data import sample_participants_path, samples_dir
 from braindiffusion.runs.requests import PrepareRequest
-from braindiffusion.samples import sample_participants_path, samples_dir
 
 IDS = ("IXI002-Guys-0828", "IXI012-HH-1211", "IXI101-IOP-0761")
 

@@ -4,7 +4,7 @@ import pytest
 
 from braindiffusion.cohort.demographics import Person, read_demographics
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.samples import SUBJECTS, sample_participants_path
+from braindiffusion.example_data import SUBJECTS, sample_participants_path
 
 
 def table(path: Path, text: str) -> Path:

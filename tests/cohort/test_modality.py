@@ -12,7 +12,7 @@ from braindiffusion.cohort import Cohort, Preprocessing, Subject, box_shape
 from braindiffusion.cohort.describe import describe
 from braindiffusion.cohort.find import find
 from braindiffusion.cohort.modality import Modalities
-from braindiffusion.cohort.prepare import prepare
+from braindiffusion.cohort.preprocess import prepare
 from braindiffusion.cohort.split import split_rows
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.errors import BrainDiffusionError
@@ -204,7 +204,7 @@ def test_two_channels_from_files_to_files(small: Callable[[str], Path], tmp_path
 
 
 def test_modality_is_a_word_to_ask_for(small: Callable[[str], Path], tmp_path: Path) -> None:
-    from braindiffusion.model import load_cascade
+    from braindiffusion.models.cascade import load_cascade
 
     run = trained(small("T1/T2"), tmp_path / "runs", levels=(0,))
     cascade, card = load_cascade(run.checkpoints / "best")

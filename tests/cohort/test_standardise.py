@@ -12,7 +12,7 @@ from scipy import ndimage
 from braindiffusion.cohort import Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise, standardise_file
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.samples import sample_labels_path, sample_t1_path
+from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume
 
 Heads = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]

@@ -12,8 +12,8 @@ from braindiffusion.diffusion.denoiser import Denoiser, denoise, over
 from braindiffusion.diffusion.guidance import autoguided, guided
 from braindiffusion.diffusion.noise import karras_sigmas
 from braindiffusion.diffusion.samplers import SAMPLERS, SamplerName, evaluations
-from braindiffusion.model import Cascade
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade import Cascade
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 
 X = torch.randn(3, 2, 4, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 SIGMA = torch.tensor([0.5, 2.0, 8.0], dtype=torch.float64)

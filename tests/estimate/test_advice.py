@@ -9,7 +9,7 @@ from braindiffusion.estimate.advice import Changes, in_words, mildest_change
 from braindiffusion.estimate.presets import preset_bytes
 from braindiffusion.runs import TrainRequest
 from braindiffusion.training import presets
-from braindiffusion.training.job import asked_for
+from braindiffusion.training.plan import preset_of
 from braindiffusion.training.presets import PRESETS, Preset, preset_for
 
 GPU = TrainRequest(data=Path("brains.zarr"), preset="gpu-24gb", device="cpu")
@@ -40,7 +40,7 @@ def test_the_mildest_change(most: float, advised: Changes, words: str) -> None:
     assert found == advised
     assert in_words(found) == words
     if found:
-        assert size(asked_for(GPU.model_copy(update=found))) <= most
+        assert size(preset_of(GPU.model_copy(update=found))) <= most
 
 
 def test_a_smaller_preset_is_the_last_way_out() -> None:
@@ -74,7 +74,7 @@ def test_a_preset_for_each_device(kind: str, gigabytes: float, expected: str, mo
 
 
 def test_auto_is_what_the_device_suits() -> None:
-    assert asked_for(TrainRequest(data=Path("brains.zarr"), device="cpu")) == PRESETS["laptop"]
+    assert preset_of(TrainRequest(data=Path("brains.zarr"), device="cpu")) == PRESETS["laptop"]
 
 
 def test_memory_of_a_preset_is_counted_without_a_gpu() -> None:

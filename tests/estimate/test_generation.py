@@ -7,8 +7,8 @@ import pytest
 
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField
 from braindiffusion.estimate import estimate, generation
-from braindiffusion.model import Cascade, save_model
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import GenerateRequest
 
 

@@ -12,8 +12,8 @@ from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.estimate import Estimate, LevelEstimate, estimate
 from braindiffusion.estimate.memory import LiveBytes, counted, learning, parameters, sample_bytes, sampling
-from braindiffusion.model.cascade import Cascade
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import PrepareRequest, TrainRequest
 
 SCHEMA = ConditionSchema(fields=(MapField(name="regions", labels=5),))

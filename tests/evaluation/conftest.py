@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
-from braindiffusion.evaluation.sets import Brain
+from braindiffusion.evaluation.sources import Brain
 from braindiffusion.regions import region_index
 from braindiffusion.volume import Volume, save_volume
 

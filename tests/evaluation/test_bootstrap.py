@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from braindiffusion.evaluation import distances
 from braindiffusion.evaluation.bootstrap import Groups, compare, of_one
+from braindiffusion.evaluation.metrics import distances
 
 
 def groups(generated: int, held_out: int, training: int) -> Groups:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from braindiffusion.evaluation import compare
+from braindiffusion.evaluation.brain_measures import Portrait
 from braindiffusion.evaluation.compare import Comparison
-from braindiffusion.evaluation.portrait import Portrait
-from braindiffusion.evaluation.verdicts import verdicts
-from braindiffusion.runs.evaluation import Evaluation, Figure, Originality, Row
+from braindiffusion.evaluation.targets import verdicts
+from braindiffusion.runs.reports.evaluation import Evaluation, Figure, Originality, Row
 
 
 def portraits(count: int, rng: np.random.Generator, shift: float = 0.0, power: float = 1.0) -> list[Portrait]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.evaluation.difference import AS_STORED, OWN_RANGE, difference
 from braindiffusion.jobs import perform
+from braindiffusion.jobs.difference import AS_STORED, OWN_RANGE, difference
 from braindiffusion.runs import ArtifactWritten, DifferenceRequest, Failed, Finished, Run
 from braindiffusion.volume import Volume, load_volume, save_volume
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from braindiffusion.evaluation import distances
+from braindiffusion.evaluation.metrics import distances
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(30, 7)) * RNG.uniform(0.5, 2, 7)

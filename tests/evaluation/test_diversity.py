@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from braindiffusion.evaluation import similarity
-from braindiffusion.evaluation.diversity import Pairs, diversity, draw_pairs, look_at_pairs, look_at_twins
-from braindiffusion.evaluation.sets import Source
+from braindiffusion.evaluation.metrics import similarity
+from braindiffusion.evaluation.metrics.diversity import Pairs, diversity, draw_pairs, look_at_pairs, look_at_twins
+from braindiffusion.evaluation.sources import Source
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from braindiffusion.cli import app
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import ArtifactWritten, Failed, Finished, NearestRequest, Run
-from braindiffusion.runs.nearest import Match, Nearest, Normal, read_nearest
+from braindiffusion.runs.reports.nearest import Match, Nearest, Normal, read_nearest
 from braindiffusion.volume import load_volume
 
 

@@ -6,7 +6,7 @@ import torch
 from monai.metrics import MultiScaleSSIMMetric, PSNRMetric, SSIMMetric
 from scipy.ndimage import gaussian_filter
 
-from braindiffusion.evaluation import similarity
+from braindiffusion.evaluation.metrics import similarity
 
 
 @pytest.fixture(scope="module")

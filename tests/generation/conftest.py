@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from braindiffusion.conditions import CategoryField, ConditionSchema, MapField, Numbers, ScalarField, VectorField
-from braindiffusion.model import Cascade, save_model
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import REGIONS
 
 SHAPE = (16, 24, 16)

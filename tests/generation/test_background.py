@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from braindiffusion.example_data import sample_t1_path
 from braindiffusion.generation.background import clear_background
-from braindiffusion.samples import sample_t1_path
 from braindiffusion.volume import load_volume
 
 

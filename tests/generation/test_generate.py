@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.job import generate
-from braindiffusion.generation.sample import sample_cascade
+from braindiffusion.generation.sampling import sample_cascade
 from braindiffusion.jobs import perform
-from braindiffusion.model import Cascade, save_model
+from braindiffusion.jobs.generate import generate
+from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.runs import ArtifactWritten, GenerateRequest, Progress, Run, RunState
 
 
@@ -36,7 +36,7 @@ def test_levels_follow_each_other_and_the_coarse_band_stays(cascade: Cascade) ->
     assert all(s.volume().shape == (1, 1, 16, 24, 16) for s in steps)
     # What a finer level adds has no mean over 2 x 2 x 2 voxels: the anatomy that was there stays.
     coarse, fine = steps[5].band, steps[-1].band
-    from braindiffusion.model.wavelet import haar
+    from braindiffusion.models.cascade.wavelet import haar
 
     torch.testing.assert_close(haar(fine)[:, 0], coarse, atol=1e-4, rtol=1e-4)
 
@@ -105,7 +105,7 @@ def test_cancel_stops_within_a_step(model: Path, tmp_runs: Path, monkeypatch: py
     events = perform(run)
     seen = [next(e for e in events if isinstance(e, Progress)) for _ in range(2)]
     calls: list[int] = []
-    monkeypatch.setattr("braindiffusion.model.cascade.denoise", lambda *a: calls.append(1))
+    monkeypatch.setattr("braindiffusion.models.cascade.cascade.denoise", lambda *a: calls.append(1))
     events.close()
     assert [s.step for s in seen] == [1, 2]
     assert not calls, "nothing is computed after the cancel"

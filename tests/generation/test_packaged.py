@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from braindiffusion.jobs import perform
-from braindiffusion.pretrained import find_model
+from braindiffusion.models.registry import find_model
 from braindiffusion.runs import DemoRequest, Finished, Run
 
 

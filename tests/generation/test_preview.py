@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.loaded import loaded
-from braindiffusion.generation.preview import preview
-from braindiffusion.generation.sample import sample_cascade
+from braindiffusion.generation.model_cache import loaded
+from braindiffusion.generation.sampling import sample_cascade
 from braindiffusion.jobs import perform
-from braindiffusion.model import Cascade, save_model
-from braindiffusion.model.config import CascadeConfig
+from braindiffusion.jobs.preview import preview
+from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.runs import ArtifactWritten, GenerateRequest, PreviewRequest, Progress, Run, RunState
 from braindiffusion.runs.command import as_command
 from braindiffusion.volume import load_volume

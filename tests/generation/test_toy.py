@@ -15,16 +15,16 @@ from scipy import ndimage
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.conditions import ConditionSchema
-from braindiffusion.generation.export import box_affine
+from braindiffusion.generation.outputs import box_affine
 from braindiffusion.jobs import perform
-from braindiffusion.model import Cascade, load_model
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade import Cascade, load_model
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import Finished, GenerateRequest, Run, TrainRequest
-from braindiffusion.training.conditions import schema_of
-from braindiffusion.training.crew import Crew
-from braindiffusion.training.level import LevelTrainer
+from braindiffusion.training.distributed import Crew
 from braindiffusion.training.patches import Patches
 from braindiffusion.training.presets import LevelRecipe, Preset
+from braindiffusion.training.subject_condition import schema_of
+from braindiffusion.training.trainer import LevelTrainer
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 SHAPE = (16, 16, 16)

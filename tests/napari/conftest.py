@@ -12,7 +12,7 @@ from napari.qt.threading import WorkerBase
 from napari.utils.notifications import notification_manager
 
 from napari_braindiffusion.settings import PLUGIN
-from napari_braindiffusion.widgets import questions
+from napari_braindiffusion.widgets import dialogs as questions
 
 
 @pytest.fixture(autouse=True, scope="session")

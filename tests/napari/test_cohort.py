@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.cohort import Cohort
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.samples import samples_dir
+from braindiffusion.example_data import samples_dir
 from napari_braindiffusion.docks import cohort as cohort_dock
 from napari_braindiffusion.docks.cohort import CohortDock
-from napari_braindiffusion.inspecting import Inspection
-from napari_braindiffusion.widgets.subject_model import USE
+from napari_braindiffusion.engine.inspection import Inspection
+from napari_braindiffusion.widgets.tables.subject_model import USE
 
 TIMEOUT = 180_000  # preparing imports torch
 

@@ -10,10 +10,10 @@ import zarr
 from braindiffusion.cohort import Cohort, Preprocessing, Subject
 from braindiffusion.cohort.store import PreparedVolume
 from braindiffusion.errors import BrainDiffusionError
-from napari_braindiffusion import lazy
-from napari_braindiffusion.cohort_layers import in_words, open_cohort, show_cohort
-from napari_braindiffusion.lazy import ChunkReader, LazyVolumes
-from napari_braindiffusion.view import show_volume
+from napari_braindiffusion.layers import lazy
+from napari_braindiffusion.layers.cohort import in_words, open_cohort, show_cohort
+from napari_braindiffusion.layers.display import show_volume
+from napari_braindiffusion.layers.lazy import ChunkReader, LazyVolumes
 
 SHAPE = (8, 10, 12)
 COUNT = 7

@@ -7,7 +7,7 @@ from npe2 import PluginManager
 from qtpy.QtWidgets import QApplication
 
 from napari_braindiffusion.settings import PLUGIN
-from napari_braindiffusion.widgets.export_form import ExportDialog
+from napari_braindiffusion.widgets.forms.export_form import ExportDialog
 
 
 @pytest.fixture

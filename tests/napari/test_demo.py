@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindiffusion.pretrained import find_model, read_card
-from braindiffusion.samples import SUBJECTS, sample_labels_path
+from braindiffusion.example_data import SUBJECTS, sample_labels_path
+from braindiffusion.models.registry import find_model, read_card
 from napari_braindiffusion import demo
 
 
@@ -17,7 +17,7 @@ from napari_braindiffusion import demo
 def model(tmp_path_factory):
     """A model that has learnt nothing, at 8 mm."""
     from braindiffusion.conditions import ConditionSchema
-    from braindiffusion.model import Cascade, save_model
+    from braindiffusion.models.cascade import Cascade, save_model
     from braindiffusion.training.presets import preset
 
     folder = tmp_path_factory.mktemp("model")

@@ -14,11 +14,11 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.conditions import ConditionSchema, MapField, Numbers, ScalarField
 from braindiffusion.runs import GenerateRequest, Run, RunState, TrainRequest, list_runs
-from napari_braindiffusion import training
 from napari_braindiffusion.docks.generate import COARSE, PREVIEW, GenerateDock
 from napari_braindiffusion.docks.train import TrainDock
-from napari_braindiffusion.jobs import EngineClient
-from napari_braindiffusion.widgets.questions import OnClose
+from napari_braindiffusion.engine import trainings as training
+from napari_braindiffusion.engine.client import EngineClient
+from napari_braindiffusion.widgets.dialogs import OnClose
 
 TIMEOUT = 60_000
 

@@ -13,8 +13,8 @@ from napari.qt.threading import WorkerBase
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from braindiffusion.example_data import samples_dir
 from braindiffusion.runs import RunState
-from braindiffusion.samples import samples_dir
 from napari_braindiffusion.docks.generate import GenerateDock
 
 TIMEOUT = 120_000

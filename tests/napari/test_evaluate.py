@@ -13,11 +13,11 @@ from scipy.ndimage import gaussian_filter
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.runs import EvaluateRequest, NearestRequest, RunState, list_runs
-from braindiffusion.runs.evaluation import Evaluation
+from braindiffusion.runs.reports.evaluation import Evaluation
 from braindiffusion.volume import Volume, load_volume, save_volume
 from napari_braindiffusion import commands
-from napari_braindiffusion.cohort_layers import COHORT
-from napari_braindiffusion.io import PROVENANCE
+from napari_braindiffusion.io.files import PROVENANCE
+from napari_braindiffusion.layers.cohort import COHORT
 from napari_braindiffusion.widgets.nearest_view import NearestView
 
 TIMEOUT = 90_000

@@ -12,7 +12,7 @@ from qtpy.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QWheelEvent
 
 from braindiffusion.runs import EvaluateRequest, GenerateRequest, PrepareRequest, Run, RunState, TrainRequest
-from braindiffusion.runs.evaluation import (
+from braindiffusion.runs.reports.evaluation import (
     Curve,
     Evaluation,
     Figure,
@@ -23,17 +23,17 @@ from braindiffusion.runs.evaluation import (
     Spread,
     Verdict,
 )
-from braindiffusion.runs.nearest import Match, Nearest, Normal
+from braindiffusion.runs.reports.nearest import Match, Nearest, Normal
 from braindiffusion.runs.requests import TrainReaderRequest
-from napari_braindiffusion import layer_files
-from napari_braindiffusion.cohorts import Origin, known, origin
-from napari_braindiffusion.layer_files import as_paths, is_brain
-from napari_braindiffusion.layer_jobs import LayerJobs
-from napari_braindiffusion.nearest_layers import NearestLayers
-from napari_braindiffusion.widgets.brain_list import BrainList
-from napari_braindiffusion.widgets.evaluate_form import EvaluateForm
+from napari_braindiffusion.engine.layer_jobs import LayerJobs
+from napari_braindiffusion.io.evaluation_inputs import Origin, known, origin
+from napari_braindiffusion.layers import files as layer_files
+from napari_braindiffusion.layers.files import as_paths, is_brain
+from napari_braindiffusion.layers.nearest import NearestLayers
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
+from napari_braindiffusion.widgets.forms.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.nearest_view import NearestView
+from napari_braindiffusion.widgets.source_list import BrainList
 
 NEAR, FAR = (Figure(value=value, low=value - 0.1, high=value + 0.1) for value in (0.2, 1.5))
 
@@ -225,7 +225,7 @@ def test_brains_are_listed_once_and_taken_out_again(brains, qtbot, tmp_path, mon
     qtbot.mouseClick(brains.remove_button, Qt.MouseButton.LeftButton)
     assert brains.sources == []
 
-    dialogs = "napari_braindiffusion.widgets.brain_list.QFileDialog"
+    dialogs = "napari_braindiffusion.widgets.source_list.QFileDialog"
     monkeypatch.setattr(f"{dialogs}.getExistingDirectory", lambda *_, **__: str(tmp_path))
     monkeypatch.setattr(f"{dialogs}.getOpenFileNames", lambda *_, **__: ([str(paths[0])], ""))
     brains.folder_action.trigger()

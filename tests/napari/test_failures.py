@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from braindiffusion.runs import GenerateRequest, Run, TrainRequest
-from napari_braindiffusion import engine_process, training
 from napari_braindiffusion.docks.generate import GenerateDock
 from napari_braindiffusion.docks.train import TrainDock
-from napari_braindiffusion.engine_process import death_notice
-from napari_braindiffusion.jobs import EngineClient
+from napari_braindiffusion.engine import process as engine_process
+from napari_braindiffusion.engine import trainings as training
+from napari_braindiffusion.engine.client import EngineClient
+from napari_braindiffusion.engine.process import death_notice
 
 TIMEOUT = 60_000
 

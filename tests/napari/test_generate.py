@@ -12,17 +12,17 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField, VectorField
 from braindiffusion.diffusion.samplers import SamplerName
-from braindiffusion.model import Cascade, save_model
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
-from braindiffusion.pretrained import list_models
+from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.registry import list_models
 from braindiffusion.runs import GenerateRequest, list_runs
 from braindiffusion.training.presets import AUTO, PRESETS
 from napari_braindiffusion import commands
 from napari_braindiffusion.docks.generate import COARSE, GenerateDock
-from napari_braindiffusion.widgets import train_form
-from napari_braindiffusion.widgets.generate_form import SAMPLERS
+from napari_braindiffusion.widgets.forms import train_form
+from napari_braindiffusion.widgets.forms.generate_form import SAMPLERS
+from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
 from napari_braindiffusion.widgets.model_card import ModelCard, about
-from napari_braindiffusion.widgets.percentiles import PercentilesRow
 
 TIMEOUT = 60_000
 

@@ -13,10 +13,12 @@ from qtpy.QtCore import QTimer
 from scipy.spatial.transform import Rotation
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.runs.sidecar import read_sidecar
-from braindiffusion.samples import sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume
-from napari_braindiffusion import background, io, samples
+from napari_braindiffusion.engine import threads as background
+from napari_braindiffusion.io import files as io
+from napari_braindiffusion.io import sample_data as samples
 
 PLUGIN = "napari-braindiffusion"
 
@@ -175,7 +177,7 @@ def test_a_flat_layer_cannot_be_saved(viewer, tmp_path):
 
 
 def test_a_generated_brain(tmp_path, monkeypatch):
-    monkeypatch.setattr("braindiffusion.pretrained.__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("braindiffusion.models.registry.__file__", str(tmp_path / "__init__.py"))
     with pytest.raises(BrainDiffusionError, match=r"example\.nii\.gz is missing from the installation"):
         samples.generated_brain()
     (tmp_path / "ixi-2mm").mkdir()

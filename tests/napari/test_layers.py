@@ -11,9 +11,9 @@ from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.samples import region_names, sample_labels_path, sample_t1_path
+from braindiffusion.example_data import region_names, sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume, load_volume, to_ras
-from napari_braindiffusion.layers import (
+from napari_braindiffusion.layers.geometry import (
     layer_to_volume,
     region_features,
     trajectory_to_layer_data,

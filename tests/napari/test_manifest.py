@@ -75,15 +75,15 @@ def test_the_icon_is_a_picture(manifest):
     "module",
     [
         "napari_braindiffusion",
-        "napari_braindiffusion.io",
-        "napari_braindiffusion.samples",
+        "napari_braindiffusion.io.files",
+        "napari_braindiffusion.io.sample_data",
         "napari_braindiffusion.commands",
         "napari_braindiffusion.docks.cohort",
         "napari_braindiffusion.docks.train",
         "napari_braindiffusion.docks.generate",
-        "napari_braindiffusion.docks.look",
+        "napari_braindiffusion.docks.orthoviews",
         "napari_braindiffusion.docks.evaluate",
-        "napari_braindiffusion.in_browser",
+        "napari_braindiffusion.engine.browser",
     ],
 )
 def test_the_plugin_never_imports_torch(module):

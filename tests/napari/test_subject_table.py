@@ -7,9 +7,17 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
 
 from braindiffusion.runs import Mark
-from napari_braindiffusion.widgets.subject_model import AGE, BRAIN, COLUMNS, PICTURE_HEIGHT, SUBJECT, USE, SubjectRow
-from napari_braindiffusion.widgets.subject_table import SubjectTable
-from napari_braindiffusion.widgets.subject_tools import SubjectCard, SubjectTools
+from napari_braindiffusion.widgets.tables.subject_model import (
+    AGE,
+    BRAIN,
+    COLUMNS,
+    PICTURE_HEIGHT,
+    SUBJECT,
+    USE,
+    SubjectRow,
+)
+from napari_braindiffusion.widgets.tables.subject_table import SubjectTable
+from napari_braindiffusion.widgets.tables.subject_tools import SubjectCard, SubjectTools
 
 BROKEN = Mark(kind="file", severity="problem", message="cannot be read")
 TURNED = Mark(kind="orientation", severity="doubt", message="top is bottom")

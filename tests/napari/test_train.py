@@ -27,10 +27,11 @@ from braindiffusion.runs import (
     list_runs,
 )
 from braindiffusion.volume import Volume, save_volume
-from napari_braindiffusion import silence, training
-from napari_braindiffusion.docks import shelf
+from napari_braindiffusion.docks import run_browser as shelf
 from napari_braindiffusion.docks.train import TrainDock
-from napari_braindiffusion.widgets import questions
+from napari_braindiffusion.engine import stall as silence
+from napari_braindiffusion.engine import trainings as training
+from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import LAUNCHERS
 
 TIMEOUT = 30_000

@@ -14,14 +14,14 @@ from braindiffusion.conditions import (
     VectorField,
 )
 from braindiffusion.runs import GenerateRequest, Metric, Run, RunState, TrainRequest
-from napari_braindiffusion.widgets.cohort_form import CohortForm
-from napari_braindiffusion.widgets.condition_form import ConditionForm
-from napari_braindiffusion.widgets.generate_form import GenerateForm
-from napari_braindiffusion.widgets.loss_curve import LossCurve
-from napari_braindiffusion.widgets.path_row import PathRow
+from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
+from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
+from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
+from napari_braindiffusion.widgets.forms.path_row import PathRow
+from napari_braindiffusion.widgets.forms.train_form import TrainForm
+from napari_braindiffusion.widgets.plots.loss_curve import LossCurve
 from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
 from napari_braindiffusion.widgets.run_list import RunList
-from napari_braindiffusion.widgets.train_form import TrainForm
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ class TestPathRow:
         ],
     )
     def test_takes_what_the_dialog_answers(self, shown, qtbot, monkeypatch, tmp_path, kind, function, answer):
-        dialog = f"napari_braindiffusion.widgets.path_row.QFileDialog.{function}"
+        dialog = f"napari_braindiffusion.widgets.forms.path_row.QFileDialog.{function}"
         monkeypatch.setattr(dialog, lambda *_, **__: answer(str(tmp_path)))
         row = shown(PathRow(kind))
         with qtbot.waitSignal(row.path_changed) as told:

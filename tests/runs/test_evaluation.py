@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.evaluation import JSON, Evaluation, Figure, Originality, Row, Verdict, read_evaluation
-from braindiffusion.runs.meanings import meaning
+from braindiffusion.runs.reports.evaluation import JSON, Evaluation, Figure, Originality, Row, Verdict, read_evaluation
+from braindiffusion.runs.reports.metric_descriptions import meaning
 
 ONE, TWO = (Figure(value=value, low=value - 1, high=value + 1) for value in (1.0, 2.0))
 SPACE = Originality(

@@ -8,8 +8,8 @@ import signal
 import sys
 
 from braindiffusion.cli import main
-from braindiffusion.training import job
-from braindiffusion.training.level import LevelTrainer
+from braindiffusion.jobs import train as job
+from braindiffusion.training.trainer import LevelTrainer
 
 job.METRIC_SECONDS = -1.0
 step = LevelTrainer._step

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.model.config import LevelConfig, UNetConfig
+from braindiffusion.jobs.train import train
+from braindiffusion.models.cascade.config import LevelConfig, UNetConfig
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Metric, Run, TrainRequest
-from braindiffusion.training.job import train
 from braindiffusion.training.presets import LevelRecipe, Preset
 from braindiffusion.volume import load_volume
 
@@ -151,8 +151,8 @@ def same(one: list[Any], other: list[Any]) -> bool:
 @pytest.fixture(scope="module", autouse=True)
 def every_step() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("braindiffusion.training.job.METRIC_SECONDS", -1.0)
-        patch.setattr("braindiffusion.training.level.HELD_OUT", 4)
+        patch.setattr("braindiffusion.jobs.train.METRIC_SECONDS", -1.0)
+        patch.setattr("braindiffusion.training.trainer.HELD_OUT", 4)
         yield
 
 

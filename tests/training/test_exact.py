@@ -12,11 +12,11 @@ from safetensors.numpy import load_file
 from braindiffusion.cli.drive import drive
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.jobs import perform
-from braindiffusion.model import load_cascade
-from braindiffusion.model.config import LevelConfig, UNetConfig
+from braindiffusion.models.cascade import load_cascade
+from braindiffusion.models.cascade.config import LevelConfig, UNetConfig
 from braindiffusion.runs import Cancelled, Finished, Metric, Progress, Run, TrainRequest
-from braindiffusion.training.afterwards import reconstruct
 from braindiffusion.training.ema import WIDTHS
+from braindiffusion.training.posthoc_ema import reconstruct
 from braindiffusion.training.presets import LevelRecipe, Preset
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,), embedding=16, map_width=4, checkpointing=True)
@@ -39,8 +39,8 @@ RECIPE = LevelRecipe(
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("braindiffusion.training.job.METRIC_SECONDS", -1.0)
-        patch.setattr("braindiffusion.training.level.HELD_OUT", 4)
+        patch.setattr("braindiffusion.jobs.train.METRIC_SECONDS", -1.0)
+        patch.setattr("braindiffusion.training.trainer.HELD_OUT", 4)
         yield
 
 

@@ -58,7 +58,7 @@ def alone(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
     run = Run.create(request, root=tmp_path_factory.mktemp("alone"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("braindiffusion.training.job.METRIC_SECONDS", -1.0)
+        patch.setattr("braindiffusion.jobs.train.METRIC_SECONDS", -1.0)
         assert isinstance(list(perform(run))[-1], Finished)
     return run
 

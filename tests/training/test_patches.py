@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from braindiffusion.cohort.store import Cohort
-from braindiffusion.model import Cascade
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade import Cascade
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import augment
 from braindiffusion.training.patches import Patches
 

@@ -8,9 +8,9 @@ import typer
 from braindiffusion.cli import working
 from braindiffusion.cli.drive import drive, finish
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.again import like as request_like
-from braindiffusion.generation.asking import from_flags, from_table
-from braindiffusion.pretrained import DEFAULT_MODEL
+from braindiffusion.generation.condition_args import from_flags, from_table
+from braindiffusion.generation.reproduce import like as request_like
+from braindiffusion.models.registry import DEFAULT_MODEL
 from braindiffusion.runs import DemoRequest, GenerateRequest
 
 WITH_LIKE = ("like", "out", "device", "name")

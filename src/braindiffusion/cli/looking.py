@@ -10,7 +10,7 @@ from rich.table import Table
 from braindiffusion.cli.working import find_run
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import find_model, list_models, read_card
+from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     Cancelled,

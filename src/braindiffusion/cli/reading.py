@@ -9,7 +9,7 @@ from braindiffusion.cli.drive import drive, finish
 from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.cli.working import Device, Precisely, Precision, RunName, find_run, make, new_run
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import DEFAULT_READER, is_packaged
+from braindiffusion.models.registry import DEFAULT_READER, is_packaged
 from braindiffusion.runs import CheckpointWritten, Event, Finished
 from braindiffusion.runs.requests import ReadRequest, TrainReaderRequest
 

@@ -43,6 +43,6 @@ def ema(
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
 ) -> None:
     """Write a training's model with another average of its weights, without training again."""
-    from braindiffusion.training.afterwards import reconstruct
+    from braindiffusion.training.posthoc_ema import reconstruct
 
     typer.echo(reconstruct(find_run(run), width, out))

@@ -127,7 +127,7 @@ def _beside(path: Path, kind: str = "") -> Path:
 
 def _draw(figure: FigureName, paths: list[Path], out: Path | None, open_it: bool, channel: int = 0) -> None:
     """As the job of the same name does it, without a run."""
-    from braindiffusion.figures.job import figure_of
+    from braindiffusion.jobs.visualize import figure_of
 
     drawn = figure_of(VisualizeRequest(figure=figure, paths=tuple(paths), channel=channel))
     _deliver(drawn, out or _beside(paths[0], figure), open_it)

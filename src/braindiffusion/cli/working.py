@@ -13,7 +13,7 @@ from braindiffusion.cli.estimating import only_estimate
 from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
-from braindiffusion.pretrained import is_packaged
+from braindiffusion.models.registry import is_packaged
 from braindiffusion.runs import (
     CheckpointWritten,
     Event,
@@ -24,7 +24,7 @@ from braindiffusion.runs import (
     TrainRequest,
     default_runs_dir,
 )
-from braindiffusion.runs.launch import Launch
+from braindiffusion.runs.process_rank import Launch
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -232,7 +232,7 @@ def new_run(request: Request, name: str | None = None) -> Run:
 
 def _common_run(request: TrainRequest, name: str | None) -> Run:
     """The run of several processes: the first one makes it, and tells the others."""
-    from braindiffusion.training.crew import Crew
+    from braindiffusion.training.distributed import Crew
 
     crew = Crew(request)
     return Run(Path(crew.tell(str(new_run(request, name).path) if crew.leads else "")))

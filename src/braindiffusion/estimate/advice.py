@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from braindiffusion.runs import TrainRequest
-from braindiffusion.training.job import asked_for
+from braindiffusion.training.plan import preset_of
 from braindiffusion.training.presets import PRESETS, Preset
 
 Changes = dict[str, int | bool | str]
@@ -23,7 +23,7 @@ def mildest_change(request: TrainRequest, fits: Callable[[Preset], bool]) -> Cha
         request: what does not fit.
         fits: whether a preset with its batch sizes does.
     """
-    chosen = asked_for(request)
+    chosen = preset_of(request)
     most = max(recipe.batch_size for recipe in chosen.recipes)
     for least in dict.fromkeys(max(1, least) for least in (most // 2, min(FEW, most // 2), 1)):
         for way in _ways(request, chosen):
@@ -74,7 +74,7 @@ def _batch_size(
 
 
 def _with(request: TrainRequest, changes: Changes) -> Preset:
-    return asked_for(request.model_copy(update=changes))
+    return preset_of(request.model_copy(update=changes))
 
 
 def _smaller(chosen: Preset) -> Iterator[Changes]:

@@ -15,13 +15,12 @@ from braindiffusion.estimate.device import free_bytes, held_bytes, settle
 from braindiffusion.estimate.memory import parameters, sampling
 from braindiffusion.estimate.result import Estimate, LevelEstimate
 from braindiffusion.generation.background import clear_background
-from braindiffusion.generation.conditions import Conditions
-from braindiffusion.generation.export import as_volume
 from braindiffusion.generation.guidance import guidance_of
-from braindiffusion.generation.job import FRAMES_A_LEVEL
-from braindiffusion.generation.sample import sample_cascade
-from braindiffusion.model import load_cascade, trained_levels
-from braindiffusion.pretrained import find_model
+from braindiffusion.generation.inputs import Conditions
+from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, as_volume
+from braindiffusion.generation.sampling import sample_cascade
+from braindiffusion.models.cascade import load_cascade, trained_levels
+from braindiffusion.models.registry import find_model
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.volume import save_volume
 
@@ -84,7 +83,7 @@ class _Trial:
         both = 2 if self.guidance is not None and self.guidance.weak is None else 1  # asked and unasked in one batch
         frames = 0
         if self.request.trajectory:
-            frames = 4 * math.prod(self.config.shape) * self.config.channels * FRAMES_A_LEVEL * (index + 1) * batch
+            frames = 4 * math.prod(self.config.shape) * self.config.channels * FRAMES_PER_LEVEL * (index + 1) * batch
         return self.held + sampling(self.config, index, both * batch, self.dtype).working + frames
 
     def seconds(self) -> tuple[list[float], float]:
@@ -114,7 +113,7 @@ class _Trial:
         with tempfile.TemporaryDirectory() as folder:
             save_volume(volume, Path(folder) / "volume.nii.gz")
         written = perf_counter() - begun
-        frames = FRAMES_A_LEVEL * self.levels if self.request.trajectory else 0
+        frames = FRAMES_PER_LEVEL * self.levels if self.request.trajectory else 0
         return steps, self.request.num_samples * written * (1 + frames)
 
     def _guided(self, index: int) -> float:

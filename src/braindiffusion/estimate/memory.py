@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from braindiffusion.diffusion.denoiser import denoising_loss
-from braindiffusion.model.cascade import Level
-from braindiffusion.model.conditioning import as_condition
-from braindiffusion.model.config import CascadeConfig
+from braindiffusion.models.cascade.cascade import Level
+from braindiffusion.models.cascade.conditioning import as_condition
+from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.training.ema import WIDTHS
 
 

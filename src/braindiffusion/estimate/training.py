@@ -14,16 +14,16 @@ from braindiffusion.estimate.advice import in_words, mildest_change
 from braindiffusion.estimate.device import free_bytes, held_bytes
 from braindiffusion.estimate.memory import learning, parameters, sample_bytes, sampling, training_bytes
 from braindiffusion.estimate.result import Estimate, LevelEstimate
-from braindiffusion.model.cascade import Cascade
-from braindiffusion.model.config import CascadeConfig, LevelConfig
-from braindiffusion.pretrained import find_model
+from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig
+from braindiffusion.models.registry import find_model
 from braindiffusion.runs import TrainRequest
-from braindiffusion.training.crew import Crew
-from braindiffusion.training.job import asked_for, levels_of, rows_of
-from braindiffusion.training.level import AHEAD, HELD_OUT, MEASURED, LevelTrainer
+from braindiffusion.training.distributed import Crew
 from braindiffusion.training.patches import CACHE_BYTES, Patches
+from braindiffusion.training.plan import levels_of, preset_of, rows_of
 from braindiffusion.training.presets import LevelRecipe, Preset
-from braindiffusion.training.start import configuration_of
+from braindiffusion.training.trainer import AHEAD, HELD_OUT, MEASURED, LevelTrainer
+from braindiffusion.training.warm_start import configuration_of
 
 LEAST_SECONDS = 2.0
 """A level is tried for so long, after a first step that chooses kernels."""
@@ -77,7 +77,7 @@ class _Trial:
         if not (request.data / "zarr.json").is_file():
             msg = f"{request.data} is no prepared cohort: prepare it first, then ask what it will take."
             raise BrainDiffusionError(msg)
-        self.request, self.preset = request, asked_for(request)
+        self.request, self.preset = request, preset_of(request)
         self.wanted = levels_of(request, self.preset)
         self.crew, self.cohort = Crew(request), Cohort.open(request.data)
         self.device = self.crew.fabric.device

@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.evaluation import distances
 from braindiffusion.evaluation.bootstrap import Groups, Interval, Numbers, Statistic, around, compare
-from braindiffusion.evaluation.portrait import BINS, Portrait, frequencies, shared_measures, unit
-from braindiffusion.runs.evaluation import Curve, Figure, Row, Spread
+from braindiffusion.evaluation.brain_measures import BINS, Portrait, frequencies, shared_measures, unit
+from braindiffusion.evaluation.metrics import distances
+from braindiffusion.runs.reports.evaluation import Curve, Figure, Row, Spread
 
 MOST = 1000
 """Brains of a group that are compared pair by pair; more are drawn from by chance."""

@@ -19,11 +19,11 @@ from typing import Any
 from braindiffusion import __version__
 from braindiffusion.cohort.demographics import Demographics
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import region_names
 from braindiffusion.export.brains import Brain
 from braindiffusion.export.participants import participants
 from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.sidecar import is_generated
-from braindiffusion.samples import region_names
 from braindiffusion.volume import load_volume, read_header, save_volume
 
 BIDS_VERSION = "1.10.0"

@@ -27,7 +27,7 @@ def show(
     """A figure of one brain, or of several beside each other. The last line of a notebook's cell shows itself.
 
     Examples:
-        >>> from braindiffusion.samples import sample_t1_path
+        >>> from braindiffusion.example_data import sample_t1_path
         >>> figure = show(sample_t1_path(), kind="slices", path="brain.html")
         >>> [trace.name for trace in figure.data[:3]]
         ['sagittal 0', 'coronal 0', 'axial 0']

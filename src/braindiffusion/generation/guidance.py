@@ -9,10 +9,10 @@ from torch import Tensor
 from braindiffusion.diffusion.denoiser import Denoiser
 from braindiffusion.diffusion.guidance import autoguided, guided
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.again import model_identity
-from braindiffusion.generation.loaded import loaded
-from braindiffusion.model.cascade import Cascade
-from braindiffusion.pretrained import find_model
+from braindiffusion.generation.model_cache import loaded
+from braindiffusion.generation.reproduce import model_identity
+from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.registry import find_model
 from braindiffusion.runs import GenerateRequest
 
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.cohort.transforms import patch_centres
 from braindiffusion.diffusion.condition import Condition
-from braindiffusion.model.cascade import Cascade
+from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.regions import regions_of
 from braindiffusion.training.augment import Warp, augment
-from braindiffusion.training.conditions import tell
+from braindiffusion.training.subject_condition import tell
 
 CACHE_BYTES = max(2 * 2**30, psutil.virtual_memory().total // 8)
 """Versions of brains that are remembered, so that each is made once where they fit."""

@@ -9,7 +9,7 @@ from braindiffusion.conditions import ConditionSchema
 from braindiffusion.devices import memory_of
 from braindiffusion.diffusion.weights import Weighting
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.model.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import Warp
 
 

@@ -10,19 +10,19 @@ from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
 from braindiffusion.cohort import Cohort
 from braindiffusion.runs import ArtifactWritten, Finished, Inspected, PrepareRequest, Progress, Warned
 from braindiffusion.runs.command import as_command
-from napari_braindiffusion.background import in_background
-from napari_braindiffusion.cohort_layers import open_cohort, read_subjects, show_cohort
 from napari_braindiffusion.docks.base import Dock
-from napari_braindiffusion.inspecting import Inspection, Look, look_at_headers
-from napari_braindiffusion.jobs import EngineClient, JobHandle
-from napari_braindiffusion.layers import LayerData
-from napari_braindiffusion.view import look_at_brains
-from napari_braindiffusion.widgets.cohort_form import CohortForm
+from napari_braindiffusion.engine.client import EngineClient, JobHandle
+from napari_braindiffusion.engine.inspection import Inspection, Look, look_at_headers
+from napari_braindiffusion.engine.threads import in_background
+from napari_braindiffusion.layers.cohort import open_cohort, read_subjects, show_cohort
+from napari_braindiffusion.layers.display import look_at_brains
+from napari_braindiffusion.layers.geometry import LayerData
+from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
+from napari_braindiffusion.widgets.forms.layout import wrapping_label
 from napari_braindiffusion.widgets.progress_row import ProgressRow
-from napari_braindiffusion.widgets.rows import wrapping_label
-from napari_braindiffusion.widgets.subject_model import SubjectRow
-from napari_braindiffusion.widgets.subject_table import SubjectTable
-from napari_braindiffusion.widgets.subject_tools import SubjectCard, SubjectTools
+from napari_braindiffusion.widgets.tables.subject_model import SubjectRow
+from napari_braindiffusion.widgets.tables.subject_table import SubjectTable
+from napari_braindiffusion.widgets.tables.subject_tools import SubjectCard, SubjectTools
 
 MANY = 12
 """More layers at once than this is more than anyone wants to look at."""

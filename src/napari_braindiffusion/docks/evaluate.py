@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QToolButton
 
-from braindiffusion.pretrained import list_models
+from braindiffusion.models.registry import list_models
 from braindiffusion.runs import (
     EvaluateRequest,
     NearestRequest,
@@ -20,23 +20,23 @@ from braindiffusion.runs import (
     Run,
 )
 from braindiffusion.runs.command import as_command
-from braindiffusion.runs.evaluation import JSON, PAGE, read_evaluation
-from braindiffusion.runs.nearest import Nearest, read_nearest
-from napari_braindiffusion.background import aside
-from napari_braindiffusion.cohort_layers import COHORT
-from napari_braindiffusion.cohorts import Known, Origin, known, origin
+from braindiffusion.runs.reports.evaluation import JSON, PAGE, read_evaluation
+from braindiffusion.runs.reports.nearest import Nearest, read_nearest
 from napari_braindiffusion.docks.base import Dock
-from napari_braindiffusion.io import PROVENANCE, SIDECAR, told_of
-from napari_braindiffusion.layer_files import as_paths, brains_among, is_brain
-from napari_braindiffusion.layer_jobs import LayerJobs, Made
-from napari_braindiffusion.nearest_layers import NearestLayers
+from napari_braindiffusion.engine.layer_jobs import LayerJobs, Made
+from napari_braindiffusion.engine.threads import aside
+from napari_braindiffusion.io.evaluation_inputs import Known, Origin, known, origin
+from napari_braindiffusion.io.files import PROVENANCE, SIDECAR, told_of
+from napari_braindiffusion.layers.cohort import COHORT
+from napari_braindiffusion.layers.files import as_paths, brains_among, is_brain
+from napari_braindiffusion.layers.nearest import NearestLayers
 from napari_braindiffusion.settings import settings
-from napari_braindiffusion.widgets.brain_list import BrainList
-from napari_braindiffusion.widgets.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
+from napari_braindiffusion.widgets.forms.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.nearest_view import NearestView
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 from napari_braindiffusion.widgets.run_list import RunList
+from napari_braindiffusion.widgets.source_list import BrainList
 
 
 class EvaluateDock(Dock):

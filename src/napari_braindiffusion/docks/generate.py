@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.pretrained import find_model, list_models, read_card
+from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     Finished,
@@ -25,24 +25,24 @@ from braindiffusion.runs import (
     Progress,
     RegenerateRequest,
 )
-from braindiffusion.runs.batch import Launcher
+from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, save_volume
-from napari_braindiffusion.background import aside
-from napari_braindiffusion.coarse_preview import CoarsePreview
-from napari_braindiffusion.copying import copy_request
 from napari_braindiffusion.docks.base import Dock
-from napari_braindiffusion.docks.shelf import Training, find_trainings
-from napari_braindiffusion.io import PROVENANCE
-from napari_braindiffusion.jobs import EngineClient, JobHandle
-from napari_braindiffusion.layers import layer_to_volume
-from napari_braindiffusion.moments import MomentCaption
-from napari_braindiffusion.mosaic import show_mosaic
-from napari_braindiffusion.same_again import like_file, like_layer, settings_of, was_generated
+from napari_braindiffusion.docks.copy_command import copy_request
+from napari_braindiffusion.docks.run_browser import Training, find_trainings
+from napari_braindiffusion.engine.client import EngineClient, JobHandle
+from napari_braindiffusion.engine.preview import CoarsePreview
+from napari_braindiffusion.engine.threads import aside
+from napari_braindiffusion.io.files import PROVENANCE
+from napari_braindiffusion.layers.display import show_trajectory, show_volume
+from napari_braindiffusion.layers.geometry import layer_to_volume
+from napari_braindiffusion.layers.grid import show_mosaic
+from napari_braindiffusion.layers.reproduce import like_file, like_layer, settings_of, was_generated
+from napari_braindiffusion.layers.trajectory_caption import MomentCaption
 from napari_braindiffusion.settings import settings
-from napari_braindiffusion.view import show_trajectory, show_volume
 from napari_braindiffusion.widgets.copy_button import CopyButton
-from napari_braindiffusion.widgets.generate_form import GenerateForm
+from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
 
 PREVIEW = "Coming into being …"

@@ -9,7 +9,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout
 
-from braindiffusion.pretrained import list_models
+from braindiffusion.models.registry import list_models
 from braindiffusion.runs import (
     ArtifactWritten,
     Failed,
@@ -22,26 +22,26 @@ from braindiffusion.runs import (
     TrainRequest,
     Warned,
 )
-from braindiffusion.runs.batch import Launcher
 from braindiffusion.runs.folder import LIVE
+from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.volume import Volume
-from napari_braindiffusion.background import aside
-from napari_braindiffusion.copying import copy_request, copy_words
 from napari_braindiffusion.docks.base import Dock
-from napari_braindiffusion.docks.shelf import Shelf
-from napari_braindiffusion.emerging import Emerging
-from napari_braindiffusion.estimating import Estimating
-from napari_braindiffusion.jobs import JobHandle
+from napari_braindiffusion.docks.copy_command import copy_request, copy_words
+from napari_braindiffusion.docks.run_browser import Shelf
+from napari_braindiffusion.engine.client import JobHandle
+from napari_braindiffusion.engine.estimate import Estimating
+from napari_braindiffusion.engine.stall import Silence
+from napari_braindiffusion.engine.threads import aside
+from napari_braindiffusion.engine.trainings import History, begun_again, follow_training, read_history, start_training
+from napari_braindiffusion.layers.training_samples import Emerging
 from napari_braindiffusion.settings import settings
-from napari_braindiffusion.silence import Silence
-from napari_braindiffusion.training import History, begun_again, follow_training, read_history, start_training
-from napari_braindiffusion.widgets import questions
+from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import CopyButton
-from napari_braindiffusion.widgets.curves import Curves
 from napari_braindiffusion.widgets.estimate_row import EstimateRow
+from napari_braindiffusion.widgets.forms.train_form import TrainForm
+from napari_braindiffusion.widgets.plots.training_plot import Curves
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 from napari_braindiffusion.widgets.start_button import StartButton
-from napari_braindiffusion.widgets.train_form import TrainForm
 
 MANY_WARNINGS = 3
 """Notifications at once; a folder of odd files has hundreds."""

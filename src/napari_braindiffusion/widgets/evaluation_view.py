@@ -6,10 +6,10 @@ from functools import partial
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from braindiffusion.runs.evaluation import Evaluation
-from napari_braindiffusion.widgets.evaluation_plot import EvaluationPlot
-from napari_braindiffusion.widgets.figure_table import FigureTable, of_rows, of_verdicts
-from napari_braindiffusion.widgets.rows import make_narrow, wrapping_label
+from braindiffusion.runs.reports.evaluation import Evaluation
+from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
+from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
+from napari_braindiffusion.widgets.tables.metric_table import FigureTable, of_rows, of_verdicts
 
 TARGETS = "Targets"
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from braindiffusion.conditions import ConditionSchema, MapField, ScalarField, VectorField
-from napari_braindiffusion.widgets.rows import wrapping_label
+from napari_braindiffusion.widgets.forms.layout import wrapping_label
 
 Card = Mapping[str, Any]
 

@@ -2,9 +2,9 @@
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from braindiffusion.runs.nearest import Match, Nearest
-from napari_braindiffusion.widgets.evaluation_plot import EvaluationPlot
-from napari_braindiffusion.widgets.rows import wrapping_label
+from braindiffusion.runs.reports.nearest import Match, Nearest
+from napari_braindiffusion.widgets.forms.layout import wrapping_label
+from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
 
 
 class NearestView(QWidget):

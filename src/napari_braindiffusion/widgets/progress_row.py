@@ -5,7 +5,7 @@ import time
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_braindiffusion.widgets.rows import wrapping_label
+from napari_braindiffusion.widgets.forms.layout import wrapping_label
 
 PAINT_SECONDS = 0.1
 """Steps that come faster than this are not all shown."""

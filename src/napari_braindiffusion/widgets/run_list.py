@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from braindiffusion.runs import Run, RunState
-from napari_braindiffusion.widgets.rows import make_narrow
+from napari_braindiffusion.widgets.forms.layout import make_narrow
 
 STATES = {
     RunState.CREATED: "not begun",

@@ -1,0 +1,232 @@
+"""What a scanner physicist would remark on a volume: small functions, each with its threshold, said once.
+
+Thresholds were chosen on IXI (three scanners, whole heads and stripped) and ds002748: nothing of it is remarked on, and
+every fault that was planted there is (`tests/cohort/test_quality.py`). A mark never decides: it says where to look.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.affines import obliquity
+from numpy.typing import NDArray
+
+from braindiffusion.cohort.mask import largest_bright
+from braindiffusion.cohort.qc.orientation import Pose
+from braindiffusion.nifti import open_image
+from braindiffusion.runs.events import Mark, Severity
+from braindiffusion.volume import Volume
+
+TILT_DEGREES = 20.0
+"""Between an axis of the voxels and of the world: heads that lie in the scanner as they should are turned less."""
+FORMS_MM = 2.0
+"""By which qform and sform may place a corner differently: rounding and a header that was edited keep below."""
+THICK_MM, UNEVEN = 3.0, 2.5
+"""Slices of this and more, or so many times the smallest side of a voxel: a clinical scan, no volume in 3D."""
+LIKENESS = 0.87
+"""Correlation with the mean head or brain, turned at will. T1w heads have 0.94 and more, a ball 0.85, noise 0.72."""
+TURN = 0.02
+"""By which another orientation has to fit better. Heads as they should be reach 0, turned ones 0.04 and more."""
+FACE_CM2 = {"left": 25.0, "right": 25.0, "back": 10.0, "front": 10.0, "bottom": 10.0, "top": 10.0}
+"""Tissue on a face of the volume. Whole heads of IXI reach 15 at the sides (ears, cheeks) and 6 elsewhere."""
+HEAD_MM = 130.0
+"""A head that is cut at the neck is higher than this; a lower one is cut through the brain."""
+SMALL_ML, LARGE_ML = 600.0, 7000.0
+"""Of what stands out from the background: brains have 900 ml and more, heads down to the neck up to 5000."""
+LEVELS = 32
+"""Distinct intensities in a head; with fewer, tissues are steps."""
+CLIPPED = 0.02
+"""Share of a head that has the very highest intensity."""
+HOT = 10.0
+"""The brightest voxel over the 99.9th percentile; vessels reach 3."""
+LABELLED = 0.8
+"""Share of the label map that lies on tissue."""
+MANY = 5
+"""Volumes that are needed to say what is usual among them."""
+BRIGHT, NOISY, GRID = 8.0, 2.5, 1.5
+"""So many times the middle of all others: brightness (scanners differ by 3), noise, size of the voxels."""
+
+_GRAVITY: dict[Severity, int] = {"problem": 0, "doubt": 1, "note": 2}
+_SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "I": "bottom", "S": "top"}
+
+
+def by_gravity(marks: Iterable[Mark]) -> tuple[Mark, ...]:
+    """The gravest first."""
+    return tuple(sorted(marks, key=lambda mark: _GRAVITY[mark.severity]))
+
+
+def _doubt(kind: str, message: str) -> Mark:
+    return Mark(kind=kind, severity="doubt", message=message)
+
+
+def header_marks(path: Path, affine: NDArray[np.float64], spacing: Sequence[float]) -> Iterator[Mark]:
+    """What the header alone tells.
+
+    Args:
+        path: a volume that can be read.
+        affine: (4, 4) of its voxels in RAS+.
+        spacing: mm.
+    """
+    low, high = min(spacing), max(spacing)
+    if high >= THICK_MM or high / low >= UNEVEN:
+        sides = " x ".join(f"{side:.3g}" for side in spacing)
+        yield _doubt("spacing", f"its voxels are {sides} mm: thick slices hold no fine structure")
+    tilt = float(np.degrees(obliquity(affine)).max())
+    if tilt > TILT_DEGREES:
+        message = f"it lies {tilt:.0f} degrees tilted to the axes of its world, and is used as it is stored"
+        yield Mark(kind="tilt", severity="note", message=message)
+    image, _ = open_image(path)
+    yield from _forms(image)
+
+
+def _forms(image: Any) -> Iterator[Mark]:
+    """NIfTI says twice where a volume lies; programs differ in which they believe."""
+    forms = [getattr(image, name)(coded=True) for name in ("get_qform", "get_sform") if hasattr(image, name)]
+    affines = [affine for affine, code in forms if code and affine is not None]
+    if len(affines) < 2:
+        return
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*image.shape[:3], 1]
+    apart = float(np.linalg.norm(corners @ (affines[0] - affines[1]).T, axis=1).max())
+    if np.linalg.det(affines[0][:3, :3]) * np.linalg.det(affines[1][:3, :3]) < 0:
+        yield _doubt("header", "its qform and its sform disagree about which side is left")
+    elif apart > FORMS_MM:
+        yield _doubt("header", f"its qform and its sform place it up to {apart:.0f} mm apart")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is compared among the volumes of a cohort.
+
+    Attributes:
+        brightness: 98th percentile of the intensities.
+        noise: standard deviation from voxel to voxel, over the brightness.
+        voxel: mm, the cubic root of a voxel's volume.
+    """
+
+    brightness: float
+    noise: float
+    voxel: float
+
+
+def voxel_marks(data: NDArray[Any], small: NDArray[np.float32], mm: float, pose: Pose, *, t1: bool) -> Iterator[Mark]:
+    """What the voxels tell.
+
+    Args:
+        data: (x, y, z) in RAS+, not of one value.
+        small: the same on a coarse grid.
+        mm: of the coarse grid.
+        pose: how the head lies.
+        t1: whether it is T1-weighted; of other contrasts it is not known what fits.
+    """
+    if t1:
+        yield from _orientation(pose)
+    tissue = largest_bright(small)
+    millilitres = float(tissue.sum()) * mm**3 / 1000
+    if not SMALL_ML <= millilitres <= LARGE_ML:
+        yield _doubt("size", f"{millilitres:.0f} ml stand out from its background, which is no brain and no head")
+    yield from _cut_off(tissue, mm, stripped=pose.stripped)
+    yield from _intensities(data)
+
+
+def _orientation(pose: Pose) -> Iterator[Mark]:
+    if pose.likeness + pose.margin < LIKENESS:
+        yield _doubt("content", "its picture is not that of a T1w head")
+    elif pose.margin >= TURN:
+        told = [
+            f"{_SIDES[axis]} is {_SIDES[seen] if seen not in 'LR' else 'a side'}"
+            for axis, seen in zip("RAS", pose.codes, strict=True)
+            if axis != seen
+        ]
+        yield _doubt("orientation", f"it lies otherwise than its header says: by its picture, {', '.join(told)}")
+
+
+def _cut_off(tissue: NDArray[np.bool_], mm: float, *, stripped: bool) -> Iterator[Mark]:
+    cut = []
+    for axis, names in enumerate((("left", "right"), ("back", "front"), ("bottom", "top"))):
+        for name, place in zip(names, (0, -1), strict=True):
+            area = float(tissue.take(place, axis).sum()) * mm**2 / 100
+            neck = name == "bottom" and not stripped and np.ptp(np.argwhere(tissue)[:, 2]) * mm > HEAD_MM
+            if area > FACE_CM2[name] and not neck:
+                cut.append(f"{name} ({area:.0f} cm² of tissue on that face)")
+    if cut:
+        yield _doubt("cut-off", f"it is cut off at the {' and at the '.join(cut)}")
+
+
+def _intensities(data: NDArray[Any]) -> Iterator[Mark]:
+    sample = data[::2, ::2, ::2].ravel()
+    low, high = float(data.min()), float(data.max())
+    upper = float(np.percentile(sample, 99.9))
+    head = sample[sample > low + (upper - low) * 0.1]
+    if np.count_nonzero(head == high) > CLIPPED * head.size:
+        share = np.count_nonzero(head == high) / head.size
+        yield _doubt("intensities", f"{share:.0%} of it has the highest intensity, {high:g}: it is clipped")
+    elif len(np.unique(head)) < LEVELS:
+        yield _doubt("intensities", f"it has only {len(np.unique(head))} grey values")
+    if high - low > HOT * max(upper - low, 1e-6):
+        yield Mark(
+            kind="intensities",
+            severity="note",
+            message=f"its brightest voxel is {(high - low) / (upper - low):.0f} "
+            "times as bright as all but a thousandth of it",
+        )
+
+
+def label_mark(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> Mark | None:
+    """Whether a label map lies where the brain is.
+
+    Args:
+        volume: of the label map.
+        labels: in the same world, on any grid.
+        small: the volume on a coarse grid.
+    """
+    places = np.argwhere(labels.data[0] > 0)
+    if not len(places):
+        return Mark(kind="labels", severity="problem", message="its label map is empty")
+    places = places[:: max(1, len(places) // 20_000)]
+    world = np.c_[places, np.ones(len(places))] @ labels.affine.T @ np.linalg.inv(volume.affine).T
+    factor = np.array(small.shape) / volume.shape
+    voxels = np.floor((world[:, :3] + 0.5) * factor).astype(int)
+    inside = ((voxels >= 0) & (voxels < small.shape)).all(1)
+    on_tissue = np.zeros(len(places), bool)
+    on_tissue[inside] = largest_bright(small)[tuple(voxels[inside].T)]
+    if on_tissue.mean() < LABELLED:
+        return _doubt("labels", f"only {on_tissue.mean():.0%} of its label map lies on tissue")
+    return None
+
+
+def measure(data: NDArray[Any], spacing: Sequence[float], small: NDArray[np.float32], pose: Pose) -> Measures:
+    """What the other volumes are compared with."""
+    bright = float(np.percentile(small, 98) - small.min())
+    # The middle of the head: 80 mm of tissue. Second differences know no slow changes.
+    middle = (pose.middle / spacing).astype(int)
+    reach = [max(2, int(40 / side)) for side in spacing]
+    box = data[tuple(slice(max(0, m - r), m + r) for m, r in zip(middle, reach, strict=True))].astype(np.float32)
+    noise = float(np.median(np.abs(np.diff(box, 2, axis=0)))) * 1.4826 / np.sqrt(6) if min(box.shape) > 2 else 0.0
+    return Measures(bright, noise / bright if bright else 0.0, float(np.prod(spacing)) ** (1 / 3))
+
+
+def usual(measures: Sequence[Measures]) -> Measures | None:
+    """The middle of them all; None where they are too few to say."""
+    if len(measures) < MANY:
+        return None
+    rows = np.array([(one.brightness, one.noise, one.voxel) for one in measures])
+    return Measures(*np.median(rows, axis=0).tolist())
+
+
+def unusual(one: Measures, usual: Measures) -> Iterator[Mark]:
+    """Where a volume is unlike the others of its cohort."""
+    if (times := _times(one.brightness, usual.brightness)) > BRIGHT:
+        how = "brighter" if one.brightness > usual.brightness else "darker"
+        yield _doubt("intensities", f"it is {times:.0f} times {how} than the others: another scaling")
+    if one.noise > NOISY * usual.noise:
+        yield _doubt("noise", f"it is {_times(one.noise, usual.noise):.1f} times as noisy as the others")
+    if _times(one.voxel, usual.voxel) > GRID:
+        message = f"its voxels of {one.voxel:.2g} mm are unlike the others' of {usual.voxel:.2g} mm"
+        yield Mark(kind="spacing", severity="note", message=message)
+
+
+def _times(one: float, other: float) -> float:
+    low, high = sorted((one, other))
+    return high / low if low > 0 else 1.0

@@ -1,0 +1,122 @@
+"""How a head lies in its volume, told by its picture alone: it is laid over a mean head, and a mean brain, in 24 ways.
+
+Of 38 whole heads and the same heads stripped that the means were not made of (T1w, IXI), and of twelve of other
+scanners, all fitted best as their headers say, by a correlation that was higher by 0.01 at least; turned by hand, none.
+Left and right cannot be told: a mirrored head looks like a head.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from braindiffusion.example_data import mean_heads
+
+GRID, GRID_MM = 40, 8.0
+"""Voxels of a side of the grid that is compared, and their size."""
+
+Turn = tuple[tuple[int, ...], tuple[int, ...]]
+_TURNS: tuple[Turn, ...] = tuple(
+    (axes, (1, *flips)) for axes in itertools.permutations(range(3)) for flips in itertools.product((1, -1), repeat=2)
+)
+"""Axes and directions; the first changes nothing. The first axis is never flipped: mirror images look alike."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """What the picture says.
+
+    Attributes:
+        likeness: correlation with the mean head or brain as the header has it.
+        codes: what the axes towards right, front and top are by the picture, such as `RAS` (as the header says) or
+            `RAI` (upside down). `R` and `L` mean a side, nobody knows which.
+        margin: by how much that fits better than what the header says.
+        stripped: it looks more like a brain than like a head.
+        middle: mm (x, y, z) from the volume's outer corner to where the middle of the mean head is.
+    """
+
+    likeness: float
+    codes: str
+    margin: float
+    stripped: bool
+    middle: NDArray[np.float64]
+
+
+def find_pose(small: NDArray[np.float32]) -> Pose:
+    """Lay a volume over the means.
+
+    Args:
+        small: (x, y, z) of `GRID_MM`, RAS+ as its header says.
+    """
+    placed, start = place(stretch(small))
+    fits = [_fit(placed, turn) for turn in _TURNS]
+    own, best = fits[0], max(fits, key=lambda fit: fit[0])
+    turn = _TURNS[fits.index(best)]
+    middle = ((GRID - 1) / 2 + own[2] - start + 0.5) * GRID_MM
+    return Pose(own[0], _codes(turn), best[0] - own[0], own[1] == 1, middle)
+
+
+def _fit(placed: NDArray[np.float32], turn: Turn) -> tuple[float, int, NDArray[np.float64]]:
+    """Correlation with the better mean, which one that is, and how far the head lies from its middle, in voxels."""
+    axes, flips = turn
+    turned = fft.rfftn(unit(placed.transpose(axes)[tuple(slice(None, None, flip) for flip in flips)]))
+    maps = [fft.irfftn(turned * mean, s=placed.shape) for mean in _means()]
+    which = int(np.argmax([one.max() for one in maps]))
+    return float(maps[which].max()), which, peak(maps[which])
+
+
+def peak(correlation: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Where a cyclic correlation is highest, in voxels, negative where that is nearer; between voxels by a parabola."""
+    top = np.unravel_index(int(correlation.argmax()), correlation.shape)
+    found = np.zeros(3)
+    for axis, n in enumerate(correlation.shape):
+        below, at, above = (
+            float(correlation[tuple((i + step) % m if a == axis else i for a, (i, m) in _indexed(top, correlation))])
+            for step in (-1, 0, 1)
+        )
+        bend = below - 2 * at + above
+        place = float(top[axis]) + ((below - above) / 2 / bend if bend else 0.0)
+        found[axis] = place - n if place > n / 2 else place
+    return found
+
+
+def _indexed(top: tuple[np.intp, ...], array: NDArray[np.floating]) -> list[tuple[int, tuple[int, int]]]:
+    return [(a, (int(i), m)) for a, (i, m) in enumerate(zip(top, array.shape, strict=True))]
+
+
+def _codes(turn: Turn) -> str:
+    axes, flips = turn
+    codes = [""] * 3
+    for to, (axis, flip) in enumerate(zip(axes, flips, strict=True)):
+        codes[axis] = ("RAS" if flip > 0 else "LPI")[to]
+    return "".join(codes)
+
+
+def place(small: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """In the middle of the grid, and the voxel of the grid that its first one is; what is too large is cut."""
+    cut = small[:GRID, :GRID, :GRID]
+    start = [(GRID - n) // 2 for n in cut.shape]
+    placed = np.zeros((GRID,) * 3, np.float32)
+    placed[tuple(slice(s, s + n) for s, n in zip(start, cut.shape, strict=True))] = cut
+    return placed, np.array(start, float)
+
+
+def stretch(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intensities from 0 (air) to 1 (all but the brightest), whatever their unit."""
+    low, high = np.percentile(small, (5, 99.5))
+    return np.asarray(np.clip((small - low) / max(high - low, 1e-6), 0, 1), np.float32)
+
+
+def unit(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of mean 0 and length 1: a product of two is their correlation."""
+    centred = array - array.mean()
+    norm = np.linalg.norm(centred)
+    return np.asarray(centred / norm if norm else centred, np.float32)
+
+
+@cache
+def _means() -> tuple[NDArray[np.complexfloating], ...]:
+    return tuple(np.conj(fft.rfftn(unit(mean))) for mean in mean_heads().astype(np.float32))

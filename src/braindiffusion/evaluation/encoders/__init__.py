@@ -1,0 +1,1 @@
+"""Encoders: networks and tables that turn a brain into a feature vector."""

@@ -1,0 +1,136 @@
+"""Who looks at a brain: the reader, a network or a table of features that the user brings, and everybody's ruler."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.evaluation.brain_measures import (
+    Portrait,
+    brain_mask,
+    dice,
+    histogram,
+    region_measures,
+    shape_measures,
+    spectrum,
+)
+from braindiffusion.evaluation.sources import Brain
+from braindiffusion.regions.table import Labels
+
+Features = NDArray[np.float32]
+TABLES = (".csv", ".npz", ".npy")
+WEIGHTS = (".pth", ".pt", ".safetensors")
+
+
+class Reading(Protocol):
+    """What a reader finds in a brain."""
+
+    @property
+    def regions(self) -> Labels:
+        """(x, y, z) grouped regions."""
+
+    @property
+    def embedding(self) -> Features:
+        """(D,)."""
+
+    @property
+    def age(self) -> float:
+        """Years; NaN of a reader that tells none."""
+
+
+class Reader(Protocol):
+    """Finds regions, an embedding and an age in a brain."""
+
+    def read(self, volume: NDArray[np.float32], /) -> Reading:
+        """Of (x, y, z) in [-1, 1], in the model's box at 2 mm."""
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Looks at brains, real and generated alike: with the same ruler, or not at all.
+
+    Attributes:
+        reader: finds regions, an embedding and an age; without one, regions are those of the brain's own label map.
+        seers: features by name.
+    """
+
+    reader: Reader | None = None
+    seers: Mapping[str, Callable[[Brain], Features]] = field(default_factory=dict)
+
+    def portray(self, brain: Brain, requested: Labels | None = None) -> Portrait:
+        """Look at a brain.
+
+        Args:
+            brain: the brain.
+            requested: the label map that it was asked to have.
+        """
+        mask = brain_mask(brain.voxels)
+        measures = shape_measures(mask, brain.spacing)
+        features = {name: see(brain) for name, see in self.seers.items()}
+        reading = self.reader.read(brain.voxels * 2 - 1) if self.reader is not None else None
+        regions = brain.labels if reading is None else reading.regions
+        if regions is not None:
+            measures |= region_measures(brain.voxels, regions, brain.spacing)
+        if reading is not None:
+            features["embedding"] = reading.embedding
+        return Portrait(
+            name=brain.name,
+            measures=measures,
+            histogram=histogram(brain.voxels, mask),
+            spectrum=spectrum(brain.voxels),
+            features=features,
+            age=np.nan if reading is None else reading.age,
+            dice=dice(requested, regions) if requested is not None and regions is not None else {},
+        )
+
+
+def load_seer(path: Path, names: Sequence[str]) -> Callable[[Brain], Features]:
+    """Features that the user brings, by the ending of the file.
+
+    Args:
+        path: `.csv`: a line a brain, its name first, under a line of titles. `.npz`: arrays `names` (N,) and `features`
+            (N, D). `.npy`: (N, D), in the order of `names`. `.pth`, `.pt` or `.safetensors`: weights of MedicalNet's
+            3D ResNets, or of RadImageNet's 2D ResNet-50.
+        names: of all brains, real before generated, in the order of the report.
+
+    Raises:
+        BrainDiffusionError: no such file, another ending, or a brain is missing in it.
+    """
+    if not path.is_file():
+        raise BrainDiffusionError(f"There is no file of features {path}.")
+    if path.suffix in WEIGHTS:
+        from braindiffusion.evaluation.encoders.resnet import load_resnet  # imports torch
+
+        return load_resnet(path)
+    if path.suffix not in TABLES:
+        known = ", ".join(TABLES + WEIGHTS)
+        raise BrainDiffusionError(f"{path} is neither a table of features nor weights: the ending is one of {known}.")
+    try:
+        table = _table(path, names)
+    except (OSError, ValueError, KeyError) as error:
+        raise BrainDiffusionError(f"The features in {path} cannot be read: {error}.") from error
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise BrainDiffusionError(
+            f"{path} lacks features of {missing[0]} ({len(missing)} of {len(names)} are missing)."
+        )
+    return lambda brain: table[brain.name]
+
+
+def _table(path: Path, names: Sequence[str]) -> dict[str, Features]:
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row[0]: np.array(row[1:], np.float32) for row in list(csv.reader(file))[1:] if row}
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            rows = np.asarray(arrays["features"], np.float32)
+            return dict(zip((str(name) for name in arrays["names"]), rows, strict=True))
+    rows = np.asarray(np.load(path, allow_pickle=False), np.float32)
+    if len(rows) != len(names):
+        raise BrainDiffusionError(f"{path} has {len(rows)} rows, and there are {len(names)} brains.")
+    return dict(zip(names, rows, strict=True))

@@ -1,0 +1,116 @@
+"""Who is compared: real brains that the model learnt from, real ones that it never saw, and generated ones."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.split import split
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.evaluation.sources import Source, find_brains, preprocessing_of
+from braindiffusion.models.registry import find_model, is_packaged, read_card
+from braindiffusion.runs.requests import EvaluateRequest
+
+FEWEST = 3
+"""Brains that a group needs before any figure means anything."""
+HELD_OUT_SHARE = 5
+"""Without a model's card, one real brain of so many counts as held out."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The three groups of an evaluation.
+
+    Attributes:
+        training: real brains that the model learnt from.
+        held_out: real brains that it never saw.
+        generated: generated brains.
+        preprocessing: of the box that all are brought into.
+        card: of the model, which tells the split; empty where none does.
+    """
+
+    training: list[Source]
+    held_out: list[Source]
+    generated: list[Source]
+    preprocessing: Preprocessing
+    card: dict[str, Any]
+
+    @property
+    def model(self) -> str:
+        """Name of the model; empty where none is known."""
+        return str(self.card.get("name", ""))
+
+    @property
+    def every(self) -> list[Source]:
+        """All of them, generated ones last: the order of a table of features without names."""
+        return self.training + self.held_out + self.generated
+
+
+def choose_sides(request: EvaluateRequest) -> Sides:
+    """Find the brains of a request and tell training from held-out ones.
+
+    Raises:
+        BrainDiffusionError: brains are missing, none of the real ones is known to the model's card, or a group is too
+            small.
+    """
+    sides = choose_real(request.real, request.labels, request.model, asked_by=request.generated)
+    generated = find_brains(request.generated, sides.preprocessing)
+    _enough("generated", generated)
+    taken = {one.name for one in sides.every}
+    return replace(sides, generated=[_made(one, taken) for one in generated])
+
+
+def choose_real(
+    real: tuple[Path, ...], labels: Path | None, model: str | None, asked_by: tuple[Path, ...] = ()
+) -> Sides:
+    """Find real brains and tell training from held-out ones; nothing is generated yet.
+
+    Args:
+        real: where they are.
+        labels: folder of region label maps of the volumes among them.
+        model: its card tells who is who; None takes the packaged model that made all of `asked_by`, if one did.
+        asked_by: where the generated brains are.
+
+    Raises:
+        BrainDiffusionError: as `choose_sides`.
+    """
+    card = _card(model)
+    preprocessing = preprocessing_of(real, card)
+    if card is None and asked_by:
+        made_by = {source.model for source in find_brains(asked_by, preprocessing)}
+        if len(made_by) == 1 and is_packaged(name := made_by.pop()):
+            card = _card(name)
+            preprocessing = preprocessing_of(real, card)
+    found = find_brains(real, preprocessing, labels)
+    told = (card or {}).get("split") or {}
+    learnt, kept = told.get("train"), set(told.get("validation", ()))
+    if learnt is None:
+        learnt, held_out_names = split([one.name for one in found], len(found) // HELD_OUT_SHARE)
+        kept = set(held_out_names)
+    training = [one for one in found if one.name in set(learnt)]
+    held_out = [one for one in found if one.name in kept] or [one for one in found if one.name not in set(learnt)]
+    if card is not None and not training:
+        msg = (
+            f"None of the {len(found)} real brains is among those that {card.get('name', 'the model')} learnt from: "
+            "give its own cohort, where subjects have the names of the model's card."
+        )
+        raise BrainDiffusionError(msg)
+    _enough("training", training)
+    _enough("held-out", held_out)
+    return Sides(training, held_out, [], preprocessing, card or {})
+
+
+def _enough(what: str, group: list[Source]) -> None:
+    if len(group) < FEWEST:
+        raise BrainDiffusionError(f"There are {len(group)} {what} brains, and {FEWEST} are the fewest that tell.")
+
+
+def _card(model: str | None) -> dict[str, Any] | None:
+    return None if model is None else read_card(find_model(model))
+
+
+def _made(source: Source, taken: set[str]) -> Source:
+    """A generated brain: it is nobody, and a real brain of its name keeps the name."""
+    if source.name not in taken:
+        return replace(source, subject=None)
+    return replace(source, subject=None, name=f"{source.name} (generated)", twin=source.name)

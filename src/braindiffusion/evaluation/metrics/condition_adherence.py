@@ -1,0 +1,202 @@
+"""Did it make what it was asked for: what a brain was asked to be, beside what is read from it.
+
+The same is done for held-out people, who are what their table says: no generated brain can be read better than they.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.evaluation.bootstrap import Interval, Numbers, Rows, of_one
+from braindiffusion.evaluation.brain_measures import Portrait, shared_measures
+from braindiffusion.runs.reports.evaluation import Figure, Row
+
+GROUP = "control"
+VOLUME = "volume: "
+RIDGE = 1.0
+FEWEST = 3
+"""Brains that a correlation needs."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How numbers that were asked for agree with those that were read.
+
+    Attributes:
+        r: Pearson's correlation.
+        slope: of what was read on what was asked, 1 if changes are followed in full.
+        error: mean absolute, in the numbers' unit.
+        brains: how many there were.
+    """
+
+    r: Interval
+    slope: Interval
+    error: Interval
+    brains: int
+
+
+def agreement(
+    asked: Numbers, read: Numbers, repeats: int, rng: np.random.Generator, spread: Numbers | None = None
+) -> Agreement | None:
+    """How well brains follow.
+
+    Args:
+        asked: (N, K), NaN where nothing was asked.
+        read: (N, K).
+        repeats: of the bootstrap over brains.
+        rng: draws.
+        spread: (K,) means (first row) and standard deviations (second) of real brains, by which columns of different
+            size are pooled in correlation and slope; None takes them as they are.
+
+    Returns:
+        None where fewer than three brains were asked.
+    """
+    kept = np.isfinite(asked).any(1) & np.isfinite(read).all(1)
+    asked, read = asked[kept], read[kept]
+    if len(asked) < FEWEST:
+        return None
+    mean, sd = (0.0, 1.0) if spread is None else (spread[0], np.where(spread[1] > 0, spread[1], 1))
+    x, y = (asked - mean) / sd, (read - mean) / sd
+
+    def line(rows: Rows) -> Numbers:
+        known = np.isfinite(x[rows])
+        a, b = x[rows][known], y[rows][known]
+        a0, b0 = a - a.mean(), b - b.mean()
+        shared, own, other = (a0 * b0).sum(), (a0**2).sum(), (b0**2).sum()
+        error = np.abs(asked[rows] - read[rows])[known].mean()
+        return np.array([shared / np.sqrt(own * other) if own * other else 0.0, shared / own if own else 0.0, error])
+
+    found = of_one(line, np.arange(len(asked)), repeats, rng)
+    r, slope, error = (Interval(found.value[i], found.low[i], found.high[i]) for i in range(3))
+    return Agreement(r, slope, error, len(asked))
+
+
+def asked_number(asked: Sequence[Mapping[str, Any]], name: str) -> Numbers:
+    """(N, 1) of a scalar field, NaN where it was not asked."""
+    return np.array([[float(one[name]) if one.get(name) is not None else np.nan] for one in asked])
+
+
+def asked_volumes(asked: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> Numbers:
+    """(N, K) of the volumes field, in the order of the measures, NaN where it was not asked."""
+    rows = [one.get("volumes") or {} for one in asked]
+    return np.array([[float(row.get(name.removeprefix(VOLUME), np.nan)) for name in measures] for row in rows])
+
+
+def mean_dice(portraits: Sequence[Portrait]) -> Numbers:
+    """(N,) mean over regions of the Dice overlap with the requested map; NaN where none was requested."""
+    return np.array([np.mean(list(one.dice.values())) if one.dice else np.nan for one in portraits])
+
+
+class SexReader:
+    """Reads sex from region volumes: a linear discriminant with a ridge, fitted to the training people."""
+
+    def __init__(self, volumes: Numbers, sexes: Sequence[str | None]) -> None:
+        """Fit to volumes (N, K) in ml of people of sex `M` or `F`."""
+        known = np.array([sex in ("M", "F") for sex in sexes])
+        logs = np.log1p(volumes[known])
+        is_male = np.array([sex == "M" for sex in sexes])[known]
+        self._mean, self._sd = logs.mean(0), np.where(logs.std(0) > 0, logs.std(0), 1)
+        scaled = (logs - self._mean) / self._sd
+        men, women = scaled[is_male], scaled[~is_male]
+        within = np.concatenate([men - men.mean(0), women - women.mean(0)])
+        scatter = within.T @ within / len(within) + RIDGE * np.eye(within.shape[1])
+        self._direction = np.linalg.solve(scatter, men.mean(0) - women.mean(0))
+        self._middle = (men.mean(0) + women.mean(0)) / 2
+
+    def read(self, volumes: Numbers) -> NDArray[np.str_]:
+        """`M` or `F` of each row."""
+        scaled = (np.log1p(volumes) - self._mean) / self._sd
+        return np.where((scaled - self._middle) @ self._direction > 0, "M", "F")
+
+
+@dataclass(frozen=True)
+class Told:
+    """Brains and what they were asked to be, or what their people's table says.
+
+    Attributes:
+        portraits: of the brains.
+        asked: of each, in the fields of `braindiffusion.conditions`; volumes in ml.
+    """
+
+    portraits: Sequence[Portrait]
+    asked: Sequence[Mapping[str, Any]]
+
+    def volumes(self, measures: Sequence[str]) -> Numbers:
+        """(N, K) ml as read."""
+        return np.array([[one.measures[name] for name in measures] for one in self.portraits])
+
+
+def control(made: Told, people: Told, training: Told, repeats: int, rng: np.random.Generator) -> Iterator[Row]:
+    """Rows of what generated brains were asked for; the floor is what is read of held-out people.
+
+    Args:
+        made: generated brains.
+        people: held-out people.
+        training: training people, from whom the reading of sex is learnt.
+        repeats: of the bootstrap.
+        rng: draws.
+    """
+
+    def ages(told: Told) -> Agreement | None:
+        read = np.array([[one.age] for one in told.portraits])
+        return agreement(asked_number(told.asked, "age"), read, repeats, rng)
+
+    yield from _rows("age", "years", ages(made), ages(people))
+    everybody = [*made.portraits, *people.portraits, *training.portraits]
+    measures = [name for name in shared_measures(everybody) if name.startswith(VOLUME)]
+    if not measures:
+        return
+    known = np.concatenate([people.volumes(measures), training.volumes(measures)])
+    spread = np.stack([known.mean(0), known.std(0)])
+    volumes = agreement(asked_volumes(made.asked, measures), made.volumes(measures), repeats, rng, spread)
+    yield from _rows("region volumes", "ml", volumes, None)
+    yield from _sexes(made, people, training, measures, repeats, rng)
+    overlap = mean_dice(made.portraits)
+    overlap = overlap[np.isfinite(overlap)]
+    if len(overlap):
+        found = of_one(np.mean, overlap, repeats, rng)
+        yield Row(group=GROUP, name="regions, mean Dice", generated=Figure.of(found), brains=len(overlap))
+
+
+def _rows(what: str, unit: str, made: Agreement | None, people: Agreement | None) -> Iterator[Row]:
+    if made is None:
+        return
+    for name, unit_, part in (("correlation", "", "r"), ("slope", "", "slope"), ("mean absolute error", unit, "error")):
+        yield Row(
+            group=GROUP,
+            name=f"{what}, {name}",
+            unit=unit_,
+            generated=Figure.of(getattr(made, part)),
+            floor=None if people is None else Figure.of(getattr(people, part)),
+            brains=made.brains,
+            held_out=0 if people is None else people.brains,
+        )
+
+
+def _sexes(
+    made: Told, people: Told, training: Told, measures: Sequence[str], repeats: int, rng: np.random.Generator
+) -> Iterator[Row]:
+    sexes = [one.get("sex") for one in training.asked]
+    asked, known = ([one.get("sex") or "" for one in told.asked] for told in (made, people))
+    if not any(asked) or not {"M", "F"} <= set(sexes):
+        return
+    reader = SexReader(training.volumes(measures), sexes)
+
+    def right(told: Told, sexes: Sequence[str]) -> NDArray[np.bool_]:
+        sex = np.array(sexes)
+        return np.asarray((reader.read(told.volumes(measures)) == sex)[sex != ""])
+
+    hits, others = right(made, asked), right(people, known)
+    found, floor = (Figure.of(of_one(np.mean, each, repeats, rng)) if len(each) else None for each in (hits, others))
+    if found is not None:
+        yield Row(
+            group=GROUP,
+            name="sex, share read as asked",
+            generated=found,
+            floor=floor,
+            brains=len(hits),
+            held_out=len(others),
+        )

@@ -1,0 +1,122 @@
+"""How alike brains are to each other (MS-SSIM over pairs), and to the real brain that each was made from, if any."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.evaluation.bootstrap import Numbers, around, of_one
+from braindiffusion.evaluation.metrics import similarity
+from braindiffusion.evaluation.sources import Source
+from braindiffusion.runs import Event, Progress
+from braindiffusion.runs.reports.evaluation import Figure, Row, Spread
+
+GROUPS = ("generated", "held_out", "training")
+EQUAL = 100.0
+"""PSNR in dB that equal brains count with: an infinite one has no mean."""
+NAME = "MS-SSIM between brains, less that between held-out ones"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of brains of one group, and how alike they are.
+
+    Attributes:
+        rows: (P, 2).
+        values: (P,) MS-SSIM.
+    """
+
+    rows: NDArray[np.intp]
+    values: Numbers
+
+    def mean(self, repeats: int, rng: np.random.Generator) -> tuple[float, Numbers]:
+        """The mean, and its repetitions when brains (not pairs) are drawn anew: a pair counts as often as both come."""
+        brains = int(self.rows.max()) + 1
+        again = np.empty(repeats)
+        for i in range(repeats):
+            drawn = np.bincount(rng.integers(brains, size=brains), minlength=brains)
+            weights = drawn[self.rows[:, 0]] * drawn[self.rows[:, 1]]
+            again[i] = np.average(self.values, weights=weights) if weights.any() else self.values.mean()
+        return float(self.values.mean()), again
+
+
+def look_at_pairs(
+    groups: Mapping[str, Sequence[Source]], wanted: int, rng: np.random.Generator
+) -> Generator[Event, None, dict[str, Pairs]]:
+    """MS-SSIM of random pairs of each group, two brains in memory at a time.
+
+    Args:
+        groups: sources by the names of `GROUPS`.
+        wanted: pairs of each.
+        rng: draws.
+    """
+    drawn = {name: draw_pairs(len(groups[name]), wanted, rng) for name in GROUPS}
+    total, step = sum(map(len, drawn.values())), 0
+    found = {}
+    for name, rows in drawn.items():
+        values = []
+        for i, j in rows:
+            values.append(similarity.ms_ssim(groups[name][i].read().voxels, groups[name][j].read().voxels))
+            step += 1
+            yield Progress(stage="pairs", step=step, total=total, message=name.replace("_", "-"))
+        found[name] = Pairs(rows, np.array(values))
+    return found
+
+
+def diversity(pairs: Mapping[str, Pairs], repeats: int, rng: np.random.Generator) -> Row:
+    """Mean MS-SSIM over pairs of generated brains, less that over pairs of held-out ones."""
+    made, held_out, training = (pairs[name].mean(repeats, rng) for name in GROUPS)
+    value, floor = (around(one[0] - held_out[0], one[1] - held_out[1]) for one in (made, training))
+    return Row(
+        group="diversity",
+        name=NAME,
+        generated=Figure.of(value),
+        floor=Figure.of(floor),
+        brains=len(np.unique(pairs["generated"].rows)),
+        held_out=len(np.unique(pairs["held_out"].rows)),
+        spread=Spread(
+            generated_mean=made[0],
+            generated_sd=float(pairs["generated"].values.std()),
+            real_mean=held_out[0],
+            real_sd=float(pairs["held_out"].values.std()),
+        ),
+    )
+
+
+def look_at_twins(
+    made: Sequence[Source], real: Mapping[str, Source], repeats: int, rng: np.random.Generator
+) -> Generator[Event, None, list[Row]]:
+    """PSNR, SSIM and MS-SSIM of generated brains and the real ones of the same name; no rows where there are none."""
+    values = []
+    twins = [(one, real[one.twin]) for one in made if one.twin in real]
+    for step, (one, other) in enumerate(twins, start=1):
+        a, b = one.read().voxels, other.read().voxels
+        values.append([min(similarity.psnr(a, b), EQUAL), similarity.ssim(a, b), similarity.ms_ssim(a, b)])
+        yield Progress(stage="twins", step=step, total=len(twins), message=one.name)
+    if not values:
+        return []
+    names = (("PSNR", "dB"), ("SSIM", ""), ("MS-SSIM", ""))
+    return [
+        Row(
+            group="pairs",
+            name=f"{name} with the real brain of the same name",
+            unit=unit,
+            generated=Figure.of(of_one(np.mean, column, repeats, rng)),
+            brains=len(column),
+        )
+        for (name, unit), column in zip(names, np.array(values).T, strict=True)
+    ]
+
+
+def draw_pairs(count: int, wanted: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """(P, 2): pairs of different brains, each pair once; all there are if fewer than `wanted`."""
+    every = count * (count - 1) // 2
+    if every <= 4 * wanted:
+        pairs = np.stack(np.triu_indices(count, 1), 1)
+        return rng.permutation(pairs)[:wanted]
+    drawn: set[tuple[int, int]] = set()
+    while len(drawn) < wanted:
+        i, j = rng.choice(count, 2, replace=False)
+        drawn.add((min(i, j), max(i, j)))
+    return np.array(sorted(drawn), np.intp)

@@ -1,0 +1,149 @@
+"""The report as one HTML page that needs no network."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+
+from braindiffusion.evaluation.report.plots import plots
+from braindiffusion.runs.files import write_whole
+from braindiffusion.runs.reports.evaluation import Evaluation, Figure, Row
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
+table { border-collapse: collapse; margin: 1em 0; } td, th { padding: .25em .7em; text-align: left; }
+tr { border-bottom: 1px solid #ddd; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
+.met { color: #15803d; font-weight: 600; } .missed { color: #b91c1c; font-weight: 600; }
+.row { display: flex; flex-wrap: wrap; gap: 10px; } figure { margin: 0 0 1em; } figcaption { font-size: 13px; }
+.row img { background: #000; width: 340px; image-rendering: auto; } small { color: #555; }
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a brain.
+
+    Attributes:
+        caption: whose.
+        uri: the picture itself.
+    """
+
+    caption: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Rows of pictures under a title.
+
+    Attributes:
+        title: what they show.
+        rows: pictures side by side.
+    """
+
+    title: str
+    rows: Sequence[Sequence[Picture]]
+
+
+def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path) -> None:
+    """Write the page, Plotly's program included.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    figures = [
+        figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
+        for figure in plots(evaluation)
+    ]
+    body = "\n".join(
+        [
+            f"<h1>Generated brains beside real ones{f': {escape(evaluation.model)}' if evaluation.model else ''}</h1>",
+            _introduction(evaluation),
+            "<h2>Verdicts</h2>",
+            _verdicts(evaluation),
+            _left_out(evaluation),
+            *map(_gallery, galleries),
+            "<h2>Figures</h2>",
+            *figures,
+            "<h2>All numbers</h2>",
+            _rows(evaluation.rows),
+            f"<p><small>{escape(evaluation.command)}<br>{escape(str(evaluation.versions))}</small></p>",
+        ]
+    )
+    page = (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>BrainDiffusion: evaluation</title>'
+        f"<style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>{body}</body></html>"
+    )
+    write_whole(path, page)
+
+
+def _introduction(one: Evaluation) -> str:
+    return (
+        f"<p>{len(one.generated)} generated brains beside {len(one.held_out)} real ones that training never saw. The "
+        f"floor is the same figure for as many of the {len(one.training)} real training brains, beside the same "
+        f"held-out ones: no generator can be expected below it. Brackets are 95 % intervals of a bootstrap over brains "
+        f"({one.repeats} repetitions). Regions: {escape(one.ruler)}. Not for diagnosis.</p>"
+    )
+
+
+def _verdicts(one: Evaluation) -> str:
+    lines = [
+        [
+            escape(each.target),
+            escape(each.reached),
+            _mark(each.met),
+            escape(each.stretch),
+            "" if each.stretch_met is None else _mark(each.stretch_met),
+        ]
+        for each in one.verdicts
+    ]
+    return _table(["target", "reached", "", "stretch", ""], lines)
+
+
+def _mark(met: bool) -> str:
+    return '<span class="met">met</span>' if met else '<span class="missed">missed</span>'
+
+
+def _left_out(one: Evaluation) -> str:
+    if not one.left_out:
+        return ""
+    lines = [[escape(each.what), escape(each.why)] for each in one.left_out]
+    return "<h2>Left out</h2>" + _table(["what", "why"], lines)
+
+
+def _gallery(one: Gallery) -> str:
+    rows = (f'<div class="row">{"".join(map(_picture, row))}</div>' for row in one.rows)
+    return f"<h2>{escape(one.title)}</h2>" + "".join(rows)
+
+
+def _picture(one: Picture) -> str:
+    return f'<figure><img src="{one.uri}" alt=""><figcaption>{escape(one.caption)}</figcaption></figure>'
+
+
+def _rows(rows: Iterable[Row]) -> str:
+    lines = [
+        [
+            escape(row.group),
+            escape(row.name),
+            _figure(row.generated, row.unit),
+            "" if row.floor is None else _figure(row.floor, row.unit),
+            "" if row.spread is None else f"{row.spread.generated_mean:.4g} ± {row.spread.generated_sd:.2g}",
+            "" if row.spread is None else f"{row.spread.real_mean:.4g} ± {row.spread.real_sd:.2g}",
+            f"{row.brains}, {row.held_out}" if row.held_out else f"{row.brains}",
+        ]
+        for row in rows
+    ]
+    return _table(["", "figure", "generated", "floor", "generated, mean ± SD", "real, mean ± SD", "brains"], lines)
+
+
+def _figure(figure: Figure, unit: str) -> str:
+    return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}] {escape(unit)}"
+
+
+def _table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Of cells that are HTML already."""
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
+    return f"<table><tr>{head}</tr>{body}</table>"

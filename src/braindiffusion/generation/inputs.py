@@ -1,0 +1,126 @@
+"""What each sample of a request is asked to be: checked against the model, label maps in its box, as tensors."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from braindiffusion.cohort.standardise import standardise_labels
+from braindiffusion.conditions import MapField, Value
+from braindiffusion.diffusion.condition import Condition
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.condition_args import Asked, from_table
+from braindiffusion.generation.outputs import box_affine
+from braindiffusion.models.cascade.conditioning import as_condition
+from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.regions import regions_of
+from braindiffusion.runs import GenerateRequest
+from braindiffusion.runs.provenance import file_sha256
+from braindiffusion.volume import Volume, load_volume
+
+MAPS_REMEMBERED = 8
+
+
+class Conditions:
+    """The conditions of all samples of a request. All words are checked at once, before anything is made.
+
+    Args:
+        request: with `condition` and `conditions`.
+        config: of the model.
+
+    Raises:
+        BrainDiffusionError: the model cannot be asked for that; the sentence names the row of a table.
+    """
+
+    def __init__(self, request: GenerateRequest, config: CascadeConfig) -> None:
+        self._config = config
+        self._maps = [field.name for field in config.condition.fields if isinstance(field, MapField)]
+        rows = from_table(request.conditions) if request.conditions else [{}]
+        self._asked = [_merged(request.condition, row) for row in rows]
+        self._checked = []
+        for number, asked in enumerate(self._asked, start=1):
+            try:
+                self._checked.append(config.condition.check(asked))
+            except BrainDiffusionError as error:
+                if request.conditions is None:
+                    raise
+                raise BrainDiffusionError(f"{request.conditions}, row {number}: {error}") from error
+        self._labels = lru_cache(MAPS_REMEMBERED)(lambda path: load_label_map(Path(path), config))
+        self._sha256 = lru_cache(None)(lambda path: file_sha256(Path(path)))
+        maps = {str(one[name]) for one in self._checked for name in self._maps if name in one}
+        for path in maps if len(maps) <= MAPS_REMEMBERED else ():  # of many, each when its turn comes
+            self._labels(path)
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked of any sample."""
+        return any(self._checked)
+
+    def asked(self, number: int) -> Asked:
+        """Of the sample of this number (from 1), in the words of the request."""
+        return self._asked[(number - 1) % len(self._asked)]
+
+    def checked(self, number: int) -> Asked:
+        """The same in the model's units."""
+        return self._checked[(number - 1) % len(self._checked)]
+
+    def files(self, number: int) -> dict[str, str]:
+        """SHA-256 of the label maps of a sample, by field."""
+        checked = self.checked(number)
+        return {name: self._sha256(str(checked[name])) for name in self._maps if name in checked}
+
+    def tensors(self, numbers: Sequence[int], device: torch.device) -> Condition | None:
+        """For a batch of these samples; None where nothing is asked of any."""
+        if not any(self.checked(number) for number in numbers):
+            return None
+        schema, shape = self._config.condition, self._config.shape
+        alone = []
+        for number in numbers:
+            asked: dict[str, Value | NDArray[np.uint8]] = {**self.checked(number)}
+            asked |= {name: self._labels(str(asked[name])) for name in self._maps if name in asked}
+            alone.append(as_condition(schema, asked, shape))
+        return {name: torch.cat([one[name] for one in alone]).to(device) for name in schema.names}
+
+
+def _merged(common: Asked, row: Asked) -> Asked:
+    """The row, and what holds for all where the row says nothing; entries of vectors one by one."""
+    merged = {**common, **row}
+    for name, value in row.items():
+        shared = common.get(name)
+        if isinstance(value, dict) and isinstance(shared, dict):
+            merged[name] = {**shared, **value}
+    return merged
+
+
+def load_label_map(path: Path, config: CascadeConfig) -> NDArray[np.uint8]:
+    """A label map as the model knows it: grouped, in its box.
+
+    A map on the very grid of the model's own brains stays where it is; any other is brought to the model's spacing and
+    centred on its brain, as brains were before training.
+
+    Args:
+        path: DLMUSE values, or those of `braindiffusion.regions`; any orientation and spacing.
+        config: of the model.
+
+    Returns:
+        (x, y, z).
+
+    Raises:
+        BrainDiffusionError: it is no label map of a brain, or does not fit.
+    """
+    volume = load_volume(path)
+    try:
+        values = volume.data[0]
+        in_place = volume.shape == config.shape and np.allclose(volume.affine, box_affine(config), atol=1e-3)
+        if not in_place or not _is_whole(volume):
+            values = standardise_labels(volume, config.spacing, config.shape)
+        return regions_of(values.astype(np.int64))
+    except BrainDiffusionError as error:
+        raise BrainDiffusionError(f"{path}: {str(error).rstrip('.')}.") from error
+
+
+def _is_whole(volume: Volume) -> bool:
+    """Whether it is one channel of whole numbers."""
+    return volume.channels == 1 and bool((volume.data == np.rint(volume.data)).all())

@@ -1,0 +1,125 @@
+"""A sample as files that other tools read: NIfTI, a JSON sidecar beside each, trajectories.
+
+A model of several modalities writes a 3D file for each, the modality in its name: what FSL's tools, and BIDS, expect of
+images of one head (a 4D file would be taken for a time series).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.runs import ArtifactWritten, Event
+from braindiffusion.runs.files import write_whole
+from braindiffusion.volume import Volume, save_volume
+
+FRAMES_PER_LEVEL = 6
+"""Frames of a trajectory from each level: enough to watch, and small enough to write and to scroll."""
+
+
+@dataclass
+class Sample:
+    """One brain in the making.
+
+    Attributes:
+        number: from 1.
+        seed: of its noise.
+        out: folder of its files.
+        channels: names of the modalities, of which a single one is not told.
+        frames: of its trajectory, each (channels, x, y, z).
+        moments: level, step and noise level (sigma) of each frame.
+        previewed: when it was last shown.
+    """
+
+    number: int
+    seed: int
+    out: Path
+    channels: Sequence[str] = ("",)
+    frames: list[NDArray[np.float32]] = field(default_factory=list)
+    moments: list[dict[str, float]] = field(default_factory=list)
+    previewed: float = -1.0
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"sample {self.number} (seed {self.seed})"
+
+    @property
+    def stems(self) -> list[str]:
+        """Names of its files, one a channel, without their endings."""
+        stem = f"sample_{self.number:03d}"
+        return [f"{stem}_{channel}" for channel in self.channels] if len(self.channels) > 1 else [stem]
+
+    def written(self, kind: Literal["volume", "trajectory"] = "volume") -> list[ArtifactWritten]:
+        """Its volumes, or its trajectories, as they are told of."""
+        ending, more = (".nii.gz", "") if kind == "volume" else ("_trajectory.nii.gz", ", from noise")
+        return [
+            ArtifactWritten(
+                kind=kind,
+                path=str(self.out / f"{stem}{ending}"),
+                name=f"{self.name}{f' {channel}' if len(self.stems) > 1 else ''}{more}",
+            )
+            for stem, channel in zip(self.stems, self.channels, strict=True)
+        ]
+
+    def write(self, volume: Volume, details: dict[str, Any]) -> Iterator[Event]:
+        """Write trajectories, volumes, and last their sidecars: a sample is whole where these are."""
+        trajectories, volumes = self.written("trajectory") if self.frames else [], self.written()
+        for i, event in enumerate(trajectories):
+            save_volume(Volume(np.stack([frame[i] for frame in self.frames]), volume.affine), event.path)
+        self.frames.clear()
+        for i, event in enumerate(volumes):
+            save_volume(Volume(volume.data[i : i + 1], volume.affine), event.path)
+        for i, (stem, channel) in enumerate(zip(self.stems, self.channels, strict=True)):
+            file = {"file": f"{stem}.nii.gz"} | ({"channel": channel} if len(self.stems) > 1 else {})
+            way = {"trajectory": self.moments} if self.moments else {}
+            same = {"voxels_sha256": voxels_sha256(volume.data[i])}
+            write_whole(self.out / f"{stem}.json", json.dumps({**details, **file, **same, **way}, indent=2) + "\n")
+        yield from trajectories + volumes
+
+    def preview(self, volume: Volume, folder: Path) -> ArtifactWritten:
+        """Write what it is by now; of several channels the first."""
+        path = folder / f"sample_{self.number:03d}_preview.nii"
+        save_volume(Volume(volume.data[:1], volume.affine), path)
+        return ArtifactWritten(kind="preview", path=str(path), name=self.name)
+
+
+def channel_names(card: dict[str, Any], channels: int) -> list[str]:
+    """What the channels of a model are, from its card; numbers where the card does not tell."""
+    modality = str((card.get("preprocessing") or {}).get("modality", ""))
+    names = modality.split(",")
+    return names if len(names) == channels else [f"channel{n}" for n in range(1, channels + 1)]
+
+
+def voxels_sha256(data: NDArray[np.float32]) -> str:
+    """What two brains have in common only if they are the same to the last bit. Data is (x, y, z)."""
+    return hashlib.sha256(np.ascontiguousarray(data, "<f4").tobytes()).hexdigest()
+
+
+def box_affine(config: CascadeConfig) -> NDArray[np.float64]:
+    """Voxels of the model's box to mm: RAS+, the middle of the box at 0 mm."""
+    affine = np.diag([config.spacing] * 3 + [1.0])
+    affine[:3, 3] = [-config.spacing * (n - 1) / 2 for n in config.shape]
+    return affine
+
+
+def as_volume(sample: Tensor, cascade: Cascade) -> Volume:
+    """A sample as a volume.
+
+    Args:
+        sample: (channels, x, y, z) in [-1, 1], background -1.
+        cascade: for its spacing.
+
+    Returns:
+        intensities in [0, 1], background 0; see `box_affine`.
+    """
+    data = (sample.float().cpu().numpy() + 1) / 2
+    return Volume(np.ascontiguousarray(data.clip(0, 1)), box_affine(cascade.config))

@@ -1,0 +1,114 @@
+"""The same brain again: what decides it, what a sidecar tells of it, the request that makes it. Needs no torch."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import WEIGHTS, find_model, read_card
+from braindiffusion.runs import GenerateRequest
+from braindiffusion.runs.provenance import file_sha256
+
+DECISIVE = (
+    "model.sha256",
+    "model.configuration_sha256",
+    "seed",
+    "sampler",
+    "steps_by_level",
+    "eta",
+    "guidance",
+    "condition",
+    "condition_files",
+    "precision",
+)
+"""What of a sidecar decides the brain."""
+
+
+def model_identity(folder: Path) -> dict[str, str]:
+    """Name and SHA-256 of a model: of its weights, and of its configuration, which decides as much.
+
+    Raises:
+        BrainDiffusionError: its card cannot be read.
+    """
+    card = read_card(folder)
+    configuration = json.dumps(card.get("configuration"), sort_keys=True).encode()
+    return {
+        "name": str(card.get("name", folder.name)),
+        "sha256": file_sha256(folder / WEIGHTS),
+        "configuration_sha256": hashlib.sha256(configuration).hexdigest(),
+    }
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """All that a sidecar tells.
+
+    Raises:
+        BrainDiffusionError: it cannot be read.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BrainDiffusionError(f"{path} cannot be read as a brain's sidecar ({error}).") from error
+    return told if isinstance(told, dict) else {}
+
+
+def difference(told: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    """What of `DECISIVE` differs between a sidecar and what would be written now, in words; None where nothing does."""
+    wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they are in the file
+    for name in DECISIVE:
+        was, wants = _value(told, name), _value(wanted, name)
+        if was != wants:
+            what = name.replace("_", " ").replace(".", "'s ")
+            return f"its {what} was {was}, not {wants}"
+    return None
+
+
+def _value(told: dict[str, Any], name: str) -> object:
+    """None where nothing was asked."""
+    value: Any = told
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value or None
+
+
+def like(sidecar: Path, out: Path) -> GenerateRequest:
+    """The request that makes the brain of a sidecar again, to the last bit on a machine of the same kind.
+
+    Args:
+        sidecar: the JSON file beside a generated volume.
+        out: folder of the new volume.
+
+    Raises:
+        BrainDiffusionError: it is no such file, or the model or a label map is not the one that it was.
+    """
+    told = read_sidecar(sidecar)
+    try:
+        request = GenerateRequest.model_validate(told["request"])
+        number, asked, precision = int(told["sample"]), told["condition"], told["precision"]
+    except (KeyError, TypeError, ValidationError) as error:
+        msg = f"{sidecar} does not tell enough to make its brain again: it is no sidecar of this version."
+        raise BrainDiffusionError(msg) from error
+    models = [(request.model, told["model"])]
+    if request.autoguidance is not None:
+        models.append((request.autoguidance, told["guidance"]["autoguidance"]))
+    for model, was in models:
+        if model_identity(find_model(model)) != was:
+            raise BrainDiffusionError(f"The model {model} is not the one that made {sidecar}: it has changed since.")
+    for field, was in told["condition_files"].items():
+        path = Path(asked[field])
+        if not path.is_file() or file_sha256(path) != was:
+            raise BrainDiffusionError(f"{sidecar} was made from the label map {path}, which has changed or gone.")
+    return request.model_copy(
+        update={
+            "condition": asked,
+            "conditions": None,
+            "only": (number,),
+            "out": out,
+            "overwrite": False,
+            "previews": False,
+            "precision": precision,
+        }
+    )

@@ -1,0 +1,152 @@
+"""Performing a run: find its job, drive it, write down each event.
+
+The command line and the engine process both drive `perform`, so a run's folder reads the same whoever did it. Nothing
+heavy is imported until a job is: the first event is there at once.
+"""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from importlib import import_module
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import (
+    Cancelled,
+    Continued,
+    Event,
+    Failed,
+    Finished,
+    Paused,
+    Run,
+    Started,
+)
+from braindiffusion.runs.failures import explain
+from braindiffusion.runs.folder import LIVE
+from braindiffusion.runs.process_rank import Launch
+from braindiffusion.runs.requests import Request
+
+Job = Callable[[Request, Run], Iterator[Event]]
+
+JOB_LOCATIONS: dict[str, str] = {
+    "prepare": "braindiffusion.jobs.prepare:prepare",
+    "inspect": "braindiffusion.jobs.inspect:inspect",
+    "train": "braindiffusion.jobs.train:train",
+    "train-reader": "braindiffusion.jobs.train_segmentation:train_reader",
+    "read": "braindiffusion.jobs.segment:read",
+    "generate": "braindiffusion.jobs.generate:generate",
+    "preview": "braindiffusion.jobs.preview:preview",
+    "regenerate": "braindiffusion.jobs.regenerate:regenerate",
+    "evaluate": "braindiffusion.jobs.evaluate:evaluate",
+    "nearest": "braindiffusion.jobs.nearest:find_nearest",
+    "difference": "braindiffusion.jobs.difference:differ",
+    "visualize": "braindiffusion.jobs.visualize:draw",
+    "estimate": "braindiffusion.jobs.estimate:tell",
+    "demo": "braindiffusion.jobs.demo:demo",
+}
+"""Module and function that do each job."""
+HOLD_SECONDS = 0.2
+"""How soon a run that is paused hears that it shall go on or end."""
+
+
+def perform(run: Run) -> Generator[Event, None, None]:
+    """Do what a run asks for, and tell.
+
+    Each event is appended to the run before it is yielded. The first is `Started`; the last is `Finished`, `Failed` or
+    `Cancelled`. Bad input and bugs end in `Failed`, never in an exception. Closing the generator, or
+    `run.ask_to_stop()`, cancels the job at its next event; `Cancelled` is then the last line of the run's events.
+    `run.ask_to_pause()` holds it there, its memory kept, until `run.ask_to_go_on()` or its end.
+
+    Args:
+        run: The run. One that was interrupted, cancelled or failed goes on where its job can.
+
+    Yields:
+        The events of the job.
+
+    Raises:
+        BrainDiffusionError: another process performs this run now.
+        OSError: the run folder cannot be written to.
+    """
+    if run.request.job == "train" and Launch.of_this_process().rank:
+        yield from _find("train")(run.request, run)  # the first process of the launch tells, and writes it down
+        return
+    if run.state in LIVE:
+        msg = f"The run {run.name} is being done by another process already; stop that first."
+        raise BrainDiffusionError(msg)
+    run.forget_stop()
+    run.ask_to_go_on()
+    run.error_file.unlink(missing_ok=True)
+    job: Iterator[Event] | None = None
+    last: Event | None = None
+    try:
+        yield _told(
+            run,
+            Started(job=run.request.job, pid=os.getpid(), host=socket.gethostname()),
+        )
+        job = _find(run.request.job)(run.request, run)
+        for event in job:
+            last = event
+            yield _told(run, event)
+            if isinstance(event, Finished | Failed | Cancelled):
+                return
+            yield from _hold(run)
+            if run.asked_to_stop:
+                last = _cancel(job, run)
+                yield _told(run, last)
+                return
+        last = Finished()
+        yield _told(run, last)
+    except (GeneratorExit, KeyboardInterrupt):
+        if not isinstance(last, Finished | Failed | Cancelled):
+            _told(run, _cancel(job, run))
+        raise
+    except Exception as error:  # noqa: BLE001 a bug in a job must end in Failed too
+        _cancel(job, run)  # where it was not the job that failed, it saves what it has
+        yield _last_word(run, Failed(message=explain(error, run)))
+    finally:
+        run.forget_stop()
+
+
+def _hold(run: Run) -> Iterator[Event]:
+    """Wait as long as the run is asked to pause. `Paused` is written once, and told again and again.
+
+    Whoever drives the run thus still hears of it, and can end it.
+    """
+    if not run.asked_to_pause:
+        return
+    paused = _told(run, Paused())
+    while run.asked_to_pause and not run.asked_to_stop:
+        yield paused
+        time.sleep(HOLD_SECONDS)
+    yield _told(run, Continued())
+
+
+def _told(run: Run, event: Event) -> Event:
+    run.append(event)
+    return event
+
+
+def _last_word(run: Run, failed: Failed) -> Event:
+    """Written down if that is possible; on a full disk, or in a folder that has gone, it is at least said."""
+    try:
+        run.append(failed)
+    except OSError:
+        sys.stderr.write(f"{failed.message}\n")
+    return failed
+
+
+def _find(name: str) -> Job:
+    module, function = JOB_LOCATIONS[name].split(":")
+    job: Job = getattr(import_module(module), function)
+    return job
+
+
+def _cancel(job: Iterator[Event] | None, run: Run) -> Event:
+    """Let a job clean up (and save what it has) where it stands."""
+    try:
+        if isinstance(job, Generator):
+            job.close()
+    except Exception as error:  # noqa: BLE001 a bug in the cleaning up must end in Failed
+        return Failed(message=explain(error, run))
+    return Cancelled()

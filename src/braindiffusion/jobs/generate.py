@@ -1,0 +1,223 @@
+"""The job `generate`: brains as NIfTI with sidecars, previews and trajectories."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from time import monotonic, perf_counter
+from typing import Any, cast, get_args
+
+from braindiffusion.devices import choose_device, choose_precision
+from braindiffusion.diffusion.samplers import SamplerName
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.background import clear_background
+from braindiffusion.generation.guidance import guidance_of
+from braindiffusion.generation.inputs import Conditions
+from braindiffusion.generation.model_cache import loaded, release
+from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, Sample, as_volume, channel_names
+from braindiffusion.generation.reproduce import model_identity
+from braindiffusion.generation.sampling import CascadeStep, sample_cascade
+from braindiffusion.generation.sharding import Share, there_already
+from braindiffusion.models.cascade import trained_levels
+from braindiffusion.models.registry import find_model
+from braindiffusion.runs import Event, Finished, GenerateRequest, Progress, Run
+from braindiffusion.runs.command import as_command
+from braindiffusion.runs.provenance import provenance
+
+PREVIEW_SECONDS = 0.25  # a preview costs tens of milliseconds: more often would slow the brain down
+FEW = 20
+"""Up to so many samples, each has its own progress by level; of more, what is told is how many are done."""
+
+
+def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
+    """Make brains; several processes of one launch share them out.
+
+    Args:
+        request: which model, how many, which seeds, what to make.
+        run: gets the volumes where the request names no folder, and previews and trajectories.
+
+    Yields:
+        Progress for each sampler step, previews where they were asked for, and each volume as it is written; those that
+        are there already are told of, too.
+
+    Raises:
+        BrainDiffusionError: the model cannot be loaded or cannot be asked for that, the device is not there, or the
+            folder holds brains of another request.
+    """
+    maker = Maker(request, run)
+    try:
+        yield from _make(maker)
+    finally:
+        release(maker.device)
+
+
+def _make(maker: "Maker") -> Iterator[Event]:
+    request = maker.request
+    total = sum(maker.wants(number) for numbers in maker.share.batches(request) for number in numbers)
+    done = made = 0
+    begun = monotonic()
+    for numbers in maker.share.batches(request):
+        wanted = [number for number in numbers if maker.wants(number)]
+        missing = [number for number in wanted if number not in maker.there]
+        for number in wanted:
+            if number in maker.there:
+                done += 1
+                yield from maker.sample(number).written()
+        if not missing:
+            continue
+        batch = [maker.sample(number) for number in numbers]
+        for step in maker.steps(numbers):
+            if request.num_samples <= FEW:
+                yield Progress(stage=f"{_name(batch)} level {step.level}", step=step.step, total=step.of)
+            else:
+                left = (monotonic() - begun) / made * (total - done) if made else None
+                where = f"{_name(batch)}, level {step.level}"
+                yield Progress(stage="brains", step=done, total=total, seconds_left=left, message=where)
+            yield from maker.shown(step, batch)
+        for index, sample in enumerate(batch):
+            if sample.number in missing:
+                yield from maker.written(step, index, sample)
+        made += len(missing)
+        done += len(missing)
+    yield Finished(message=f"{total} brain{'' if total == 1 else 's'} in {maker.out}{maker.share}")
+
+
+def _name(batch: Sequence[Sample]) -> str:
+    first, final = batch[0], batch[-1]
+    return f"sample {first.number}" if first is final else f"samples {first.number}-{final.number}"
+
+
+class Maker:
+    """All that a request needs, loaded and checked before anything is made.
+
+    Attributes:
+        share: which samples are this process's.
+        out: folder of the volumes.
+        there: numbers of the samples that need not be made again.
+    """
+
+    def __init__(self, request: GenerateRequest, run: Run) -> None:
+        self.request, self.run = request, run
+        if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
+            raise BrainDiffusionError(f"--only asks for a sample that is none of the {request.num_samples}.")
+        self.share = Share.of_this_process()
+        folder = find_model(request.model)
+        self.device = self.share.device(choose_device(request.device))
+        self.dtype = choose_precision(self.device, request.precision)
+        self.cascade, card = loaded(folder, self.device)
+        self.levels = min(trained_levels(card), request.levels or self.cascade.config.number_of_levels)
+        self.conditions = Conditions(request, self.cascade.config)
+        self.guidance, guided = guidance_of(request, self.cascade, asked=bool(self.conditions))
+        self.sampler = _sampler(request)
+        self.stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
+        self.channels = channel_names(card, self.cascade.config.channels)
+        by_level = self.cascade.config.steps(request.steps)[: self.levels]
+        samplers = [self.sampler or level.sampler for level in self.cascade.config.levels[: self.levels]]
+        self._details = provenance(
+            run,
+            model=folder,
+            seed=request.seed,
+            sampler=", ".join(dict.fromkeys(samplers)),
+            steps=sum(by_level),
+            model_name=str(card.get("name", folder.name)),
+            preprocessing_hash=card.get("preprocessing_hash"),
+            steps_by_level=by_level,
+            eta=request.eta,
+            guidance=guided,
+            background_cleared=self.stripped,
+            precision=str(self.dtype).removeprefix("torch."),
+            device=str(self.device),
+        )
+        # Of the demo, too, this is the request that makes the same again.
+        self._details |= {
+            "request": request.model_dump(mode="json"),
+            "command": as_command(request),
+            "model": model_identity(folder),
+        }
+        self.out = request.out or run.results
+        self.there: set[int] = set()
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"Cannot write into {self.out} ({error.strerror}): choose another folder."
+            raise BrainDiffusionError(msg) from error
+        if not request.overwrite:
+            self.there = there_already(self.out, self.wants, self.details, len(self.channels), request.trajectory)
+
+    def wants(self, number: int) -> bool:
+        """Whether the sample of this number is asked for."""
+        request = self.request
+        return 1 <= number <= request.num_samples and (request.only is None or number in request.only)
+
+    def sample(self, number: int) -> Sample:
+        """A sample that is not begun."""
+        return Sample(number, self.request.seed + number - 1, self.out, self.channels)
+
+    def details(self, number: int) -> dict[str, Any]:
+        """What the sidecar of a sample says."""
+        return {
+            **self._details,
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "sample": number,
+            "seed": self.request.seed + number - 1,
+            "condition": self.conditions.checked(number),
+            "condition_asked": self.conditions.asked(number),
+            "condition_files": self.conditions.files(number),
+        }
+
+    def steps(self, numbers: Sequence[int]) -> Iterator[CascadeStep]:
+        """Make a batch."""
+        return sample_cascade(
+            self.cascade,
+            [self.request.seed + number - 1 for number in numbers],
+            condition=self.conditions.tensors(numbers, self.device),
+            guidance=self.guidance,
+            sampler=self.sampler,
+            steps=self.request.steps,
+            eta=self.request.eta,
+            until=self.levels - 1,
+            dtype=self.dtype,
+        )
+
+    def shown(self, step: CascadeStep, batch: Sequence[Sample]) -> Iterator[Event]:
+        """Previews of a step, and its frames for the trajectories, where they are due."""
+        request, now = self.request, perf_counter()
+        waited = now - batch[0].previewed > PREVIEW_SECONDS or step.step == step.of
+        due = request.previews and waited and not step.last
+        stride = -(-step.of // FRAMES_PER_LEVEL)
+        framed = request.trajectory and (step.of - step.step) % stride == 0
+        if not due and not framed:
+            return
+        exact = step.volume() if framed else None
+        smooth = step.smooth() if due else None
+        for index, sample in enumerate(batch):
+            if exact is not None:
+                sample.frames.append(as_volume(exact[index], self.cascade).data)
+                sample.moments.append(
+                    {"level": step.level, "step": step.step, "of": step.of, "sigma": round(step.sigma, 4)}
+                )
+            if smooth is not None:
+                sample.previewed = now
+                yield sample.preview(as_volume(smooth[index], self.cascade), self.run.results)
+
+    def written(self, step: CascadeStep, index: int, sample: Sample) -> Iterator[Event]:
+        """Write a sample that is done."""
+        volume = as_volume(step.volume()[index], self.cascade)
+        if self.stripped:
+            volume = replace(volume, data=clear_background(volume.data))
+        if self.request.trajectory:
+            sample.frames[-1] = volume.data  # the way ends in the brain that is written
+        yield from sample.write(volume, self.details(sample.number))
+
+
+def _sampler(request: GenerateRequest) -> SamplerName | None:
+    """The sampler of a request.
+
+    Raises:
+        BrainDiffusionError: there is none of that name, or it knows no eta.
+    """
+    known = get_args(SamplerName)
+    if request.sampler is not None and request.sampler not in known:
+        raise BrainDiffusionError(f"There is no sampler '{request.sampler}': choose one of {', '.join(known)}.")
+    if request.eta and request.sampler not in (None, "ddim"):
+        raise BrainDiffusionError(f"--eta is DDIM's, and {request.sampler} has none: leave it out.")
+    return cast("SamplerName | None", request.sampler)

@@ -1,0 +1,116 @@
+"""The job `nearest`: the real people who are most like one brain, beside it, and how alike people are otherwise."""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.cohort.nearest import low_pass, neighbours, views
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.evaluation.groups import FEWEST, choose_real
+from braindiffusion.evaluation.measure import VOXELS
+from braindiffusion.evaluation.metrics.memorization import SUSPICIOUS
+from braindiffusion.evaluation.sources import Brain, Source, find_brains
+from braindiffusion.runs import ArtifactWritten, Event, Finished, NearestRequest, Progress, Run, Warned
+from braindiffusion.runs.files import write_whole
+from braindiffusion.runs.reports.nearest import NEAREST, Match, Nearest, Normal
+from braindiffusion.volume import Volume, save_volume
+
+MIDDLE = (2.5, 50.0, 97.5)
+"""Percentiles: the middle 95 % of people, and their median."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Real brains that could be read, and their low-pass vectors, (N, D)."""
+
+    sources: list[Source]
+    vectors: NDArray[np.float16]
+
+
+def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
+    """Find the training brain and the held-out brain that are nearest to a brain, and write all three into one box.
+
+    Args:
+        request: the brain, and where the real ones are.
+        run: gets `nearest.json` and the three volumes.
+
+    Yields:
+        Progress for each brain, Warned for what is left out, ArtifactWritten for the volumes, Finished.
+
+    Raises:
+        BrainDiffusionError: the brain cannot be read, or there are too few real ones.
+    """
+    sides = choose_real(request.real, request.labels, request.model, asked_by=(request.brain,))
+    (ours,) = find_brains((request.brain,), sides.preprocessing)
+    brain = ours.read()
+    training = yield from _look("training brains", sides.training)
+    held_out = yield from _look("held-out brains", sides.held_out)
+    found = neighbours(views(_vector(brain)), training.vectors, held_out.vectors)
+    people = [
+        neighbours(views(one.astype(np.float32)), training.vectors, held_out.vectors, row)
+        for row, one in enumerate(held_out.vectors)
+    ]
+    yield Progress(stage="nearest", step=0, total=1)
+    matches = {}
+    for what, group, row, distance, normal in (
+        ("training", training, found.training, found.to_training, [one.to_training for one in people]),
+        ("held_out", held_out, found.held_out, found.to_held_out, [one.to_held_out for one in people]),
+    ):
+        source = group.sources[row]
+        path = run.results / f"nearest_{what}.nii.gz"
+        _write(source.read(), path)
+        low, median, high = np.percentile(normal, MIDDLE)
+        person = source.subject
+        matches[what] = Match(
+            name=source.name,
+            age=None if person is None else person.age,
+            sex=None if person is None else person.sex,
+            distance=distance,
+            people=Normal(median=float(median), low=float(low), high=float(high)),
+            volume=path,
+        )
+    said = Nearest(
+        brain=ours.name,
+        space=VOXELS,
+        threshold=SUSPICIOUS * min(min(one.to_training, one.to_held_out) for one in people),
+        model=sides.model,
+        **matches,
+    )
+    _write(brain, run.results / "brain.nii.gz")
+    write_whole(run.results / NEAREST, said.model_dump_json(indent=1) + "\n")
+    yield Progress(stage="nearest", step=1, total=1)
+    yield ArtifactWritten(kind="volume", path=str(run.results / "brain.nii.gz"), name=ours.name)
+    for what, match in matches.items():
+        name = f"{match.name} (nearest {what.replace('_', '-')} brain)"
+        yield ArtifactWritten(kind="volume", path=str(match.volume), name=name)
+    yield Finished(message=said.verdict)
+
+
+def _look(stage: str, sources: Sequence[Source]) -> Generator[Event, None, _Group]:
+    """Read a group, one brain at a time, and keep what is compared."""
+    kept, vectors = [], []
+    yield Progress(stage=stage, step=0, total=len(sources))
+    for step, source in enumerate(sources, start=1):
+        try:
+            vectors.append(_vector(source.read()).astype(np.float16))
+            kept.append(source)
+        except BrainDiffusionError as error:
+            yield Warned(message=f"Left out: {error}", subject=source.name)
+        yield Progress(stage=stage, step=step, total=len(sources), message=source.name)
+    if len(kept) < FEWEST:
+        raise BrainDiffusionError(f"Of the {stage}, fewer than {FEWEST} can be read.")
+    return _Group(kept, np.array(vectors))
+
+
+def _vector(brain: Brain) -> NDArray[np.float32]:
+    return low_pass(brain.voxels, brain.spacing)
+
+
+def _write(brain: Brain, path: Path) -> None:
+    """Into the model's box, whose middle is the world's: all three lie upon each other."""
+    affine = np.diag([brain.spacing] * 3 + [1.0])
+    affine[:3, 3] = -brain.spacing * (np.array(brain.voxels.shape) - 1) / 2
+    save_volume(Volume(brain.voxels[None], affine), path)

@@ -1,0 +1,169 @@
+"""The job `train-reader`: a cohort of whole heads with label maps in, a reader out."""
+
+import math
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from braindiffusion.cohort.split import split
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.devices import choose_device, choose_precision
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Event, Finished, Metric, Progress, Run
+from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.segmentation.calibration import age_features, calibrate, uncalibrated
+from braindiffusion.segmentation.examples import SHIFT, Examples
+from braindiffusion.segmentation.files import load_reader, save_reader
+from braindiffusion.segmentation.model import Reader, look
+from braindiffusion.segmentation.network import ReaderConfig, ReaderNet
+from braindiffusion.segmentation.scores import region_dice
+from braindiffusion.segmentation.training import ReaderTrainer
+from braindiffusion.training.checkpoint_files import load_state, save_state
+
+METRIC_SECONDS = 5.0
+VALIDATION_HEADS = 6
+STAGE, FITTING = "reader", "ages"
+
+
+def train_reader(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
+    """Train a reader, or go on where this run stopped.
+
+    Args:
+        request: what to train on, and how.
+        run: gets `checkpoints/best` (the reader) and `checkpoints/resume`.
+
+    Yields:
+        Progress, Metric (loss; Dice of held-out heads, half of them stripped), CheckpointWritten.
+
+    Raises:
+        BrainDiffusionError: no cohort of whole heads with label maps, too few subjects, a damaged checkpoint.
+    """
+    cohort = Cohort.open(request.data)
+    ids = [subject.id for subject in cohort.subjects]
+    if request.validation_subjects >= len(ids):
+        msg = f"Cannot keep {request.validation_subjects} of {len(ids)} subjects for validation: keep fewer."
+        raise BrainDiffusionError(msg)
+    training, validation = split(ids, request.validation_subjects)
+    rows, held_out = [ids.index(name) for name in training], [ids.index(name) for name in validation]
+    torch.manual_seed(request.seed)
+    net = ReaderNet(ReaderConfig(shape=_box(cohort), spacing=cohort.preprocessing.spacing))
+    examples = Examples(cohort, rows, net.config.shape, request.window, request.seed)
+    net.get_buffer("prior").copy_(examples.prior()[None])
+    device = choose_device(request.device)
+    dtype = choose_precision(device, request.precision)
+    precision = "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
+    fabric = Fabric(accelerator=device.type, devices=1, precision=precision)  # type: ignore[arg-type]
+    trainer = ReaderTrainer(
+        fabric,
+        net.to(fabric.device),
+        steps=request.steps,
+        batch_size=request.batch_size,
+        learning_rate=request.learning_rate,
+        seed=request.seed,
+    )
+    best, resume = run.checkpoints / "best", run.checkpoints / "resume"
+    highest = -math.inf
+    if (state := load_state(resume, 0)) is not None:
+        highest = float(state.pop("best"))
+        trainer.load(state)
+    card = _card(request, cohort, training, validation)
+
+    def keep(dice: float) -> None:
+        """The state, and the reader where it is the best so far."""
+        nonlocal highest
+        if dice > highest:
+            highest = dice
+            figures = {"step": trainer.step, "validation_dice": dice}
+            save_reader(Reader(trainer.averaged(), uncalibrated(net.config.features), {**card, **figures}), best)
+        save_state(resume, 0, trainer.state() | {"best": torch.tensor(highest, dtype=torch.float64)})
+
+    begun = said = kept = monotonic()
+    first, losses, kept_step = trainer.step, [], trainer.step
+    yield Progress(stage=STAGE, step=first, total=request.steps)
+    try:
+        for done in trainer.run(examples):
+            now, last = monotonic(), done.step == request.steps
+            losses.append(done.loss)
+            if now - said >= METRIC_SECONDS or last:
+                said = now
+                left = (now - begun) / (done.step - first) * (request.steps - done.step)
+                yield Progress(stage=STAGE, step=done.step, total=request.steps, seconds_left=left)
+                values = {"loss": sum(losses) / len(losses), "learning_rate": done.learning_rate}
+                yield Metric(stage=STAGE, step=done.step, values=values | {"seconds_per_step": done.seconds})
+                losses.clear()
+            if now - kept >= 60 * request.checkpoint_minutes or last:
+                dice = validate(trainer.averaged(), examples, (held_out or rows)[:VALIDATION_HEADS])
+                keep(dice)
+                kept, kept_step = monotonic(), done.step
+                yield Metric(stage=STAGE, step=done.step, values={"validation_dice": dice})
+                yield CheckpointWritten(path=str(best), step=done.step)
+    finally:
+        if kept_step < trainer.step:
+            keep(-math.inf)
+    error = yield from fit(load_reader(best), examples, best)
+    yield ArtifactWritten(kind="model", path=str(best), name="best")
+    yield Finished(message=f"The reader is in {best}; ages of people who were left out: {error:.1f} years off.")
+
+
+def fit(reader: Reader, examples: Examples, folder: Path) -> Generator[Event, None, float]:
+    """Look at all training brains, stripped and in their heads, and fit embedding and age.
+
+    The embedding is that of stripped brains, as generated ones are. Ages are learnt from both views: learnt from
+    stripped brains alone, they are ten years off for whole heads.
+
+    Args:
+        reader: with a trained network.
+        examples: of the training subjects.
+        folder: gets the reader.
+
+    Returns:
+        Mean absolute error, in years, of ages foretold for training subjects who were left out.
+    """
+    pooled, features = [], []
+    for done, row in enumerate(examples.rows, start=1):
+        for stripped in (True, False):
+            volume, _ = examples.plain(row, stripped=stripped)
+            box = np.ascontiguousarray(volume)
+            regions, means = look(reader.net, box)
+            if stripped:
+                pooled.append(means)
+            features.append(age_features(regions, box, means))
+        yield Progress(stage=FITTING, step=done, total=len(examples.rows))
+    people = np.repeat(examples.rows, 2)
+    known = [examples.cohort.subjects[row].age for row in people]
+    ages = np.array([np.nan if age is None else age for age in known])
+    calibration, error = calibrate(np.array(pooled), np.array(features), ages, people)
+    save_reader(Reader(reader.net, calibration, {**reader.card, "age_error_left_out": error}), folder)
+    return error
+
+
+def _box(cohort: Cohort) -> tuple[int, int, int]:
+    """The largest box that can be shifted within the cohort's: 80 x 104 x 88 within 96 x 120 x 104."""
+    x, y, z = ((side - 2 * SHIFT) // 8 * 8 for side in cohort.preprocessing.shape)
+    return x, y, z
+
+
+def validate(net: ReaderNet, examples: Examples, rows: list[int]) -> float:
+    """Mean Dice of the regions over some heads as they are, every other one stripped."""
+    scores = []
+    for i, row in enumerate(rows):
+        volume, truth = examples.plain(row, stripped=i % 2 == 1)
+        regions, _ = look(net, volume.numpy())
+        scores.append(np.nanmean(region_dice(regions, truth.numpy())[1:]))
+    return float(np.mean(scores))
+
+
+def _card(request: TrainReaderRequest, cohort: Cohort, training: list[str], validation: list[str]) -> dict[str, Any]:
+    return {
+        "name": request.data.stem,
+        "seed": request.seed,
+        "steps": request.steps,
+        "preprocessing": cohort.preprocessing.model_dump(mode="json"),
+        "cohort_hash": cohort.hash,
+        "split": {"train": training, "validation": validation},
+    }

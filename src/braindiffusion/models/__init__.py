@@ -1,0 +1,1 @@
+"""Generative models: what one must offer, which there are, and the networks."""

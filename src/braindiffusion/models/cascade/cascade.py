@@ -1,0 +1,168 @@
+"""The cascade: a list of levels, and the way between a volume and what each level generates.
+
+Level 0 makes the coarsest band; each finer level makes seven detail bands given the band below it. All levels work on
+normalised coefficients (zero mean, unit variance inside brains), whose constants live in the model.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from braindiffusion.diffusion.condition import Condition
+from braindiffusion.diffusion.denoiser import Denoiser, denoise
+from braindiffusion.models.cascade.conditioning import Conditioning
+from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.cascade.unet import UNet
+from braindiffusion.models.cascade.wavelet import BANDS, haar, inverse_haar
+
+
+class Level(nn.Module):
+    """One level: its network and the constants that normalise its coefficients.
+
+    `mean` and `std` are those of the eight bands of the level's grid, coarse first (for a level of one band, of that
+    one).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: CascadeConfig, index: int) -> None:
+        super().__init__()
+        self.index = index
+        self.config = config.levels[index]
+        self.grid = config.grid(index)
+        self.channels = config.channels
+        self.has_coarse = index > 0
+        self.site_mm = config.spacing * 2 ** config.halvings(index)
+        outputs = config.bands(index) * config.channels
+        inputs = outputs + (config.channels if self.has_coarse else 0)
+        self.outputs = outputs
+        self.unet = UNet(self.config.unet, inputs, outputs, signals=2 if self.has_coarse else 1, maps=config.has_maps)
+        self.voxels = 2 ** config.halvings(index)  # edge of a site
+        unet = self.config.unet
+        self.conditioning = Conditioning(config.condition, unet.embedding, unet.map_width, self.voxels)
+        bands = outputs // config.channels + (1 if self.has_coarse else 0)
+        self.register_buffer("mean", torch.zeros(bands))
+        self.register_buffer("std", torch.ones(bands))
+
+    def coordinates(self, origin: Tensor | None = None, size: tuple[int, ...] | None = None) -> Tensor:
+        """Millimetres from the middle of the box, (batch, 3, x, y, z).
+
+        Args:
+            origin: (batch, 3) first sites of patches; None for the whole grid.
+            size: sites of a patch.
+        """
+        size = size or self.grid
+        device = self.mean.device
+        origin = torch.zeros(1, 3) if origin is None else origin
+        middle = torch.tensor([(n - 1) / 2 for n in self.grid])
+        axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in size), indexing="ij")
+        offset = (origin.cpu().float() - middle)[..., None, None, None]
+        millimetres: Tensor = (torch.stack(axes) + offset) * self.site_mm
+        return millimetres.to(device)
+
+    def normalise(self, bands: Tensor) -> Tensor:
+        """(batch, bands, channels, x, y, z) coefficients to unit variance."""
+        return (bands - self._wide(self.mean)) / self._wide(self.std)
+
+    def restore(self, bands: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        return bands * self._wide(self.std) + self._wide(self.mean)
+
+    @staticmethod
+    def _wide(constants: Tensor) -> Tensor:
+        return constants[:, None, None, None, None]
+
+    def forward(self, x: Tensor, log_sigma: Tensor, coarse: Tensor | None, coarse_sigma: Tensor | None,
+                coordinates: Tensor, condition: Condition | None = None) -> Tensor:  # fmt: skip
+        """Predict what `config.prediction` says.
+
+        Args:
+            x: (batch, outputs, x, y, z) noisy coefficients, scaled to unit variance.
+            log_sigma: (batch,) log noise level / 4.
+            coarse: (batch, channels, x, y, z) normalised coarse band, noised by coarse_sigma; None at level 0.
+            coarse_sigma: (batch,).
+            coordinates: (batch, 3, x, y, z) mm.
+            condition: a tensor for each field of the model's schema; None asks for nothing.
+        """
+        signals = [log_sigma]
+        if self.has_coarse:
+            if coarse is None or coarse_sigma is None:
+                msg = f"Level {self.index} needs its coarse band."
+                raise ValueError(msg)
+            x = torch.cat((x, coarse), dim=1)
+            signals.append((coarse_sigma + 1e-3).log() / 4)
+        told, places = self.conditioning(condition)
+        where = coordinates.expand(len(x), -1, -1, -1, -1)
+        out: Tensor = self.unet(x, torch.stack(signals, dim=1), where, told, places)
+        return out
+
+    def denoiser(self, coarse: Tensor | None = None, coarse_sigma: Tensor | None = None) -> Denoiser:
+        """D(x, sigma, condition) of this level over the whole grid, given the normalised coarse band."""
+        coordinates = self.coordinates()
+
+        def repeated(given: Tensor | None, batch: int) -> Tensor | None:
+            # Guidance hands over both its halves in one batch.
+            return None if given is None else given.repeat(batch // len(given), *(1,) * (given.ndim - 1))
+
+        def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
+            given, given_sigma = repeated(coarse, len(x)), repeated(coarse_sigma, len(x))
+            out: Tensor = self(x, log_sigma, given, given_sigma, coordinates, condition)
+            return out
+
+        def denoiser(x: Tensor, sigma: Tensor, condition: Condition | None = None) -> Tensor:
+            return denoise(network, x, sigma, condition, prediction=self.config.prediction)
+
+        return denoiser
+
+
+class Cascade(nn.Module):
+    """All levels, and the transforms between them."""
+
+    def __init__(self, config: CascadeConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.levels = nn.ModuleList(Level(config, i) for i in range(config.number_of_levels))
+
+    def level(self, index: int) -> Level:
+        """One of its levels."""
+        level = self.levels[index]
+        return cast(Level, level)
+
+    def take_apart(self, volume: Tensor, index: int) -> Tensor:
+        """A volume as the (unnormalised) coefficients of one level's grid.
+
+        Args:
+            volume: (batch, channels, x, y, z), intensities in [-1, 1].
+            index: the level.
+
+        Returns:
+            (batch, 8, channels, x, y, z); (batch, 1, ...) for a base of one band.
+        """
+        halvings = self.config.halvings(index)
+        for _ in range(halvings - 1):
+            volume = haar(volume)[:, 0]
+        if self.config.bands(index) == 1:
+            return haar(volume)[:, :1] if halvings else volume[:, None]
+        return haar(volume)
+
+    def put_together(self, index: int, generated: Tensor, coarse: Tensor | None) -> Tensor:
+        """What a level generated, and the band that it was given, as the next coarse band.
+
+        Args:
+            index: the level.
+            generated: (batch, outputs, x, y, z) normalised coefficients.
+            coarse: (batch, channels, x, y, z), not normalised; None at level 0.
+
+        Returns:
+            (batch, channels, ...): the coarse band for the next level (or, after the last, the volume itself).
+        """
+        level = self.level(index)
+        bands = generated.unflatten(1, (-1, self.config.channels))
+        if coarse is not None:
+            bands = torch.cat((torch.zeros_like(bands[:, :1]), bands), dim=1)
+        bands = level.restore(bands)
+        if coarse is not None:
+            bands = torch.cat((coarse[:, None], bands[:, 1:]), dim=1)
+        return inverse_haar(bands) if bands.shape[1] == BANDS else bands[:, 0]

@@ -1,0 +1,86 @@
+"""Model files: a folder with `model.json` (card, configuration) and `model.safetensors`. Nothing is ever unpickled."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.registry import CARD, WEIGHTS, read_card
+from braindiffusion.runs.files import write_whole
+
+
+def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model folder; each file is whole or absent.
+
+    Args:
+        cascade: the model.
+        folder: made if absent.
+        card: everything that a user should know; `configuration` is added.
+        dtype: of the weights in the file; the normalising constants stay float32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    constants = {name for name, _ in cascade.named_buffers()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous().to(torch.float32 if name in constants else dtype)
+        for name, tensor in cascade.state_dict().items()
+    }
+    save_file(tensors, folder / (WEIGHTS + ".part"))
+    (folder / (WEIGHTS + ".part")).chmod(0o644)  # safetensors' own files are for their writer only
+    (folder / (WEIGHTS + ".part")).replace(folder / WEIGHTS)
+    text = json.dumps({**card, "configuration": cascade.config.model_dump(mode="json")}, indent=2)
+    write_whole(folder / CARD, text + "\n")
+
+
+def read_configuration(folder: Path) -> CascadeConfig:
+    """How the model of a folder is built, and what it can be asked for.
+
+    Raises:
+        BrainDiffusionError: its card is missing, damaged, or of another version.
+    """
+    try:
+        return CascadeConfig.model_validate(read_card(folder).get("configuration"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "configuration"
+        msg = f"The model card {folder / CARD} does not describe a model of this version ({where}: {first['msg']})."
+        raise BrainDiffusionError(msg) from error
+
+
+def load_cascade(folder: Path) -> tuple[Cascade, dict[str, Any]]:
+    """Read a model folder.
+
+    Returns:
+        the model (float32, evaluation mode, on the CPU) and its card.
+
+    Raises:
+        BrainDiffusionError: a file is missing, damaged, or of another model.
+    """
+    card, cascade = read_card(folder), Cascade(read_configuration(folder))
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise BrainDiffusionError(f"{folder} is no model: it has no {WEIGHTS}.") from error
+    except (SafetensorError, OSError) as error:
+        msg = f"The weights {folder / WEIGHTS} are damaged ({error}): copy the model again."
+        raise BrainDiffusionError(msg) from error
+    try:
+        cascade.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        msg = f"The weights {folder / WEIGHTS} belong to another model than the card beside them."
+        raise BrainDiffusionError(msg) from error
+    return cascade.eval(), card
+
+
+def trained_levels(card: dict[str, Any]) -> int:
+    """How many levels, from the coarsest, have learnt anything; at least 1. A card that does not tell has all."""
+    steps = card.get("steps")
+    if not steps:
+        return len(card["configuration"]["levels"])
+    return max(1, next((i for i, n in enumerate(steps) if not n), len(steps)))

@@ -1,0 +1,121 @@
+"""The models that come along, and how any model is found. Needs no torch.
+
+A model folder holds `model.json` (card and configuration) and `model.safetensors`. Packaged ones are the folders beside
+this file.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from braindiffusion.errors import BrainDiffusionError
+
+DEFAULT_MODEL = "ixi-2mm"
+DEFAULT_READER = "ixi-2mm-regions"
+READER = "reader"
+"""`kind` of a reader's card; a generator's says none."""
+CARD, WEIGHTS = "model.json", "model.safetensors"
+_HOME = Path(__file__).parent / "pretrained"
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """A model that comes with the package.
+
+    Attributes:
+        name: What `generate --model` takes.
+        path: Its folder.
+        card: What it was trained on and how well it does: all of its `model.json`, its configuration too.
+    """
+
+    name: str
+    path: Path
+    card: dict[str, Any]
+
+
+def list_models() -> list[PretrainedModel]:
+    """The packaged models that make brains, by name.
+
+    Raises:
+        BrainDiffusionError: the `model.json` of a packaged model is damaged.
+    """
+    return [model for model in _packaged() if model.card.get("kind") != READER]
+
+
+def list_readers() -> list[PretrainedModel]:
+    """The packaged models that read brains, by name.
+
+    Raises:
+        BrainDiffusionError: as `list_models`.
+    """
+    return [model for model in _packaged() if model.card.get("kind") == READER]
+
+
+def _packaged() -> list[PretrainedModel]:
+    folders = (file.parent for file in sorted(_HOME.glob(f"*/{CARD}")))
+    return [PretrainedModel(folder.name, folder, read_card(folder)) for folder in folders]
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder: all of its `model.json`.
+
+    Raises:
+        BrainDiffusionError: there is none, or it cannot be read.
+    """
+    file = folder / CARD
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"{folder} is no model: it has no {CARD}."
+        raise BrainDiffusionError(msg) from error
+    except (OSError, ValueError) as error:
+        msg = f"The model card {file} cannot be read ({error}): copy or install the model again."
+        raise BrainDiffusionError(msg) from error
+    if not isinstance(card, dict):
+        msg = f"The model card {file} does not describe a model: copy or install the model again."
+        raise BrainDiffusionError(msg)
+    return card
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The model folder that a person means.
+
+    Args:
+        name_or_path: Name of a packaged model; or path of a model folder (a checkpoint is one), of a folder of
+            checkpoints, or of a training run, of which the best checkpoint is taken.
+
+    Returns:
+        A folder with `model.json` and `model.safetensors`, absolute.
+
+    Raises:
+        BrainDiffusionError: there is no such model, or half of it is missing.
+    """
+    if is_packaged(str(name_or_path)):
+        return _whole(_HOME / name_or_path)
+    path = Path(name_or_path).expanduser().absolute()
+    for folder in (path, path / "best", path / "checkpoints" / "best"):
+        if (folder / CARD).is_file() or (folder / WEIGHTS).is_file():
+            return _whole(folder)
+    names = ", ".join(model.name for model in list_models()) or "none"
+    if path.exists():
+        if (path / "run.json").is_file():
+            msg = f"The run {path} has no checkpoint yet; let it train longer."
+        else:
+            msg = f"{path} is no model: neither it nor its checkpoints/best holds a model.json."
+    else:
+        msg = f"There is no model {str(name_or_path)!r}: no such folder, and the packaged models are: {names}."
+    raise BrainDiffusionError(msg)
+
+
+def is_packaged(name: str) -> bool:
+    """Whether this is a packaged model's name. (`./name` never is: it is a path.)"""
+    return any(name == file.parent.name for file in _HOME.glob(f"*/{CARD}"))
+
+
+def _whole(folder: Path) -> Path:
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            msg = f"The model {folder} is not whole: its {name} is missing; fetch or train it again."
+            raise BrainDiffusionError(msg)
+    return folder

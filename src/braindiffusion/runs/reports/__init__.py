@@ -1,0 +1,1 @@
+"""Results of the jobs `evaluate` and `nearest`, as written to disk."""

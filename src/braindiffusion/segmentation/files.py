@@ -1,0 +1,61 @@
+"""Reader files: a model folder like a generator's, whose card says `"kind": "reader"`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import CARD, DEFAULT_READER, READER, WEIGHTS, find_model, read_card
+from braindiffusion.runs.files import write_whole
+from braindiffusion.segmentation.calibration import Calibration
+from braindiffusion.segmentation.model import Reader
+from braindiffusion.segmentation.network import ReaderConfig, ReaderNet
+
+
+def load_reader(name_or_path: str | Path = DEFAULT_READER) -> Reader:
+    """A reader by the name of a packaged one, or by the path of a model folder or of a training run.
+
+    Raises:
+        BrainDiffusionError: there is none, it is damaged, or it is a generator.
+    """
+    folder = find_model(name_or_path)
+    card = read_card(folder)
+    if card.get("kind") != READER:
+        raise BrainDiffusionError(f"{folder} makes brains and cannot read them: choose a reader like {DEFAULT_READER}.")
+    try:
+        net = ReaderNet(ReaderConfig.model_validate(card.get("configuration")))
+        tensors = load_file(folder / WEIGHTS)
+        constants = {name[12:]: tensors.pop(name).numpy() for name in list(tensors) if name.startswith("calibration.")}
+        calibration = Calibration(**constants)
+        net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (ValidationError, SafetensorError, OSError, TypeError, RuntimeError) as error:
+        msg = f"The reader {folder} is damaged, or of another version ({str(error).splitlines()[0]}): fetch it again."
+        raise BrainDiffusionError(msg) from error
+    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return Reader(net.eval(), calibration, card)
+
+
+def save_reader(reader: Reader, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write a reader's folder; each file is whole or absent.
+
+    Args:
+        reader: its card goes into `model.json`; kind and configuration are added.
+        folder: made if absent.
+        dtype: of the network's weights in the file; the constants stay float64.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().cpu().contiguous().to(dtype) for name, t in reader.net.state_dict().items()}
+    for name, constant in asdict(reader.calibration).items():
+        tensors[f"calibration.{name}"] = torch.from_numpy(np.array(constant, np.float64))
+    part = folder / (WEIGHTS + ".part")
+    save_file(tensors, part)
+    part.chmod(0o644)  # safetensors' own files are for their writer only
+    part.replace(folder / WEIGHTS)
+    card = {**reader.card, "kind": READER, "configuration": reader.net.config.model_dump(mode="json")}
+    write_whole(folder / CARD, json.dumps(card, indent=2) + "\n")

@@ -1,0 +1,133 @@
+"""A trained reader, and what it reads in a box."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from braindiffusion.cohort.mask import brain_mask
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.standardise import standardise
+from braindiffusion.cohort.transforms import resample_labels
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.segmentation.calibration import Calibration, age_features
+from braindiffusion.segmentation.network import VOXELS, ReaderNet, sites, voxels
+from braindiffusion.volume import Volume
+
+CLOSING_MM = 4.0
+"""Radius that closes sulci in the brain mask, as in `Preprocessing`."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader found.
+
+    Attributes:
+        regions: (x, y, z) uint8, values of `braindiffusion.regions`.
+        mask: (x, y, z) bool, the brain: the regions, closed and filled.
+        embedding: (D,) float32, mean 0 and variance 1 over the training brains.
+        age: years; NaN of a reader that was told no ages.
+    """
+
+    regions: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    embedding: NDArray[np.float32]
+    age: float
+
+
+class Reader:
+    """Reads brains.
+
+    Args:
+        net: the network, in evaluation mode.
+        calibration: constants of embedding and age.
+        card: all of the model card.
+    """
+
+    def __init__(self, net: ReaderNet, calibration: Calibration, card: dict[str, Any]) -> None:
+        self.net, self.calibration, self.card = net, calibration, card
+
+    def read(self, box: NDArray[np.floating]) -> Reading:
+        """Read a brain that lies in the reader's box.
+
+        Args:
+            box: (x, y, z) in [-1, 1], air -1, stripped or with its head; shape and spacing are the network's.
+
+        Raises:
+            BrainDiffusionError: the box has another shape.
+        """
+        if box.shape != self.net.config.shape:
+            expected = " x ".join(map(str, self.net.config.shape))
+            msg = f"The reader reads boxes of {expected} voxels, not {box.shape}: use `read_volume` for others."
+            raise BrainDiffusionError(msg)
+        regions, pooled = look(self.net, box)
+        age = self.calibration.age(age_features(regions, box, pooled))
+        mask = brain_mask(regions, CLOSING_MM / self.net.config.spacing)
+        return Reading(regions, mask, self.calibration.embedding(pooled).astype(np.float32), age)
+
+    def read_volume(self, volume: Volume) -> Reading:
+        """Read any T1w volume, whole head or stripped.
+
+        It is read twice: in the box of its head, to find the brain, and again in the box of that brain, with the
+        brain's own range of intensities.
+
+        Args:
+            volume: one channel, any unit of intensity, any orientation and spacing.
+
+        Returns:
+            What was read; regions and mask on the volume's own grid, nearest neighbour.
+
+        Raises:
+            BrainDiffusionError: the volume is empty, a slab or has several channels, or no brain is found in it.
+        """
+        if volume.channels != 1:
+            raise BrainDiffusionError(f"a reader reads one volume, and this one has {volume.channels} channels")
+        config = self.net.config
+        preprocessing = Preprocessing(spacing=config.spacing, shape=config.shape, skull="keep")
+        prepared = standardise(volume, preprocessing)
+        for again in (True, False):
+            reading = self.read(prepared.volume[0].astype(np.float32))
+            if not reading.mask.any():
+                raise BrainDiffusionError("no brain is found in the volume, which has to be a T1w head")
+            if again:
+                where = Volume(reading.mask[None].astype(np.uint8), prepared.affine)
+                prepared = standardise(volume, preprocessing, where)
+        regions, mask = (
+            resample_labels(labels.astype(np.uint8), prepared.affine, volume.shape, volume.affine)
+            for labels in (reading.regions, reading.mask)
+        )
+        return replace(reading, regions=regions.astype(np.uint8), mask=mask.astype(bool))
+
+
+@torch.inference_mode()
+def look(net: ReaderNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Regions of a box, and the trunk's features in their mean over the brain, (D,), finest resolution first.
+
+    Only the largest connected part is brain: whole heads have parts that look like it.
+    """
+    device = next(net.parameters()).device
+    volume = torch.from_numpy(np.ascontiguousarray(box, np.float32))[None, None].to(device)
+    features, scales = net.trunk(volume)
+    named = torch.zeros((*features.shape[:-1], VOXELS), dtype=torch.uint8, device=device)
+    there = (sites(volume) > -1).any(1)  # air of a stripped brain is nothing else
+    # Some at a time: 41 logits of every voxel at once would take 120 MB.
+    named[there] = torch.cat([net.name(some).argmax(-1).to(torch.uint8) for some in features[there].split(8192)])
+    regions = _largest(voxels(named)[0].cpu().numpy())
+    brain = torch.from_numpy((regions > 0).astype(np.float32))[None, None].to(device)
+    pooled = []
+    for scale in scales:
+        share = torch.nn.functional.avg_pool3d(brain, brain.shape[2] // scale.shape[2])
+        pooled.append((scale * share).sum((0, 2, 3, 4)) / share.sum().clamp(min=1))
+    return regions, torch.cat(pooled).double().cpu().numpy()
+
+
+def _largest(regions: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    parts, count = ndimage.label(regions > 0)
+    if count < 2:
+        return regions
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.where(parts == sizes.argmax(), regions, np.uint8(0))

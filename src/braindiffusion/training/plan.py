@@ -1,0 +1,62 @@
+"""What a training request means: the preset with its changes, the levels to train, training and validation subjects."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from braindiffusion.cohort.split import split_rows
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.devices import choose_device
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.cascade.config import LevelConfig
+from braindiffusion.models.registry import find_model
+from braindiffusion.runs import TrainRequest
+from braindiffusion.training.presets import AUTO, Preset, preset, preset_for
+from braindiffusion.training.warm_start import built_as
+
+
+def preset_of(request: TrainRequest) -> Preset:
+    """The preset with the request's changes."""
+    chosen = preset(preset_for(choose_device(request.device)) if request.preset == AUTO else request.preset)
+    if request.start_from is not None:
+        chosen = built_as(chosen, find_model(request.start_from))
+    asked = {name: getattr(request, name) for name in ("batch_size", "accumulate", "epochs", "patience")}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    recipes = tuple(recipe.model_copy(update=changes) for recipe in chosen.recipes)
+    levels = tuple(_changed(level, request) for level in chosen.levels)
+    return chosen.model_copy(update={"recipes": recipes, "levels": levels})
+
+
+def levels_of(request: TrainRequest, chosen: Preset) -> Sequence[int]:
+    """Those that are to be trained.
+
+    Raises:
+        BrainDiffusionError: the preset has not so many.
+    """
+    there = range(len(chosen.recipes))
+    wanted = there if request.levels is None else request.levels
+    if not set(wanted) <= set(there):
+        msg = f"Preset '{request.preset}' has levels 0 to {len(there) - 1}, not {request.levels}."
+        raise BrainDiffusionError(msg)
+    return wanted
+
+
+def _changed(level: LevelConfig, request: TrainRequest) -> LevelConfig:
+    changes: dict[str, Any] = {}
+    if request.checkpointing:
+        changes["unet"] = level.unet.model_copy(update={"checkpointing": True})
+    if request.patch is not None and not any(level.unet.attention):  # attention needs the whole brain
+        changes["patch"] = request.patch
+    return level.model_copy(update=changes)
+
+
+def rows_of(cohort: Cohort, aside: int | None) -> tuple[list[int], list[int]]:
+    """Rows of the training and of the validation subjects; all rows of one person are on one side."""
+    people = len({subject.person for subject in cohort.subjects})
+    if people < 2:
+        msg = f"{cohort.path} holds {people} subject: a model needs at least 2 to learn from."
+        raise BrainDiffusionError(msg)
+    aside = people // 5 if aside is None else aside
+    if aside > people - 1:
+        msg = f"Cannot keep {aside} of {people} subjects for validation: keep fewer."
+        raise BrainDiffusionError(msg)
+    return split_rows(cohort.subjects, aside)

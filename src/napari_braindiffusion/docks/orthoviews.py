@@ -1,0 +1,207 @@
+"""The Look dock: two more planes and a rendering beside the viewer's own canvas, all with one cursor."""
+
+from collections.abc import Sequence
+
+from napari.layers import Image, Labels
+from napari.qt import QtViewer
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QSplitter
+
+from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.orthoviews.crosshair import Crosshair, Following
+from napari_braindiffusion.orthoviews.cursor_values import in_words
+from napari_braindiffusion.orthoviews.difference import Differing
+from napari_braindiffusion.orthoviews.pane import Pane
+from napari_braindiffusion.orthoviews.planes import PLANES, Letters, Plane, plane_of, turn
+from napari_braindiffusion.orthoviews.rendering import back_to_planes, show_in_3d
+from napari_braindiffusion.orthoviews.side_by_side import SideBySide, chosen
+from napari_braindiffusion.settings import remember, settings
+from napari_braindiffusion.widgets.forms.orthoviews_form import LookForm
+
+VIEWS: tuple[Plane | None, ...] = (*PLANES, None)
+"""What there is to see; None is the rendering. The large canvas shows one, the panes the others."""
+
+
+class LookDock(Dock):
+    """Look at brains in three linked planes and in 3D; two side by side; where they differ.
+
+    Args:
+        napari_viewer: The viewer whose layers are shown.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.panes: list[Pane] = []
+        self.compared: SideBySide | None = None
+        self.form = LookForm(settings().convention)
+        self.differing = Differing(napari_viewer, self)
+        self.splitter = QSplitter(Qt.Orientation.Vertical, childrenCollapsible=False)
+        self.rows.addWidget(self.form)
+        self.rows.addWidget(self.splitter, 1)
+        self._crosshair: Crosshair | None = None
+        self._letters: Letters | None = None
+        self._following: Following | None = None
+        self._later = QTimer(self, singleShot=True, interval=0)
+        self._later.timeout.connect(self._tell)
+        self._next = QTimer(self, singleShot=True, interval=0)
+        self._next.timeout.connect(self._add_pane)
+
+        self.form.convention_changed.connect(self._turn_all)
+        self.form.side_by_side_toggled.connect(self.side_by_side)
+        self.form.together_toggled.connect(self._on_together)
+        self.form.in_3d_toggled.connect(self.in_3d)
+        self.form.difference_asked.connect(self.differ)
+        self.differing.ended.connect(lambda: self.form.set_busy(False))
+        dims, layers = napari_viewer.dims, napari_viewer.layers
+        self._told_by = (dims.events.point, layers.events, layers.selection.events.active)
+        for event in self._told_by:
+            event.connect(self._on_change)
+        self._turned_by = (dims.events.order, dims.events.ndisplay)
+        for event in self._turned_by:
+            event.connect(self._share_out)
+        layers.events.inserted.connect(self._begin)
+        layers.events.removed.connect(self._on_removed)
+        self._next.start()
+        self._later.start()
+
+    # What one may ask for
+
+    def side_by_side(self, on: bool) -> None:
+        """Show the chosen brains beside each other, or all as before."""
+        if on and self.compared is None:
+            with self.errors_shown():
+                self.compared = SideBySide(self._viewer, chosen(self._viewer), together=self.form.together)
+        elif not on and self.compared is not None:
+            self.compared.end()
+            self.compared = None
+        self.form.set_side_by_side(self.compared is not None)
+
+    def in_3d(self, on: bool) -> None:
+        """Render the brains in the large canvas, or show a plane again."""
+        with self.errors_shown():
+            if on:
+                show_in_3d(self._viewer)
+            else:
+                back_to_planes(self._viewer)
+        self.form.set_in_3d(self._viewer.dims.ndisplay == 3)
+
+    def differ(self) -> None:
+        """Show where the two chosen brains differ."""
+        with self.errors_shown():
+            images = [brain.image for brain in self.compared.brains] if self.compared else chosen(self._viewer)
+            self.differing.begin(images, together=self.form.together)
+            self.form.set_busy(True)
+            if self.compared is None:
+                images[1].visible = False  # it would hide where it differs
+
+    def enlarge(self, plane: Plane | None) -> None:
+        """Show a view in the large canvas; what it showed goes where that was."""
+        if plane is None:
+            self.in_3d(True)
+            return
+        if self._viewer.dims.ndisplay == 3:
+            back_to_planes(self._viewer)
+        turn(self._viewer, plane, self.form.convention)
+        self._viewer.reset_view()
+
+    def release(self) -> None:
+        """Give the canvas back as it was."""
+        viewer = self._viewer
+        self._next.stop()
+        self._later.stop()
+        for event in self._told_by:
+            event.disconnect(self._on_change)
+        for event in self._turned_by:
+            event.disconnect(self._share_out)
+        viewer.layers.events.inserted.disconnect(self._begin)
+        viewer.layers.events.removed.disconnect(self._on_removed)
+        self.side_by_side(False)
+        self.differing.close()
+        own = plane_of(viewer)
+        if own is not None and self._letters is not None:
+            turn(viewer, own)  # no letter is left to say that left is right
+        for pane in self.panes:
+            pane.end()
+        self.panes.clear()
+        for one in (self._following, self._letters, self._crosshair):
+            if one is not None:
+                one.end()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 Qt's
+        super().resizeEvent(event)
+        wide = self.width() > self.height()
+        self.splitter.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
+
+    # What is shown where
+
+    def _begin(self, event: object = None) -> None:
+        if len(self.panes) < len(VIEWS) - 1:
+            self._next.start()
+
+    def _on_removed(self, event: object = None) -> None:
+        if self.compared is not None and not self.compared.is_whole:
+            self.side_by_side(False)
+
+    def _add_pane(self) -> None:
+        """One canvas a turn of the event loop: each takes most of a second."""
+        viewer = self._viewer
+        if not any(isinstance(layer, Image | Labels) and layer.ndim >= 3 for layer in viewer.layers):
+            return
+        if self._crosshair is None:
+            self._take_the_canvas()
+        shown = {plane_of(viewer), *(pane.plane for pane in self.panes)}
+        left = [plane for plane in VIEWS if plane not in shown]
+        if len(self.panes) == len(VIEWS) - 1:
+            return
+        pane = Pane(viewer, left[0], self.form.convention)
+        pane.enlarge.connect(self.enlarge)
+        self.panes.append(pane)
+        self.splitter.addWidget(pane)
+        self._next.start()
+
+    def _take_the_canvas(self) -> None:
+        """Cross and letters over the viewer's own canvas, and its mouse for the cursor."""
+        canvas = self.window().findChild(QtViewer)
+        own = plane_of(self._viewer)
+        if own is not None:
+            turn(self._viewer, own, self.form.convention)
+        self._crosshair = Crosshair(canvas.canvas.native, self._viewer)
+        self._letters = Letters(self._viewer)
+        self._following = Following(self._viewer, self._move)
+
+    def _share_out(self, event: object = None) -> None:
+        """The pane that shows what the large canvas has come to show takes what nobody shows."""
+        own = plane_of(self._viewer)
+        for pane in self.panes:
+            if pane.plane == own:
+                shown = {own, *(other.plane for other in self.panes if other is not pane)}
+                pane.show_plane(next(view for view in VIEWS if view not in shown), self.form.convention)
+        self.form.set_in_3d(own is None)
+
+    def _turn_all(self) -> None:
+        remember("look", "convention", self.form.convention)
+        own = plane_of(self._viewer)
+        if own is not None:
+            turn(self._viewer, own, self.form.convention)
+        for pane in self.panes:
+            pane.show_plane(pane.plane, self.form.convention)
+
+    def _on_together(self, on: bool) -> None:
+        if self.compared is not None:
+            if on:
+                self.compared.lay_together()
+            else:
+                self.compared.lay_back()
+
+    # The cursor
+
+    def _move(self, position: Sequence[float]) -> None:
+        self._viewer.dims.set_point(range(-3, 0), position[-3:])
+
+    def _on_change(self, event: object = None) -> None:
+        self._later.start()
+
+    def _tell(self) -> None:
+        self.form.tell(in_words(self._viewer))

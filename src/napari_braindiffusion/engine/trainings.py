@@ -1,0 +1,120 @@
+"""Training in a process of its own, which outlives napari and is found again through its run folder.
+
+The process is `python -m braindiffusion.engine --run FOLDER`: it has no pipes to us, so nothing breaks when the viewer
+closes. All that is known of it stands in the run folder, and following that folder is the only way to listen: the same
+for a training that was just started as for one that was started last week. See `jobs` for the thread boundary.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import Event, Failed, Run, RunState, Started
+from braindiffusion.runs.folder import is_alive
+from napari_braindiffusion.engine.client import ENGINE, JobHandle
+from napari_braindiffusion.engine.process import LAST, death_notice
+
+POLL_SECONDS = 0.25
+
+# Kept so that they are reaped when they end; nobody waits for them.
+_children: list["subprocess.Popen[bytes]"] = []
+
+
+History = tuple[list[Event], int, RunState]
+"""Events, how far they were read, and where the run stands."""
+
+
+def read_history(run: Run) -> History:
+    """All that a run has told so far. It may take a moment: ask in a worker thread."""
+    state = run.state  # before the events: a run that ends in between is seen to end by whoever follows it
+    events, offset = run.read_events()
+    return events, offset, state
+
+
+def begun_again(run: Run, offset: int) -> bool:
+    """Whether somebody began the run after that place in its events. Ask in a worker thread."""
+    try:
+        events, _ = run.read_events(offset)
+    except OSError:  # a shared disk that does not answer now
+        return False
+    return any(isinstance(event, Started) for event in events)
+
+
+def start_training(run: Run) -> JobHandle:
+    """Perform a run, from its beginning or from its last checkpoint, in a process of its own, and follow it.
+
+    Raises:
+        BrainDiffusionError: the process cannot be started.
+    """
+    _children[:] = [child for child in _children if child.poll() is None]
+    _, offset = run.read_events()
+    log = run.path / "engine.log"
+    try:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                (*ENGINE, "--run", str(run.path)),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                **_own_session(),
+            )
+    except OSError as error:
+        msg = f"The training process cannot be started ({error}); is {sys.executable} still there?"
+        raise BrainDiffusionError(msg) from error
+    _children.append(process)
+    return JobHandle(
+        run,
+        partial(_follow, run, offset, process, None),
+        run.ask_to_stop,
+        cancel_on_abort=False,
+    )
+
+
+def follow_training(run: Run, offset: int, started: Started) -> JobHandle:
+    """Follow a training that some process performs already.
+
+    Args:
+        run: Its folder.
+        offset: How far its events were read (see `Run.read_events`).
+        started: The last `Started` among them: it tells the process.
+    """
+    return JobHandle(
+        run,
+        partial(_follow, run, offset, None, started),
+        run.ask_to_stop,
+        cancel_on_abort=False,
+    )
+
+
+def _follow(
+    run: Run, offset: int, process: "subprocess.Popen[bytes] | None", started: Started | None
+) -> Generator[Event | None]:
+    while True:
+        # Asked before reading, so that nothing is missed that it wrote before it went.
+        gone = process.poll() is not None if process is not None else started is None or not is_alive(started)
+        try:
+            events, offset = run.read_events(offset)
+        except OSError:  # a shared disk that does not answer now
+            events, gone = [], False
+        for event in events:
+            yield event
+            if isinstance(event, LAST):
+                return
+        if gone:
+            code = process.returncode if process is not None else None
+            notice = death_notice(code, run.path / "engine.log")
+            yield Failed(message=f"{notice} Resume goes on from its last checkpoint.")
+            return
+        yield None
+        time.sleep(POLL_SECONDS)
+
+
+def _own_session() -> dict[str, Any]:
+    """What keeps a process alive when the terminal or the viewer that started it goes."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}

@@ -1,0 +1,179 @@
+"""What the manifest calls to open and to save: NIfTI and MGH in, NIfTI out, with the sidecars beside them."""
+
+import math
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+from napari.utils.notifications import show_info
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import region_names
+from braindiffusion.nifti import READABLE_SUFFIXES
+from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem, write_sidecar
+from braindiffusion.volume import Volume, load_volume, read_header, save_volume
+from napari import current_viewer
+from napari_braindiffusion.engine.threads import in_background, may_wait
+from napari_braindiffusion.layers.geometry import (
+    Kind,
+    LayerData,
+    layer_data_to_volume,
+    region_features,
+    volume_to_layer_data,
+)
+from napari_braindiffusion.layers.initial_view import look_upright_at_first
+
+PROVENANCE, SIDECAR = "provenance", "sidecar"
+"""Keys of a layer's metadata: how a generated brain was made; what a JSON file beside any other volume says."""
+
+Opened = list[LayerData] | list[tuple[None]]
+"""What a reader gives to napari: layers, or its sign for none."""
+
+# Names that say "regions" in BIDS (dseg), FreeSurfer (aseg, aparc, ...), DLMUSE and common habit.
+_LABEL_NAME = re.compile(r"(dlmuse|dseg|aseg|aparc|wmparc|ribbon|(^|[-_.])(labels?|mask|seg)([-_.]|$))", re.IGNORECASE)
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], Opened] | None:
+    """Answer whether this path (or every one of several) can be read: a function that does, or None."""
+    paths = [path] if isinstance(path, str) else list(path)
+    if all(str(one).lower().endswith(READABLE_SUFFIXES) for one in paths):
+        return read_volumes
+    return None
+
+
+def read_volumes(path: str | Sequence[str]) -> Opened:
+    """One layer a file, in millimetres: labels where the file or its name says so, else an image.
+
+    Large files that a user opens in the viewer are read in a worker thread: nothing is returned then, and their layers
+    follow one by one.
+
+    Raises:
+        BrainDiffusionError: A file cannot be read as a volume; the sentence names it.
+    """
+    paths = [Path(path)] if isinstance(path, str) else [Path(one) for one in path]
+    viewer = current_viewer()
+    if viewer is None or not may_wait(sum(_voxels(one) for one in paths)):
+        layers = [read_layer(one) for one in paths]
+        look_upright_at_first()
+        return layers
+
+    def show(layer_data: LayerData) -> None:
+        look_upright_at_first()
+        viewer.add_layer(Layer.create(*layer_data))
+
+    in_background(_read_each, paths, what="Opening", total=len(paths), done=show)
+    return [(None,)]
+
+
+def read_layer(path: Path) -> LayerData:
+    """A file as a layer, with what its sidecar tells: as `provenance` where it was generated, else as `sidecar`.
+
+    Raises:
+        BrainDiffusionError: It cannot be read as a volume.
+    """
+    volume = load_volume(path)
+    name = volume_stem(path)
+    told = read_sidecar(path)
+    known: dict[str, Any] = {"metadata": {PROVENANCE if is_generated(told) else SIDECAR: told} if told else {}}
+    if _kind(volume, name) == "image":
+        return volume_to_layer_data(volume, name, **known)
+    if "dlmuse" in name.lower():  # its values have the same meaning everywhere
+        known["features"] = region_features(region_names())
+    return volume_to_layer_data(volume, name, "labels", **known)
+
+
+def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Save an Image layer as it is now, as `.nii.gz` or `.nii`, with what is known of its origin in a sidecar.
+
+    A large one that a user saves in the viewer is written in a worker thread.
+
+    Raises:
+        BrainDiffusionError: The layer is no volume, or the file cannot be written.
+    """
+    return _write(path, data, attributes, "image")
+
+
+def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Save a Labels layer as it is now, as `.nii.gz` or `.nii`, in the smallest integer type that holds it.
+
+    The file says of itself that it holds labels (NIfTI intent), so it opens as labels again.
+
+    Raises:
+        BrainDiffusionError: The layer is no volume, or the file cannot be written.
+    """
+    return _write(path, data, attributes, "labels")
+
+
+def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
+    """Write a volume, labels in the smallest type that holds them, and a sidecar if there is anything to tell.
+
+    Raises:
+        BrainDiffusionError: The file cannot be written.
+    """
+    dtype = None
+    if volume.metadata.get("kind") == "labels":
+        low, high = int(volume.data.min()), int(volume.data.max())
+        # uint32 and 64 bit integers are read by few tools: they come last.
+        small = (t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+        dtype = next(small, np.int64)
+    save_volume(volume, path, dtype=dtype)
+    if told:
+        try:
+            write_sidecar(path, told)
+        except OSError as error:
+            msg = f"The sidecar of {path} could not be written ({error.strerror}): free some space and save it again."
+            raise BrainDiffusionError(msg) from error
+    return path
+
+
+def told_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a layer's metadata know of its origin, for a sidecar."""
+    return dict(metadata.get(PROVENANCE) or metadata.get(SIDECAR) or {})
+
+
+def _write(path: str, data: Any, attributes: Mapping[str, Any], layer_type: Kind) -> list[str]:
+    viewer = current_viewer()
+    volume = layer_data_to_volume(data, attributes, layer_type, viewer.layers if viewer is not None else ())
+    told = told_of(attributes.get("metadata") or {})
+    if not may_wait(volume.data.size):
+        save_brain(volume, Path(path), told)
+        return [path]
+    if layer_type == "labels":  # somebody may paint on
+        volume = replace(volume, data=volume.data.copy())
+
+    def say(saved: Path) -> None:
+        show_info(f"Saved {saved.name}.")
+
+    in_background(_save_one, volume, Path(path), told, what="Saving", total=1, done=say)
+    return [path]
+
+
+def _save_one(volume: Volume, path: Path, told: Mapping[str, Any]) -> Generator[Path]:
+    yield save_brain(volume, path, told)
+
+
+def _read_each(paths: Sequence[Path]) -> Generator[LayerData | BrainDiffusionError]:
+    for path in paths:
+        try:
+            yield read_layer(path)
+        except BrainDiffusionError as error:
+            yield error
+
+
+def _voxels(path: Path) -> int:
+    """How many there are; of a file that cannot be read none, which is told when it is read."""
+    try:
+        header = read_header(path)
+    except BrainDiffusionError:
+        return 0
+    return math.prod(header.shape) * header.channels
+
+
+def _kind(volume: Volume, name: str) -> Kind:
+    if volume.data.dtype.kind not in "iu":
+        return "image"
+    return "labels" if volume.metadata.get("kind") == "labels" or _LABEL_NAME.search(name) else "image"

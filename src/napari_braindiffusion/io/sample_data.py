@@ -1,0 +1,43 @@
+"""File > Open Sample > BrainDiffusion: brains that come with the package; nothing is downloaded."""
+
+from pathlib import Path
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import region_names, sample_labels_path, sample_t1_path
+from braindiffusion.models import registry as pretrained
+from braindiffusion.volume import load_volume
+from napari_braindiffusion.io.files import read_layer
+from napari_braindiffusion.layers.geometry import LayerData, region_features, volume_to_layer_data
+from napari_braindiffusion.layers.initial_view import look_upright_at_first
+
+
+def real_brain() -> list[LayerData]:
+    """A T1w volume of the IXI dataset (2 mm, skull-stripped), and its regions with their names."""
+    layers = [
+        volume_to_layer_data(load_volume(sample_t1_path()), "IXI T1w"),
+        volume_to_layer_data(
+            load_volume(sample_labels_path()),
+            "IXI regions",
+            "labels",
+            features=region_features(region_names()),
+            opacity=0.4,
+        ),
+    ]
+    look_upright_at_first()
+    return layers
+
+
+def generated_brain() -> list[LayerData]:
+    """A brain that the packaged model made.
+
+    Raises:
+        BrainDiffusionError: The installation lacks the example.
+    """
+    path = Path(pretrained.__file__).parent / pretrained.DEFAULT_MODEL / "example.nii.gz"
+    if not path.is_file():
+        msg = f"{path} is missing from the installation: make a brain with the Generate dock instead."
+        raise BrainDiffusionError(msg)
+    data, attributes, kind = read_layer(path)
+    layers: list[LayerData] = [(data, attributes | {"name": "Generated brain"}, kind)]
+    look_upright_at_first()
+    return layers

@@ -1,0 +1,73 @@
+"""Brains in the viewer: how a volume becomes a layer, and from where one looks at it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari.layers import Layer
+from napari.viewer import Viewer
+
+from braindiffusion.volume import Volume
+from napari_braindiffusion.layers.geometry import LayerData, trajectory_to_layer_data, volume_to_layer_data
+
+AXES = ("step", "x", "y", "z")
+
+
+def show_volume(
+    viewer: Viewer, volume: Volume, name: str, *, layer: Layer | None = None, metadata: Mapping[str, Any] | None = None
+) -> Layer:
+    """Show a volume in millimetres: in the layer that showed its preview if that is still there, else in a new one.
+
+    Args:
+        viewer: Where to.
+        volume: What to show.
+        name: Of the layer.
+        layer: The layer to go on with.
+        metadata: Joins the layer's own, for instance its provenance.
+
+    Returns:
+        The layer, which is `layer` where that could be used.
+    """
+    data, attributes, kind = volume_to_layer_data(volume, name, metadata=dict(metadata or {}))
+    if layer is None or layer not in viewer.layers or layer.data.shape != data.shape:
+        return _add(viewer, (data, attributes, kind))
+    layer.data = data
+    layer.reset_contrast_limits_range()
+    for attribute in ("name", "contrast_limits", "metadata"):
+        setattr(layer, attribute, attributes[attribute])
+    return layer
+
+
+def show_trajectory(viewer: Viewer, volume: Volume, name: str, *, metadata: Mapping[str, Any] | None = None) -> Layer:
+    """Show the way from noise to brain as a 4D layer, axes (step, x, y, z), at its last step."""
+    layer = _add(viewer, trajectory_to_layer_data(volume, name, metadata=dict(metadata or {})))
+    viewer.dims.set_point(0, float(layer.data.shape[0] - 1))
+    return layer
+
+
+def look_at_brains(viewer: Viewer, *, grid: bool = False) -> None:
+    """An axial slice through the middle, anterior up and left at the left, axes named, with a scale bar in mm.
+
+    Args:
+        viewer: With at least one 3D layer.
+        grid: Layers beside each other instead of on top of each other.
+    """
+    ndim = viewer.dims.ndim
+    viewer.dims.ndisplay = 2
+    viewer.dims.axis_labels = AXES[-ndim:]
+    viewer.dims.order = (*range(ndim - 3), ndim - 1, ndim - 2, ndim - 3)
+    viewer.scene.camera.orientation2d = ("up", "right")
+    for axis in range(ndim - 3, ndim):
+        low, high, _ = viewer.dims.range[axis]
+        viewer.dims.set_point(axis, (low + high) / 2)
+    viewer.canvas.overlays.scale_bar.visible = True
+    viewer.canvas.grid.enabled = grid
+    viewer.reset_view()
+
+
+def _add(viewer: Viewer, layer_data: LayerData) -> Layer:
+    first = not viewer.layers
+    layer = Layer.create(*layer_data)
+    viewer.add_layer(layer)
+    if first:
+        look_at_brains(viewer)
+    return layer

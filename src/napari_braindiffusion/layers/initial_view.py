@@ -1,0 +1,27 @@
+"""A brain opened in an empty viewer stands upright: axial, front up, left at the left.
+
+napari looks along the first axis and draws the last one to the right, which lays a brain in RAS+ on its side. A reader
+cannot say otherwise, so whoever is about to hand the first volume to napari calls `look_upright_at_first`.
+"""
+
+from typing import Any
+
+from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
+
+
+def look_upright_at_first() -> None:
+    """Turn the view as soon as the first layer is in. A viewer that shows something already keeps its view."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is None or viewer.layers:
+        return
+
+    def turn(event: Any) -> None:
+        viewer.layers.events.inserted.disconnect(turn)
+        if DISPLAY_TO_WORLD in event.value.metadata:
+            from napari_braindiffusion.layers.display import look_at_brains
+
+            look_at_brains(viewer)
+
+    viewer.layers.events.inserted.connect(turn)

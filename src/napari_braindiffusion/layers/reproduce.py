@@ -1,0 +1,73 @@
+"""From a layer back to the request that made it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Layer
+from pydantic import ValidationError
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import GenerateRequest, RegenerateRequest
+from braindiffusion.runs.sidecar import sidecar_path
+from napari_braindiffusion.io.files import PROVENANCE
+from napari_braindiffusion.settings import settings
+
+
+def was_generated(layer: Layer | None) -> bool:
+    """Whether a layer tells where it comes from."""
+    return layer is not None and bool(layer.metadata.get(PROVENANCE))
+
+
+def like_layer(layer: Layer | None) -> RegenerateRequest:
+    """The request that makes the brain of a layer again.
+
+    Its provenance is kept beside the runs, under its own hash, since a request, and its replay next year, names a file.
+
+    Raises:
+        BrainDiffusionError: the layer does not tell where it comes from.
+    """
+    told = json.dumps(_provenance(layer), indent=2).encode()
+    path = settings().runs_folder / "sidecars" / f"{hashlib.sha256(told).hexdigest()[:16]}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(told)
+    return RegenerateRequest(like=path, previews=True)
+
+
+def like_file(path: Path) -> RegenerateRequest:
+    """The same for a saved volume, or for its sidecar.
+
+    Raises:
+        BrainDiffusionError: there is no sidecar.
+    """
+    sidecar = path if path.suffix == ".json" else sidecar_path(path)
+    if not sidecar.is_file():
+        msg = f"{path.name} has no sidecar ({sidecar.name}) beside it, which would tell how it was made."
+        raise BrainDiffusionError(msg)
+    return RegenerateRequest(like=sidecar, previews=True)
+
+
+def settings_of(layer: Layer | None) -> GenerateRequest:
+    """What was asked for when the brain of a layer was made, of that brain alone.
+
+    Raises:
+        BrainDiffusionError: the layer does not tell where it comes from, or not enough.
+    """
+    told = _provenance(layer)
+    try:
+        request = GenerateRequest.model_validate(told["request"])
+        asked = told.get("condition_asked", request.condition)
+        alone = {"seed": int(told["seed"]), "num_samples": 1, "only": None, "condition": asked}
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise BrainDiffusionError("The layer's provenance does not tell with which settings it was made.") from error
+    return request.model_copy(update=alone)
+
+
+def _provenance(layer: Layer | None) -> dict[str, Any]:
+    if layer is None or not was_generated(layer):
+        name = "Select a layer" if layer is None else f"The layer '{layer.name}' does not tell where it comes from"
+        msg = f"{name}: choose a generated brain, or a saved one with the JSON file beside it."
+        raise BrainDiffusionError(msg)
+    return dict(layer.metadata[PROVENANCE])

@@ -1,0 +1,45 @@
+"""What is under the cursor: where it is in the head, in millimetres, and what each layer holds there."""
+
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+
+from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
+from napari_braindiffusion.orthoviews.planes import ENDS
+
+
+def in_words(viewer: ViewerModel) -> str:
+    """A line for the place, and one for each visible layer; empty where there is nothing to point at."""
+    brains = [layer for layer in viewer.layers if isinstance(layer, Image | Labels) and layer.ndim >= 3]
+    shown = [layer for layer in brains if layer.visible]
+    if not shown:
+        return ""
+    return "\n".join([_place(viewer, shown), *(_value(viewer, layer) for layer in reversed(shown))])
+
+
+def _place(viewer: ViewerModel, shown: list[Layer]) -> str:
+    """In the world of the lowest layer that knows it."""
+    point = np.array([*viewer.dims.point[-3:], 1.0])
+    known = next((layer for layer in shown if DISPLAY_TO_WORLD in layer.metadata), None)
+    if known is None:
+        return " · ".join(f"{value:.1f}" for value in point[:3])
+    world = np.asarray(known.metadata[DISPLAY_TO_WORLD]) @ point
+    places = (f"{ends[int(value > 0)]} {abs(value):.1f}" for ends, value in zip(ENDS, world[:3], strict=True))
+    return " · ".join(places) + " mm"
+
+
+def _value(viewer: ViewerModel, layer: Layer) -> str:
+    value: Any = layer.get_value(viewer.dims.point[-layer.ndim :], world=True)
+    if value is None:
+        return f"outside {layer.name}"
+    if isinstance(layer, Labels):
+        return f"{_region(layer, int(value))} in {layer.name}"
+    return f"{float(value):.4g} in {layer.name}"
+
+
+def _region(layer: Labels, label: int) -> str:
+    features = layer.features
+    named = features[features["index"] == label] if {"index", "region"} <= set(features) else None
+    return str(label) if named is None or named.empty else str(named["region"].iloc[0])

@@ -1,0 +1,148 @@
+"""One small canvas of the linked view: a plane, or a rendering, of what the viewer shows."""
+
+from collections.abc import Sequence
+
+from napari.components import ViewerModel
+from napari.qt import QtViewer
+from napari.viewer import Viewer
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_braindiffusion.orthoviews.crosshair import Crosshair, Following
+from napari_braindiffusion.orthoviews.mirrored_layers import Mirrors
+from napari_braindiffusion.orthoviews.planes import Letters, Plane, turn
+from napari_braindiffusion.orthoviews.rendering import CLOSER, look_from_the_front
+from napari_braindiffusion.settings import Convention
+
+SMALLEST = 110
+"""Pixels below which one sees nothing."""
+RENDERING = "3D"
+
+
+class Pane(QWidget):
+    """A canvas with mirrors of the viewer's layers, at the viewer's cursor.
+
+    It follows a moment later, once for all that happened: the viewer's own canvas is never held up by the others.
+
+    Args:
+        viewer: Whose layers and cursor are shown.
+        plane: Which plane; None is a rendering in 3D.
+        convention: Where left is.
+    """
+
+    enlarge = Signal(object)
+    """The plane, or None, that the user wants in the large canvas."""
+
+    def __init__(self, viewer: Viewer, plane: Plane | None, convention: Convention = "neurological") -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.plane = plane
+        self.model = ViewerModel(title="Look")
+        self.model.theme = viewer.theme
+        self.button = QToolButton(autoRaise=True)
+        self.button.setToolTip("Exchange this view with the one in the large canvas.")
+        self.button.clicked.connect(lambda: self.enlarge.emit(self.plane))
+        self.canvas = QtViewer(self.model)
+        self.canvas.dims.hide()  # the viewer has the sliders
+        self.canvas.setAcceptDrops(False)  # files are dropped on the viewer
+        self.native = self.canvas.canvas.native
+        self.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go to the viewer
+        self.canvas.setMinimumSize(SMALLEST, SMALLEST)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(0)
+        rows.addWidget(self.button)
+        rows.addWidget(self.canvas, 1)
+
+        self._mirrors = Mirrors(viewer, self.model, solid=plane is None)
+        self._letters = Letters(self.model)
+        self.crosshair = Crosshair(self.native, self.model)
+        self._following = Following(self.model, self._move)
+        self._later = QTimer(self, singleShot=True, interval=0)
+        self._later.timeout.connect(self._to_cursor)
+        viewer.dims.events.point.connect(self._on_cursor)
+        self.model.dims.events.point.connect(self._from_cursor)
+        viewer.events.theme.connect(self._on_theme)
+        viewer.events.reset_view.connect(self._fit)
+        for event in (self.model.layers.events.inserted, self.model.layers.events.removed):
+            event.connect(self._arrange)
+        self.model.events.status.connect(self._tell)
+        self.model.canvas.events.size.connect(self._fit)
+        self.show_plane(plane, convention)
+
+    def show_plane(self, plane: Plane | None, convention: Convention) -> None:
+        """Show another plane, or the same with left elsewhere."""
+        self.plane, self._convention = plane, convention
+        self.button.setText(plane.name if plane else RENDERING)
+        self._mirrors.show(solid=plane is None)
+        self._arrange()
+
+    def end(self) -> None:
+        """Let go of the viewer, its layers and the canvas."""
+        viewer = self._viewer
+        self._later.stop()
+        viewer.dims.events.point.disconnect(self._on_cursor)
+        self.model.dims.events.point.disconnect(self._from_cursor)
+        viewer.events.theme.disconnect(self._on_theme)
+        viewer.events.reset_view.disconnect(self._fit)
+        for event in (self.model.layers.events.inserted, self.model.layers.events.removed):
+            event.disconnect(self._arrange)
+        self.model.events.status.disconnect(self._tell)
+        self.model.canvas.events.size.disconnect(self._fit)
+        self._following.end()
+        self.crosshair.end()
+        self._letters.end()
+        self._mirrors.close()
+        self.canvas.close()  # its context goes with it
+
+    def sizeHint(self) -> QSize:  # noqa: D102 Qt's
+        return QSize(SMALLEST, SMALLEST)
+
+    def _arrange(self, event: object = None) -> None:
+        """Cut along the plane, also after napari has forgotten its axes with the last layer."""
+        if self.model.dims.ndim < 3:
+            return
+        # On its way from 3D to 2D napari moves to where the camera looked: not the cursor's way.
+        with self.model.dims.events.point.blocker(self._from_cursor):
+            if self.plane is not None:
+                self.model.dims.ndisplay = 2
+                turn(self.model, self.plane, self._convention)
+            elif self.model.dims.ndisplay == 2:
+                look_from_the_front(self.model)
+        self._fit()
+        self._to_cursor()
+
+    def _fit(self, event: object = None) -> None:
+        self.model.fit_to_view()
+        if self.plane is None:
+            self.model.scene.camera.zoom *= CLOSER
+
+    def _move(self, position: Sequence[float]) -> None:
+        self._viewer.dims.set_point(range(-3, 0), position[-3:])
+
+    def _on_cursor(self) -> None:
+        self._later.start()
+
+    def _to_cursor(self) -> None:
+        """Go where the viewer is. A rendering shows all of space, and would only be made anew."""
+        mine, theirs = self.model.dims, self._viewer.dims.point
+        if not 3 <= mine.ndim <= len(theirs):
+            return
+        point = theirs[-mine.ndim :]
+        if self.plane is None:
+            point = (*point[:-3], *mine.point[-3:])
+        with mine.events.point.blocker(self._from_cursor):
+            mine.point = point
+        self.crosshair.keep_in_view()
+
+    def _from_cursor(self) -> None:
+        """The wheel with Ctrl goes through the planes of this canvas; all others come along."""
+        if self.plane is not None and self.model.dims.ndim >= 3:
+            self._move(self.model.dims.point)
+
+    def _on_theme(self) -> None:
+        self.model.theme = self._viewer.theme
+
+    def _tell(self) -> None:
+        self._viewer.status = self.model.status

@@ -1,0 +1,69 @@
+"""The very same brain again, from its sidecar alone."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.jobs.generate import generate
+from braindiffusion.jobs.regenerate import regenerate
+from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.runs import Finished, GenerateRequest, RegenerateRequest, Run, Warned
+from braindiffusion.runs.command import as_command
+
+from .conftest import CARD, speaking
+
+
+@pytest.fixture
+def sidecar(told_model: Path, tmp_path: Path, tmp_runs: Path) -> Path:
+    """Of the third of three brains."""
+    request = GenerateRequest(
+        model=str(told_model), num_samples=3, condition={"age": 55.0}, guidance=2.0, out=tmp_path / "out", device="cpu"
+    )
+    list(generate(request, Run.create(request)))
+    return tmp_path / "out" / "sample_003.json"
+
+
+def again(sidecar: Path) -> tuple[list[object], Run]:
+    request = RegenerateRequest(like=sidecar, device="cpu", previews=True)
+    run = Run.create(request)
+    return list(regenerate(request, run)), run
+
+
+def test_the_very_same_to_the_last_bit(sidecar: Path) -> None:
+    events, run = again(sidecar)
+    name = "sample_003.nii.gz"
+    old, new = (nib.load(folder / name) for folder in (sidecar.parent, run.results))
+    np.testing.assert_array_equal(np.asarray(old.dataobj), np.asarray(new.dataobj))
+    assert isinstance(events[-1], Finished)
+    assert "to the last bit" in events[-1].message
+    told, was = (json.loads(path.read_text()) for path in (run.results / sidecar.name, sidecar))
+    assert told["voxels_sha256"] == was["voxels_sha256"]
+    assert as_command(run.request.model_copy(update={"previews": False})) == (
+        f"braindiffusion generate --like {sidecar} --device cpu"
+    )
+
+
+def test_says_when_it_is_not(sidecar: Path) -> None:
+    told = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(told | {"voxels_sha256": "of another machine"}))
+    warned = [event.message for event in again(sidecar)[0] if isinstance(event, Warned)]
+    assert "not the old one to the last bit" in warned[0]
+    del told["voxels_sha256"]  # an earlier version knew none
+    sidecar.write_text(json.dumps(told))
+    events, _ = again(sidecar)
+    assert not any(isinstance(event, Warned) for event in events)
+    assert events[-1].message.startswith("1 brain")
+
+
+def test_a_model_that_is_gone_or_another_is_told(sidecar: Path, told_model: Path, told: Cascade) -> None:
+    save_model(speaking(told.config, seed=9), told_model, CARD)
+    with pytest.raises(BrainDiffusionError, match="is not the one that made"):
+        again(sidecar)
+    for file in told_model.iterdir():
+        file.unlink()
+    with pytest.raises(BrainDiffusionError, match=r"told is no model|no model"):
+        again(sidecar)

@@ -1,0 +1,56 @@
+"""The cascade as bookkeeping: true coefficients through all levels give the true volume, in every layout."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from braindiffusion.models.cascade import Cascade
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
+
+TINY = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)))
+
+
+@pytest.mark.parametrize(
+    ("depth", "joint", "levels", "bands"),
+    [(0, False, 1, [1]), (1, True, 1, [8]), (3, False, 4, [1, 7, 7, 7]), (3, True, 3, [8, 7, 7])],
+)
+def test_true_coefficients_give_the_true_volume(depth: int, joint: bool, levels: int, bands: list[int]) -> None:
+    config = CascadeConfig(shape=(16, 24, 8), depth=depth, joint_base=joint, channels=2, levels=(TINY,) * levels)
+    cascade = Cascade(config)
+    volume = torch.randn(2, 2, 16, 24, 8)
+    coarse = None
+    for index in range(levels):
+        level = cascade.level(index)
+        level.mean.uniform_(-1, 1)
+        level.std.uniform_(0.5, 2)
+        true = cascade.take_apart(volume, index)
+        assert true.shape[3:] == config.grid(index)
+        if coarse is not None:
+            torch.testing.assert_close(coarse, true[:, 0], atol=1e-4, rtol=1e-4)
+        generated = level.normalise(true)[:, 1 if index else 0 :]
+        assert generated.shape[1] == bands[index] == config.bands(index)
+        coarse = cascade.put_together(index, generated.flatten(1, 2), coarse)
+    torch.testing.assert_close(coarse, volume, atol=1e-4, rtol=1e-4)
+
+
+def test_coordinates_are_millimetres_from_the_middle() -> None:
+    level = Cascade(CascadeConfig(shape=(16, 24, 8), spacing=2.0, depth=3, levels=(TINY,) * 4)).level(2)
+    whole = level.coordinates()
+    assert whole.shape == (1, 3, 4, 6, 2)
+    assert whole[0, 0, :, 0, 0].tolist() == [-12.0, -4.0, 4.0, 12.0]  # sites of 8 mm over 32 mm
+    assert float(whole.mean()) == pytest.approx(0)
+    patch = level.coordinates(torch.tensor([[1, 2, 0]]), (2, 3, 2))
+    torch.testing.assert_close(patch[0], whole[0, :, 1:3, 2:5, :])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"shape": (20, 24, 8), "depth": 3}, "multiple of 8"),
+        ({"shape": (16, 24, 8), "depth": 2}, "needs 3 levels"),
+        ({"shape": (16, 24, 8), "depth": 0, "joint_base": True}, "depth of at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_told(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        CascadeConfig(levels=(TINY,) * 4, **fields)

@@ -1,0 +1,73 @@
+"""How a model is found, and what is said where it is not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models import registry as pretrained
+from braindiffusion.models.registry import PretrainedModel, find_model, list_models
+from braindiffusion.runs import Run, TrainRequest
+
+
+def make_model(folder: Path, card: dict[str, object] | None = None) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps(card or {}))
+    (folder / "model.safetensors").touch()
+    return folder
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package with one model, `small`."""
+    home = tmp_path / "package"
+    make_model(home / "small", {"summary": "for tests"})
+    (home / "__pycache__").mkdir()
+    monkeypatch.setattr(pretrained, "_HOME", home)
+    return home
+
+
+def test_packaged_models_are_listed_with_their_cards(packaged: Path) -> None:
+    assert list_models() == [PretrainedModel("small", packaged / "small", {"summary": "for tests"})]
+
+
+def test_a_packaged_name_comes_before_a_folder_of_that_name(
+    packaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "small")
+    assert find_model("small") == packaged / "small"
+    assert find_model("./small") == tmp_path / "small"
+
+
+def test_a_model_a_folder_of_checkpoints_and_a_run_are_found(tmp_path: Path) -> None:
+    run = Run.create(TrainRequest(data=tmp_path), tmp_path)
+    best = make_model(run.checkpoints / "best")
+    make_model(run.checkpoints / "last")
+    assert find_model(best) == find_model(run.checkpoints) == find_model(str(run.path)) == best
+    assert find_model(run.checkpoints / "last") == run.checkpoints / "last"
+
+
+def test_what_is_not_there_is_told_with_what_is(packaged: Path, tmp_path: Path) -> None:
+    with pytest.raises(BrainDiffusionError, match=r"no model 'big'.*packaged models are: small"):
+        find_model("big")
+    with pytest.raises(BrainDiffusionError, match="no checkpoint yet"):
+        find_model(Run.create(TrainRequest(data=tmp_path), tmp_path).path)
+    with pytest.raises(BrainDiffusionError, match="is no model"):
+        find_model(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["model.json", "model.safetensors"])
+def test_half_a_model_is_told(tmp_path: Path, missing: str) -> None:
+    folder = make_model(tmp_path / "half")
+    (folder / missing).unlink()
+    with pytest.raises(BrainDiffusionError, match=f"its {missing} is missing"):
+        find_model(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3"])
+def test_a_damaged_card_is_told(packaged: Path, content: str) -> None:
+    (packaged / "small" / "model.json").write_text(content)
+    with pytest.raises(BrainDiffusionError, match=r"model\.json"):
+        list_models()

@@ -1,0 +1,49 @@
+"""The packaged reader on real brains. Bounds lie below what its card tells."""
+
+import numpy as np
+import pytest
+
+from braindiffusion.cohort.mask import brain_mask
+from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_path
+from braindiffusion.models.registry import DEFAULT_READER, list_models, list_readers
+from braindiffusion.regions import group
+from braindiffusion.segmentation import Reader, load_reader
+from braindiffusion.segmentation.scores import mask_dice, region_dice
+from braindiffusion.volume import load_volume
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return load_reader()
+
+
+def test_it_reads_a_sample_brain(reader: Reader) -> None:
+    # The only sample that was kept aside, and its hardest: an old brain whose regions it finds half.
+    index = next(i for i, name in enumerate(SUBJECTS) if name in reader.card["split"]["validation"])
+    reading = reader.read_volume(load_volume(sample_t1_path(index)))
+    truth = group(load_volume(sample_labels_path(index)).data[0])
+    assert reading.regions.shape == truth.shape
+    assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.45
+    assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.94
+    assert 20 < reading.age < 87
+    assert reading.embedding.shape == (reader.net.config.features,)
+    assert np.isfinite(reading.embedding).all()
+
+
+def test_it_finds_the_brain_of_a_whole_head(reader: Reader, shared_data) -> None:
+    name = reader.card["split"]["validation"][0]
+    (scan,) = (shared_data / "ixi-2mm" / "IXI-T1").glob(f"{name}-*")
+    (labels,) = (shared_data / "ixi-2mm" / "labels").glob(f"{name}-*")
+    reading = reader.read_volume(load_volume(scan))
+    truth = group(load_volume(labels).data[0])
+    assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.6
+    assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.94
+
+
+def test_it_is_small_and_is_no_generator(reader: Reader) -> None:
+    (packaged,) = (one for one in list_readers() if one.name == DEFAULT_READER)
+    assert (packaged.path / "model.safetensors").stat().st_size < 10e6
+    assert DEFAULT_READER not in [model.name for model in list_models()]
+    split = packaged.card["split"]
+    assert not set(split["train"]) & set(split["validation"])
+    assert len(split["validation"]) == 30

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.jobs import perform
+from braindiffusion.models.registry import list_models, list_readers
+from braindiffusion.runs import Failed, Finished, Metric, Run
+from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.segmentation import load_reader, save_reader
+from braindiffusion.segmentation.calibration import uncalibrated
+from braindiffusion.segmentation.examples import Examples
+from braindiffusion.segmentation.model import Reader
+from braindiffusion.segmentation.network import ReaderConfig, ReaderNet
+from braindiffusion.segmentation.scores import mask_dice, region_dice
+from braindiffusion.segmentation.training import ReaderTrainer
+
+CONFIG = ReaderConfig(shape=(24, 24, 32), widths=(8, 16), down_blocks=(0, 1), up_blocks=(1, 1), hidden=32)
+
+
+def trainer(steps: int, rate: float = 5e-3) -> ReaderTrainer:
+    torch.manual_seed(0)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return ReaderTrainer(fabric, ReaderNet(CONFIG), steps=steps, batch_size=2, learning_rate=rate, seed=0)
+
+
+def test_a_tiny_reader_learns_a_drawn_head(heads: Cohort) -> None:
+    examples = Examples(heads, [0], CONFIG.shape, CONFIG.shape, 0)
+    training = trainer(120, rate=1e-2)
+    for _ in training.run(examples):
+        pass
+    reader = Reader(training.averaged(), uncalibrated(CONFIG.features), {})
+    for stripped in (True, False):
+        volume, truth = examples.plain(0, stripped=stripped)
+        reading = reader.read(volume.numpy())
+        assert np.nanmean(region_dice(reading.regions, truth.numpy())[1:]) > 0.65
+        assert mask_dice(reading.mask, truth.numpy() > 0) > 0.9
+        assert np.isnan(reading.age)
+
+
+def test_going_on_from_a_state_is_exact(heads: Cohort) -> None:
+    examples = Examples(heads, [0, 1, 2], CONFIG.shape, (16, 16, 24), 0)
+    straight, first, second = trainer(4), trainer(4), trainer(4)
+    for _ in straight.run(examples):
+        pass
+    for done in first.run(examples):
+        if done.step == 2:
+            break
+    second.load({name: tensor.clone() for name, tensor in first.state().items()})
+    for _ in second.run(examples):
+        pass
+    one, other = straight.state(), second.state()
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_job_trains_and_calibrates_and_goes_on(
+    heads: Cohort, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("braindiffusion.jobs.train_segmentation.METRIC_SECONDS", 0.0)
+    request = TrainReaderRequest(
+        data=heads.path, steps=3, window=(16, 16, 24), validation_subjects=1, device="cpu", precision="float32"
+    )
+    run = Run.create(request)
+    stopped = perform(run)
+    for event in stopped:
+        if isinstance(event, Metric) and event.step == 1:
+            break
+    stopped.close()
+    state = run.checkpoints / "resume" / "level-0.safetensors"
+    assert int(load_file(state)["step"]) == 1
+    *_, last = perform(run)
+    assert isinstance(last, Finished), last
+    assert int(load_file(state)["step"]) == 3
+    reader = load_reader(run.path)
+    assert reader.card["step"] == 3
+    assert len(reader.card["split"]["train"]) == 3
+    box, _ = Examples(heads, [0], (24, 24, 32), (24, 24, 32), 0).plain(0, stripped=True)
+    assert 25 <= reader.read(box.numpy()).age <= 65
+
+    other = Run.create(request)
+    list(perform(other))
+    one, two = (load_file(r.checkpoints / "best" / "model.safetensors") for r in (run, other))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_job_says_what_it_cannot_learn_from(heads: Cohort, tmp_runs: Path) -> None:
+    *_, last = perform(Run.create(TrainReaderRequest(data=heads.path, validation_subjects=4)))
+    assert isinstance(last, Failed)
+    assert "Cannot keep 4 of 4" in last.message
+
+
+def test_a_reader_s_files_come_back_and_it_is_not_offered_as_a_generator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    reader = Reader(ReaderNet(CONFIG).eval(), uncalibrated(CONFIG.features), {"name": "small"})
+    save_reader(reader, tmp_path / "small", dtype=torch.float16)
+    monkeypatch.setattr("braindiffusion.models.registry._HOME", tmp_path)
+    again = load_reader("small")
+    box = np.random.default_rng(0).uniform(-1, 1, CONFIG.shape)
+    rounded = {name: tensor.half().float() for name, tensor in reader.net.state_dict().items()}
+    reader.net.load_state_dict(rounded)
+    assert np.array_equal(again.read(box).regions, reader.read(box).regions)
+    np.testing.assert_allclose(again.read(box).embedding, reader.read(box).embedding, atol=1e-5)
+    assert list_models() == []
+    assert [model.name for model in list_readers()] == ["small"]

@@ -1,0 +1,187 @@
+"""The training job: cohort in, model out; stopped and resumed as if nothing had been."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from braindiffusion import example_data as samples
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.conditions import ConditionSchema
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.jobs import perform
+from braindiffusion.jobs.train import train
+from braindiffusion.runs import (
+    ArtifactWritten,
+    CheckpointWritten,
+    Failed,
+    Finished,
+    Metric,
+    Progress,
+    Run,
+    RunState,
+    TrainRequest,
+)
+from braindiffusion.training.presets import PRESETS, preset
+
+
+def request(cohort: Cohort, **changes: object) -> TrainRequest:
+    fields = {"data": cohort.path, "preset": "tiny", "epochs": 2, "batch_size": 2, "device": "cpu"}
+    return TrainRequest(**fields | changes)
+
+
+def weights(run: Run, name: str = "last") -> dict[str, np.ndarray]:
+    return load_file(run.checkpoints / name / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def trained(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[object]]:
+    run = Run.create(request(cohort, validation_subjects=2), root=tmp_path_factory.mktemp("runs"))
+    return run, list(perform(run))
+
+
+def test_every_level_is_trained_validated_and_kept(trained: tuple[Run, list[object]]) -> None:
+    run, events = trained
+    assert isinstance(events[-1], Finished)
+    for level in range(4):
+        stage = f"level {level}"
+        progress = [e for e in events if isinstance(e, Progress) and e.stage == stage]
+        assert (progress[-1].step, progress[-1].total) == (4, 4)  # 2 epochs of 4 subjects, 2 at a time
+        values = {k for e in events if isinstance(e, Metric) and e.stage == stage for k in e.values}
+        assert {"loss", "validation_loss", "learning_rate"} <= values
+    assert sum(isinstance(e, CheckpointWritten) for e in events) == 4
+    samples_made = [e for e in events if isinstance(e, ArtifactWritten) and e.kind == "preview"]
+    assert len(samples_made) == 4
+    assert all(Path(e.path).is_file() for e in samples_made)
+    card = json.loads((run.checkpoints / "best" / "model.json").read_text())
+    assert card["steps"] == [4, 4, 4, 4]
+    assert len(card["split"]["train"]) == 4
+    assert len(card["split"]["validation"]) == 2
+    assert not set(card["split"]["train"]) & set(card["split"]["validation"])
+
+
+def test_stopped_and_resumed_equals_uninterrupted(
+    cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path
+) -> None:
+    run = Run.create(request(cohort, validation_subjects=2), root=tmp_path)
+    for stop_at in ("level 0", "level 2", "level 3"):
+        events = perform(run)
+        for event in events:
+            if isinstance(event, Progress) and event.stage == stop_at and event.step:
+                break
+        events.close()
+        assert run.state is RunState.CANCELLED
+    last = list(perform(run))[-1]
+    assert isinstance(last, Finished)
+    for name, expected in weights(trained[0]).items():
+        np.testing.assert_array_equal(weights(run)[name], expected, err_msg=name)
+
+
+def test_one_level_can_be_trained_alone(cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path) -> None:
+    run = Run.create(request(cohort, validation_subjects=2, levels=(3,)), root=tmp_path)
+    events = list(perform(run))
+    assert {e.stage for e in events if isinstance(e, Metric)} == {"level 3"}
+    whole = weights(trained[0])
+    for name, value in weights(run).items():
+        if name.startswith("levels.3."):
+            np.testing.assert_array_equal(value, whole[name], err_msg=name)
+
+
+def test_a_folder_of_volumes_is_prepared_first(tmp_path: Path) -> None:
+    data = samples.samples_dir() / "IXI-T1"
+    run = Run.create(TrainRequest(data=data, preset="tiny", levels=(0,), epochs=0.5, device="cpu"), root=tmp_path)
+    events = list(perform(run))
+    assert isinstance(events[-1], Finished), events[-1]
+    assert len(Cohort.open(run.path / "cohort.zarr")) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"preset": "huge"}, "no preset 'huge'"),
+        ({"validation_subjects": 6}, "keep fewer"),
+        ({"levels": (7,)}, "levels 0 to 3"),
+        ({"data": Path("nowhere.zarr")}, "nowhere.zarr"),
+        ({"device": "warp"}, "warp"),
+    ],
+)
+def test_bad_requests_are_told(cohort: Cohort, changes: dict[str, object], said: str, tmp_runs: Path) -> None:
+    asked = request(cohort, **changes)
+    with pytest.raises(BrainDiffusionError, match=said):
+        list(train(asked, Run.create(asked)))
+
+
+def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -> None:
+    run = Run.create(request(cohort, levels=(0,)), root=tmp_path)
+    list(perform(run))
+    state = run.checkpoints / "resume" / "level-0.safetensors"
+    state.write_bytes(b"cut off")
+    last = list(perform(run))[-1]
+    assert isinstance(last, Failed)
+    assert "level-0.safetensors is damaged" in last.message
+    assert state.read_bytes() == b"cut off"
+    save_file({"step": np.array(3)}, state)  # as an older version wrote it
+    last = list(perform(run))[-1]
+    assert isinstance(last, Failed)
+    assert "level-0.safetensors is of another version" in last.message
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_fit_the_packaged_box(name: str) -> None:
+    config = preset(name).cascade((80, 104, 88), 2.0, 1, ConditionSchema())
+    assert len(preset(name).recipes) == config.number_of_levels
+    for index, level in enumerate(config.levels):
+        tokens = [int(np.prod(config.grid(index))) // 8**i for i in range(len(level.unet.widths))]
+        assert all(n <= 1500 for n, attends in zip(tokens, level.unet.attention, strict=True) if attends)
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    trained: tuple[Run, list[object]], cohort: Cohort, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, list[object]]:
+    begin = str(trained[0].path)
+    asked = request(cohort, validation_subjects=2, start_from=begin, levels=(1,), epochs=1)
+    run = Run.create(asked, root=tmp_path_factory.mktemp("runs"))
+    return run, list(perform(run))
+
+
+def test_fine_tuning_changes_only_what_it_trains(
+    trained: tuple[Run, list[object]], tuned: tuple[Run, list[object]]
+) -> None:
+    before, after = weights(trained[0], "best"), weights(tuned[0])
+    changed = {name.split(".")[1] for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {"1"}
+
+
+def test_what_fine_tuning_begins_with_is_validated_and_its_steps_count(tuned: tuple[Run, list[object]]) -> None:
+    run, events = tuned
+    assert isinstance(events[-1], Finished)
+    losses = [e.values["validation_loss"] for e in events if isinstance(e, Metric) and "validation_loss" in e.values]
+    first = next(e for e in events if isinstance(e, Metric) and "validation_loss" in e.values)
+    assert first.step == 0
+    card = json.loads((run.checkpoints / "best" / "model.json").read_text())
+    assert card["validation_loss"][1] == min(losses)
+    begun = json.loads((run.checkpoints / "start" / "model.json").read_text())["steps"]
+    assert json.loads((run.checkpoints / "last" / "model.json").read_text())["steps"] == [
+        begun[0],
+        begun[1] + 2,
+        *begun[2:],
+    ]
+
+
+def test_fine_tuning_refuses_a_cohort_prepared_otherwise(cohort: Cohort, tmp_path: Path) -> None:
+    run = Run.create(request(cohort, start_from="ixi-2mm", preset="laptop"), root=tmp_path)
+    *_, last = perform(run)
+    assert isinstance(last, Failed)
+    assert "spacing 8.0" in last.message
+
+
+def test_fine_tuning_keeps_the_conditions_of_its_model(
+    trained: tuple[Run, list[object]], cohort: Cohort, tmp_path: Path
+) -> None:
+    asked = request(cohort, start_from=str(trained[0].path), conditions=("age",))
+    *_, last = perform(Run.create(asked, root=tmp_path))
+    assert isinstance(last, Failed)
+    assert "keeps its conditions" in last.message
