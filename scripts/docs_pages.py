@@ -89,14 +89,14 @@ def command_page() -> str:
 
 def model_page() -> str:
     """The card of every packaged model."""
-    from braindiffusion.models.registry import list_models, list_readers
+    from braindiffusion.models.registry import list_models, list_segmentation_models
 
     parts = [
         "# Model cards",
         "Made from `model.json` beside the weights of each packaged model; `braindiffusion models NAME --json` prints "
         "it whole. Read [what they must not be used for](limits.md) too.",
     ]
-    for model in [*list_models(), *list_readers()]:
+    for model in [*list_models(), *list_segmentation_models()]:
         parts += [f"## {model.name}", *_card(model.card)]
     return "\n\n".join(parts) + "\n"
 

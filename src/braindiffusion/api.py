@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from braindiffusion.conditions import ConditionSchema, Value
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
-from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_READER, find_model, list_models, read_card
+from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     EvaluateRequest,
@@ -269,7 +269,7 @@ def evaluate(
     return read_evaluation(request.out or run.results)
 
 
-def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_READER) -> Volume:
+def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_SEGMENTATION_MODEL) -> Volume:
     """Read the regions of a T1w brain, whole head or stripped.
 
     Examples:

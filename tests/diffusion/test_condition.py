@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from braindiffusion.diffusion.condition import dropped, without
+from braindiffusion.diffusion.condition import drop_fields, without_fields
 
 
 def asked(batch: int) -> dict[str, torch.Tensor]:
@@ -16,23 +16,23 @@ def asked(batch: int) -> dict[str, torch.Tensor]:
 
 def test_hidden_fields_ask_for_nothing_and_the_others_stay() -> None:
     condition = asked(2)
-    hidden = without(condition, ["age", "regions"])
+    hidden = without_fields(condition, ["age", "regions"])
     assert bool(hidden["age"].isnan().all())
     assert hidden["regions"].dtype == torch.uint8
     assert bool((hidden["regions"] == 255).all())
     assert hidden["volumes"] is condition["volumes"]
     assert float(condition["age"].sum()) == 120  # as it was
-    everything = without(condition)
+    everything = without_fields(condition)
     assert bool(everything["volumes"].isnan().all())
     assert everything.keys() == condition.keys()
     with pytest.raises(KeyError, match="weight"):
-        without(condition, ["weight"])
+        without_fields(condition, ["weight"])
 
 
 def test_each_field_of_each_sample_is_dropped_on_its_own() -> None:
     count = 4000
     shares = {"age": 0.1, "volumes": 0.5, "regions": 0.0}
-    told = dropped(asked(count), shares, torch.Generator().manual_seed(0))
+    told = drop_fields(asked(count), shares, torch.Generator().manual_seed(0))
     age, volumes = told["age"][:, 0].isnan(), told["volumes"].isnan()
     assert bool((volumes.all(dim=1) == volumes.any(dim=1)).all())  # a vector goes as a whole
     assert float(age.float().mean()) == pytest.approx(0.1, abs=0.02)

@@ -75,7 +75,7 @@ def test_deterministic_samplers_are_of_the_order_of_their_papers(
 ) -> None:
     steps, errors = [32, 64, 128, 256], []
     for count in steps:
-        sigmas = schedule.walk(count)
+        sigmas = schedule.sampling_sigmas(count)
         mean, linear = mean_and_map(name, sigmas)
         torch.testing.assert_close(mean, MEAN)  # an affine method is exact there
         wanted = function_of_covariance(torch.sqrt)  # of unit noise, through the exact ODE
@@ -89,7 +89,7 @@ def test_deterministic_samplers_are_of_the_order_of_their_papers(
 def test_stochastic_samplers_reproduce_mean_and_covariance_at_first_order(name: SamplerName, eta: float | None) -> None:
     steps, errors = [16, 32, 64, 128], []
     for count in steps:
-        mean, linear = mean_and_map(name, KARRAS.walk(count), eta)
+        mean, linear = mean_and_map(name, KARRAS.sampling_sigmas(count), eta)
         torch.testing.assert_close(mean, MEAN)
         assert float(linear[4:].abs().max()) > 0.01  # it did draw noise
         errors.append(float((linear.T @ linear - COVARIANCE).abs().max()))
@@ -100,14 +100,14 @@ def test_stochastic_samplers_reproduce_mean_and_covariance_at_first_order(name: 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("schedule", ["karras", "flow", "linear", "scaled_linear", "cosine", "sigmoid"])
 def test_every_sampler_on_every_schedule_gives_mean_and_covariance(name: SamplerName, schedule: Schedule) -> None:
-    sigmas = NoiseSchedule(schedule, sigma_max=80.0, sigma_min=1e-4).walk(150)
+    sigmas = NoiseSchedule(schedule, sigma_max=80.0, sigma_min=1e-4).sampling_sigmas(150)
     mean, linear = mean_and_map(name, sigmas)
     torch.testing.assert_close(mean, MEAN)
     torch.testing.assert_close(linear.T @ linear, COVARIANCE, atol=0.08, rtol=0)
 
 
 def test_a_walk_from_zero_snr_gives_mean_and_covariance_too() -> None:
-    sigmas = NoiseSchedule("cosine", sigma_max=TERMINAL_SIGMA, zero_terminal_snr=True).walk(50)
+    sigmas = NoiseSchedule("cosine", sigma_max=TERMINAL_SIGMA, zero_terminal_snr=True).sampling_sigmas(50)
     assert float(sigmas[0]) == TERMINAL_SIGMA
     for name in SAMPLERS:
         mean, linear = mean_and_map(name, sigmas)
@@ -129,7 +129,7 @@ def test_ddim_inversion_finds_the_noise() -> None:
     def gaussian(x: Tensor, sigma: Tensor, _: object = None) -> Tensor:
         return ideal(x.double(), sigma).float()
 
-    sigmas = NoiseSchedule("karras", sigma_max=80.0, sigma_min=0.002).walk(50)
+    sigmas = NoiseSchedule("karras", sigma_max=80.0, sigma_min=0.002).sampling_sigmas(50)
     for denoiser in (gaussian, modes):
         *_, made = ddim(denoiser, start, sigmas)
         *_, inverted = ddim_inversion(denoiser, made.x, sigmas)
@@ -140,7 +140,7 @@ def test_ddim_inversion_finds_the_noise() -> None:
 
 
 def test_ddim_inversion_converges_as_it_is_repeated() -> None:
-    sigmas = KARRAS.walk(50)
+    sigmas = KARRAS.sampling_sigmas(50)
     start = 80 * torch.eye(4, dtype=torch.float64).view(4, 4, 1, 1, 1)
     *_, made = ddim(ideal, start, sigmas)
     errors = []

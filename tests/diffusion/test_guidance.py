@@ -7,7 +7,7 @@ from diffusers.guiders.guider_utils import rescale_noise_cfg
 from torch import Tensor
 
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField
-from braindiffusion.diffusion.condition import Condition, without
+from braindiffusion.diffusion.condition import Condition, without_fields
 from braindiffusion.diffusion.denoiser import Denoiser, denoise, over
 from braindiffusion.diffusion.guidance import autoguided, guided
 from braindiffusion.diffusion.noise import karras_sigmas
@@ -54,21 +54,21 @@ def test_scale_1_is_the_conditional_denoiser_at_its_cost(toy: Toy) -> None:
 def test_scale_0_is_the_unconditional_denoiser(toy: Toy) -> None:
     nothing = guided(toy, 0.0)(X, SIGMA, ASKED)
     assert toy.batches == [6]
-    torch.testing.assert_close(nothing, toy(X, SIGMA, without(ASKED)))
+    torch.testing.assert_close(nothing, toy(X, SIGMA, without_fields(ASKED)))
 
 
 def test_guidance_extrapolates_from_one_batch_of_both_halves(toy: Toy) -> None:
     result = guided(toy, 2.5)(X, SIGMA, ASKED)
     assert toy.batches == [6]
-    weak, strong = toy(X, SIGMA, without(ASKED)), toy(X, SIGMA, ASKED)
+    weak, strong = toy(X, SIGMA, without_fields(ASKED)), toy(X, SIGMA, ASKED)
     torch.testing.assert_close(result, weak + 2.5 * (strong - weak))
 
 
 def test_guidance_of_one_field_asks_for_the_others_in_both_halves(toy: Toy) -> None:
     result = guided(toy, 3.0, fields=["age"])(X, SIGMA, ASKED)
-    weak, strong = toy(X, SIGMA, without(ASKED, ["age"])), toy(X, SIGMA, ASKED)
+    weak, strong = toy(X, SIGMA, without_fields(ASKED, ["age"])), toy(X, SIGMA, ASKED)
     torch.testing.assert_close(result, weak + 3.0 * (strong - weak))
-    assert float((weak - toy(X, SIGMA, without(ASKED))).abs().max()) > 0.1
+    assert float((weak - toy(X, SIGMA, without_fields(ASKED))).abs().max()) > 0.1
 
 
 def test_outside_of_the_interval_the_conditional_denoiser_stands_alone(toy: Toy) -> None:
@@ -134,7 +134,7 @@ def test_wrappers_compose(toy: Toy) -> None:
     weak = Toy(0.8)
     both = guided(autoguided(toy, weak, 1.5), 2.0, fields=["age"])(X, SIGMA, ASKED)
     better = autoguided(toy, weak, 1.5)
-    hidden = without(ASKED, ["age"])
+    hidden = without_fields(ASKED, ["age"])
     a, b = better(X, SIGMA, hidden), better(X, SIGMA, ASKED)
     torch.testing.assert_close(both, a + 2.0 * (b - a))
     # field by field: the outer one's two halves are each guided by the inner one
@@ -172,6 +172,6 @@ def test_a_level_of_the_cascade_is_guided_with_its_coarse_band_repeated() -> Non
         x, sigma = torch.randn(2, 7, 4, 4, 4), torch.full((2,), 0.7)
         asked = {"age": torch.tensor([[30.0], [80.0]])}
         result = guided(denoiser, 2.0)(x, sigma, asked)
-        weak, strong = denoiser(x, sigma, without(asked)), denoiser(x, sigma, asked)
+        weak, strong = denoiser(x, sigma, without_fields(asked)), denoiser(x, sigma, asked)
     assert float((strong - weak).abs().max()) > 1e-3
     torch.testing.assert_close(result, weak + 2.0 * (strong - weak), rtol=1e-4, atol=1e-5)

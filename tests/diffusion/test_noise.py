@@ -80,7 +80,7 @@ def test_where_diffusers_walk_rises_at_zero_snr_ours_falls() -> None:
     theirs = DPMSolverMultistepScheduler(beta_schedule="linear", rescale_betas_zero_snr=True).sigmas
     assert float(theirs[-1]) == pytest.approx(4096)
     assert float(theirs[-2]) > 15_000
-    walk = NoiseSchedule("linear", sigma_max=TERMINAL_SIGMA, zero_terminal_snr=True).walk(1000)
+    walk = NoiseSchedule("linear", sigma_max=TERMINAL_SIGMA, zero_terminal_snr=True).sampling_sigmas(1000)
     assert bool((walk.diff() < 0).all())
 
 
@@ -89,7 +89,7 @@ def test_what_a_start_without_the_mean_forgets_of_it(zero_terminal_snr: bool) ->
     # A sampler starts from noise alone, but training's noisiest data still have a mean. For data N(m, 1) the ODE brings
     # a start that is wrong by m to a sample that is wrong by m / sqrt(1 + sigma_max^2): 0.6 % with DDPM's own table.
     schedule = NoiseSchedule("linear", sigma_max=TERMINAL_SIGMA, zero_terminal_snr=zero_terminal_snr)
-    sigmas = schedule.walk(400)
+    sigmas = schedule.sampling_sigmas(400)
     start = torch.tensor([0.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1, 1)  # without and with the mean
 
     def ideal(x: torch.Tensor, sigma: torch.Tensor, _: object = None) -> torch.Tensor:
@@ -105,13 +105,13 @@ def test_what_a_start_without_the_mean_forgets_of_it(zero_terminal_snr: bool) ->
 @pytest.mark.parametrize("steps", [1, 2, 7, 50, 1000, 1500])
 def test_any_number_of_steps_falls_to_zero(name: Schedule, steps: int) -> None:
     schedule = NoiseSchedule(name, sigma_max=20.0, sigma_min=0.01)
-    sigmas = schedule.walk(steps)
+    sigmas = schedule.sampling_sigmas(steps)
     assert sigmas.shape == (steps + 1,)
     assert sigmas.dtype == torch.float64
     assert bool((sigmas.diff() < 0).all())
     assert float(sigmas[0]) == pytest.approx(20.0)
     assert float(sigmas[-1]) == 0
-    shifted = NoiseSchedule(name, sigma_max=20.0, sigma_min=0.01, shift=1.5).walk(steps)
+    shifted = NoiseSchedule(name, sigma_max=20.0, sigma_min=0.01, shift=1.5).sampling_sigmas(steps)
     torch.testing.assert_close(shifted, 1.5 * sigmas)
 
 
@@ -128,13 +128,13 @@ def test_tables_are_walked_as_diffusers_trailing_does(steps: int) -> None:
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", timestep_spacing="trailing")
     scheduler.set_timesteps(steps)
     theirs = sigmas_of(scheduler.alphas_cumprod[scheduler.timesteps]).double()
-    ours = NoiseSchedule("scaled_linear", sigma_max=TERMINAL_SIGMA).walk(steps)
+    ours = NoiseSchedule("scaled_linear", sigma_max=TERMINAL_SIGMA).sampling_sigmas(steps)
     torch.testing.assert_close(ours[:-1], theirs, rtol=1e-4, atol=0)
 
 
 def test_a_table_is_cut_off_at_sigma_max() -> None:
     whole = NoiseSchedule("linear", sigma_max=TERMINAL_SIGMA)
-    assert float(whole.walk(5)[0]) == pytest.approx(float(table_sigmas("linear")[-1]))
+    assert float(whole.sampling_sigmas(5)[0]) == pytest.approx(float(table_sigmas("linear")[-1]))
     cut = NoiseSchedule("linear", sigma_max=20.0)
     assert float(cut.at(torch.tensor(1.0))) == pytest.approx(20.0)
     # and runs through the same levels below
@@ -144,7 +144,7 @@ def test_a_table_is_cut_off_at_sigma_max() -> None:
 
 def test_flow_is_even_in_time_and_shifted_as_diffusers_and_monai_do() -> None:
     steps, shift = 20, 3.0
-    walk = NoiseSchedule("flow", sigma_max=TERMINAL_SIGMA, shift=shift).walk(steps)
+    walk = NoiseSchedule("flow", sigma_max=TERMINAL_SIGMA, shift=shift).sampling_sigmas(steps)
     t = walk / (1 + walk)
     even = [1 - i / steps for i in range(steps)]
     theirs = FlowMatchEulerDiscreteScheduler(shift=shift)
@@ -155,7 +155,7 @@ def test_flow_is_even_in_time_and_shifted_as_diffusers_and_monai_do() -> None:
     torch.testing.assert_close(t[:-1], torch.tensor(monai, dtype=torch.float64), rtol=0, atol=2e-5)
     plain = RFlowScheduler(num_train_timesteps=1000)
     plain.set_timesteps(steps)
-    unshifted = NoiseSchedule("flow", sigma_max=TERMINAL_SIGMA).walk(steps)[:-1]
+    unshifted = NoiseSchedule("flow", sigma_max=TERMINAL_SIGMA).sampling_sigmas(steps)[:-1]
     torch.testing.assert_close((unshifted / (1 + unshifted)).float() * 1000, plain.timesteps.float(), rtol=0, atol=0.02)
 
 
@@ -164,7 +164,7 @@ def test_where_diffusers_shifts_its_last_time_twice_ours_does_not() -> None:
     theirs = FlowMatchEulerDiscreteScheduler(shift=3.0)
     theirs.set_timesteps(1000)
     assert float(theirs.sigmas[-2]) == pytest.approx(9 * 0.001 / (1 + 8 * 0.001), rel=1e-4)
-    t = NoiseSchedule("flow", sigma_max=TERMINAL_SIGMA, shift=3.0).walk(1000)[-2]
+    t = NoiseSchedule("flow", sigma_max=TERMINAL_SIGMA, shift=3.0).sampling_sigmas(1000)[-2]
     assert float(t / (1 + t)) == pytest.approx(3 * 0.001 / (1 + 2 * 0.001), rel=1e-4)
 
 
@@ -206,13 +206,13 @@ def test_lognormal_sigma_is_logit_normal_time() -> None:
 def test_even_draws_are_the_schedule_stratified(name: Schedule) -> None:
     schedule = NoiseSchedule(name, sigma_max=20.0, sigma_min=0.01, shift=1.5)
     count = 64
-    sigma = schedule.draw(count, torch.Generator().manual_seed(0))
+    sigma = schedule.training_sigmas(count, torch.Generator().manual_seed(0))
     assert sigma.dtype == torch.float32
     edges = schedule.at(torch.linspace(1, 0, count + 1, dtype=torch.float64))
     assert bool((sigma <= edges[:-1] * (1 + 1e-6)).all())
     assert bool((sigma >= edges[1:] * (1 - 1e-6)).all())
     assert bool((sigma > 0).all())
-    assert not torch.equal(sigma, schedule.draw(count, torch.Generator().manual_seed(1)))
+    assert not torch.equal(sigma, schedule.training_sigmas(count, torch.Generator().manual_seed(1)))
 
 
 @pytest.mark.parametrize(

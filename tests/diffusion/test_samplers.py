@@ -198,7 +198,7 @@ def test_heun_equals_diffusers(prediction: str, name: str, steps: int) -> None:
 @pytest.mark.parametrize("steps", [1, 7, 25])
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_euler_flow_equals_diffusers(steps: int, shift: float) -> None:
-    sigmas = NoiseSchedule("flow", sigma_max=500.0, shift=shift).walk(steps)
+    sigmas = NoiseSchedule("flow", sigma_max=500.0, shift=shift).sampling_sigmas(steps)
     t = (sigmas / (1 + sigmas)).float()
     scheduler = FlowMatchEulerDiscreteScheduler()
     scheduler.set_timesteps(sigmas=t[:-1].tolist())
@@ -323,7 +323,7 @@ def test_steps_tell_where_they_are_and_cost_what_is_said(name: SamplerName, step
     records = list(SAMPLERS[name](counting, start, sigmas, condition, noise=lambda: torch.zeros(SHAPE)))
     assert [(r.step, r.of) for r in records] == [(i, steps) for i in range(1, steps + 1)]
     assert [r.sigma for r in records] == pytest.approx(sigmas[1:].tolist())
-    torch.testing.assert_close(records[-1].x, records[-1].clean)  # nothing is left but the estimate
+    torch.testing.assert_close(records[-1].x, records[-1].denoised)  # nothing is left but the estimate
     assert len(calls) == evaluations(name, steps)
     assert all(asked is condition for asked in calls)
 

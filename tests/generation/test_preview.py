@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.model_cache import loaded
 from braindiffusion.generation.sampling import sample_cascade
 from braindiffusion.jobs import perform
 from braindiffusion.jobs.preview import preview
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.model_cache import cached_model
 from braindiffusion.runs import ArtifactWritten, GenerateRequest, PreviewRequest, Progress, Run, RunState
 from braindiffusion.runs.command import as_command
 from braindiffusion.volume import load_volume
@@ -77,12 +77,12 @@ def test_bad_questions_are_told_and_a_cancel_stops_it(told_model: Path, tmp_runs
 def test_a_model_is_read_once_and_again_when_its_file_is_another(
     model: Path, cascade: Cascade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, card = loaded(model, CPU)
-    assert loaded(model, CPU)[0] is first
+    first, card = cached_model(model, CPU)
+    assert cached_model(model, CPU)[0] is first
     assert card["name"] == "toy"
     save_model(speaking(cascade.config, seed=5), model, CARD)
-    again, _ = loaded(model, CPU)
+    again, _ = cached_model(model, CPU)
     assert again is not first
     (model / "model.safetensors").unlink()
     with pytest.raises(BrainDiffusionError):
-        loaded(model, CPU)
+        cached_model(model, CPU)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.reproduce import like
-from braindiffusion.generation.sharding import Share
+from braindiffusion.generation.reproduce import request_from_sidecar
+from braindiffusion.generation.sharding import Shard
 from braindiffusion.jobs.generate import generate
 from braindiffusion.models.cascade import Cascade, load_cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig
@@ -125,7 +125,7 @@ def test_a_brain_again_from_its_sidecar(request_: GenerateRequest, tmp_path: Pat
     (tmp_path / "ages.csv").unlink()  # the sidecar knows what it said
     for number in (1, 4):
         name = f"sample_{number:03d}"
-        again = like(tmp_path / "out" / f"{name}.json", tmp_path / "again")
+        again = request_from_sidecar(tmp_path / "out" / f"{name}.json", tmp_path / "again")
         perform(again)
         assert np.array_equal(
             voxels(tmp_path / "again" / f"{name}.nii.gz"), voxels(tmp_path / "out" / f"{name}.nii.gz")
@@ -142,10 +142,10 @@ def test_a_brain_again_from_its_sidecar(request_: GenerateRequest, tmp_path: Pat
     cascade, card = load_cascade(Path(request_.model))
     save_model(cascade, Path(request_.model), {**card, "name": "other"})
     with pytest.raises(BrainDiffusionError, match="is not the one that made"):
-        like(tmp_path / "out" / "sample_001.json", tmp_path / "again")
+        request_from_sidecar(tmp_path / "out" / "sample_001.json", tmp_path / "again")
     (tmp_path / "out" / "sample_001.json").write_text("{}")
     with pytest.raises(BrainDiffusionError, match="does not tell enough"):
-        like(tmp_path / "out" / "sample_001.json", tmp_path / "again")
+        request_from_sidecar(tmp_path / "out" / "sample_001.json", tmp_path / "again")
 
 
 def test_a_weaker_model_guides(cascade: Cascade, model: Path, tmp_path: Path, tmp_runs: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_launch_tells_which_share_is_ours(monkeypatch: pytest.MonkeyPatch) -> 
     request = GenerateRequest(num_samples=5)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert [list(b) for b in Share.of_this_process().batches(request)] == [[1], [2], [3], [4], [5]]
+    assert [list(b) for b in Shard.of_this_process().batches(request)] == [[1], [2], [3], [4], [5]]
     for name, value in (("SLURM_PROCID", "1"), ("SLURM_STEP_NUM_TASKS", "3"), ("SLURM_LOCALID", "0")):
         monkeypatch.setenv(name, value)
-    assert [list(b) for b in Share.of_this_process().batches(request)] == [[2], [5]]
+    assert [list(b) for b in Shard.of_this_process().batches(request)] == [[2], [5]]

@@ -23,13 +23,13 @@ def test_true_coefficients_give_the_true_volume(depth: int, joint: bool, levels:
         level = cascade.level(index)
         level.mean.uniform_(-1, 1)
         level.std.uniform_(0.5, 2)
-        true = cascade.take_apart(volume, index)
+        true = cascade.decompose(volume, index)
         assert true.shape[3:] == config.grid(index)
         if coarse is not None:
             torch.testing.assert_close(coarse, true[:, 0], atol=1e-4, rtol=1e-4)
         generated = level.normalise(true)[:, 1 if index else 0 :]
         assert generated.shape[1] == bands[index] == config.bands(index)
-        coarse = cascade.put_together(index, generated.flatten(1, 2), coarse)
+        coarse = cascade.reconstruct(index, generated.flatten(1, 2), coarse)
     torch.testing.assert_close(coarse, volume, atol=1e-4, rtol=1e-4)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from braindiffusion.cohort.mask import brain_mask
 from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_path
-from braindiffusion.models.registry import DEFAULT_READER, list_models, list_readers
+from braindiffusion.models.registry import DEFAULT_SEGMENTATION_MODEL, list_models, list_segmentation_models
 from braindiffusion.regions import group
 from braindiffusion.segmentation import Reader, load_reader
 from braindiffusion.segmentation.scores import mask_dice, region_dice
@@ -41,9 +41,9 @@ def test_it_finds_the_brain_of_a_whole_head(reader: Reader, shared_data) -> None
 
 
 def test_it_is_small_and_is_no_generator(reader: Reader) -> None:
-    (packaged,) = (one for one in list_readers() if one.name == DEFAULT_READER)
+    (packaged,) = (one for one in list_segmentation_models() if one.name == DEFAULT_SEGMENTATION_MODEL)
     assert (packaged.path / "model.safetensors").stat().st_size < 10e6
-    assert DEFAULT_READER not in [model.name for model in list_models()]
+    assert DEFAULT_SEGMENTATION_MODEL not in [model.name for model in list_models()]
     split = packaged.card["split"]
     assert not set(split["train"]) & set(split["validation"])
     assert len(split["validation"]) == 30

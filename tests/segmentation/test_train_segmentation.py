@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.jobs import perform
-from braindiffusion.models.registry import list_models, list_readers
+from braindiffusion.models.registry import list_models, list_segmentation_models
 from braindiffusion.runs import Failed, Finished, Metric, Run
 from braindiffusion.runs.requests import TrainReaderRequest
 from braindiffusion.segmentation import load_reader, save_reader
@@ -108,4 +108,4 @@ def test_a_reader_s_files_come_back_and_it_is_not_offered_as_a_generator(
     assert np.array_equal(again.read(box).regions, reader.read(box).regions)
     np.testing.assert_allclose(again.read(box).embedding, reader.read(box).embedding, atol=1e-5)
     assert list_models() == []
-    assert [model.name for model in list_readers()] == ["small"]
+    assert [model.name for model in list_segmentation_models()] == ["small"]

@@ -9,7 +9,7 @@ from braindiffusion.cli import working
 from braindiffusion.cli.drive import drive, finish
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.condition_args import from_flags, from_table
-from braindiffusion.generation.reproduce import like as request_like
+from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.models.registry import DEFAULT_MODEL
 from braindiffusion.runs import DemoRequest, GenerateRequest
 
@@ -89,7 +89,7 @@ def generate(
     """
     if like is not None:
         _only_with_like(context)
-        request = request_like(like, out.absolute()).model_copy(update={"device": device})
+        request = request_from_sidecar(like, out.absolute()).model_copy(update={"device": device})
     else:
         rows = len(from_table(conditions)) if conditions else 1
         request = working.make(

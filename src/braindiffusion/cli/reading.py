@@ -9,7 +9,7 @@ from braindiffusion.cli.drive import drive, finish
 from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.cli.working import Device, Precisely, Precision, RunName, find_run, make, new_run
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import DEFAULT_READER, is_packaged
+from braindiffusion.models.registry import DEFAULT_SEGMENTATION_MODEL, is_packaged
 from braindiffusion.runs import CheckpointWritten, Event, Finished
 from braindiffusion.runs.requests import ReadRequest, TrainReaderRequest
 
@@ -17,7 +17,7 @@ from braindiffusion.runs.requests import ReadRequest, TrainReaderRequest
 def read(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A T1w volume, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="Label map (.nii.gz) of a volume; a folder for a folder.")],
-    model: Annotated[str, typer.Option(help="Packaged reader's name, or path of one.")] = DEFAULT_READER,
+    model: Annotated[str, typer.Option(help="Packaged reader's name, or path of one.")] = DEFAULT_SEGMENTATION_MODEL,
     name: RunName = None,
 ) -> None:
     """Read brains: a map of 40 regions, the brain mask, and a table of volumes (ml) and age."""

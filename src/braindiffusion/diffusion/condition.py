@@ -10,29 +10,29 @@ import torch
 from torch import Tensor
 
 Condition = Mapping[str, Tensor]
-UNASKED_LABEL = 255
+NULL_LABEL = 255
 
 
-def hidden(field: Tensor) -> Tensor:
+def null_condition(field: Tensor) -> Tensor:
     """A field that asks for nothing, shaped as this one."""
-    return torch.full_like(field, torch.nan if field.is_floating_point() else UNASKED_LABEL)
+    return torch.full_like(field, torch.nan if field.is_floating_point() else NULL_LABEL)
 
 
-def without(condition: Condition, names: Iterable[str] | None = None) -> Condition:
+def without_fields(condition: Condition, names: Iterable[str] | None = None) -> Condition:
     """The condition with some fields hidden; None hides all.
 
     Raises:
         KeyError: the condition has no such field.
     """
     names = tuple(condition) if names is None else tuple(names)
-    return {**condition, **{name: hidden(condition[name]) for name in names}}
+    return {**condition, **{name: null_condition(condition[name]) for name in names}}
 
 
-def dropped(condition: Condition, shares: Mapping[str, float], generator: torch.Generator) -> Condition:
+def drop_fields(condition: Condition, shares: Mapping[str, float], generator: torch.Generator) -> Condition:
     """Hide each field of each sample on its own, as often as its share says (Ho and Salimans 2022, algorithm 1)."""
     result = {}
     for name, field in condition.items():
         drop = torch.rand(len(field), generator=generator) < shares[name]
         drop = drop.to(field.device).reshape(-1, *(1,) * (field.ndim - 1))
-        result[name] = torch.where(drop, hidden(field), field)
+        result[name] = torch.where(drop, null_condition(field), field)
     return result

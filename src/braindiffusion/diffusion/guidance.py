@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from braindiffusion.diffusion.condition import Condition, without
+from braindiffusion.diffusion.condition import Condition, without_fields
 from braindiffusion.diffusion.denoiser import Denoiser
 
 Interval = tuple[float, float]
@@ -43,7 +43,7 @@ def guided(
         if not condition:  # nothing is asked for: both halves would be the same
             clean = denoiser(x, sigma, condition)
             return clean, clean
-        hidden = without(condition, hide)
+        hidden = without_fields(condition, hide)
         both = {name: torch.cat((hidden[name], asked)) for name, asked in condition.items()}
         weak, strong = denoiser(torch.cat((x, x)), torch.cat((sigma, sigma)), both).chunk(2)
         return weak, strong

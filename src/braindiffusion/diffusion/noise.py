@@ -1,4 +1,4 @@
-"""Noise levels: how they are drawn in training, and how a sampler walks down them. Always float32 or better.
+"""Noise levels: those of training batches, and those of a sampler. Always float32 or better.
 
 A noisy sample is `x = clean + sigma * noise` (variance exploding); the clean data have unit variance. Every other way
 to count noise is a name for sigma: alpha_bar = 1 / (1 + sigma^2) in DDPM, t = sigma / (1 + sigma) in flow matching. So
@@ -18,7 +18,7 @@ Schedule = Literal["karras", "flow", "linear", "scaled_linear", "cosine", "sigmo
 Table = Literal["linear", "scaled_linear", "cosine", "sigmoid"]
 
 TERMINAL_SIGMA = 2.0**16
-"""Stands for infinity where a walk begins with nothing but noise. It costs 1 / 65536 of the data's mean, and is above
+"""Stands for infinity where sampling begins with nothing but noise. It costs 1 / 65536 of the data's mean, and is above
 all other levels of a table whose end is moved to infinity (the last but one comes to 15,600 at most)."""
 
 TABLE_STEPS = 1000
@@ -26,7 +26,7 @@ TABLE_STEPS = 1000
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """Noise levels as a function of time, from 0 (clean) to 1; a walk is even in time, and so may training be.
+    """Noise levels as a function of time, from 0 (clean) to 1. Sampling is even in time, and so may training be.
 
     Attributes:
         name: `karras` (Karras et al. 2022, equation 5), `flow` (sigma = t / (1 - t)), or a table of betas: `linear`
@@ -73,13 +73,13 @@ class NoiseSchedule:
         end = np.interp(self.sigma_max, sigmas, times)
         return self.shift * torch.as_tensor(np.interp(time.numpy() * end, times, sigmas))
 
-    def walk(self, steps: int) -> Tensor:
+    def sampling_sigmas(self, steps: int) -> Tensor:
         """Noise levels of a sampler, falling, with a final 0: (steps + 1,) float64."""
         if self.name == "karras":  # ends at sigma_min, and goes to 0 from there
             return torch.cat((self.at(torch.linspace(1, 0, steps, dtype=torch.float64)), torch.zeros(1)))
         return self.at(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+    def training_sigmas(self, count: int, generator: torch.Generator) -> Tensor:
         """Training noise levels, even in time and stratified over the batch: (count,) float32."""
         return self.at(1 - _strata(count, generator)).float()  # 1 minus: never at time 0, which is no noise at all
 
@@ -90,7 +90,7 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7
     Returns:
         (steps + 1,) float64.
     """
-    return NoiseSchedule("karras", sigma_max, sigma_min, rho).walk(steps)
+    return NoiseSchedule("karras", sigma_max, sigma_min, rho).sampling_sigmas(steps)
 
 
 def lognormal_sigmas(count: int, mean: float, std: float, generator: torch.Generator) -> Tensor:

@@ -32,14 +32,14 @@ class Step:
         of: how many.
         sigma: the noise level that `x` has now.
         x: (batch, channels, x, y, z), the current noisy sample.
-        clean: the denoiser's estimate of the clean data, from which `x` was made.
+        denoised: the denoiser's estimate of the clean data, from which `x` was made.
     """
 
     step: int
     of: int
     sigma: float
     x: Tensor
-    clean: Tensor
+    denoised: Tensor
 
 
 class Sampler(Protocol):
@@ -85,15 +85,15 @@ def ddim(
     if not 0 <= eta <= 1 or (eta and noise is None):
         msg = "DDIM takes an eta from 0 to 1, and needs a source of noise if it is not 0."
         raise ValueError(msg)
-    for step, of, now, following in _pairs(_falling(sigmas)):
-        clean = _at(denoiser, x, now, condition)
+    for step, of, now, sigma_next in _pairs(_falling(sigmas)):
+        denoised = _at(denoiser, x, now, condition)
         # Equation 16, with alpha_bar = 1 / (1 + sigma^2) and divided by alpha_bar of the next step.
-        fresh = eta * following * math.sqrt(1 - (following / now) ** 2)
-        kept = math.sqrt(following**2 - fresh**2)
-        x = clean + (kept / now) * (x - clean)
+        fresh = eta * sigma_next * math.sqrt(1 - (sigma_next / now) ** 2)
+        kept = math.sqrt(sigma_next**2 - fresh**2)
+        x = denoised + (kept / now) * (x - denoised)
         if fresh and noise is not None:
             x = x + fresh * noise()
-        yield Step(step, of, following, x, clean)
+        yield Step(step, of, sigma_next, x, denoised)
 
 
 ddpm: Sampler = partial(ddim, eta=1.0)
@@ -103,7 +103,7 @@ DDIM with eta = 1 (Song, Meng and Ermon 2021, section 4.1)."""
 euler_flow: Sampler = ddim
 """Euler's method for the flow (1 - t) * clean + t * noise (Liu et al. 2023), t = sigma / (1 + sigma): it is DDIM with
 eta = 0, since both move along a straight line to the estimate of the clean data. What makes it a sampler for flow is
-its walk, even in t: `NoiseSchedule("flow").walk(steps)`."""
+its noise levels, even in t: `NoiseSchedule("flow").sampling_sigmas(steps)`."""
 
 
 def dpmpp_2m(
@@ -121,17 +121,17 @@ def dpmpp_2m(
     """
     before: Tensor | None = None
     last_h = 0.0
-    for step, of, now, following in _pairs(_falling(sigmas)):
-        clean = _at(denoiser, x, now, condition)
-        ahead = clean
-        if following:
-            h = math.log(now / following)
+    for step, of, now, sigma_next in _pairs(_falling(sigmas)):
+        denoised = _at(denoiser, x, now, condition)
+        ahead = denoised
+        if sigma_next:
+            h = math.log(now / sigma_next)
             if before is not None:
-                ahead = clean + h / (2 * last_h) * (clean - before)
+                ahead = denoised + h / (2 * last_h) * (denoised - before)
             last_h = h
-        x = ahead + (following / now) * (x - ahead)
-        before = clean
-        yield Step(step, of, following, x, clean)
+        x = ahead + (sigma_next / now) * (x - ahead)
+        before = denoised
+        yield Step(step, of, sigma_next, x, denoised)
 
 
 def heun(
@@ -147,15 +147,15 @@ def heun(
     Its slopes are in sigma, so it wants the steps of `karras`. A first step from a sigma in the thousands, as `flow`
     and zero-SNR tables may take, ruins it; the other samplers do not mind.
     """
-    for step, of, now, following in _pairs(_falling(sigmas)):
-        clean = _at(denoiser, x, now, condition)
-        slope = (x - clean) / now
-        there = x + (following - now) * slope
-        if following:
-            slope_there = (there - _at(denoiser, there, following, condition)) / following
-            there = x + (following - now) * (slope + slope_there) / 2
+    for step, of, now, sigma_next in _pairs(_falling(sigmas)):
+        denoised = _at(denoiser, x, now, condition)
+        slope = (x - denoised) / now
+        there = x + (sigma_next - now) * slope
+        if sigma_next:
+            slope_there = (there - _at(denoiser, there, sigma_next, condition)) / sigma_next
+            there = x + (sigma_next - now) * (slope + slope_there) / 2
         x = there
-        yield Step(step, of, following, x, clean)
+        yield Step(step, of, sigma_next, x, denoised)
 
 
 def ddim_inversion(
@@ -183,12 +183,12 @@ def ddim_inversion(
     Yields:
         a step; the last one's `x` has noise level sigmas[0].
     """
-    for step, of, now, following in _pairs(_falling(sigmas)[::-1]):
-        below, x = x, x * math.sqrt((1 + following**2) / (1 + now**2))
+    for step, of, now, sigma_next in _pairs(_falling(sigmas)[::-1]):
+        below, x = x, x * math.sqrt((1 + sigma_next**2) / (1 + now**2))
         for _ in range(iterations):
-            direction = (x - _at(denoiser, x, following, condition)) / following
-            x = below + (following - now) * direction
-        yield Step(step, of, following, x, below - now * direction)
+            direction = (x - _at(denoiser, x, sigma_next, condition)) / sigma_next
+            x = below + (sigma_next - now) * direction
+        yield Step(step, of, sigma_next, x, below - now * direction)
 
 
 SAMPLERS: dict[SamplerName, Sampler] = {
@@ -212,8 +212,8 @@ def _at(denoiser: Denoiser, x: Tensor, sigma: float, condition: Condition | None
 
 def _pairs(levels: list[float]) -> Iterator[tuple[int, int, float, float]]:
     """Each step's number, of how many, from which noise level and to which."""
-    for step, (now, following) in enumerate(itertools.pairwise(levels), start=1):
-        yield step, len(levels) - 1, now, following
+    for step, (now, sigma_next) in enumerate(itertools.pairwise(levels), start=1):
+        yield step, len(levels) - 1, now, sigma_next
 
 
 def _falling(sigmas: Tensor) -> list[float]:

@@ -15,7 +15,7 @@ from braindiffusion.estimate.device import free_bytes, held_bytes, settle
 from braindiffusion.estimate.memory import parameters, sampling
 from braindiffusion.estimate.result import Estimate, LevelEstimate
 from braindiffusion.generation.background import clear_background
-from braindiffusion.generation.guidance import guidance_of
+from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, as_volume
 from braindiffusion.generation.sampling import sample_cascade
@@ -63,7 +63,7 @@ class _Trial:
         self.config, self.levels = self.cascade.config, trained_levels(card)
         self.stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
         self.conditions = Conditions(request, self.config)
-        self.guidance, _ = guidance_of(request, self.cascade, asked=bool(self.conditions))
+        self.guidance, _ = guidance_from(request, self.cascade, asked=bool(self.conditions))
         self.device = choose_device(request.device)
         self.dtype = choose_precision(self.device, request.precision)
         weak = self.guidance.weak if self.guidance else None
@@ -121,7 +121,7 @@ class _Trial:
         if self.guidance is None or self.guidance.interval is None:
             return 1.0
         low, high = self.guidance.interval
-        sigmas = self.config.levels[index].walk(self.steps[index])[:-1]
+        sigmas = self.config.levels[index].sampling_sigmas(self.steps[index])[:-1]
         return (1 + float(((sigmas >= low) & (sigmas <= high)).double().mean())) / 2
 
     def advice(self, available: int) -> str:

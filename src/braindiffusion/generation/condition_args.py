@@ -7,10 +7,10 @@ from pathlib import Path
 from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
 
-Asked = dict[str, Value]
+ConditionArgs = dict[str, Value]
 
 
-def from_flags(flags: Iterable[str]) -> Asked:
+def from_flags(flags: Iterable[str]) -> ConditionArgs:
     """`["age=63", "volumes.brainstem=90%"]` as `{"age": "63", "volumes": {"brainstem": "90%"}}`.
 
     Numbers stay words until the model's schema reads them. Paths of files become absolute.
@@ -28,7 +28,7 @@ def from_flags(flags: Iterable[str]) -> Asked:
     return _nested(pairs)
 
 
-def from_table(path: Path) -> list[Asked]:
+def from_table(path: Path) -> list[ConditionArgs]:
     """One condition for each row of a table; an empty cell asks for nothing, and an empty line is no row.
 
     Args:
@@ -49,7 +49,7 @@ def from_table(path: Path) -> list[Asked]:
     return rows
 
 
-def _row(row: dict[str | None, str | None], path: Path) -> Asked:
+def _row(row: dict[str | None, str | None], path: Path) -> ConditionArgs:
     if None in row or None in row.values():
         raise BrainDiffusionError(f"The table {path} has a row with more or fewer cells than it has columns.")
     pairs = []
@@ -61,8 +61,8 @@ def _row(row: dict[str | None, str | None], path: Path) -> Asked:
     return _nested(pairs)
 
 
-def _nested(pairs: Iterable[tuple[str, str]]) -> Asked:
-    asked: Asked = {}
+def _nested(pairs: Iterable[tuple[str, str]]) -> ConditionArgs:
+    asked: ConditionArgs = {}
     for name, value in pairs:
         field, dot, entry = name.partition(".")
         inner = asked.setdefault(field, {}) if dot else asked

@@ -9,9 +9,9 @@ from torch import Tensor
 from braindiffusion.diffusion.denoiser import Denoiser
 from braindiffusion.diffusion.guidance import autoguided, guided
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.model_cache import loaded
 from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import GenerateRequest
 
@@ -42,7 +42,7 @@ class Guidance:
         return autoguided(denoiser, weak, self.scale, self.interval)
 
 
-def guidance_of(
+def guidance_from(
     request: GenerateRequest, cascade: Cascade, *, asked: bool
 ) -> tuple[Guidance | None, dict[str, Any] | None]:
     """The guidance of a request, and what a sidecar says of it; None where there is none.
@@ -70,7 +70,7 @@ def guidance_of(
         if request.guidance_rescale or request.guidance_fields:
             raise BrainDiffusionError("Autoguidance knows no fields and no rescaling: leave these out, or it.")
         folder = find_model(request.autoguidance)
-        weak, _ = loaded(folder, next(cascade.parameters()).device)
+        weak, _ = cached_model(folder, next(cascade.parameters()).device)
         _check_alike(weak, cascade, str(folder))
         told["autoguidance"] = model_identity(folder)
         return Guidance(request.guidance, request.guidance_interval, weak=weak), told

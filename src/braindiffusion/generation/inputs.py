@@ -12,7 +12,7 @@ from braindiffusion.cohort.standardise import standardise_labels
 from braindiffusion.conditions import MapField, Value
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.condition_args import Asked, from_table
+from braindiffusion.generation.condition_args import ConditionArgs, from_table
 from braindiffusion.generation.outputs import box_affine
 from braindiffusion.models.cascade.conditioning import as_condition
 from braindiffusion.models.cascade.config import CascadeConfig
@@ -58,11 +58,11 @@ class Conditions:
         """Whether anything is asked of any sample."""
         return any(self._checked)
 
-    def asked(self, number: int) -> Asked:
+    def asked(self, number: int) -> ConditionArgs:
         """Of the sample of this number (from 1), in the words of the request."""
         return self._asked[(number - 1) % len(self._asked)]
 
-    def checked(self, number: int) -> Asked:
+    def checked(self, number: int) -> ConditionArgs:
         """The same in the model's units."""
         return self._checked[(number - 1) % len(self._checked)]
 
@@ -84,7 +84,7 @@ class Conditions:
         return {name: torch.cat([one[name] for one in alone]).to(device) for name in schema.names}
 
 
-def _merged(common: Asked, row: Asked) -> Asked:
+def _merged(common: ConditionArgs, row: ConditionArgs) -> ConditionArgs:
     """The row, and what holds for all where the row says nothing; entries of vectors one by one."""
     merged = {**common, **row}
     for name, value in row.items():

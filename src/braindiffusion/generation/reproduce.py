@@ -74,7 +74,7 @@ def _value(told: dict[str, Any], name: str) -> object:
     return value or None
 
 
-def like(sidecar: Path, out: Path) -> GenerateRequest:
+def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
     """The request that makes the brain of a sidecar again, to the last bit on a machine of the same kind.
 
     Args:

@@ -118,7 +118,7 @@ def sample_cascade(
             coarse_sigma = torch.full((len(seeds),), level.config.coarse_sigma, device=device)
             clean = (coarse - level.mean[0]) / level.std[0]
             given = clean + level.config.coarse_sigma * noise(*clean.shape[1:])
-        sigmas = level.config.walk(by_level[index])
+        sigmas = level.config.sampling_sigmas(by_level[index])
         denoiser = level.denoiser(given, coarse_sigma)
         if guidance is not None:
             denoiser = guidance.around(denoiser, index, given, coarse_sigma)
@@ -128,7 +128,7 @@ def sample_cascade(
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             start = noise() * float(sigmas[0]) * level.config.temperature
             for record in way(denoiser, start, sigmas, condition, noise=noise):
-                band = cascade.put_together(index, record.clean, coarse)
+                band = cascade.reconstruct(index, record.denoised, coarse)
                 yield CascadeStep(index, record.step, record.of, record.sigma, band, halvings - whole)
         coarse = band
 

@@ -20,7 +20,7 @@ from braindiffusion.runs.process_rank import Launch
 SIDECAR = re.compile(r"sample_(\d+)(_.*)?\.json")
 
 
-class Share(Launch):
+class Shard(Launch):
     """This process among those of one launch."""
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Share(Launch):
             yield range(first, min(first + request.batch_size, request.num_samples + 1))
 
 
-def there_already(
+def finished_samples(
     out: Path, wanted: Callable[[int], bool], decides: Callable[[int], dict[str, Any]], channels: int, trajectory: bool
 ) -> set[int]:
     """Numbers of the samples that are whole in a folder, made by this very request.

@@ -10,14 +10,14 @@ from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.background import clear_background
-from braindiffusion.generation.guidance import guidance_of
+from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
-from braindiffusion.generation.model_cache import loaded, release
 from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, Sample, as_volume, channel_names
 from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.generation.sampling import CascadeStep, sample_cascade
-from braindiffusion.generation.sharding import Share, there_already
+from braindiffusion.generation.sharding import Shard, finished_samples
 from braindiffusion.models.cascade import trained_levels
+from braindiffusion.models.model_cache import cached_model, release
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import Event, Finished, GenerateRequest, Progress, Run
 from braindiffusion.runs.command import as_command
@@ -43,42 +43,42 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
         BrainDiffusionError: the model cannot be loaded or cannot be asked for that, the device is not there, or the
             folder holds brains of another request.
     """
-    maker = Maker(request, run)
+    plan = GenerationPlan(request, run)
     try:
-        yield from _make(maker)
+        yield from _make(plan)
     finally:
-        release(maker.device)
+        release(plan.device)
 
 
-def _make(maker: "Maker") -> Iterator[Event]:
-    request = maker.request
-    total = sum(maker.wants(number) for numbers in maker.share.batches(request) for number in numbers)
+def _make(plan: "GenerationPlan") -> Iterator[Event]:
+    request = plan.request
+    total = sum(plan.wants(number) for numbers in plan.shard.batches(request) for number in numbers)
     done = made = 0
     begun = monotonic()
-    for numbers in maker.share.batches(request):
-        wanted = [number for number in numbers if maker.wants(number)]
-        missing = [number for number in wanted if number not in maker.there]
+    for numbers in plan.shard.batches(request):
+        wanted = [number for number in numbers if plan.wants(number)]
+        missing = [number for number in wanted if number not in plan.there]
         for number in wanted:
-            if number in maker.there:
+            if number in plan.there:
                 done += 1
-                yield from maker.sample(number).written()
+                yield from plan.sample(number).written()
         if not missing:
             continue
-        batch = [maker.sample(number) for number in numbers]
-        for step in maker.steps(numbers):
+        batch = [plan.sample(number) for number in numbers]
+        for step in plan.steps(numbers):
             if request.num_samples <= FEW:
                 yield Progress(stage=f"{_name(batch)} level {step.level}", step=step.step, total=step.of)
             else:
                 left = (monotonic() - begun) / made * (total - done) if made else None
                 where = f"{_name(batch)}, level {step.level}"
                 yield Progress(stage="brains", step=done, total=total, seconds_left=left, message=where)
-            yield from maker.shown(step, batch)
+            yield from plan.shown(step, batch)
         for index, sample in enumerate(batch):
             if sample.number in missing:
-                yield from maker.written(step, index, sample)
+                yield from plan.written(step, index, sample)
         made += len(missing)
         done += len(missing)
-    yield Finished(message=f"{total} brain{'' if total == 1 else 's'} in {maker.out}{maker.share}")
+    yield Finished(message=f"{total} brain{'' if total == 1 else 's'} in {plan.out}{plan.shard}")
 
 
 def _name(batch: Sequence[Sample]) -> str:
@@ -86,7 +86,7 @@ def _name(batch: Sequence[Sample]) -> str:
     return f"sample {first.number}" if first is final else f"samples {first.number}-{final.number}"
 
 
-class Maker:
+class GenerationPlan:
     """All that a request needs, loaded and checked before anything is made.
 
     Attributes:
@@ -99,14 +99,14 @@ class Maker:
         self.request, self.run = request, run
         if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
             raise BrainDiffusionError(f"--only asks for a sample that is none of the {request.num_samples}.")
-        self.share = Share.of_this_process()
+        self.shard = Shard.of_this_process()
         folder = find_model(request.model)
-        self.device = self.share.device(choose_device(request.device))
+        self.device = self.shard.device(choose_device(request.device))
         self.dtype = choose_precision(self.device, request.precision)
-        self.cascade, card = loaded(folder, self.device)
+        self.cascade, card = cached_model(folder, self.device)
         self.levels = min(trained_levels(card), request.levels or self.cascade.config.number_of_levels)
         self.conditions = Conditions(request, self.cascade.config)
-        self.guidance, guided = guidance_of(request, self.cascade, asked=bool(self.conditions))
+        self.guidance, guided = guidance_from(request, self.cascade, asked=bool(self.conditions))
         self.sampler = _sampler(request)
         self.stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
         self.channels = channel_names(card, self.cascade.config.channels)
@@ -141,7 +141,7 @@ class Maker:
             msg = f"Cannot write into {self.out} ({error.strerror}): choose another folder."
             raise BrainDiffusionError(msg) from error
         if not request.overwrite:
-            self.there = there_already(self.out, self.wants, self.details, len(self.channels), request.trajectory)
+            self.there = finished_samples(self.out, self.wants, self.details, len(self.channels), request.trajectory)
 
     def wants(self, number: int) -> bool:
         """Whether the sample of this number is asked for."""

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
-from braindiffusion.generation.guidance import guidance_of
+from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
-from braindiffusion.generation.model_cache import loaded, release
 from braindiffusion.generation.outputs import Sample, as_volume
 from braindiffusion.generation.sampling import sample_cascade
 from braindiffusion.models.cascade import trained_levels
 from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.model_cache import cached_model, release
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import Event, Finished, PreviewRequest, Progress, Run
 
@@ -44,10 +44,10 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
     """
     asked = request.request
     device = choose_device(asked.device)
-    cascade, card = loaded(find_model(asked.model), device)
+    cascade, card = cached_model(find_model(asked.model), device)
     config = cascade.config
     conditions = Conditions(asked, config)
-    guidance, _ = guidance_of(asked, cascade, asked=bool(conditions))
+    guidance, _ = guidance_from(asked, cascade, asked=bool(conditions))
     last = _last_level(config, min(trained_levels(card), asked.levels or config.number_of_levels))
     steps = tuple(max(FEWEST, level.steps // SHARE) for level in config.levels)
     sample = Sample(1, asked.seed, run.results)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from braindiffusion.generation.reproduce import like, read_sidecar
+from braindiffusion.generation.reproduce import read_sidecar, request_from_sidecar
 from braindiffusion.jobs.generate import generate
 from braindiffusion.runs import ArtifactWritten, Event, Finished, RegenerateRequest, Run, Warned
 from braindiffusion.runs.sidecar import sidecar_path
@@ -24,7 +24,7 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
         BrainDiffusionError: the sidecar does not tell enough, its model is gone or has changed, or as `generate`.
     """
     told = read_sidecar(request.like)
-    again = like(request.like, request.out or run.results)
+    again = request_from_sidecar(request.like, request.out or run.results)
     made: dict[str, Any] = {}
     finished: Event = Finished()
     for event in generate(again.model_copy(update={"device": request.device, "previews": request.previews}), run):

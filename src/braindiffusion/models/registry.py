@@ -12,8 +12,8 @@ from typing import Any
 from braindiffusion.errors import BrainDiffusionError
 
 DEFAULT_MODEL = "ixi-2mm"
-DEFAULT_READER = "ixi-2mm-regions"
-READER = "reader"
+DEFAULT_SEGMENTATION_MODEL = "ixi-2mm-regions"
+SEGMENTATION_KIND = "reader"
 """`kind` of a reader's card; a generator's says none."""
 CARD, WEIGHTS = "model.json", "model.safetensors"
 _HOME = Path(__file__).parent / "pretrained"
@@ -40,16 +40,16 @@ def list_models() -> list[PretrainedModel]:
     Raises:
         BrainDiffusionError: the `model.json` of a packaged model is damaged.
     """
-    return [model for model in _packaged() if model.card.get("kind") != READER]
+    return [model for model in _packaged() if model.card.get("kind") != SEGMENTATION_KIND]
 
 
-def list_readers() -> list[PretrainedModel]:
+def list_segmentation_models() -> list[PretrainedModel]:
     """The packaged models that read brains, by name.
 
     Raises:
         BrainDiffusionError: as `list_models`.
     """
-    return [model for model in _packaged() if model.card.get("kind") == READER]
+    return [model for model in _packaged() if model.card.get("kind") == SEGMENTATION_KIND]
 
 
 def _packaged() -> list[PretrainedModel]:

@@ -11,14 +11,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import CARD, DEFAULT_READER, READER, WEIGHTS, find_model, read_card
+from braindiffusion.models.registry import (
+    CARD,
+    DEFAULT_SEGMENTATION_MODEL,
+    SEGMENTATION_KIND,
+    WEIGHTS,
+    find_model,
+    read_card,
+)
 from braindiffusion.runs.files import write_whole
 from braindiffusion.segmentation.calibration import Calibration
 from braindiffusion.segmentation.model import Reader
 from braindiffusion.segmentation.network import ReaderConfig, ReaderNet
 
 
-def load_reader(name_or_path: str | Path = DEFAULT_READER) -> Reader:
+def load_reader(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODEL) -> Reader:
     """A reader by the name of a packaged one, or by the path of a model folder or of a training run.
 
     Raises:
@@ -26,8 +33,10 @@ def load_reader(name_or_path: str | Path = DEFAULT_READER) -> Reader:
     """
     folder = find_model(name_or_path)
     card = read_card(folder)
-    if card.get("kind") != READER:
-        raise BrainDiffusionError(f"{folder} makes brains and cannot read them: choose a reader like {DEFAULT_READER}.")
+    if card.get("kind") != SEGMENTATION_KIND:
+        raise BrainDiffusionError(
+            f"{folder} makes brains and cannot read them: choose a reader like {DEFAULT_SEGMENTATION_MODEL}."
+        )
     try:
         net = ReaderNet(ReaderConfig.model_validate(card.get("configuration")))
         tensors = load_file(folder / WEIGHTS)
@@ -57,5 +66,5 @@ def save_reader(reader: Reader, folder: Path, *, dtype: torch.dtype = torch.floa
     save_file(tensors, part)
     part.chmod(0o644)  # safetensors' own files are for their writer only
     part.replace(folder / WEIGHTS)
-    card = {**reader.card, "kind": READER, "configuration": reader.net.config.model_dump(mode="json")}
+    card = {**reader.card, "kind": SEGMENTATION_KIND, "configuration": reader.net.config.model_dump(mode="json")}
     write_whole(folder / CARD, json.dumps(card, indent=2) + "\n")

@@ -128,7 +128,7 @@ class Patches:
             volume, mask, labels = augment(volume, mask, labels, config.spacing, key, self.warp)
         halvings = config.halvings(self.level)
         inside = torch.nn.functional.avg_pool3d(mask[None], 2**halvings)[0, 0] if halvings else mask[0]
-        bands = self.cascade.take_apart(volume[None], self.level)[0].contiguous()
+        bands = self.cascade.decompose(volume[None], self.level)[0].contiguous()
         size = self._size(inside)
         return Brain(bands, inside, tell(config.condition, self.cohort, subject, labels), patch_centres(inside, size))
 

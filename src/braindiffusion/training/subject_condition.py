@@ -16,7 +16,7 @@ from braindiffusion.conditions import (
     ScalarField,
     VectorField,
 )
-from braindiffusion.diffusion.condition import Condition, hidden
+from braindiffusion.diffusion.condition import Condition, null_condition
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import BACKGROUND, REGIONS, regions_of, volumes_ml
 
@@ -95,7 +95,7 @@ def tell(schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | Non
     for field in schema.fields:
         if isinstance(field, MapField):
             shape = cohort.preprocessing.shape
-            map_ = hidden(torch.zeros(shape, dtype=torch.uint8)) if labels is None else labels
+            map_ = null_condition(torch.zeros(shape, dtype=torch.uint8)) if labels is None else labels
             condition[field.name] = map_[None]
         elif isinstance(field, VectorField):
             volumes = [np.nan] * len(field.entries)

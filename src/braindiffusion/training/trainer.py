@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindiffusion.diffusion.condition import Condition, dropped
+from braindiffusion.diffusion.condition import Condition, drop_fields
 from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.diffusion.weights import noise_weight, weighted
 from braindiffusion.models.cascade.cascade import Cascade, Level
@@ -104,7 +104,7 @@ class LevelTrainer:
         step, start = divmod(batch.first, size)
         numbers = range(batch.first, batch.first + len(batch.bands))
         key = (self.seed, self.index, purpose)
-        sigma = config.draw(size, seeded(*key, 0, step))[start : start + len(numbers)].to(device)
+        sigma = config.training_sigmas(size, seeded(*key, 0, step))[start : start + len(numbers)].to(device)
         draws = [seeded(*key, 1, number, device=device) for number in numbers]
 
         bands = level.normalise(batch.bands.to(device))
@@ -130,7 +130,9 @@ class LevelTrainer:
 
     def _told(self, condition: Condition, draws: list[torch.Generator]) -> Condition:
         """What each sample's network hears of its condition."""
-        heard = [dropped({n: f[i : i + 1] for n, f in condition.items()}, self.dropout, d) for i, d in enumerate(draws)]
+        heard = [
+            drop_fields({n: f[i : i + 1] for n, f in condition.items()}, self.dropout, d) for i, d in enumerate(draws)
+        ]
         return {name: torch.cat([one[name] for one in heard]).to(self.device) for name in condition}
 
     def _shares(self, patches: Patches, step: int, size: int, many: int) -> list[Batch]:

@@ -130,7 +130,7 @@ class Cascade(nn.Module):
         level = self.levels[index]
         return cast(Level, level)
 
-    def take_apart(self, volume: Tensor, index: int) -> Tensor:
+    def decompose(self, volume: Tensor, index: int) -> Tensor:
         """A volume as the (unnormalised) coefficients of one level's grid.
 
         Args:
@@ -147,7 +147,7 @@ class Cascade(nn.Module):
             return haar(volume)[:, :1] if halvings else volume[:, None]
         return haar(volume)
 
-    def put_together(self, index: int, generated: Tensor, coarse: Tensor | None) -> Tensor:
+    def reconstruct(self, index: int, generated: Tensor, coarse: Tensor | None) -> Tensor:
         """What a level generated, and the band that it was given, as the next coarse band.
 
         Args:

@@ -21,7 +21,7 @@ from braindiffusion.conditions import (
     Value,
     VectorField,
 )
-from braindiffusion.diffusion.condition import UNASKED_LABEL, Condition
+from braindiffusion.diffusion.condition import NULL_LABEL, Condition
 
 FEATURES = 64
 FREQUENCIES = 6
@@ -137,7 +137,7 @@ def as_condition(
     for field in schema.fields:
         value = asked.get(field.name)
         if isinstance(field, MapField):
-            labels = torch.full(shape, UNASKED_LABEL, dtype=torch.uint8)
+            labels = torch.full(shape, NULL_LABEL, dtype=torch.uint8)
             if isinstance(value, np.ndarray):
                 labels = torch.from_numpy(np.ascontiguousarray(value, dtype=np.uint8))
             condition[field.name] = labels.expand(batch, *shape)

@@ -65,7 +65,7 @@ class LevelConfig(_Config):
     steps: int = Field(default=10, ge=1)
     """Sampler steps."""
     schedule: Schedule = "karras"
-    """How the sampler walks down the noise levels: see `NoiseSchedule`, which the next five are of, too."""
+    """Noise levels of the sampler: see `NoiseSchedule`, which the next five are of, too."""
     sigma_min: float = Field(default=0.01, gt=0)
     sigma_max: float = Field(default=20.0, gt=0)
     rho: float = Field(default=7.0, gt=0)
@@ -76,14 +76,14 @@ class LevelConfig(_Config):
     """Scale of the noise that sampling starts from. For Gaussian data the sample is the conditional mean plus this
     times the spread: below 1, a level that has not learnt its finest texture gives less of it, and cleaner."""
 
-    def walk(self, steps: int) -> Tensor:
+    def sampling_sigmas(self, steps: int) -> Tensor:
         """Noise levels of the sampler, falling, with a final 0: (steps + 1,) float64."""
-        return self._schedule().walk(steps)
+        return self._schedule().sampling_sigmas(steps)
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+    def training_sigmas(self, count: int, generator: torch.Generator) -> Tensor:
         """Noise levels of a training batch: (count,) float32."""
         if self.noise == "schedule":
-            return self._schedule().draw(count, generator)
+            return self._schedule().training_sigmas(count, generator)
         return self.shift * lognormal_sigmas(count, self.log_sigma_mean, self.log_sigma_std, generator)
 
     def _schedule(self) -> NoiseSchedule:
@@ -92,7 +92,7 @@ class LevelConfig(_Config):
         )
 
     @model_validator(mode="after")
-    def _walks(self) -> "LevelConfig":
+    def _valid_schedule(self) -> "LevelConfig":
         self._schedule()  # says what is wrong with it
         return self
 

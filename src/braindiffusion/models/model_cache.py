@@ -13,7 +13,7 @@ REMEMBERED = 2
 """Models: the one in use, and the one that it is compared with or guided by."""
 
 
-def loaded(folder: Path, device: torch.device) -> tuple[Cascade, dict[str, Any]]:
+def cached_model(folder: Path, device: torch.device) -> tuple[Cascade, dict[str, Any]]:
     """The model of a folder, ready to sample on a device; its weights must be left as they are.
 
     Args:
