@@ -1,0 +1,117 @@
+"""What the requests have in common: their configuration, and the fields that several of them share.
+
+A request is the one definition of what a job can be asked. The docstring under a field is its help (tooltip, `--help`,
+reference page), `title` its label in a form, the constraints its bounds. Extra hints, all optional:
+
+`cli`
+    The flags of the field, the first is the one that is written; `--name-of-the-field` where there are none.
+`positional`
+    On the command line the value stands without a flag.
+`cli_default`
+    The default on the command line, where it differs from that of the field.
+`choices`
+    Values to offer. Others are possible, unless the type says otherwise.
+`unit`
+    The unit of a number.
+`model`
+    The text is the name or the path of a model.
+`advanced`
+    Few users need it: a form may hide it behind a button.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class BaseRequest(BaseModel):
+    """A request. Field names are written to disk."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+Seed = Annotated[
+    int,
+    Field(title="Seed", description="Seed of every random number: the same seed and request give the same result."),
+]
+Device = Annotated[
+    str,
+    Field(
+        title="Device",
+        description="Where to compute: `auto` takes CUDA, else Apple's MPS, else the CPU.",
+        json_schema_extra={"choices": ["auto", "cpu", "cuda", "mps"], "advanced": True},
+    ),
+]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    Field(
+        title="Precision",
+        description="Arithmetic of the network; `auto` takes bfloat16 where the hardware supports it, else float32.",
+        json_schema_extra={"advanced": True},
+    ),
+]
+DataFolder = Annotated[
+    Path,
+    Field(
+        title="Folder",
+        description="Folder of volumes: IXI as it is published, a BIDS dataset, or any folder of NIfTI or MGH files.",
+        json_schema_extra={"positional": True},
+    ),
+]
+LabelFolder = Annotated[
+    Path | None,
+    Field(
+        title="Label maps",
+        description="Folder of region label maps (DLMUSE's or FreeSurfer's), matched to the volumes by subject.",
+    ),
+]
+Participants = Annotated[
+    Path | None,
+    Field(
+        title="Participants file",
+        description="`IXI.xls`, or a table (`.tsv`, `.csv`, `.xls`) with columns for id, age and sex.",
+    ),
+]
+Modality = Annotated[
+    str,
+    Field(
+        title="Modality",
+        description="Modality of the volumes to take. `T1,T2,PD` makes them the channels of one volume per subject; "
+        "`T1/T2/PD` makes each a volume of its own, and the modality a condition of the model.",
+        json_schema_extra={"choices": ["T1", "T2", "PD", "T1,T2,PD", "T1/T2/PD"]},
+    ),
+]
+Workers = Annotated[
+    int,
+    Field(
+        ge=0,
+        title="Worker processes",
+        description="Number of parallel processes; 0 takes one per processor core.",
+        json_schema_extra={"advanced": True},
+    ),
+]
+RealBrains = Annotated[
+    tuple[Path, ...],
+    Field(
+        min_length=1,
+        title="Real brains",
+        description="Real brains: prepared cohorts (`.zarr`), folders of volumes, or volumes.",
+    ),
+]
+JudgedModel = Annotated[
+    str | None,
+    Field(
+        title="Model",
+        description="The model whose card tells which subjects it was trained on and which were held out; by default "
+        "the packaged model that the sidecars of the generated volumes name.",
+        json_schema_extra={"model": True},
+    ),
+]
+RealLabels = Annotated[
+    Path | None,
+    Field(
+        title="Label maps",
+        description="Folder of region label maps of the real volumes, matched by file name.",
+    ),
+]

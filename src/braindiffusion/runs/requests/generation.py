@@ -1,0 +1,122 @@
+"""Requests to generate brains: new ones, previews, the same one again."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from braindiffusion.runs.requests.base import BaseRequest, Device, Precision
+
+
+class GenerateRequest(BaseRequest):
+    """Generate brains: a NIfTI file each, with a JSON sidecar."""
+
+    job: Literal["generate"] = "generate"
+    model: str = Field(
+        default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model-path", "--model"], "model": True}
+    )
+    """Name of a packaged model, or path of a model folder, a checkpoint or a training run."""
+    num_samples: int = Field(default=1, ge=1, title="Number of samples")
+    """Number of brains to generate. Sample i (from 0) uses seed + i: it is the same brain however many are asked
+    for."""
+    seed: int = Field(default=0, title="Seed")
+    """Seed of the first sample; sample i uses seed + i. The same seed, model and settings give the same brain."""
+    condition: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict, title="Conditions")
+    """What to condition on, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`,
+    `volumes.left hippocampus=90%`, `regions=labels.nii.gz`. A field that is left out is left to the model."""
+    conditions: Path | None = Field(default=None, title="Conditions table")
+    """Table of conditions (`.csv`, `.tsv`): a column per field, a row per sample, from the first row again after the
+    last. A condition given for all samples holds where a cell is empty."""
+    guidance: float = Field(default=1.0, ge=0, title="Guidance scale")
+    """Strength of the conditions: 1 samples what the model has learned, higher values exaggerate it, at twice the
+    time."""
+    guidance_interval: tuple[float, float] | None = Field(
+        default=None, title="Guidance interval", json_schema_extra={"unit": "sigma", "advanced": True}
+    )
+    """Guide only between these two noise levels (sigma); by default at all of them."""
+    guidance_rescale: float = Field(
+        default=0.0, ge=0, le=1, title="Guidance rescale", json_schema_extra={"advanced": True}
+    )
+    """How much of the contrast that guidance changed is restored, from 0 (none) to 1 (all)."""
+    guidance_fields: tuple[str, ...] | None = Field(
+        default=None,
+        title="Guided conditions",
+        json_schema_extra={"cli": ["--guidance-field", "--guidance-fields"], "advanced": True},
+    )
+    """Guide only by these conditions; by default by all that are given."""
+    autoguidance: str | None = Field(
+        default=None, title="Autoguidance model", json_schema_extra={"model": True, "advanced": True}
+    )
+    """A weaker version of the model, such as an earlier checkpoint: guide away from its estimate instead of away from
+    the unconditional one (Karras et al. 2024)."""
+    sampler: str | None = Field(
+        default=None,
+        title="Sampler",
+        json_schema_extra={"choices": ["ddim", "ddpm", "dpmpp_2m", "heun", "euler_flow"]},
+    )
+    """Sampler: `ddim`, `ddpm`, `dpmpp_2m`, `heun` or `euler_flow`; by default the model's own."""
+    steps: int | tuple[int, ...] | None = Field(default=None, title="Sampling steps")
+    """Sampling steps at each level, one number for all or one for each; by default the model's own. More are slower
+    and, up to a point, better."""
+    levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
+    """Sample only this many levels of the cascade, coarse to fine: a blurred brain in a second or two; by default
+    all."""
+    eta: float = Field(default=0.0, ge=0.0, le=1.0, title="Eta")
+    """Noise added at each step of the sampler `ddim`: 0 is deterministic, 1 is ancestral."""
+    batch_size: int = Field(default=1, ge=1, title="Batch size", json_schema_extra={"advanced": True})
+    """Samples that are generated at once: more take more memory. The brains do not depend on it."""
+    only: tuple[int, ...] | None = Field(default=None, title="Sample numbers", json_schema_extra={"advanced": True})
+    """Write only the samples with these numbers, counted from 1; by default all."""
+    out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "generated"})
+    """Folder of the volumes; by default that of the run's results. What the same request has generated there already
+    is not generated again."""
+    overwrite: bool = Field(default=False, title="Overwrite", json_schema_extra={"advanced": True})
+    """Generate again what is there already, and write over what another request has generated there."""
+    previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
+    """Write a preview of the brain while it is sampled."""
+    trajectory: bool = Field(default=False, title="Save denoising trajectory")
+    """Save the samples of every step, from noise to brain, as one 4D NIfTI file per brain."""
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+    @field_validator("steps")
+    @classmethod
+    def _some(cls, steps: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        by_level = (steps,) if isinstance(steps, int) else steps
+        if by_level is None:
+            return None
+        if min(by_level, default=0) < 1:
+            msg = "Each level needs at least 1 step"
+            raise ValueError(msg)
+        return by_level if len(by_level) > 1 else by_level[0]
+
+
+class PreviewRequest(BaseRequest):
+    """Show at low resolution, within seconds, what a generation would make (plugin). Nothing of it is kept."""
+
+    job: Literal["preview"] = "preview"
+    request: GenerateRequest
+    """The generation; its first brain is previewed."""
+
+
+class RegenerateRequest(BaseRequest):
+    """Generate the very same brain again, to the last bit on a machine of the same kind, and check that it is."""
+
+    job: Literal["regenerate"] = "regenerate"
+    like: Path = Field(title="Sidecar", json_schema_extra={"cli": ["--reproduce", "--like"]})
+    """JSON sidecar of the brain to reproduce; it decides everything but output and device."""
+    out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "generated"})
+    """Folder of the volume; by default that of the run's results."""
+    device: Device = "auto"
+    previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
+    """Write a preview of the brain while it is sampled."""
+
+
+class DemoRequest(BaseRequest):
+    """Generate one brain with the packaged model, with its denoising trajectory."""
+
+    job: Literal["demo"] = "demo"
+    out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "demo"})
+    """Folder of the volumes; by default that of the run's results."""
+    seed: int = Field(default=0, title="Seed")
+    """Seed of the brain."""

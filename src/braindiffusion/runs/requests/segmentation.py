@@ -1,0 +1,20 @@
+"""The request to segment volumes."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from braindiffusion.runs.requests.base import BaseRequest
+
+
+class ReadRequest(BaseRequest):
+    """Segment brains: a map of 40 regions, the brain mask, and a table of volumes (ml) and age."""
+
+    job: Literal["read"] = "read"
+    input: Path = Field(title="Input", json_schema_extra={"positional": True})
+    """A T1w volume, whole head or skull-stripped, or a folder of them."""
+    out: Path = Field(title="Output")
+    """The label map to write (`.nii.gz`); a folder for a folder of volumes."""
+    model: str = Field(default="ixi-2mm-regions", title="Segmentation model", json_schema_extra={"model": True})
+    """Name of a packaged segmentation model, or path of one."""

@@ -1,0 +1,101 @@
+"""Requests to train a model that generates brains, or one that segments them."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from braindiffusion.runs.requests.base import BaseRequest, Device, Precision, Seed
+
+
+class TrainRequest(BaseRequest):
+    """Train a model on a cohort, or on a folder of volumes that is preprocessed first."""
+
+    job: Literal["train"] = "train"
+    data: Path = Field(title="Data", json_schema_extra={"cli": ["--data-dir", "--data"]})
+    """A prepared cohort (`.zarr`), or a folder of volumes that is preprocessed first."""
+    preset: str = Field(
+        default="auto",
+        title="Preset",
+        json_schema_extra={"choices": ["auto", "tiny", "laptop", "gpu-8gb", "gpu-24gb", "gpu-80gb"]},
+    )
+    """Size of the network and how each level is trained: `tiny`, `laptop`, `gpu-8gb`, `gpu-24gb`, `gpu-80gb`, or a file
+    of your own; `auto` takes the one that suits the device."""
+    start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"model": True})
+    """Name or path of a model to start from (fine-tuning): its network, weights and conditions are taken over, the
+    preset decides only how it is trained. The cohort must be preprocessed as that model's own was."""
+    batch_size: int | None = Field(default=None, ge=1, title="Batch size")
+    """Samples (patches, or whole volumes) per batch in each process; by default the preset's."""
+    accumulate: int | None = Field(
+        default=None, ge=1, title="Gradient accumulation", json_schema_extra={"advanced": True}
+    )
+    """Batches whose gradients are added up before each optimizer step; by default the preset's."""
+    patch: int | None = Field(default=None, ge=4, title="Patch size", json_schema_extra={"unit": "coefficients"})
+    """Edge of the patches that levels without attention are trained on, in wavelet coefficients (two voxels each at the
+    finest level); by default the preset's."""
+    epochs: float | None = Field(default=None, gt=0, title="Epochs")
+    """Passes over the training subjects, at every level; by default the preset's."""
+    levels: tuple[int, ...] | None = Field(
+        default=None, title="Levels", json_schema_extra={"cli": ["--level", "--levels"], "advanced": True}
+    )
+    """Train only these levels of the cascade (0 is the coarsest); by default all of them, coarse to fine."""
+    conditions: tuple[str, ...] | None = Field(
+        default=None,
+        title="Conditions",
+        json_schema_extra={
+            "cli": ["--condition", "--conditions"],
+            "choices": ["age", "sex", "site", "modality", "volumes", "regions"],
+        },
+    )
+    """What generation can be conditioned on later: `age`, `sex`, `site`, `modality`, `volumes`, `regions`; `none` for
+    an unconditional model; by default all that the cohort has."""
+    validation_subjects: int | None = Field(
+        default=None, ge=0, title="Validation subjects", json_schema_extra={"unit": "subjects"}
+    )
+    """Subjects held out for validation; by default one in five."""
+    patience: int | None = Field(default=None, ge=1, title="Early stopping", json_schema_extra={"unit": "validations"})
+    """Stop training a level after this many validations without a lower loss; by default the preset's."""
+    checkpointing: bool = Field(default=False, title="Gradient checkpointing")
+    """Recompute activations in the backward pass instead of storing them: less memory, about a third more time."""
+    strategy: Literal["ddp", "fsdp"] = Field(
+        default="ddp", title="Distributed strategy", json_schema_extra={"advanced": True}
+    )
+    """With several processes (torchrun or SLURM): each holds the whole model (`ddp`), or a part of it (`fsdp`)."""
+    seed: Seed = 0
+    device: Device = "auto"
+    precision: Precision = "auto"
+    checkpoint_minutes: float = Field(
+        default=2.0, gt=0, title="Checkpoint every", json_schema_extra={"unit": "min", "advanced": True}
+    )
+    """Minutes between two checkpoints."""
+    sample_minutes: float = Field(default=5.0, gt=0, title="Sample every", json_schema_extra={"unit": "min"})
+    """Minutes between two training samples, from when every level has begun to train."""
+
+
+class TrainReaderRequest(BaseRequest):
+    """Train a segmentation model: regions, brain mask, embedding and age of any T1w head."""
+
+    job: Literal["train-reader"] = "train-reader"
+    data: Path = Field(title="Data", json_schema_extra={"cli": ["--data-dir", "--data"]})
+    """A cohort (`.zarr`) preprocessed with the skull kept, with label maps, and on a grid with room around the head."""
+    steps: int = Field(default=3000, ge=1, title="Training steps")
+    """Optimizer steps."""
+    batch_size: int = Field(default=2, ge=1, title="Batch size")
+    """Windows per step; every other one is skull-stripped."""
+    window: tuple[int, int, int] = Field(
+        default=(40, 48, 48), title="Window size", json_schema_extra={"unit": "voxels", "advanced": True}
+    )
+    """Voxels (x, y, z) of a window, multiples of 8."""
+    learning_rate: float = Field(default=3e-3, gt=0, title="Peak learning rate", json_schema_extra={"advanced": True})
+    """Highest learning rate; it decays to zero at the last step."""
+    validation_subjects: int = Field(
+        default=30, ge=0, title="Validation subjects", json_schema_extra={"unit": "subjects"}
+    )
+    """Subjects held out for validation."""
+    seed: Seed = 0
+    device: Device = "auto"
+    precision: Precision = "auto"
+    checkpoint_minutes: float = Field(
+        default=4.0, gt=0, title="Checkpoint every", json_schema_extra={"unit": "min", "advanced": True}
+    )
+    """Minutes between two checkpoints."""
