@@ -11,7 +11,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -63,13 +65,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_carries_all_that_the_packages_read(wheel: zipfile.ZipFile) -> None:
     tracked = subprocess.run(
-        ["git", "ls-files", "-z", "src"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "ls-files", "-z", "src/*/*"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split("\0")
     if tracked == [""]:
         pytest.skip("needs a git checkout to know which files belong to the packages")
     wanted = {name.removeprefix("src/") for name in tracked if name and (ROOT / name).is_file()}
     assert wanted <= set(wheel.namelist())
-    assert {"napari_braindiffusion/napari.yaml", "braindiffusion/py.typed"} <= wanted
+    typed = {"braindiffusion/py.typed", "napari_braindiffusion/py.typed"}
+    assert {"napari_braindiffusion/napari.yaml", *typed} <= wanted
 
 
 def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
@@ -77,11 +80,27 @@ def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Name"] == "napari-braindiffusion"
     assert metadata["Version"] == braindiffusion.__version__
-    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert metadata["License-Expression"] == "BSD-3-Clause AND CC-BY-SA-3.0 AND LicenseRef-SBIA"
     assert "Framework :: napari" in metadata.get_all("Classifier", [])
     entry_points = wheel.read(name.replace("METADATA", "entry_points.txt")).decode()
     assert "napari-braindiffusion = napari_braindiffusion:napari.yaml" in entry_points
     assert "braindiffusion = braindiffusion.cli:main" in entry_points
+
+
+def test_the_wheel_holds_the_licence_of_code_weights_and_example_data(wheel: zipfile.ZipFile) -> None:
+    files = set(wheel.namelist())
+    weights = [name for name in files if name.endswith("model.safetensors")]
+    assert len(weights) >= 2
+    beside = {name.replace("model.safetensors", "LICENSE.md") for name in weights}
+    data = {f"braindiffusion/example_data/{name}" for name in ("LICENSE.md", "labels/LICENSE-SBIA.md")}
+    assert beside | data <= files
+    (metadata,) = (name for name in files if name.endswith(".dist-info/METADATA"))
+    licences = metadata.replace("METADATA", "licenses/")
+    assert {f"{licences}LICENSE", *(f"{licences}src/{name}" for name in beside | data)} <= files
+    for name in beside:
+        text = wheel.read(name).decode()
+        assert "CC BY-SA 3.0" in text
+        assert "brain-development.org" in text
 
 
 def test_a_base_install_brings_no_qt_binding(wheel: zipfile.ZipFile) -> None:
@@ -112,6 +131,48 @@ def test_every_import_is_declared_and_every_dependency_imported() -> None:
     assert declared - used - USED_BY_OTHERS == set(), "a dependency, but never imported"
 
 
+def test_the_conda_recipe_agrees_with_the_project() -> None:
+    recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["context"]["version"] == braindiffusion.__version__
+    assert recipe["about"]["license"] == PROJECT["project"]["license"]
+    licences = {
+        path.relative_to(ROOT).as_posix() for line in PROJECT["project"]["license-files"] for path in ROOT.glob(line)
+    }
+    assert set(recipe["about"]["license_file"]) == licences
+    named = dict(line.split(maxsplit=1) for line in recipe["requirements"]["run"])
+    assert named.pop("python") == PROJECT["project"]["requires-python"]
+    on_conda = {"torch": "pytorch", "lightning-fabric": "pytorch-lightning"}
+    for requirement in requirements(PROJECT["project"]["dependencies"]):
+        name = canonicalize_name(requirement.name)
+        version = named.pop(on_conda.get(name, name))
+        assert SpecifierSet(version) == requirement.specifier, name
+    assert named == {}
+
+
+def test_every_supported_python_is_tested() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "systems.yml").read_text(encoding="utf-8")
+    matrix = yaml.safe_load(workflow)["jobs"]["suite"]["strategy"]["matrix"]
+    tested = {*matrix["python"], *(entry["python"] for entry in matrix["include"])}
+    prefix = "Programming Language :: Python :: 3."
+    declared = {name.rpartition(" ")[2] for name in PROJECT["project"]["classifiers"] if name.startswith(prefix)}
+    assert tested == declared == {"3.11", "3.12", "3.13", "3.14"}
+
+
+def test_a_release_is_published_only_after_the_tests() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))["jobs"]
+    assert jobs["test"]["uses"] == "./.github/workflows/tests.yml"
+    assert "test" in jobs["publish"]["needs"]
+    assert jobs["notes"]["needs"] == "publish"
+
+
+def test_the_workflows_have_no_more_permissions_than_they_need() -> None:
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert workflow["permissions"] == {"contents": "read"}, path.name
+        for job in workflow["jobs"].values():
+            assert len(job.get("permissions", {})) <= 2, path.name
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
 def test_a_page_links_only_to_what_is_there(page: str) -> None:
     path = ROOT / page
@@ -132,3 +193,21 @@ def test_the_make_targets_of_the_pages_exist() -> None:
 def test_the_changelog_tells_of_this_version() -> None:
     # The release takes its notes from there.
     assert f"\n## [{braindiffusion.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "refused"),
+    [
+        ("train", "--data_dir IXI-T1 --batch_size 0 --epochs 100", "--batch-size"),
+        ("generate", "--model_path checkpoints/best --num_samples 0", "--num-samples"),
+        ("visualize", "--volume_path generated/missing.nii.gz --no_open", "missing.nii.gz"),
+    ],
+)
+def test_the_scripts_in_src_take_options_with_underscores(script: str, words: str, refused: str) -> None:
+    done = subprocess.run(
+        [sys.executable, f"src/{script}.py", *words.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (1, 2)
+    assert refused in done.stderr.replace("_", "-") + done.stderr
+    assert "No such option" not in done.stderr
+    assert "Traceback" not in done.stderr
