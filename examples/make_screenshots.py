@@ -95,7 +95,7 @@ def cohort(studio: Studio) -> None:
 def train(studio: Studio) -> None:
     """A training that has learnt for a while, on six brains of 8 mm: clouds come into being."""
     from braindiffusion import prepare
-    from napari_braindiffusion.layers.display import look_at_brains
+    from napari_braindiffusion.layers.display import set_axial_view
 
     prepare("ixi/IXI-T1", "brains.zarr", spacing=8, shape=(24, 32, 24), workers=1)
     dock = studio.dock("Train")
@@ -106,7 +106,7 @@ def train(studio: Studio) -> None:
     studio.until(lambda: dock.job is None)
     studio.viewer.layers[0].interpolation2d = "linear"
     studio.viewer.dims.set_point(0, studio.viewer.dims.range[0].stop)  # the last that it made
-    look_at_brains(studio.viewer)
+    set_axial_view(studio.viewer)
     dock.reveal(dock.curve)
     studio.photograph("train")
 
@@ -125,7 +125,7 @@ def generate(studio: Studio) -> None:
 def evaluate(studio: Studio) -> None:
     """A report on the packaged model, opened; left out where none is given."""
     from braindiffusion.runs import EvaluateRequest
-    from napari_braindiffusion.layers.display import look_at_brains
+    from napari_braindiffusion.layers.display import set_axial_view
 
     if studio.report is None:
         return
@@ -135,7 +135,7 @@ def evaluate(studio: Studio) -> None:
     studio.viewer.layers.remove("IXI regions")
     dock.form.show_request(EvaluateRequest(generated=(Path("generated"),), real=(Path("cohort.zarr"),)))
     dock.show_report(studio.report)
-    look_at_brains(studio.viewer, grid=True)
+    set_axial_view(studio.viewer, grid=True)
     studio.viewer.scene.camera.zoom *= 0.75  # napari fits them to the height
     studio.wait(1000)
     dock.reveal(dock.view.figure)
@@ -144,7 +144,7 @@ def evaluate(studio: Studio) -> None:
 
 def look(studio: Studio) -> None:
     """A brain in three linked planes and in 3D."""
-    dock = studio.dock("Look")
+    dock = studio.dock("Orthoviews")
     studio.viewer.open_sample(PLUGIN, "real")
     studio.until(lambda: len(dock.panes) == 3)
     studio.wait(2000)

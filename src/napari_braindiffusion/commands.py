@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_braindiffusion.docks.orthoviews import LookDock
+    from napari_braindiffusion.docks.orthoviews import OrthoviewsDock
 
 
 def generate_brain(viewer: "napari.viewer.Viewer") -> None:
@@ -48,8 +48,8 @@ def in_3d(viewer: "napari.viewer.Viewer") -> None:
         show_error(str(error))
 
 
-def _look(viewer: "napari.viewer.Viewer") -> "LookDock":
-    _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Look")
+def _look(viewer: "napari.viewer.Viewer") -> "OrthoviewsDock":
+    _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Orthoviews")
     return dock
 
 

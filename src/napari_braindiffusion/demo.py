@@ -28,7 +28,7 @@ from braindiffusion.runs import GenerateRequest
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks.generate import GenerateDock
 from napari_braindiffusion.engine.client import JobHandle
-from napari_braindiffusion.layers.display import look_at_brains
+from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import volume_to_layer_data
 from napari_braindiffusion.tour import no_tour_this_time
 
@@ -54,7 +54,7 @@ def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
     real = volume_to_layer_data(load_volume(sample_t1_path(PERSON)), "A real brain (IXI)")
     viewer.add_layer(Layer.create(*real))
     viewer.canvas.grid.shape = (1, -1)
-    look_at_brains(viewer, grid=True)
+    set_axial_view(viewer, grid=True)
     dock = GenerateDock(viewer)
     viewer.window.add_dock_widget(dock, name="Generate", area="right")
     dock.form.choose_model(request.model)
@@ -140,7 +140,7 @@ def _wait(job: JobHandle | None) -> str:
 
 def _arrange(viewer: Viewer) -> None:
     """Beside each other: the real brain, the made one, and its way from noise where a brain begins to appear."""
-    look_at_brains(viewer, grid=True)
+    set_axial_view(viewer, grid=True)
     last = viewer.dims.range[0].stop
     viewer.dims.set_point(0, round(last * 0.5))
 

@@ -98,7 +98,7 @@ def test_each_channel_is_a_layer(viewer, tmp_path, qtbot):
     qtbot.waitUntil(lambda: [value(layer, 2) for layer in layers] == [np.float16(0.2), np.float16(0.21)])
     reader = layers[0].data.reader
     viewer.layers.remove(layers[0])
-    assert reader.look(3) is not None  # the other layer needs it still
+    assert reader.get(3) is not None  # the other layer needs it still
 
 
 def test_the_name_goes_with_the_layers(viewer, cohort, tmp_path):
@@ -158,8 +158,8 @@ class TestLazyVolumes:
         monkeypatch.setattr(lazy, "PATIENCE", 10)
         reader._most = 4
         for index in range(COUNT):
-            assert reader.look(index) is not None
-        assert reader.look(COUNT - 2) is not None
+            assert reader.get(index) is not None
+        assert reader.get(COUNT - 2) is not None
         assert len(reader._chunks) <= 4
         assert 0 not in reader._chunks
 

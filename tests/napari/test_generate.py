@@ -108,9 +108,9 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
 
     # the very same again: from the layer, by the palette's command; and from the file
     viewer.layers.selection.active = second
-    dock._allow_again()
-    assert dock.again_action.isEnabled()
-    dock.again_action.trigger()
+    dock._update_reproduce_menu()
+    assert dock.reproduce_action.isEnabled()
+    dock.reproduce_action.trigger()
     done(qtbot, dock)
     assert dock.progress.label.text() == "The very same brain, to the last bit."
     again = viewer.layers["sample 2 (seed 8) [1]"]
@@ -119,7 +119,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     saved = str(list_runs()[-1].results / "sample_001.nii.gz")
     chosen = "napari_braindiffusion.docks.generate.QFileDialog.getOpenFileName"
     monkeypatch.setattr(chosen, lambda *_, **__: (saved, ""))
-    dock.again_file_action.trigger()
+    dock.reproduce_file_action.trigger()
     done(qtbot, dock)
     np.testing.assert_array_equal(viewer.layers["sample 1 (seed 7) [1]"].data, first.data)
 
@@ -127,7 +127,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     form.conditions.ask({})
     form.number.setValue(5)
     viewer.layers.selection.active = second
-    dock.settings_action.trigger()
+    dock.copy_settings_action.trigger()
     request = form.request()
     assert (request.seed, request.num_samples, request.condition) == (8, 1, {"age": 50.0})
 
@@ -142,8 +142,8 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
 
 def test_what_cannot_be_made_again_says_so(dock, viewer, notices, tmp_path, monkeypatch):
     layer = viewer.add_image(np.zeros((4, 4, 4)), name="mine")
-    dock._allow_again()
-    assert not dock.again_action.isEnabled()
+    dock._update_reproduce_menu()
+    assert not dock.reproduce_action.isEnabled()
     assert not dock.folder_action.isEnabled()
     assert dock.regenerate(layer) is None
     assert "'mine' does not tell where it comes from" in notices()[-1][1]
@@ -153,12 +153,12 @@ def test_what_cannot_be_made_again_says_so(dock, viewer, notices, tmp_path, monk
     (tmp_path / "brain.nii.gz").touch()
     chosen = "napari_braindiffusion.docks.generate.QFileDialog.getOpenFileName"
     monkeypatch.setattr(chosen, lambda *_, **__: (str(tmp_path / "brain.nii.gz"), ""))
-    dock.again_file_action.trigger()
+    dock.reproduce_file_action.trigger()
     assert "brain.nii.gz has no sidecar (brain.json)" in notices()[-1][1]
     layer.metadata["provenance"] = {"synthetic": True}
     viewer.add_layer(layer)
-    dock._allow_again()
-    dock.settings_action.trigger()
+    dock._update_reproduce_menu()
+    dock.copy_settings_action.trigger()
     assert "does not tell with which settings" in notices()[-1][1]
 
 
@@ -173,7 +173,7 @@ def test_the_folder_of_a_brain_opens(dock, viewer, monkeypatch, tmp_path):
     for place in ("docks.generate", "widgets.model_card"):
         monkeypatch.setattr(f"napari_braindiffusion.{place}.QDesktopServices.openUrl", opened.append)
     viewer.add_image(np.zeros((4, 4, 4)), metadata={"path": str(tmp_path / "a.nii.gz")})
-    dock._allow_again()
+    dock._update_reproduce_menu()
     dock.folder_action.trigger()
     dock.form.card.folder_button.click()
     assert [url.toLocalFile() for url in opened] == [str(tmp_path), dock.form.request().model]

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication
 from braindiffusion.example_data import region_names, sample_labels_path
 from braindiffusion.volume import Volume
 from napari_braindiffusion import commands
-from napari_braindiffusion.layers.display import look_at_brains
+from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import volume_to_layer_data
 from napari_braindiffusion.orthoviews.pane import Pane
 from napari_braindiffusion.orthoviews.planes import AXIAL, CORONAL, SAGITTAL, plane_of
@@ -22,7 +22,7 @@ PLUGIN = "napari-braindiffusion"
 
 def look(viewer, qtbot):
     """The dock, with all of its canvases."""
-    area, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Look")
+    area, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Orthoviews")
     dock.area = area
     qtbot.waitUntil(lambda: len(dock.panes) == 3, timeout=60_000)
     return dock
@@ -203,7 +203,7 @@ def test_two_brains_compared(viewer, qtbot, notices, engines):
     made = real.copy()
     made[8:12, 8:12, 8:12] = 60
     add_brain(viewer, "real", real)
-    look_at_brains(viewer)
+    set_axial_view(viewer)
     commands.difference(viewer)
     qtbot.waitUntil(lambda: any("Select two brains" in message for _, message in notices()))
     dock = look(viewer, qtbot)

@@ -7,7 +7,7 @@ from napari.layers import Image, Labels, Layer
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import Volume
-from napari_braindiffusion.layers.display import look_at_brains
+from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import layer_to_volume, volume_to_layer_data
 from napari_braindiffusion.orthoviews.cursor_values import in_words
 from napari_braindiffusion.orthoviews.difference import Differing
@@ -54,7 +54,7 @@ def viewer() -> ViewerModel:
     viewer = ViewerModel()
     first = brain("real", at=(20, -10, -15))
     viewer.layers.extend([first, regions_of(first), brain("made", brightest=1.0)])
-    look_at_brains(viewer)
+    set_axial_view(viewer)
     return viewer
 
 
@@ -129,7 +129,7 @@ def test_mirrors_share_arrays_and_follow(viewer):
     viewer.add_points([[0, 0, 0]], name="points")
     viewer.layers.remove(real)
     assert [layer.name for layer in target.layers] == ["renamed", "regions"]
-    made.data = np.zeros((3, 4, 5, 6), np.float32)  # emerging: more of them each time
+    made.data = np.zeros((3, 4, 5, 6), np.float32)  # training_samples: more of them each time
     assert target.layers["renamed"].data is made.data
     assert target.dims.ndim == 4
     viewer.canvas.grid.enabled = True
@@ -214,10 +214,10 @@ def test_side_by_side_and_back(viewer):
     assert made.contrast_limits[1] == pytest.approx(0.5, rel=0.01)
     made.contrast_limits = (0.25, 1.0)
     assert real.contrast_limits == pytest.approx([25, 100], rel=0.01)
-    compared.lay_back()
+    compared.restore_positions()
     assert middle(made) == pytest.approx((0, 0, 0), abs=0.5)
-    compared.lay_together()
-    compared.lay_together()
+    compared.align_centers()
+    compared.align_centers()
     assert middle(made) == pytest.approx(middle(real), abs=0.5)
     assert compared.is_whole
     compared.end()

@@ -27,9 +27,9 @@ from braindiffusion.runs import (
     list_runs,
 )
 from braindiffusion.volume import Volume, save_volume
-from napari_braindiffusion.docks import run_browser as shelf
+from napari_braindiffusion.docks import run_browser as run_browser
 from napari_braindiffusion.docks.train import TrainDock
-from napari_braindiffusion.engine import stall as silence
+from napari_braindiffusion.engine import stall
 from napari_braindiffusion.engine import trainings as training
 from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import LAUNCHERS
@@ -71,8 +71,8 @@ def finished_run(tmp_path, name, loss=1.0, root=None):
 
 def show(dock, qtbot, run):
     """Choose a run in the list, once it is known."""
-    with qtbot.waitSignal(dock.shelf.looked, timeout=TIMEOUT):
-        click(qtbot, dock.shelf.reload_button)
+    with qtbot.waitSignal(dock.run_browser.refreshed, timeout=TIMEOUT):
+        click(qtbot, dock.run_browser.reload_button)
     dock.runs.setCurrentIndex(1 + dock.runs.runs.index(run))
     dock.runs.activated.emit(dock.runs.currentIndex())
 
@@ -109,8 +109,8 @@ def test_runs_are_compared_in_one_plot(dock, qtbot, tmp_path):
     qtbot.waitUntil(lambda: steps(dock, "other · level 0") == [1], timeout=TIMEOUT)
     names = [item.name() for item in dock.curve.loss.getPlotItem().listDataItems()]
     assert names == ["level 0, training", "other · level 0, training"]
-    with qtbot.waitSignal(dock.shelf.looked, timeout=TIMEOUT):
-        dock.shelf.look()
+    with qtbot.waitSignal(dock.run_browser.refreshed, timeout=TIMEOUT):
+        dock.run_browser.refresh()
     (action,) = dock.menu.compare.actions()
     assert action.isChecked()  # also when the runs were looked for again
     action.trigger()
@@ -123,7 +123,7 @@ def test_rename_and_delete(dock, qtbot, tmp_path, monkeypatch):
     run = finished_run(tmp_path, "one")
     show(dock, qtbot, run)
     monkeypatch.setattr(questions, "ask_name", lambda *_: "better")
-    with qtbot.waitSignal(dock.shelf.looked, timeout=TIMEOUT):
+    with qtbot.waitSignal(dock.run_browser.refreshed, timeout=TIMEOUT):
         dock.menu.rename_action.trigger()
     assert dock.runs.run.name == "better"
     assert dock.runs.currentText() == "better · finished"
@@ -157,20 +157,20 @@ def test_runs_are_looked_for_away_from_the_gui(dock, qtbot, tmp_path, monkeypatc
         threads.append(threading.current_thread())
         return list_runs(folder)
 
-    monkeypatch.setattr(shelf, "list_runs", slow)
-    with qtbot.waitSignal(dock.shelf.looked, timeout=TIMEOUT):
-        dock.shelf.look()
+    monkeypatch.setattr(run_browser, "list_runs", slow)
+    with qtbot.waitSignal(dock.run_browser.refreshed, timeout=TIMEOUT):
+        dock.run_browser.refresh()
     assert threads
     assert threading.main_thread() not in threads
     assert [run.name for run in dock.runs.runs] == ["one"]
 
 
 def test_a_writer_that_says_nothing_for_long_is_told(dock, qtbot, tmp_path, monkeypatch):
-    monkeypatch.setattr(silence, "LONG", 599.0)
-    dock.silence._timer.setInterval(20)
+    monkeypatch.setattr(stall, "STALL_SECONDS", 599.0)
+    dock.stall_monitor._timer.setInterval(20)
     run = Run.create(TrainRequest(data=tmp_path), tmp_path / "elsewhere", "far")
     run.append(Started(job="train", pid=1, host="node-of-a-cluster", time=time.time() - 620))
-    dock.shelf.follow(run.path)
+    dock.run_browser.follow(run.path)
     qtbot.waitUntil(lambda: "nothing new for 10 min" in dock.progress.label.text(), timeout=TIMEOUT)
     run.append(Progress(stage="level 0", step=1, total=9))
     qtbot.waitUntil(lambda: dock.progress.label.text().startswith("level 0 · 1 of 9"), timeout=TIMEOUT)
@@ -223,7 +223,7 @@ def test_the_same_training_for_many_processes(dock, qtbot, tmp_path, notices):
 def test_a_folder_that_a_cluster_writes_is_followed_also_when_it_begins_anew(dock, qtbot, tmp_path):
     run = Run.create(TrainRequest(data=tmp_path), tmp_path / "elsewhere", "far")
     dock._look.setInterval(50)
-    dock.shelf.follow(run.path)
+    dock.run_browser.follow(run.path)
     node = Started(job="train", pid=1, host="node-of-a-cluster")
     qtbot.waitUntil(dock._look.isActive, timeout=TIMEOUT)
     run.append(node)
@@ -253,7 +253,7 @@ def test_a_folder_that_is_no_training_is_told(dock, qtbot, tmp_path, notices, mo
     dock.menu.follow_action.trigger()
     qtbot.waitUntil(lambda: len(notices()) == 1, timeout=TIMEOUT)
     assert "no run folder" in notices()[0][1]
-    dock.shelf.follow(Run.create(GenerateRequest(), tmp_path / "elsewhere").path)
+    dock.run_browser.follow(Run.create(GenerateRequest(), tmp_path / "elsewhere").path)
     qtbot.waitUntil(lambda: len(notices()) == 2, timeout=TIMEOUT)
     assert "its job is generate" in notices()[1][1]
     assert dock.runs.run is None
@@ -270,26 +270,26 @@ def test_brains_emerge_as_one_layer_that_grows(dock, viewer, qtbot, tmp_path):
     sample(10)
     sample(20)
     show(dock, qtbot, run)
-    qtbot.waitUntil(lambda: dock.emerging.layer is not None, timeout=TIMEOUT)
-    layer = dock.emerging.layer
+    qtbot.waitUntil(lambda: dock.training_samples.layer is not None, timeout=TIMEOUT)
+    layer = dock.training_samples.layer
     assert layer.data.shape == (2, 4, 5, 6)
     np.testing.assert_allclose(layer.scale, (1, 2, 2, 2))
     half = run.results / "sample_step_0000030.nii.gz"
     half.write_bytes(b"not whole yet on a cluster's disk")
-    dock.emerging.look()
-    dock.emerging.look()  # while the first look is on its way
+    dock.training_samples.refresh()
+    dock.training_samples.refresh()  # while the first look is on its way
     WorkerBase.await_workers(10_000)
     QApplication.processEvents()
     assert layer.data.shape[0] == 2
     sample(30)
-    with qtbot.waitSignal(dock.emerging.shown, timeout=TIMEOUT):
-        dock.emerging.look()
+    with qtbot.waitSignal(dock.training_samples.shown, timeout=TIMEOUT):
+        dock.training_samples.refresh()
     assert layer.data.shape[0] == 3
     assert layer.metadata["steps"] == [10, 20, 30]
     np.testing.assert_allclose(layer.data[:, 1, 1, 1], [10, 20, 30])
     assert viewer.dims.point[0] == 2  # it was at the newest
     assert len(viewer.layers) == 1
-    dock.emerging.close()
+    dock.training_samples.close()
     np.testing.assert_allclose(layer.data[:, 1, 1, 1], [10, 20, 30])  # the layer outlives the file it was mapped from
 
 

@@ -15,7 +15,7 @@ from napari_braindiffusion.engine.client import EngineClient, JobHandle
 from napari_braindiffusion.engine.inspection import Inspection, Look, look_at_headers
 from napari_braindiffusion.engine.threads import in_background
 from napari_braindiffusion.layers.cohort import open_cohort, read_subjects, show_cohort
-from napari_braindiffusion.layers.display import look_at_brains
+from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import LayerData
 from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
@@ -144,7 +144,7 @@ class CohortDock(Dock):
                 lambda _: self._end_job("Cancelled. What is prepared stays; Prepare goes on from there.")
             )
             self._on_selection()
-            self.progress.begin("Waking the engine …")
+            self.progress.begin("Starting worker process …")
 
     def show_prepared(self) -> None:
         """Show the prepared cohort as one 4D layer, and its labels as another."""
@@ -232,7 +232,7 @@ class CohortDock(Dock):
         first = not self._viewer.layers
         self._viewer.add_layer(Layer.create(*loaded))
         if first:
-            look_at_brains(self._viewer)
+            set_axial_view(self._viewer)
 
     def _on_opened(self, cohort: Cohort) -> None:
         if not self.has_ended:
@@ -254,7 +254,7 @@ class CohortDock(Dock):
             show_warning(" ".join(self._left_out[:3]) + more)
 
     def _on_failed(self, message: str) -> None:
-        self._end_job("It failed.")
+        self._end_job(message)
         show_error(message)
 
     def _end_job(self, message: str) -> None:

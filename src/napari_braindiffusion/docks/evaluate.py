@@ -24,9 +24,9 @@ from braindiffusion.runs.reports.evaluation import JSON, PAGE, read_evaluation
 from braindiffusion.runs.reports.nearest import Nearest, read_nearest
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.engine.layer_jobs import LayerJobs, Made
-from napari_braindiffusion.engine.threads import aside
+from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.evaluation_inputs import Known, Origin, known, origin
-from napari_braindiffusion.io.files import PROVENANCE, SIDECAR, told_of
+from napari_braindiffusion.io.files import PROVENANCE, SIDECAR, provenance_of
 from napari_braindiffusion.layers.cohort import COHORT
 from napari_braindiffusion.layers.files import as_paths, brains_among, is_brain
 from napari_braindiffusion.layers.nearest import NearestLayers
@@ -108,7 +108,7 @@ class EvaluateDock(Dock):
 
     def refresh(self) -> None:
         """Look for the brains, models and reports that there are now."""
-        aside(known, settings().runs_folder, then=self._offer)
+        run_in_thread(known, settings().runs_folder, then=self._offer)
 
     def evaluate(self) -> None:
         """Compare what the form names. Layers become files first."""
@@ -121,7 +121,9 @@ class EvaluateDock(Dock):
         if not is_brain(brain):
             show_error("Select a layer that is one brain: a 3D image.")
             return
-        aside(origin, told_of(brain.metadata), settings().runs_folder, then=partial(self._find_nearest, brain))
+        run_in_thread(
+            origin, provenance_of(brain.metadata), settings().runs_folder, then=partial(self._find_nearest, brain)
+        )
 
     def show_report(self, folder: Path) -> None:
         """Show the report in a folder."""
@@ -204,7 +206,7 @@ class EvaluateDock(Dock):
                     self.reports.choose(run)
 
     def _on_failed(self, message: str) -> None:
-        self._end("It failed.")
+        self._end(message)
         show_error(message)
 
     def _show_nearest(self, found: Nearest, made: Made) -> None:

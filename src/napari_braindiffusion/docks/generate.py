@@ -33,20 +33,20 @@ from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.docks.run_browser import Training, find_trainings
 from napari_braindiffusion.engine.client import EngineClient, JobHandle
 from napari_braindiffusion.engine.preview import CoarsePreview
-from napari_braindiffusion.engine.threads import aside
+from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.files import PROVENANCE
 from napari_braindiffusion.layers.display import show_trajectory, show_volume
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.layers.grid import show_mosaic
-from napari_braindiffusion.layers.reproduce import like_file, like_layer, settings_of, was_generated
-from napari_braindiffusion.layers.trajectory_caption import MomentCaption
+from napari_braindiffusion.layers.reproduce import generation_settings, reproduce_file, reproduce_layer, was_generated
+from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets.copy_button import CopyButton
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
 
-PREVIEW = "Coming into being …"
-COARSE = "Coarse preview"
+PREVIEW = "Sampling (preview)"
+COARSE = "Low-resolution preview"
 
 
 class GenerateDock(Dock):
@@ -64,24 +64,24 @@ class GenerateDock(Dock):
         self._made: list[Layer] = []
         self._begun = 0.0
         self._warmed = False
-        self._caption = MomentCaption(napari_viewer)
+        self._caption = TrajectoryCaption(napari_viewer)
 
         self.form = GenerateForm()
         self.generate_button = QPushButton("Generate")
         self.generate_button.setToolTip("Make brains with these settings.")
         self.copy_button = CopyButton("The same generation")
         self.progress = ProgressRow("Cancel", "Stops within one step. Brains that are finished stay.")
-        self.again_button = QPushButton("Again")
-        self.again_button.setToolTip("Make a brain again, to the last bit, from a layer or from a saved volume.")
-        menu = QMenu(self.again_button)
-        self.again_action = menu.addAction("Make the selected brain again", lambda: self.regenerate())
-        self.again_file_action = menu.addAction("Make a saved brain again …", self._regenerate_file)
-        self.settings_action = menu.addAction("Take over the selected brain's settings", self._take_over)
-        self.folder_action = menu.addAction("Open the folder of the selected brain", self._open_folder)
-        menu.aboutToShow.connect(self._allow_again)
-        self.again_button.setMenu(menu)
+        self.reproduce_button = QPushButton("Reproduce")
+        self.reproduce_button.setToolTip("Make a brain again, to the last bit, from a layer or from a saved volume.")
+        menu = QMenu(self.reproduce_button)
+        self.reproduce_action = menu.addAction("Reproduce the selected layer", lambda: self.regenerate())
+        self.reproduce_file_action = menu.addAction("Reproduce from a file …", self._regenerate_file)
+        self.copy_settings_action = menu.addAction("Copy settings from layer", self._copy_settings)
+        self.folder_action = menu.addAction("Open the folder of the layer", self._open_folder)
+        menu.aboutToShow.connect(self._update_reproduce_menu)
+        self.reproduce_button.setMenu(menu)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.again_button, 1)
+        buttons.addWidget(self.reproduce_button, 1)
         buttons.addWidget(self.copy_button, 1)
         self.rows.addWidget(self.form)
         self.rows.addWidget(self.generate_button)
@@ -107,7 +107,7 @@ class GenerateDock(Dock):
         """Offer the packaged models and the user's own trainings that have a checkpoint."""
         with self.errors_shown():
             self._offer_models([])
-            aside(find_trainings, settings().runs_folder, then=self._offer_models)
+            run_in_thread(find_trainings, settings().runs_folder, then=self._offer_models)
 
     def _offer_models(self, trainings: Sequence[Training]) -> None:
         if self.has_ended:
@@ -133,7 +133,7 @@ class GenerateDock(Dock):
         """Make the brain of a layer, of the active one if None, again: the same to the last bit."""
         if self.job is None:
             with self.errors_shown():
-                self._start(like_layer(layer or self._viewer.layers.selection.active))
+                self._start(reproduce_layer(layer or self._viewer.layers.selection.active))
         return self.job
 
     def enterEvent(self, event: QEvent) -> None:  # noqa: D102 Qt's
@@ -154,8 +154,8 @@ class GenerateDock(Dock):
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
         self.generate_button.setEnabled(False)
-        self.again_button.setEnabled(False)
-        self.progress.begin("Waking the engine …")
+        self.reproduce_button.setEnabled(False)
+        self.progress.begin("Starting worker process …")
 
     def release(self) -> None:  # noqa: D102 the base class says it
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
@@ -228,7 +228,7 @@ class GenerateDock(Dock):
         self.form.go_on()
 
     def _on_failed(self, message: str) -> None:
-        self._end_job("It failed.")
+        self._end_job(message)
         show_error(message)
 
     def _on_cancelled(self, message: str) -> None:
@@ -238,7 +238,7 @@ class GenerateDock(Dock):
         self.job = None
         self.progress.rest(message)
         self.generate_button.setEnabled(True)
-        self.again_button.setEnabled(True)
+        self.reproduce_button.setEnabled(True)
         if self._preview is not None and self._preview in self._viewer.layers:
             self._viewer.layers.remove(self._preview)  # half a brain is no result
         self._preview = None
@@ -247,9 +247,9 @@ class GenerateDock(Dock):
         if self.job is not None:
             self.job.cancel()
 
-    def _allow_again(self) -> None:
+    def _update_reproduce_menu(self) -> None:
         chosen = self._viewer.layers.selection.active
-        for action in (self.again_action, self.settings_action):
+        for action in (self.reproduce_action, self.copy_settings_action):
             action.setEnabled(was_generated(chosen))
         self.folder_action.setEnabled(chosen is not None and "path" in chosen.metadata)
 
@@ -259,11 +259,11 @@ class GenerateDock(Dock):
         )
         if chosen and self.job is None:
             with self.errors_shown():
-                self._start(like_file(Path(chosen)))
+                self._start(reproduce_file(Path(chosen)))
 
-    def _take_over(self) -> None:
+    def _copy_settings(self) -> None:
         with self.errors_shown():
-            self.form.show_request(settings_of(self._viewer.layers.selection.active))
+            self.form.show_request(generation_settings(self._viewer.layers.selection.active))
 
     def _open_folder(self) -> None:
         folder = Path(self._viewer.layers.selection.active.metadata["path"]).parent

@@ -24,7 +24,7 @@ VIEWS: tuple[Plane | None, ...] = (*PLANES, None)
 """What there is to see; None is the rendering. The large canvas shows one, the panes the others."""
 
 
-class LookDock(Dock):
+class OrthoviewsDock(Dock):
     """Look at brains in three linked planes and in 3D; two side by side; where they differ.
 
     Args:
@@ -191,9 +191,9 @@ class LookDock(Dock):
     def _on_together(self, on: bool) -> None:
         if self.compared is not None:
             if on:
-                self.compared.lay_together()
+                self.compared.align_centers()
             else:
-                self.compared.lay_back()
+                self.compared.restore_positions()
 
     # The cursor
 

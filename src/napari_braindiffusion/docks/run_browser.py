@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Run, RunState, TrainRequest, list_runs
 from braindiffusion.runs.folder import LIVE
-from napari_braindiffusion.engine.threads import aside
+from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.forms.layout import form_layout
@@ -32,14 +32,14 @@ class Training:
     has_model: bool
 
 
-class Shelf(QWidget):
+class RunBrowser(QWidget):
     """A list of runs, a button to look again, and a menu of what can be done with the chosen one."""
 
     chosen = Signal(object)
     """Run to show, or None for a new one: by the user, or since the one before was renamed or deleted."""
     compared = Signal(object, bool)
     """Run whose curves shall be drawn beside those of the chosen one, or shall no longer."""
-    looked = Signal()
+    refreshed = Signal()
     """What there is, is known anew."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -50,13 +50,13 @@ class Shelf(QWidget):
             "Begin a new training, look at an earlier one, resume it, or follow one that runs in the background."
         )
         self.reload_button = QToolButton(text="⟳")
-        self.reload_button.setToolTip("Look again which runs there are.")
+        self.reload_button.setToolTip("Refresh the list of runs.")
         self.reload_button.setAccessibleName("Reload runs")
         self.menu = RunMenu()
         self.trainings: list[Training] = []
         self._followed: list[Run] = []
         self._compared: set[Run] = set()
-        self._looks = 0
+        self._refreshes = 0
         row = QHBoxLayout()
         row.addWidget(self.list, 1)
         row.addWidget(self.reload_button)
@@ -65,27 +65,27 @@ class Shelf(QWidget):
         form.addRow("&Run", row)
         form.labelForField(row).setBuddy(self.list)
         self.list.run_chosen.connect(self.chosen)
-        self.reload_button.clicked.connect(lambda: self.look())
+        self.reload_button.clicked.connect(lambda: self.refresh())
         self.menu.compared.connect(self._compare)
         self.menu.rename_requested.connect(self.rename)
         self.menu.delete_requested.connect(self.delete)
         self.menu.folder_requested.connect(self.open_folder)
         self.menu.follow_requested.connect(lambda: self.follow())
 
-    def look(self) -> None:
-        """Look which trainings there are. `looked` follows, unless somebody looks again before."""
-        self._looks += 1
-        look = self._looks
+    def refresh(self) -> None:
+        """List the trainings again. `refreshed` follows, unless another refresh begins before."""
+        self._refreshes += 1
+        number = self._refreshes
 
         def show(found: list[Training]) -> None:
-            if look == self._looks:
+            if number == self._refreshes:
                 self._show(found)
 
-        aside(find_trainings, settings().runs_folder, tuple(self._followed), then=show)
+        run_in_thread(find_trainings, settings().runs_folder, tuple(self._followed), then=show)
 
     def close_for_good(self) -> None:
         """Take no notice of what is still looked for."""
-        self._looks = -1
+        self._refreshes = -1
 
     def offer(self) -> None:
         """Offer in the menu what can be done with the run that is chosen now."""
@@ -103,7 +103,7 @@ class Shelf(QWidget):
         run = self.list.run
         name = None if run is None else questions.ask_name(self, run.name)
         if run is not None and name is not None and name != run.name:
-            aside(run.rename, name, then=lambda renamed: self._on_renamed(run, renamed))
+            run_in_thread(run.rename, name, then=lambda renamed: self._on_renamed(run, renamed))
 
     def delete(self) -> None:
         """Delete the chosen run, if the user is sure; never one that is being done."""
@@ -114,7 +114,7 @@ class Shelf(QWidget):
             show_error(f"The run {run.name} is {state}: stop it before it is deleted.")
         elif questions.ask_delete(self, run.name):
             self._tell(None)
-            aside(run.delete, then=lambda _: self.look())
+            run_in_thread(run.delete, then=lambda _: self.refresh())
 
     def open_folder(self) -> None:
         """Show the chosen run's folder in the system's file manager."""
@@ -125,13 +125,13 @@ class Shelf(QWidget):
         """Follow a training in any folder, such as one that a cluster writes; None asks which."""
         folder = folder or questions.ask_folder(self, "Folder of a training (with run.json)")
         if folder is not None:
-            aside(open_training, folder, then=self._on_followed)
+            run_in_thread(open_training, folder, then=self._on_followed)
 
     def _show(self, found: list[Training]) -> None:
         self.trainings = found
         self.list.set_runs((one.run, one.state) for one in found)
         self.offer()
-        self.looked.emit()
+        self.refreshed.emit()
 
     def _compare(self, run: Run, on: bool) -> None:
         (self._compared.add if on else self._compared.discard)(run)
@@ -140,12 +140,12 @@ class Shelf(QWidget):
     def _on_renamed(self, run: Run, renamed: Run) -> None:
         self._followed = [renamed if one == run else one for one in self._followed]
         self._tell(renamed)
-        self.look()
+        self.refresh()
 
     def _on_followed(self, run: Run) -> None:
         self._followed.append(run)
         self._tell(run)
-        self.look()
+        self.refresh()
 
     def _tell(self, run: Run | None) -> None:
         self.choose(run)

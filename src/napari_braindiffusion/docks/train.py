@@ -27,13 +27,13 @@ from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.docks.copy_command import copy_request, copy_words
-from napari_braindiffusion.docks.run_browser import Shelf
+from napari_braindiffusion.docks.run_browser import RunBrowser
 from napari_braindiffusion.engine.client import JobHandle
 from napari_braindiffusion.engine.estimate import Estimating
-from napari_braindiffusion.engine.stall import Silence
-from napari_braindiffusion.engine.threads import aside
-from napari_braindiffusion.engine.trainings import History, begun_again, follow_training, read_history, start_training
-from napari_braindiffusion.layers.training_samples import Emerging
+from napari_braindiffusion.engine.stall import StallMonitor
+from napari_braindiffusion.engine.threads import run_in_thread
+from napari_braindiffusion.engine.trainings import History, follow_training, read_history, start_training, was_restarted
+from napari_braindiffusion.layers.training_samples import TrainingSamples
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import CopyButton
@@ -64,12 +64,12 @@ class TrainDock(Dock):
         self._offset = 0
         self._warnings = 0
 
-        self.shelf = Shelf()
-        self.runs, self.menu = self.shelf.list, self.shelf.menu
+        self.run_browser = RunBrowser()
+        self.runs, self.menu = self.run_browser.list, self.run_browser.menu
         self.form = TrainForm()
         self.estimate = EstimateRow()
         self.estimating = Estimating(self.estimate, self)
-        self.emerging = Emerging(self._viewer, self)
+        self.training_samples = TrainingSamples(self._viewer, self)
         self.start_button = StartButton()
         self.copy_button = CopyButton("The same training")
         self.curve = Curves()
@@ -83,16 +83,16 @@ class TrainDock(Dock):
         buttons = QHBoxLayout()
         buttons.addWidget(self.start_button, 1)
         buttons.addWidget(self.copy_button)
-        self.rows.addWidget(self.shelf)
+        self.rows.addWidget(self.run_browser)
         self.rows.addWidget(self.form)
         self.rows.addWidget(self.estimate)
         self.rows.addLayout(buttons)
         self.rows.addWidget(self.progress)
         self.rows.addWidget(self.curve, 1)
 
-        self.shelf.chosen.connect(self.show_run)
-        self.shelf.compared.connect(self.compare)
-        self.shelf.looked.connect(self._on_looked)
+        self.run_browser.chosen.connect(self.show_run)
+        self.run_browser.compared.connect(self.compare)
+        self.run_browser.refreshed.connect(self._on_looked)
         self.start_button.clicked.connect(lambda: self.start())
         self.copy_button.copy_requested.connect(self._copy)
         self.progress.stop_requested.connect(self.stop)
@@ -101,9 +101,9 @@ class TrainDock(Dock):
         self.estimate.apply_requested.connect(self.form.apply)
         self._look = QTimer(self, interval=LOOK_MS)
         self._look.timeout.connect(self._look_again)
-        self.silence = Silence(self)
-        self.silence.silent.connect(self.progress.show_silence)
-        self.shelf.look()
+        self.stall_monitor = StallMonitor(self)
+        self.stall_monitor.stalled.connect(self.progress.show_silence)
+        self.run_browser.refresh()
 
     # What the user can ask for
 
@@ -120,11 +120,11 @@ class TrainDock(Dock):
                     return
                 run = Run.create(settings().applied_to(request), settings().runs_folder)
                 self.curve.clear_curves()
-                self.emerging.choose(run)
+                self.training_samples.choose(run)
             self._quiet()
             self._attach(start_training(run))
-            self.shelf.choose(run)
-            self.shelf.look()
+            self.run_browser.choose(run)
+            self.run_browser.refresh()
 
     def stop(self) -> None:
         """Stop the training after its step; a checkpoint is kept."""
@@ -148,7 +148,7 @@ class TrainDock(Dock):
             if self.runs.run == shown:
                 self.curve.add_all((event for event in history[0] if isinstance(event, Metric)), run.name)
 
-        aside(read_history, run, then=draw)
+        run_in_thread(read_history, run, then=draw)
 
     def show_run(self, run: Run | None) -> None:
         """Show a run: its settings, its losses so far, and what comes if it is running. None: a new one."""
@@ -158,11 +158,11 @@ class TrainDock(Dock):
         elif self.job is not None:
             return
         self.curve.clear_curves()
-        self.silence.stop()
+        self.stall_monitor.stop()
         self.progress.rest(" ")
         self._look.stop()
-        self.shelf.choose(run)
-        self.emerging.choose(run)
+        self.run_browser.choose(run)
+        self.training_samples.choose(run)
         self.start_button.show_state(None)
         self.form.setEnabled(run is None)
         if run is None:
@@ -172,7 +172,7 @@ class TrainDock(Dock):
         if isinstance(run.request, TrainRequest):
             self.form.show_request(run.request)
         self.start_button.setEnabled(False)
-        aside(read_history, run, then=lambda history: self._on_history(run, history))  # a long one takes a moment
+        run_in_thread(read_history, run, then=lambda history: self._on_history(run, history))  # may take long
 
     # How it ends
 
@@ -187,10 +187,10 @@ class TrainDock(Dock):
 
     def release(self) -> None:  # noqa: D102 the base class says it
         self._look.stop()
-        self.silence.stop()
-        self.shelf.close_for_good()
+        self.stall_monitor.stop()
+        self.run_browser.close_for_good()
         self.estimating.close()
-        self.emerging.close()
+        self.training_samples.close()
         if self.job is not None:
             self.job.leave()
             self.job = None
@@ -202,7 +202,7 @@ class TrainDock(Dock):
 
     def _on_looked(self) -> None:
         packaged = [(model.name, model.name) for model in list_models()]
-        own = [(one.run.name, str(one.run.path)) for one in self.shelf.trainings if one.has_model]
+        own = [(one.run.name, str(one.run.path)) for one in self.run_browser.trainings if one.has_model]
         self.form.set_models([*packaged, *own])
 
     def _on_history(self, run: Run, history: History) -> None:
@@ -212,11 +212,11 @@ class TrainDock(Dock):
         metrics = [event for event in events if isinstance(event, Metric)]
         self.curve.add_all(metrics)
         started = next((event for event in reversed(events) if isinstance(event, Started)), None)
-        self.emerging.look()
+        self.training_samples.refresh()
         self.start_button.show_state(state)
         if state in LIVE and started is not None:
             self._attach(follow_training(run, offset, started))
-            self.silence.heard(events[-1].time)
+            self.stall_monitor.restart(events[-1].time)
             self.progress.begin("Following …")
             if progress := next((event for event in reversed(events) if isinstance(event, Progress)), None):
                 self._on_progress(progress)
@@ -233,8 +233,8 @@ class TrainDock(Dock):
     def _attach(self, job: JobHandle) -> None:
         self.job = job
         self._warnings = 0
-        self.silence.heard()
-        job.event.connect(lambda _: self.silence.heard())
+        self.stall_monitor.restart()
+        job.event.connect(lambda _: self.stall_monitor.restart())
         job.progress.connect(self._on_progress)
         job.metric.connect(lambda event: self.curve.add(event.stage, event.step, event.values))
         job.artifact.connect(self._on_artifact)
@@ -254,18 +254,18 @@ class TrainDock(Dock):
 
     def _on_artifact(self, event: ArtifactWritten, volume: Volume | None) -> None:
         if event.kind == "preview":
-            self.emerging.look()  # it reads all that are new, also those that came too fast to be told
+            self.training_samples.refresh()  # it reads all that are new, also those that came too fast to be told
 
     def _on_paused(self, paused: bool) -> None:
         message = "Paused. Its memory stays taken; Go on continues at once, Stop frees it." if paused else "Going on …"
         self.progress.show_paused(paused=paused, message=message)
-        self.silence.stop() if paused else self.silence.heard()
+        self.stall_monitor.stop() if paused else self.stall_monitor.restart()
 
     def _look_again(self) -> None:
         """Has somebody else (a terminal, a cluster) begun the run that is shown?"""
         run = self.runs.run
         if run is not None and self.job is None:
-            aside(begun_again, run, self._offset, then=lambda begun: self._on_begun(run) if begun else None)
+            run_in_thread(was_restarted, run, self._offset, then=lambda begun: self._on_begun(run) if begun else None)
 
     def _on_begun(self, run: Run) -> None:
         if not self.has_ended and self.job is None and self.runs.run == run:
@@ -291,14 +291,14 @@ class TrainDock(Dock):
             show_warning(f"There are more warnings; all of them are in {self.job.run.events_file}.")
 
     def _on_failed(self, message: str) -> None:
-        self._on_ended("It failed.", RunState.FAILED)
+        self._on_ended(message, RunState.FAILED)
         show_error(message)
 
     def _on_ended(self, message: str, state: RunState) -> None:
         self.job = None
-        self.silence.stop()
+        self.stall_monitor.stop()
         self.progress.rest(message)
-        self.shelf.look()
+        self.run_browser.refresh()
         self.start_button.show_state(state)
 
     def _copy(self, launcher: Launcher) -> None:

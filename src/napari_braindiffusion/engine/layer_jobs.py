@@ -64,7 +64,7 @@ class LayerJobs(QObject):
             else:
                 self._submit(request(paths))
 
-        self.begun.emit("Waking the engine …")
+        self.begun.emit("Starting worker process …")
         try:
             as_paths(self._viewer, sources, go_on)
         except BrainDiffusionError as error:

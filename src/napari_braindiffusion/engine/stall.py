@@ -1,38 +1,38 @@
-"""Silence of a run whose process cannot be asked whether it lives, since it is another machine's."""
+"""Detection of a run without events for a long time, where its process cannot be checked (another machine)."""
 
 from time import time
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-LONG = 600.0
-"""Seconds without a word, after which the user should look for the process."""
-LISTEN_MS = 10_000
-"""How often to ask oneself whether something was heard."""
+STALL_SECONDS = 600.0
+"""Seconds without an event after which the user is told."""
+CHECK_MS = 10_000
+"""Milliseconds between two checks."""
 
 
-class Silence(QObject):
-    """Tells of a run that says nothing for long; again and again, until it does."""
+class StallMonitor(QObject):
+    """Emit `stalled` at each check as long as a run reports nothing."""
 
-    silent = Signal(float)
-    """So many seconds by now."""
+    stalled = Signal(float)
+    """Seconds since the last event."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._heard = 0.0
-        self._timer = QTimer(self, interval=LISTEN_MS)
-        self._timer.timeout.connect(self._listen)
+        self._last_event = 0.0
+        self._timer = QTimer(self, interval=CHECK_MS)
+        self._timer.timeout.connect(self._check)
 
-    def heard(self, at: float | None = None) -> None:
-        """Something was said, now or at that time (seconds since 1970); listen from here on."""
-        self._heard = time() if at is None else at
+    def restart(self, at: float | None = None) -> None:
+        """Count from now, or from a time (seconds since 1970), and check from here on."""
+        self._last_event = time() if at is None else at
         if not self._timer.isActive():
             self._timer.start()
 
     def stop(self) -> None:
-        """Nothing more is expected."""
+        """Check no longer."""
         self._timer.stop()
 
-    def _listen(self) -> None:
-        silence = time() - self._heard
-        if silence > LONG:
-            self.silent.emit(silence)
+    def _check(self) -> None:
+        seconds = time() - self._last_event
+        if seconds > STALL_SECONDS:
+            self.stalled.emit(seconds)

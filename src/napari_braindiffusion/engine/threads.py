@@ -21,7 +21,7 @@ BLINK = 1_000_000
 """Voxels that are read or written within 50 ms; a brain at 2 mm has 700,000."""
 
 
-def may_wait(voxels: int) -> bool:
+def needs_thread(voxels: int) -> bool:
     """Whether so many voxels belong into a worker thread: they take long, and Qt's event loop is running."""
     return voxels > BLINK and QThread.currentThread().loopLevel() > 0
 
@@ -71,7 +71,7 @@ def in_background(
     return worker
 
 
-def aside(work: Callable[..., Found], *args: Any, then: Callable[[Found], None]) -> FunctionWorker[Any]:
+def run_in_thread(work: Callable[..., Found], *args: Any, then: Callable[[Found], None]) -> FunctionWorker[Any]:
     """Do something that may wait for a disk, such as a slow network folder, in a worker thread.
 
     Args:

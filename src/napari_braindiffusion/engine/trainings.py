@@ -35,7 +35,7 @@ def read_history(run: Run) -> History:
     return events, offset, state
 
 
-def begun_again(run: Run, offset: int) -> bool:
+def was_restarted(run: Run, offset: int) -> bool:
     """Whether somebody began the run after that place in its events. Ask in a worker thread."""
     try:
         events, _ = run.read_events(offset)

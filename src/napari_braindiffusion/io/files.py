@@ -17,7 +17,7 @@ from braindiffusion.nifti import READABLE_SUFFIXES
 from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem, write_sidecar
 from braindiffusion.volume import Volume, load_volume, read_header, save_volume
 from napari import current_viewer
-from napari_braindiffusion.engine.threads import in_background, may_wait
+from napari_braindiffusion.engine.threads import in_background, needs_thread
 from napari_braindiffusion.layers.geometry import (
     Kind,
     LayerData,
@@ -25,7 +25,7 @@ from napari_braindiffusion.layers.geometry import (
     region_features,
     volume_to_layer_data,
 )
-from napari_braindiffusion.layers.initial_view import look_upright_at_first
+from napari_braindiffusion.layers.initial_view import set_initial_view
 
 PROVENANCE, SIDECAR = "provenance", "sidecar"
 """Keys of a layer's metadata: how a generated brain was made; what a JSON file beside any other volume says."""
@@ -56,13 +56,13 @@ def read_volumes(path: str | Sequence[str]) -> Opened:
     """
     paths = [Path(path)] if isinstance(path, str) else [Path(one) for one in path]
     viewer = current_viewer()
-    if viewer is None or not may_wait(sum(_voxels(one) for one in paths)):
+    if viewer is None or not needs_thread(sum(_voxels(one) for one in paths)):
         layers = [read_layer(one) for one in paths]
-        look_upright_at_first()
+        set_initial_view()
         return layers
 
     def show(layer_data: LayerData) -> None:
-        look_upright_at_first()
+        set_initial_view()
         viewer.add_layer(Layer.create(*layer_data))
 
     in_background(_read_each, paths, what="Opening", total=len(paths), done=show)
@@ -130,7 +130,7 @@ def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
     return path
 
 
-def told_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def provenance_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What a layer's metadata know of its origin, for a sidecar."""
     return dict(metadata.get(PROVENANCE) or metadata.get(SIDECAR) or {})
 
@@ -138,8 +138,8 @@ def told_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def _write(path: str, data: Any, attributes: Mapping[str, Any], layer_type: Kind) -> list[str]:
     viewer = current_viewer()
     volume = layer_data_to_volume(data, attributes, layer_type, viewer.layers if viewer is not None else ())
-    told = told_of(attributes.get("metadata") or {})
-    if not may_wait(volume.data.size):
+    told = provenance_of(attributes.get("metadata") or {})
+    if not needs_thread(volume.data.size):
         save_brain(volume, Path(path), told)
         return [path]
     if layer_type == "labels":  # somebody may paint on

@@ -9,19 +9,19 @@ PARTICIPANTS = ("participants.tsv", "participants.csv", "IXI.xls")
 LABELS = ("labels", "segmentations")
 
 
-def participants_beside(folder: Path) -> Path | None:
+def find_participants(folder: Path) -> Path | None:
     """The participants table in a folder or beside it."""
     candidates = (place / name for place in (folder, folder.parent) for name in PARTICIPANTS)
     return next((path for path in candidates if path.is_file()), None)
 
 
-def labels_beside(folder: Path) -> Path | None:
+def find_labels(folder: Path) -> Path | None:
     """The folder of region label maps in a folder or beside it."""
     candidates = (place / name for place in (folder, folder.parent) for name in LABELS)
     return next((path for path in candidates if path.is_dir() and path != folder), None)
 
 
-def store_beside(folder: Path, spacing: float) -> Path:
+def default_store(folder: Path, spacing: float) -> Path:
     """Where a prepared cohort would go: beside the folder if one may write there, else into the user's own."""
     place = folder.parent if os.access(folder.parent, os.W_OK) and not _is_installed(folder) else Path.home()
     return place / f"{folder.name}-{spacing:g}mm.zarr"

@@ -8,7 +8,7 @@ from braindiffusion.models import registry as pretrained
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.io.files import read_layer
 from napari_braindiffusion.layers.geometry import LayerData, region_features, volume_to_layer_data
-from napari_braindiffusion.layers.initial_view import look_upright_at_first
+from napari_braindiffusion.layers.initial_view import set_initial_view
 
 
 def real_brain() -> list[LayerData]:
@@ -23,7 +23,7 @@ def real_brain() -> list[LayerData]:
             opacity=0.4,
         ),
     ]
-    look_upright_at_first()
+    set_initial_view()
     return layers
 
 
@@ -39,5 +39,5 @@ def generated_brain() -> list[LayerData]:
         raise BrainDiffusionError(msg)
     data, attributes, kind = read_layer(path)
     layers: list[LayerData] = [(data, attributes | {"name": "Generated brain"}, kind)]
-    look_upright_at_first()
+    set_initial_view()
     return layers

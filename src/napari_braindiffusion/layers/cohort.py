@@ -12,7 +12,7 @@ from braindiffusion.cohort import Cohort, Subject
 from braindiffusion.cohort.describe import Description
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import load_volume
-from napari_braindiffusion.layers.display import look_at_brains
+from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import LayerData, volume_to_layer_data
 from napari_braindiffusion.layers.lazy import ChunkReader, LazyVolumes
 
@@ -84,7 +84,7 @@ class _Shown(QObject):
             viewer.add_layer(layer)
             layer.events.visible.connect(self._tell)
         if first:
-            look_at_brains(viewer)
+            set_axial_view(viewer)
             viewer.dims.set_point(0, 0)
         viewer.dims.axis_labels = (*viewer.dims.axis_labels[:-4], *AXES)
         self._events = (viewer.dims.events.point, viewer.layers.selection.events.active)

@@ -44,7 +44,7 @@ def show_trajectory(viewer: Viewer, volume: Volume, name: str, *, metadata: Mapp
     return layer
 
 
-def look_at_brains(viewer: Viewer, *, grid: bool = False) -> None:
+def set_axial_view(viewer: Viewer, *, grid: bool = False) -> None:
     """An axial slice through the middle, anterior up and left at the left, axes named, with a scale bar in mm.
 
     Args:
@@ -69,5 +69,5 @@ def _add(viewer: Viewer, layer_data: LayerData) -> Layer:
     layer = Layer.create(*layer_data)
     viewer.add_layer(layer)
     if first:
-        look_at_brains(viewer)
+        set_axial_view(viewer)
     return layer

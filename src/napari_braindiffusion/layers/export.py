@@ -20,7 +20,7 @@ from braindiffusion.export.brains import named
 from braindiffusion.runs.sidecar import sidecar_path
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.threads import in_background
-from napari_braindiffusion.io.files import save_brain, told_of
+from napari_braindiffusion.io.files import provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.widgets.forms.export_form import ExportChoice, ExportDialog
 
@@ -134,7 +134,7 @@ def _outgoing(viewer: Viewer, layer: Layer) -> Outgoing:
     volume = layer_to_volume(layer, viewer.layers)
     if isinstance(layer, Labels):  # somebody may paint on
         volume = replace(volume, data=volume.data.copy())
-    return Outgoing(layer.name, volume, told_of(layer.metadata))
+    return Outgoing(layer.name, volume, provenance_of(layer.metadata))
 
 
 def _same_grid(one: Layer, other: Layer) -> bool:

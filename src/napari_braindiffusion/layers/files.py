@@ -19,7 +19,7 @@ from napari.viewer import Viewer
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.threads import in_background
-from napari_braindiffusion.io.files import save_brain, told_of
+from napari_braindiffusion.io.files import provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.settings import settings
 
@@ -64,7 +64,9 @@ def write_layers(viewer: Viewer, layers: Sequence[Layer], done: Callable[[list[P
         volume = layer_to_volume(layer, viewer.layers)
         if isinstance(layer, Labels):  # somebody may paint on
             volume = replace(volume, data=volume.data.copy())
-        outgoing.append(_Outgoing(_free(layer.name, {one.name for one in outgoing}), volume, told_of(layer.metadata)))
+        outgoing.append(
+            _Outgoing(_free(layer.name, {one.name for one in outgoing}), volume, provenance_of(layer.metadata))
+        )
     folder = settings().runs_folder / FOLDER
     in_background(_write_all, outgoing, folder, what="Handing over layers", total=1, done=done)
 

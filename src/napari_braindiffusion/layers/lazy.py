@@ -40,7 +40,7 @@ class ChunkReader:
         self._there = threading.Condition()
         self._thread = ThreadPoolExecutor(1, "cohort-reader")
 
-    def look(self, index: int) -> NDArray[Any] | None:
+    def get(self, index: int) -> NDArray[Any] | None:
         """A chunk, or None where it is not there yet; `late` is called as soon as it is."""
         with self._there:
             self._want(index)
@@ -115,17 +115,17 @@ class LazyVolumes:
     def __getitem__(self, key: Any) -> NDArray[Any]:
         which, *rest = key if isinstance(key, tuple) else (key,)
         if isinstance(which, (int, np.integer)):
-            return self._look(range(len(self))[int(which)])[tuple(rest)]
+            return self._volume(range(len(self))[int(which)])[tuple(rest)]
         numbers = np.arange(len(self))[which]
-        looks = [self._look(int(number))[tuple(rest)] for number in numbers]
-        return np.stack(looks) if looks else np.empty((0, *self._blank[tuple(rest)].shape), self.dtype)
+        volumes = [self._volume(int(number))[tuple(rest)] for number in numbers]
+        return np.stack(volumes) if volumes else np.empty((0, *self._blank[tuple(rest)].shape), self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All of it, for whoever needs that (to save it, for instance)."""
         return np.stack([self._of(self.reader.read(number)) for number in range(len(self))]).astype(dtype or self.dtype)
 
-    def _look(self, number: int) -> NDArray[Any]:
-        chunk = self.reader.look(number)
+    def _volume(self, number: int) -> NDArray[Any]:
+        chunk = self.reader.get(number)
         return self._blank if chunk is None else self._of(chunk)
 
     def _of(self, chunk: NDArray[Any]) -> NDArray[Any]:

@@ -20,7 +20,7 @@ def was_generated(layer: Layer | None) -> bool:
     return layer is not None and bool(layer.metadata.get(PROVENANCE))
 
 
-def like_layer(layer: Layer | None) -> RegenerateRequest:
+def reproduce_layer(layer: Layer | None) -> RegenerateRequest:
     """The request that makes the brain of a layer again.
 
     Its provenance is kept beside the runs, under its own hash, since a request, and its replay next year, names a file.
@@ -36,7 +36,7 @@ def like_layer(layer: Layer | None) -> RegenerateRequest:
     return RegenerateRequest(like=path, previews=True)
 
 
-def like_file(path: Path) -> RegenerateRequest:
+def reproduce_file(path: Path) -> RegenerateRequest:
     """The same for a saved volume, or for its sidecar.
 
     Raises:
@@ -49,7 +49,7 @@ def like_file(path: Path) -> RegenerateRequest:
     return RegenerateRequest(like=sidecar, previews=True)
 
 
-def settings_of(layer: Layer | None) -> GenerateRequest:
+def generation_settings(layer: Layer | None) -> GenerateRequest:
     """What was asked for when the brain of a layer was made, of that brain alone.
 
     Raises:

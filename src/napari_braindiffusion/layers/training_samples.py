@@ -1,4 +1,4 @@
-"""Brains emerging: the samples that a training made of one seed, as one 4D layer, axes (sample, x, y, z).
+"""Training samples: the samples that a training made of one seed, as one 4D layer, axes (sample, x, y, z).
 
 The samples lie in the run's folder, so those of last week are shown as those that come now. They are read in a worker
 thread into one file that is mapped into memory: the layer grows without a copy, and holds no memory of its own.
@@ -53,7 +53,7 @@ class _Frames:
         return replace(self._first, data=np.memmap(self._file, np.float32, "r", shape=shape))
 
 
-class Emerging(QObject):
+class TrainingSamples(QObject):
     """Shows the samples of one run, and those that come.
 
     Args:
@@ -80,8 +80,8 @@ class Emerging(QObject):
         self._frames = None if run is None else _Frames(run, Path(self._folder.name) / f"{self._count}.bin")
         self.layer = None
 
-    def look(self) -> None:
-        """Look for new samples, soon and elsewhere."""
+    def refresh(self) -> None:
+        """Read new samples in a worker thread."""
         if self._frames is None:
             return
         if self._worker is not None:
@@ -104,12 +104,12 @@ class Emerging(QObject):
         self._worker = None
         if self._again:
             self._again = False
-            self.look()
+            self.refresh()
 
     def _show(self, frames: _Frames, volume: Volume | None) -> None:
         if volume is None or frames is not self._frames:
             return
-        name = f"Brains emerging ({frames.run.name})"
+        name = f"Training samples ({frames.run.name})"
         told = {"run": str(frames.run.path), "steps": list(frames.steps)}
         if self.layer is None or self.layer not in self._viewer.layers:
             self.layer = show_trajectory(self._viewer, volume, name, metadata=told)

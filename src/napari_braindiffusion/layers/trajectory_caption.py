@@ -9,10 +9,10 @@ from napari.viewer import Viewer
 
 from napari_braindiffusion.io.files import PROVENANCE
 
-Moment = Mapping[str, float]
+Frame = Mapping[str, float]
 
 
-class MomentCaption:
+class TrajectoryCaption:
     """A line in the canvas that follows the slider of a trajectory, until it is closed.
 
     Args:
@@ -52,7 +52,7 @@ class MomentCaption:
             if self._told:
                 overlay.visible = self._told = False
             return
-        moments = moments_of(trajectory)
+        moments = trajectory_frames(trajectory)
         step = min(max(round(self._viewer.dims.point[-4]), 0), len(moments) - 1)
         overlay.text = in_words(moments, step)
         overlay.position = "bottom_left"  # at the right its first letters are cut off
@@ -62,17 +62,19 @@ class MomentCaption:
         """The active layer if it is a trajectory, else the uppermost that is."""
         layers = self._viewer.layers
         order = [layers.selection.active, *reversed(layers)]
-        return next((layer for layer in order if layer is not None and layer.visible and moments_of(layer)), None)
+        return next(
+            (layer for layer in order if layer is not None and layer.visible and trajectory_frames(layer)), None
+        )
 
 
-def moments_of(layer: Layer) -> list[Moment]:
+def trajectory_frames(layer: Layer) -> list[Frame]:
     """Level, step and noise of each frame of a trajectory; empty for any other layer."""
     told: Mapping[str, Any] = layer.metadata.get(PROVENANCE) or {}
     moments = told.get("trajectory") or []
     return moments if layer.ndim == 4 and len(moments) == len(layer.data) else []
 
 
-def in_words(moments: list[Moment], step: int) -> str:
+def in_words(moments: list[Frame], step: int) -> str:
     """One of these moments as a person reads it."""
     moment = moments[step]
     levels = 1 + max(int(one["level"]) for one in moments)

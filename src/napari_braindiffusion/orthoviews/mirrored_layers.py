@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils.events import Event, EventEmitter
 
-from napari_braindiffusion.orthoviews.rendering import is_solid, render
+from napari_braindiffusion.orthoviews.rendering import is_volume_rendered, render
 
 FOLLOWED = ("data", "scale", "translate", "rotate", "shear", "affine", "name", "opacity", "blending", "colormap")
 OF_IMAGES = ("contrast_limits", "gamma", "interpolation2d")
@@ -45,7 +45,7 @@ class Mirror:
     def show(self, *, solid: bool) -> None:
         """Show what the source shows; in 3D, only what means something there."""
         self._solid = solid
-        visible = self.source.visible and (not solid or is_solid(self.source))
+        visible = self.source.visible and (not solid or is_volume_rendered(self.source))
         if self.layer.visible != visible:  # napari slices anew whenever it is told
             self.layer.visible = visible
 

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from napari_braindiffusion.orthoviews.crosshair import Crosshair, Following
 from napari_braindiffusion.orthoviews.mirrored_layers import Mirrors
 from napari_braindiffusion.orthoviews.planes import Letters, Plane, turn
-from napari_braindiffusion.orthoviews.rendering import CLOSER, look_from_the_front
+from napari_braindiffusion.orthoviews.rendering import CLOSER, set_front_view
 from napari_braindiffusion.settings import Convention
 
 SMALLEST = 110
@@ -37,7 +37,7 @@ class Pane(QWidget):
         super().__init__()
         self._viewer = viewer
         self.plane = plane
-        self.model = ViewerModel(title="Look")
+        self.model = ViewerModel(title="Orthoviews")
         self.model.theme = viewer.theme
         self.button = QToolButton(autoRaise=True)
         self.button.setToolTip("Exchange this view with the one in the large canvas.")
@@ -109,7 +109,7 @@ class Pane(QWidget):
                 self.model.dims.ndisplay = 2
                 turn(self.model, self.plane, self._convention)
             elif self.model.dims.ndisplay == 2:
-                look_from_the_front(self.model)
+                set_front_view(self.model)
         self._fit()
         self._to_cursor()
 

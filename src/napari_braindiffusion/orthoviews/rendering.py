@@ -22,7 +22,7 @@ DIFFERENCE = "difference"
 _ways_back: "WeakKeyDictionary[ViewerModel, Callable[[], None]]" = WeakKeyDictionary()
 
 
-def is_solid(layer: Layer) -> TypeGuard[Image]:
+def is_volume_rendered(layer: Layer) -> TypeGuard[Image]:
     """Whether a layer means something when it is rendered: region labels hide a brain, a map of differences is none."""
     return isinstance(layer, Image) and DIFFERENCE not in layer.metadata
 
@@ -33,7 +33,7 @@ def render(image: Image) -> None:
     image.attenuation = ATTENUATION_PER_MM * float(min(image.scale[-3:]))
 
 
-def look_from_the_front(viewer: ViewerModel) -> None:
+def set_front_view(viewer: ViewerModel) -> None:
     """Turn a viewer to 3D: from the left, the front and above, left and right never exchanged."""
     leading = viewer.dims.ndim - 3
     viewer.dims.ndisplay = 3
@@ -53,7 +53,7 @@ def show_in_3d(viewer: ViewerModel) -> None:
     if viewer in _ways_back:
         return
     shown = [layer for layer in viewer.layers if layer.visible]
-    solid = [layer for layer in shown if is_solid(layer) and layer.ndim >= 3]
+    solid = [layer for layer in shown if is_volume_rendered(layer) and layer.ndim >= 3]
     if not solid:
         raise BrainDiffusionError("There is no brain to show in 3D: open one, or make its layer visible.")
     covering = [layer for layer in shown if isinstance(layer, Image | Labels) and layer not in solid]
@@ -76,7 +76,7 @@ def show_in_3d(viewer: ViewerModel) -> None:
         layer.visible = False
     for image in solid:
         render(image)
-    look_from_the_front(viewer)
+    set_front_view(viewer)
     viewer.dims.point = point  # napari has taken it for the camera's
 
 

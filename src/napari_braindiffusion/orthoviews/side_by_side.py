@@ -17,7 +17,7 @@ from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
-from napari_braindiffusion.orthoviews.rendering import is_solid
+from napari_braindiffusion.orthoviews.rendering import is_volume_rendered
 
 ALIKE = 2.0
 """Ranges that differ by less than this factor are taken to be in the same unit."""
@@ -66,16 +66,16 @@ class SideBySide:
             image.events.contrast_limits.connect(self._on_contrast)
         self._share_contrast(images[0])
         if together:
-            self.lay_together()
+            self.align_centers()
 
-    def lay_together(self) -> None:
+    def align_centers(self) -> None:
         """Show each brain where its middle meets that of the first."""
         first = middle(self.brains[0].image)
         for brain in self.brains[1:]:
             _move(brain, first - middle(brain.image))
         self._viewer.reset_view()
 
-    def lay_back(self) -> None:
+    def restore_positions(self) -> None:
         """Show each brain at its own millimetres."""
         for brain in self.brains:
             _move(brain, -brain.moved)
@@ -140,7 +140,9 @@ def chosen(viewer: Viewer) -> list[Image]:
     Raises:
         BrainDiffusionError: there are fewer than two.
     """
-    images = [layer for layer in viewer.layers if is_solid(layer) and layer.ndim in (3, 4) and not layer.multiscale]
+    images = [
+        layer for layer in viewer.layers if is_volume_rendered(layer) and layer.ndim in (3, 4) and not layer.multiscale
+    ]
     selected = [image for image in images if image in viewer.layers.selection]
     found = selected if len(selected) > 1 else [image for image in images if image.visible]
     if len(found) < 2:

@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QWidget
 
 from braindiffusion.runs import InspectRequest, PrepareRequest
-from napari_braindiffusion.io.find_inputs import labels_beside, participants_beside, store_beside
+from napari_braindiffusion.io.find_inputs import default_store, find_labels, find_participants
 from napari_braindiffusion.widgets.forms.layout import form_layout
 from napari_braindiffusion.widgets.forms.path_row import PathRow
 
@@ -98,8 +98,8 @@ class CohortForm(QWidget):
     def _on_folder(self, folder: Path | None) -> None:
         self._guessing = True  # three changes, one look
         if folder is not None:
-            self.labels.set_path(labels_beside(folder))
-            self.participants.set_path(participants_beside(folder))
+            self.labels.set_path(find_labels(folder))
+            self.participants.set_path(find_participants(folder))
         self._suggest_store()
         self._guessing = False
         self.sources_changed.emit()
@@ -111,5 +111,5 @@ class CohortForm(QWidget):
     def _suggest_store(self) -> None:
         # A path that the user typed stays.
         if self.folder.path is not None and self.out.path in (None, self._suggested):
-            self._suggested = store_beside(self.folder.path, self.spacing.value())
+            self._suggested = default_store(self.folder.path, self.spacing.value())
             self.out.set_path(self._suggested)
