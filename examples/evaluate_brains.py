@@ -1,6 +1,6 @@
 """Are generated brains any good, and are they copies: `python examples/evaluate_brains.py REAL GENERATED`.
 
-Both are prepared cohorts or folders of volumes; a report is written, and its verdicts are printed.
+Both are prepared cohorts or folders of volumes; a report is written, and its targets are printed.
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ def main(
 ) -> None:
     """Compare two sets of brains."""
     report = braindiffusion.evaluate(real, generated, out=out, model=model)
-    for verdict in report.verdicts:
-        print(f"{'met' if verdict.met else 'not met':<8}{verdict.target}")
+    for target in report.targets:
+        print(f"{target.outcome:<14}{target.target}")
     print(out / "report.html")
 
 

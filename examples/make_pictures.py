@@ -174,7 +174,7 @@ def regions_picture(volume: Volume, labels: Volume) -> Image.Image:
 def worst(report: Path, generated: Path, count: int) -> Image.Image:
     """The generated brains that are farthest from all real ones, on blurred voxels as the report has them."""
     far = sorted(
-        read_evaluation(report).originality[0].neighbours, key=lambda near: -min(near.to_training, near.to_held_out)
+        read_evaluation(report).memorization[0].neighbours, key=lambda near: -min(near.to_training, near.to_held_out)
     )
     columns = [grey_planes(load_volume(generated / f"{near.generated}.nii.gz")) for near in far[:count]]
     return sheet(f"the worst {count} of {len(far)}: least like any real brain", columns)

@@ -14,7 +14,7 @@ import typer
 from scipy import fft, ndimage
 
 from braindiffusion.cohort.mask import brain_mask
-from braindiffusion.cohort.qc.downsample import coarse
+from braindiffusion.cohort.qc.downsample import downsample
 from braindiffusion.cohort.qc.orientation import GRID_MM, peak, place, stretch, unit
 from braindiffusion.volume import load_volume
 
@@ -44,7 +44,7 @@ def main(
         volume, labels = load_volume(path), load_volume(label_path)
         brain = volume.data[0] * brain_mask(labels.data[0], 2)
         for data, kind in ((volume.data[0], heads), (brain, brains)):
-            kind.append(place(stretch(coarse(data, volume.spacing, GRID_MM)))[0])
+            kind.append(place(stretch(downsample(data, volume.spacing, GRID_MM)))[0])
     means = np.stack([mean(heads), mean(brains)])
     np.savez_compressed(out, heads=(means * 255).round().clip(0, 255).astype(np.uint8))
 

@@ -249,7 +249,7 @@ def evaluate(
 
     Examples:
         >>> report = evaluate("cohort.zarr", "brains", out="report", model="ixi-2mm")    # doctest: +SKIP
-        >>> [(verdict.target, verdict.met) for verdict in report.verdicts]               # doctest: +SKIP
+        >>> [(one.target, one.outcome) for one in report.targets]             # doctest: +SKIP
 
     Args:
         real: Prepared cohorts, folders of volumes, or volumes.

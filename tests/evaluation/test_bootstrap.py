@@ -1,15 +1,15 @@
-"""Intervals that cover, and floors at the same size."""
+"""Intervals that cover, and real baseline at the same size."""
 
 import numpy as np
 import pytest
 
-from braindiffusion.evaluation.bootstrap import Groups, compare, of_one
+from braindiffusion.evaluation.bootstrap import GroupRows, compare, of_one
 from braindiffusion.evaluation.metrics import distances
 
 
-def groups(generated: int, held_out: int, training: int) -> Groups:
+def groups(generated: int, held_out: int, training: int) -> GroupRows:
     ends = np.cumsum([generated, held_out, training])
-    return Groups(*(np.arange(end - n, end) for end, n in zip(ends, (generated, held_out, training), strict=True)))
+    return GroupRows(*(np.arange(end - n, end) for end, n in zip(ends, (generated, held_out, training), strict=True)))
 
 
 def test_generated_and_training_brains_are_compared_in_equal_numbers() -> None:
@@ -25,14 +25,14 @@ def test_generated_and_training_brains_are_compared_in_equal_numbers() -> None:
 
 
 def test_the_floor_is_that_of_brains_which_differ_by_chance_alone() -> None:
-    """Generated brains that are shifted by one standard deviation lie 1 apart, and the floor well below."""
+    """Generated brains that are shifted by one standard deviation lie 1 apart, and the real baseline well below."""
     rng = np.random.default_rng(1)
     table = rng.normal(size=(200, 1))
     parts = groups(40, 60, 100)
     table[parts.generated] += 1
-    ours, floor = compare(distances.wasserstein(table), parts, 200, rng)
+    ours, baseline = compare(distances.wasserstein(table), parts, 200, rng)
     assert ours.value[0] == pytest.approx(1, abs=0.35)
-    assert floor.value[0] < 0.4 < ours.low[0]
+    assert baseline.value[0] < 0.4 < ours.low[0]
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:

@@ -4,15 +4,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from braindiffusion.evaluation.brain_measures import Portrait
-from braindiffusion.evaluation.metrics.condition_adherence import SexReader, Told, agreement, asked_volumes, control
+from braindiffusion.evaluation.brain_measures import BrainMeasures
+from braindiffusion.evaluation.metrics.condition_adherence import (
+    ConditionedBrains,
+    SexReader,
+    agreement,
+    asked_volumes,
+    condition_adherence,
+)
 
 EMPTY = np.zeros(1)
 
 
-def portrait(age: float = np.nan, dice: dict[int, float] | None = None, **volumes: float) -> Portrait:
+def measures(age: float = np.nan, dice: dict[int, float] | None = None, **volumes: float) -> BrainMeasures:
     measures = {f"volume: {name}": value for name, value in volumes.items()}
-    return Portrait("p", measures, EMPTY, EMPTY, age=age, dice=dice or {})
+    return BrainMeasures("p", measures, EMPTY, EMPTY, age=age, dice=dice or {})
 
 
 def test_agreement_is_a_regression_of_what_was_read() -> None:
@@ -63,30 +69,30 @@ def test_sex_is_read_from_volumes() -> None:
 def test_rows_of_control() -> None:
     rng = np.random.default_rng(3)
 
-    def group(count: int, dice: dict[int, float] | None = None, error: float = 0.0) -> Told:
+    def group(count: int, dice: dict[int, float] | None = None, error: float = 0.0) -> ConditionedBrains:
         ages = rng.uniform(20, 80, count)
         sexes = rng.choice(["M", "F"], count)
         sizes = np.where(sexes == "M", 60.0, 40.0) + rng.normal(0, 1, count)
-        portraits = [portrait(age + error, dice, a=size, b=2 * size) for age, size in zip(ages, sizes, strict=True)]
+        measured = [measures(age + error, dice, a=size, b=2 * size) for age, size in zip(ages, sizes, strict=True)]
         asked = [
             {"age": age, "sex": sex, "volumes": {"a": size}} for age, sex, size in zip(ages, sexes, sizes, strict=True)
         ]
-        return Told(portraits, asked)
+        return ConditionedBrains(measured, asked)
 
     made = group(10, {1: 0.5, 2: 0.9}, error=3.0)
-    rows = {row.name: row for row in control(made, group(12), group(30), 50, rng)}
+    rows = {row.name: row for row in condition_adherence(made, group(12), group(30), 50, rng)}
     assert rows["age, correlation"].generated.value == pytest.approx(1)
     assert rows["age, mean absolute error"].generated.value == pytest.approx(3)
-    floor = rows["age, mean absolute error"].floor
-    assert floor is not None
-    assert floor.value == pytest.approx(0)
+    baseline = rows["age, mean absolute error"].real_baseline
+    assert baseline is not None
+    assert baseline.value == pytest.approx(0)
     assert rows["age, mean absolute error"].held_out == 12
     assert rows["region volumes, correlation"].generated.value == pytest.approx(1)
     assert rows["sex, share read as asked"].generated.value == 1
     assert rows["regions, mean Dice"].generated.value == pytest.approx(0.7)
-    assert all(row.group == "control" for row in rows.values())
+    assert all(row.group == "condition adherence" for row in rows.values())
 
 
 def test_nothing_asked_gives_no_rows() -> None:
-    told = Told([portrait(50.0, a=1.0) for _ in range(5)], [{}] * 5)
-    assert list(control(told, told, told, 10, np.random.default_rng(0))) == []
+    told = ConditionedBrains([measures(50.0, a=1.0) for _ in range(5)], [{}] * 5)
+    assert list(condition_adherence(told, told, told, 10, np.random.default_rng(0))) == []

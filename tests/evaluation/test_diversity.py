@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from braindiffusion.evaluation.metrics import similarity
-from braindiffusion.evaluation.metrics.diversity import Pairs, diversity, draw_pairs, look_at_pairs, look_at_twins
+from braindiffusion.evaluation.metrics.diversity import Pairs, diversity, draw_pairs, measure_pairs, paired_similarity
 from braindiffusion.evaluation.sources import Source
 
 
 @pytest.fixture
 def source(make_brain: Callable) -> Callable[..., Source]:
-    return lambda seed, twin="": Source(f"p{seed}", lambda: make_brain(seed), twin=twin)
+    return lambda seed, counterpart="": Source(f"p{seed}", lambda: make_brain(seed), counterpart=counterpart)
 
 
 @pytest.mark.parametrize(("count", "wanted", "expected"), [(5, 100, 10), (9, 20, 20), (500, 30, 30)])
@@ -41,8 +41,8 @@ def test_the_row_is_the_difference_of_the_means() -> None:
     row = diversity(pairs, 100, rng)
     assert row.generated.value == pytest.approx(pairs["generated"].values.mean() - pairs["held_out"].values.mean())
     assert row.generated.low > 0.08
-    assert row.floor is not None
-    assert row.floor.value == pytest.approx(0.01, abs=0.01)
+    assert row.real_baseline is not None
+    assert row.real_baseline.value == pytest.approx(0.01, abs=0.01)
     assert (row.brains, row.held_out) == (8, 8)
 
 
@@ -60,16 +60,16 @@ def exhaust(steps):  # type: ignore[no-untyped-def]
 def test_pairs_are_measured_with_ms_ssim(source: Callable, make_brain: Callable) -> None:
     groups = {name: [source(seed) for seed in seeds] for name, seeds in
               (("generated", (0, 1)), ("held_out", (2, 3)), ("training", (4, 5)))}  # fmt: skip
-    found, told = exhaust(look_at_pairs(groups, 5, np.random.default_rng(0)))
+    found, told = exhaust(measure_pairs(groups, 5, np.random.default_rng(0)))
     assert told == 3
     assert found["held_out"].values[0] == pytest.approx(similarity.ms_ssim(make_brain(2).voxels, make_brain(3).voxels))
 
 
 def test_brains_of_one_name_are_compared_with_each_other(source: Callable, make_brain: Callable) -> None:
-    made = [source(1, twin="p2"), source(5, twin="nobody")]
-    rows, told = exhaust(look_at_twins(made, {"p2": source(2)}, 10, np.random.default_rng(0)))
+    made = [source(1, counterpart="p2"), source(5, counterpart="nobody")]
+    rows, told = exhaust(paired_similarity(made, {"p2": source(2)}, 10, np.random.default_rng(0)))
     assert told == 1
     psnr, ssim, _ = rows
     assert psnr.generated.value == pytest.approx(similarity.psnr(make_brain(1).voxels, make_brain(2).voxels))
     assert ssim.generated.value == pytest.approx(similarity.ssim(make_brain(1).voxels, make_brain(2).voxels))
-    assert exhaust(look_at_twins(made, {}, 10, np.random.default_rng(0)))[0] == []
+    assert exhaust(paired_similarity(made, {}, 10, np.random.default_rng(0)))[0] == []

@@ -9,7 +9,7 @@ import torch
 from monai.networks.nets import resnet10, resnet50
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.evaluation.encoders.encoder import Observer, load_seer
+from braindiffusion.evaluation.encoders.encoder import BrainMeasurer, load_encoder
 from braindiffusion.evaluation.encoders.resnet import ResNet
 from braindiffusion.evaluation.sources import Brain
 
@@ -35,28 +35,28 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_table_gives_each_brain_its_row(table: Path) -> None:
-    see = load_seer(table, NAMES)
+    see = load_encoder(table, NAMES)
     for name, row in zip(NAMES, ROWS, strict=True):
         np.testing.assert_array_equal(see(named(name)), row)
 
 
 def test_a_brain_without_features_is_told(table: Path) -> None:
     with pytest.raises(BrainDiffusionError, match=r"lacks features of s9|3 rows, and there are 4"):
-        load_seer(table, [*NAMES, "s9"])
+        load_encoder(table, [*NAMES, "s9"])
 
 
 def test_odd_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(BrainDiffusionError, match="no file of features"):
-        load_seer(tmp_path / "none.csv", NAMES)
+        load_encoder(tmp_path / "none.csv", NAMES)
     (tmp_path / "odd.txt").touch()
     with pytest.raises(BrainDiffusionError, match=r"ending is one of \.csv"):
-        load_seer(tmp_path / "odd.txt", NAMES)
+        load_encoder(tmp_path / "odd.txt", NAMES)
     (tmp_path / "odd.npz").write_bytes(b"PK")
     with pytest.raises(BrainDiffusionError, match="cannot be read"):
-        load_seer(tmp_path / "odd.npz", NAMES)
+        load_encoder(tmp_path / "odd.npz", NAMES)
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "odd.pth")
     with pytest.raises(BrainDiffusionError, match="no weights of a MedicalNet"):
-        load_seer(tmp_path / "odd.pth", NAMES)
+        load_encoder(tmp_path / "odd.pth", NAMES)
 
 
 def features_of_monai(net: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -81,7 +81,7 @@ def test_medicalnet_in_3d(tmp_path: Path, make_brain: Callable) -> None:
     inside = one.voxels > 0
     scaled = np.where(inside, (one.voxels - one.voxels[inside].mean()) / one.voxels[inside].std(), 0)
     expected = features_of_monai(theirs, torch.from_numpy(scaled.astype(np.float32))[None, None])[0]
-    np.testing.assert_allclose(load_seer(path, [])(one), expected, atol=1e-4, rtol=1e-3)
+    np.testing.assert_allclose(load_encoder(path, [])(one), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_radimagenet_in_2d(tmp_path: Path, make_brain: Callable) -> None:
@@ -98,7 +98,7 @@ def test_radimagenet_in_2d(tmp_path: Path, make_brain: Callable) -> None:
     order = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
     renamed = {f"backbone.{order[k.split('.')[0]]}.{k.split('.', 1)[1]}": v for k, v in weights.items()}
     torch.save(renamed, tmp_path / "ResNet50.pt")
-    seen = load_seer(tmp_path / "ResNet50.pt", [])(make_brain(0))
+    seen = load_encoder(tmp_path / "ResNet50.pt", [])(make_brain(0))
     assert seen.shape == (3 * 2048,)
     assert np.isfinite(seen).all()
 
@@ -117,13 +117,13 @@ def test_regions_come_from_the_reader_or_else_from_the_brain_itself(make_brain: 
             np.testing.assert_allclose((volume + 1) / 2, one.voxels, atol=1e-6)
             return Reading()
 
-    own, read = Observer().portray(one, one.labels), Observer(Reader()).portray(one)
-    assert own.measures["tissue: white"] > 0
+    own, read = BrainMeasurer().measure(one, one.labels), BrainMeasurer(Reader()).measure(one)
+    assert own.quantities["tissue: white"] > 0
     assert set(own.dice.values()) == {1.0}
     assert not own.features
     assert np.isnan(own.age)
-    assert read.measures["tissue: white"] == 0
+    assert read.quantities["tissue: white"] == 0
     assert read.age == 40
     assert list(read.features) == ["embedding"]
     bare = Brain("b", one.voxels, None, 8.0)
-    assert "tissue: white" not in Observer().portray(bare).measures
+    assert "tissue: white" not in BrainMeasurer().measure(bare).quantities

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from braindiffusion.cli import app
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.evaluation.encoders.encoder import Observer
-from braindiffusion.evaluation.measure import Survey
+from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
+from braindiffusion.evaluation.measure import MeasuredGroups
 from braindiffusion.evaluation.sources import Source
 from braindiffusion.jobs import evaluate as job
 from braindiffusion.jobs import perform
@@ -42,7 +42,7 @@ class Reading:
 
 
 class Reader:
-    """Knows tissue by its brightness, sides by the middle, and age by the share of white matter."""
+    """Knows tissue by its brightness, groups by the middle, and age by the share of white matter."""
 
     def read(self, volume: np.ndarray) -> Reading:
         regions = np.zeros(volume.shape, np.uint8)
@@ -93,7 +93,7 @@ def request(people: Path, brains: Path, model: Path, **more: object) -> Evaluate
 
 @pytest.fixture
 def with_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_ruler", lambda wanted, sides: job._Ruler("read by a toy", Reader()))
+    monkeypatch.setattr(job, "_segmenter", lambda wanted, groups: job._Segmenter("read by a toy", Reader()))
 
 
 def test_the_whole_report(
@@ -115,29 +115,37 @@ def test_the_whole_report(
     found = Evaluation.model_validate_json((tmp_path / "report" / "evaluation.json").read_bytes())
     assert (len(found.training), len(found.held_out), len(found.generated)) == (12, 8, 6)
     groups = dict.fromkeys(row.group for row in found.rows)
-    assert {"embedding", "mine", "diversity", "volumes", "asymmetry", "texture", "shape", "spectrum", "control"} <= set(
-        groups
-    )
+    assert {
+        "embedding",
+        "mine",
+        "diversity",
+        "volumes",
+        "asymmetry",
+        "texture",
+        "shape",
+        "spectrum",
+        "condition adherence",
+    } <= set(groups)
     for row in found.rows:
-        if row.group != "control":
-            assert row.floor is not None
+        if row.group != "condition adherence":
+            assert row.real_baseline is not None
             assert (row.brains, row.held_out) == (6, 8) or row.group == "diversity"
         assert row.generated.low <= row.generated.value <= row.generated.high
     assert not found.left_out
-    by_voxels = found.originality[0]
-    assert {one.space for one in found.originality} == {"low-pass voxels", "embedding", "mine"}
+    by_voxels = found.memorization[0]
+    assert {one.space for one in found.memorization} == {"low-pass voxels", "embedding", "mine"}
     assert by_voxels.neighbours[0].generated == "copy"
     assert by_voxels.neighbours[0].training == "s04"
     assert [near.generated for near in by_voxels.neighbours if near.copied] == ["copy"]
-    met = {verdict.target: verdict.met for verdict in found.verdicts}
-    assert met["no copies (low-pass voxels)"] is False
-    dice = found.row("control", "regions, mean Dice")
+    met = {target.target: target.outcome for target in found.targets}
+    assert met["no copies (low-pass voxels)"] == "missed"
+    dice = found.row("condition adherence", "regions, mean Dice")
     assert dice is not None
     assert dice.brains == 5
     assert dice.generated.value > 0.4
     spectrum = found.curves[0]
-    assert len(spectrum.x) == len(spectrum.generated) == len(spectrum.floor) == 13
-    _opens_in_a_browser(tmp_path / "report" / "report.html", plots=len(found.curves) + 5 + len(found.originality))
+    assert len(spectrum.x) == len(spectrum.generated) == len(spectrum.real_baseline) == 13
+    _opens_in_a_browser(tmp_path / "report" / "report.html", plots=len(found.curves) + 5 + len(found.memorization))
 
 
 def _opens_in_a_browser(page: Path, plots: int) -> None:
@@ -184,7 +192,7 @@ def test_without_a_reader_the_report_says_what_it_lacks(
     lacking = {one.what.partition(",")[0]: one.why for one in found.left_out}
     assert set(lacking) == {"region volumes", "embedding", "KID"}
     assert "no reader is wanted" in lacking["region volumes"]
-    assert all(row.group not in ("embedding", "volumes", "control") for row in found.rows)
+    assert all(row.group not in ("embedding", "volumes", "condition adherence") for row in found.rows)
     assert "Left out" in (tmp_path / "report" / "report.html").read_text()
 
 
@@ -194,9 +202,9 @@ def test_label_maps_of_all_brains_stand_in_for_a_reader(people: Path, model: Pat
     assert isinstance(list(perform(run))[-1], Finished)
     found = Evaluation.model_validate_json((run.results / "evaluation.json").read_bytes())
     assert found.row("volumes", "all regions, median") is not None
-    twins = {row.name.partition(" with")[0]: row.generated.value for row in found.rows if row.group == "pairs"}
-    assert twins["SSIM"] == pytest.approx(1)
-    assert all(near.copied for near in found.originality[0].neighbours if near.training in near.generated)
+    counterparts = {row.name.partition(" with")[0]: row.generated.value for row in found.rows if row.group == "pairs"}
+    assert counterparts["SSIM"] == pytest.approx(1)
+    assert all(near.copied for near in found.memorization[0].neighbours if near.training in near.generated)
 
 
 def test_a_reader_that_is_named_has_to_be_there(people: Path, brains: Path, model: Path, tmp_runs: Path) -> None:
@@ -223,15 +231,15 @@ def test_it_is_cancelled_between_brains_and_leaves_no_half_report(
 def test_memory_does_not_grow_with_the_generated_brains(make_brain: Callable) -> None:
     """Of a generated brain a few kilobytes stay: its voxels are 45."""
 
-    survey = Survey(Observer(), None, np.random.default_rng(0))
+    measured_groups = MeasuredGroups(BrainMeasurer(), None, np.random.default_rng(0))
     for name, numbers in (("training", range(4)), ("held_out", range(4, 8)), ("generated", range(8, 10))):
-        for _ in survey.look(name, [Source(f"p{i}", lambda i=i: make_brain(i)) for i in numbers]):
+        for _ in measured_groups.look(name, [Source(f"p{i}", lambda i=i: make_brain(i)) for i in numbers]):
             pass
     one = make_brain(11)
     many = [Source(f"g{i}", lambda: one) for i in range(60)]
     tracemalloc.start()
     try:
-        events = survey.look("generated", many)
+        events = measured_groups.look("generated", many)
         for _ in range(12):
             next(events)
         before, _ = tracemalloc.get_traced_memory()
@@ -241,6 +249,6 @@ def test_memory_does_not_grow_with_the_generated_brains(make_brain: Callable) ->
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(survey.generated) == 62
+    assert len(measured_groups.generated) == 62
     assert after - before < 49 * 12_000
     assert peak - before < 49 * 12_000 + 6_000_000

@@ -7,11 +7,11 @@ import pytest
 from scipy.ndimage import shift
 
 from braindiffusion.cohort.nearest import Neighbours, neighbours
-from braindiffusion.evaluation.encoders.encoder import Observer
-from braindiffusion.evaluation.measure import Survey
+from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
+from braindiffusion.evaluation.measure import MeasuredGroups
 from braindiffusion.evaluation.metrics.memorization import judge
 from braindiffusion.evaluation.sources import Brain, Source
-from braindiffusion.runs.reports.evaluation import Originality
+from braindiffusion.runs.reports.evaluation import Memorization
 
 TRAINING, HELD_OUT, NEW = range(12), range(12, 20), range(100, 106)
 
@@ -21,7 +21,7 @@ def source(name: str, voxels: np.ndarray) -> Source:
 
 
 @pytest.fixture(scope="module")
-def found(make_brain: Callable) -> Originality:
+def found(make_brain: Callable) -> Memorization:
     """Six new people and five copies of training brains, each disguised in another way."""
     rng = np.random.default_rng(0)
     originals = [make_brain(i).voxels for i in TRAINING]
@@ -32,7 +32,7 @@ def found(make_brain: Callable) -> Originality:
         "mirrored": originals[3][::-1],
         "darker": 0.7 * originals[4],
     }
-    survey = Survey(Observer(), None, np.random.default_rng(0))
+    measured_groups = MeasuredGroups(BrainMeasurer(), None, np.random.default_rng(0))
     groups = {
         "training": [source(f"train {i}", voxels) for i, voxels in enumerate(originals)],
         "held_out": [source(f"held out {i}", make_brain(i).voxels) for i in HELD_OUT],
@@ -40,23 +40,23 @@ def found(make_brain: Callable) -> Originality:
         + [source(name, voxels) for name, voxels in copies.items()],
     }
     for name, sources in groups.items():
-        for _ in survey.look(name, sources):
+        for _ in measured_groups.look(name, sources):
             pass
-    (by_voxels,) = survey.originality(100)
+    (by_voxels,) = measured_groups.memorization(100)
     return by_voxels
 
 
 @pytest.mark.parametrize(
     ("disguise", "original"), [("exact", 0), ("noisy", 1), ("shifted", 2), ("mirrored", 3), ("darker", 4)]
 )
-def test_a_planted_copy_is_found_with_its_original(found: Originality, disguise: str, original: int) -> None:
+def test_a_planted_copy_is_found_with_its_original(found: Memorization, disguise: str, original: int) -> None:
     (one,) = (near for near in found.neighbours if near.generated == disguise)
     assert one.training == f"train {original}"
     assert one.copied
     assert one.ratio < 0.5
 
 
-def test_new_people_are_no_copies_and_copies_come_first(found: Originality) -> None:
+def test_new_people_are_no_copies_and_copies_come_first(found: Memorization) -> None:
     assert not any(near.copied for near in found.neighbours if near.generated.startswith("new"))
     assert {near.generated for near in found.neighbours[:5]} == {"exact", "noisy", "shifted", "mirrored", "darker"}
     assert found.p < 0.5

@@ -41,7 +41,7 @@ def test_a_new_person_is_as_far_away_as_people_are(
     assert isinstance(events[-1], Finished), events[-1]
     found = read_nearest(run.results)
     assert not found.copied
-    assert events[-1].message == found.verdict
+    assert events[-1].message == found.summary
 
 
 def test_a_few_brains_tell_nothing(people: Path, write: Callable, make_person: Callable, tmp_runs: Path) -> None:
@@ -60,7 +60,7 @@ def said(distance: float, threshold: float = 0.1) -> str:
 
     return Nearest(
         brain="b", space="voxels", training=match(distance), held_out=match(0.4), threshold=threshold
-    ).verdict
+    ).summary
 
 
 @pytest.mark.parametrize(

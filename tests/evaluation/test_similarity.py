@@ -11,7 +11,7 @@ from braindiffusion.evaluation.metrics import similarity
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[np.ndarray, np.ndarray]:
-    """Two smooth volumes that differ by noise, odd and even sides, (46, 45, 44): three scales."""
+    """Two smooth volumes that differ by noise, odd and even groups, (46, 45, 44): three scales."""
     rng = np.random.default_rng(0)
     a = gaussian_filter(rng.normal(size=(46, 45, 44)), 2)
     a = (a - a.min()) / np.ptp(a)
@@ -40,7 +40,7 @@ def test_ms_ssim(pair: tuple[np.ndarray, np.ndarray]) -> None:
     weights = np.array(similarity.WEIGHTS[:count]) / sum(similarity.WEIGHTS[:count])
     metric = MultiScaleSSIMMetric(3, data_range=1.0, kernel_size=11, weights=tuple(weights))
     even = tuple(each[:44, :44, :44] for each in pair)
-    # MONAI asks for more room than its windows need (sides above 10 * 2^2): 44 has it.
+    # MONAI asks for more room than its windows need (groups above 10 * 2^2): 44 has it.
     assert similarity.ms_ssim(*even) == pytest.approx(metric(*tensors(even)).item(), abs=1e-4)
     assert similarity.ms_ssim(pair[0], pair[0]) == pytest.approx(1, abs=1e-6)
 

@@ -9,7 +9,7 @@ from scipy.ndimage import zoom
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.evaluation.groups import choose_sides
+from braindiffusion.evaluation.groups import choose_groups
 from braindiffusion.evaluation.sources import Source, find_brains, preprocessing_of
 from braindiffusion.runs import EvaluateRequest, GenerateRequest, Run
 from braindiffusion.volume import Volume, save_volume
@@ -96,25 +96,25 @@ def names(sources: list[Source]) -> set[str]:
 
 
 def test_without_a_model_a_fifth_is_held_out_by_name(people: Path, write: Callable, make_person: Callable) -> None:
-    sides = choose_sides(EvaluateRequest(real=(people,), generated=(generated(write, make_person),)))
-    assert (len(sides.training), len(sides.held_out), sides.model) == (16, 4, "")
-    assert not names(sides.training) & names(sides.held_out)
+    groups = choose_groups(EvaluateRequest(real=(people,), generated=(generated(write, make_person),)))
+    assert (len(groups.training), len(groups.held_out), groups.model) == (16, 4, "")
+    assert not names(groups.training) & names(groups.held_out)
 
 
 def test_a_model_that_learnt_from_others_is_told(people: Path, write: Callable, make_person: Callable) -> None:
     folder = generated(write, make_person, model={"name": "ixi-2mm"})
     with pytest.raises(BrainDiffusionError, match=r"was prepared as .* and the model's brains are"):
-        choose_sides(EvaluateRequest(real=(people,), generated=(folder,)))
+        choose_groups(EvaluateRequest(real=(people,), generated=(folder,)))
 
 
 def test_too_few_are_told(people: Path, write: Callable, make_person: Callable) -> None:
     folder = write("only", make_person(3)[0])
     with pytest.raises(BrainDiffusionError, match="1 generated brains, and 3 are the fewest"):
-        choose_sides(EvaluateRequest(real=(people,), generated=(folder,)))
+        choose_groups(EvaluateRequest(real=(people,), generated=(folder,)))
 
 
 def test_a_generated_brain_of_a_person_s_name_is_its_twin(people: Path, write: Callable, make_person: Callable) -> None:
     folder = generated(write, make_person)
     write("s02", make_person(2)[0])
-    sides = choose_sides(EvaluateRequest(real=(people,), generated=(folder,)))
-    assert {one.name: one.twin for one in sides.generated}["s02 (generated)"] == "s02"
+    groups = choose_groups(EvaluateRequest(real=(people,), generated=(folder,)))
+    assert {one.name: one.counterpart for one in groups.generated}["s02 (generated)"] == "s02"

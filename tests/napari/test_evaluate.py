@@ -19,6 +19,7 @@ from napari_braindiffusion import commands
 from napari_braindiffusion.io.files import PROVENANCE
 from napari_braindiffusion.layers.cohort import COHORT
 from napari_braindiffusion.widgets.nearest_view import NearestView
+from napari_braindiffusion.widgets.tables.metric_table import MARKS
 
 TIMEOUT = 90_000
 PLUGIN = "napari-braindiffusion"
@@ -152,11 +153,11 @@ def test_a_report_from_layers_and_folders_is_made_shown_and_found_again(
     found = Evaluation.model_validate_json((run.results / "evaluation.json").read_bytes())
     assert found.generated == ["sample_001", "sample_002", "a_brain"]
     table = dock.view.table
-    assert table.rowCount() == len(found.verdicts)
-    for row, verdict in enumerate(found.verdicts):
-        assert table.item(row, 0).text() == ("✓" if verdict.met else "✗")
-        assert table.item(row, 1).text() == verdict.title
-        assert verdict.target.replace("<", "&lt;")[1:] in table.item(row, 2).toolTip()
+    assert table.rowCount() == len(found.targets)
+    for row, target in enumerate(found.targets):
+        assert table.item(row, 0).text() == MARKS[target.outcome]
+        assert table.item(row, 1).text() == target.title
+        assert target.target.replace("<", "&lt;")[1:] in table.item(row, 2).toolTip()
     figures = [dock.view.figure.itemText(i) for i in range(dock.view.figure.count())]
     assert figures == ["Brain shape", "Power spectrum", "Intensity", "Newness: low-pass voxels"]
     captions = set()

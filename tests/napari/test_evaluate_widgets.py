@@ -14,14 +14,14 @@ from qtpy.QtGui import QDropEvent, QWheelEvent
 from braindiffusion.runs import EvaluateRequest, GenerateRequest, PrepareRequest, Run, RunState, TrainRequest
 from braindiffusion.runs.reports.evaluation import (
     Curve,
+    Estimate,
     Evaluation,
-    Figure,
     LeftOut,
+    Memorization,
     Neighbour,
-    Originality,
     Row,
     Spread,
-    Verdict,
+    TargetResult,
 )
 from braindiffusion.runs.reports.nearest import Match, Nearest, Normal
 from braindiffusion.runs.requests import TrainReaderRequest
@@ -35,18 +35,18 @@ from napari_braindiffusion.widgets.forms.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.nearest_view import NearestView
 from napari_braindiffusion.widgets.source_list import BrainList
 
-NEAR, FAR = (Figure(value=value, low=value - 0.1, high=value + 0.1) for value in (0.2, 1.5))
+NEAR, FAR = (Estimate(value=value, low=value - 0.1, high=value + 0.1) for value in (0.2, 1.5))
 
 
 def rows() -> list[Row]:
     spread = Spread(generated_mean=3.0, generated_sd=0.2, real_mean=4.0, real_sd=0.5)
     flat = Spread(generated_mean=3.0, generated_sd=0.2, real_mean=4.0, real_sd=0.0)
-    told = {"unit": "SD", "generated": FAR, "floor": NEAR, "brains": 3}
+    told = {"unit": "SD", "generated": FAR, "real_baseline": NEAR, "brains": 3}
     return [
         Row(group="volumes", name="all regions, median", **told),
         Row(group="volumes", name="left hippocampus (ml)", spread=spread, **told),
         Row(group="volumes", name="third ventricle (ml)", spread=flat, **told),
-        Row(group="control", name="age, correlation", generated=NEAR, brains=3),
+        Row(group="condition adherence", name="age, correlation", generated=NEAR, brains=3),
     ]
 
 
@@ -61,35 +61,46 @@ def evaluation() -> Evaluation:
         command="",
         versions={},
         model="toy",
-        ruler="",
+        segmenter="",
         generated=["a"] * 3,
         training=["b"] * 6,
         held_out=["c"] * 4,
         repeats=10,
         rows=rows(),
-        verdicts=[
-            Verdict(target="volumes within 1.5 x", reached="1.5 [1, 2], 3 brains", met=False, stretch="1.2 x")
+        targets=[
+            TargetResult(
+                target="volumes within 1.5 x", reached="1.5 [1, 2], 3 brains", outcome="missed", stretch="1.2 x"
+            )
             .model_copy(update={"title": "region volumes", "group": "volumes", "name": "all regions, median"})
-            .model_copy(update={"stretch_met": False}),
-            Verdict(target="of an older report", reached="0.3 [0.1, 0.4] dB, 3 brains", met=True),
+            .model_copy(update={"stretch_outcome": "missed"}),
+            TargetResult(target="of an older report", reached="0.3 [0.1, 0.4] dB, 3 brains", outcome="met"),
         ],
         curves=[
-            Curve(name="power spectrum", x=[0.1, 0.2], x_unit="f", unit="dB", generated=[FAR] * 2, floor=[NEAR] * 2),
-            Curve(name="intensity", x=[0.1, 0.2], x_unit="i", unit="share", generated=[FAR] * 2, floor=[NEAR] * 2),
+            Curve(
+                name="power spectrum",
+                x=[0.1, 0.2],
+                x_unit="f",
+                unit="dB",
+                generated=[FAR] * 2,
+                real_baseline=[NEAR] * 2,
+            ),
+            Curve(
+                name="intensity", x=[0.1, 0.2], x_unit="i", unit="share", generated=[FAR] * 2, real_baseline=[NEAR] * 2
+            ),
         ],
-        originality=[
-            Originality(
+        memorization=[
+            Memorization(
                 space="voxels",
                 p=0.01,
                 ratio=FAR,
-                people=NEAR,
+                real_baseline=NEAR,
                 threshold=0.5,
                 ratios=[one.ratio for one in near],
-                people_ratios=[0.9, 1.0, 1.0],
+                real_baseline_ratios=[0.9, 1.0, 1.0],
                 neighbours=near,
             )
         ],
-        left_out=[LeftOut(what="control", why="nobody asked.")],
+        left_out=[LeftOut(what="condition adherence", why="nobody asked.")],
     )
 
 
@@ -111,22 +122,22 @@ def test_a_report_in_the_dock(view, evaluation):
     view.show_evaluation(evaluation)
     assert "1 of 2 targets met" in view.summary.text()
     assert "toy" in view.summary.text()
-    assert view.left_out.text() == "Left out: control (nobody asked)."
+    assert view.left_out.text() == "Left out: condition adherence (nobody asked)."
     cells = [[view.table.item(row, column).text() for column in range(4)] for row in range(2)]
     assert cells[0] == ["✗", "region volumes", "1.5 SD\n[1.4, 1.6]", "0.2 SD\n[0.1, 0.3]"]
     assert cells[1][2] == "0.3 [0.1"
     tip = view.table.item(0, 1).toolTip()
     assert "Volumes within 1.5 x: missed" in tip
     assert "1.2 x, missed" in tip
-    assert "floor is what real training brains reach" in tip
-    view.group.setCurrentIndex(view.group.findText("Control"))
+    assert "real baseline is what real training brains reach" in tip
+    view.group.setCurrentIndex(view.group.findText("Condition adherence"))
     assert view.table.item(0, 3).text() == ""
 
 
 def test_every_figure_is_drawn_and_explained(view, evaluation):
     view.show_evaluation(evaluation)
     names = [view.figure.itemText(i) for i in range(view.figure.count())]
-    assert names == ["Region volumes", "Power spectrum", "Intensity", "Newness: voxels"]
+    assert names == ["Region volumes", "Power spectrum", "Intensity", "Novelty: voxels"]
     (tip,) = dots(view.plot)  # a region that is the same in everybody has no scale
     assert "left hippocampus" in tip
     assert "generated 3 ± 0.2" in tip
@@ -142,7 +153,7 @@ def test_every_figure_is_drawn_and_explained(view, evaluation):
     assert sum("held-out person" in tip for tip in dots(view.plot)) == 3
     # the next report keeps what was looked at
     view.show_evaluation(evaluation.model_copy(update={"left_out": []}))
-    assert view.figure.currentText() == "Newness: voxels"
+    assert view.figure.currentText() == "Novelty: voxels"
     assert not view.left_out.isVisibleTo(view)
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
 
-from braindiffusion.runs import Mark
+from braindiffusion.runs import QCFlag
 from napari_braindiffusion.widgets.tables.subject_model import (
     AGE,
     BRAIN,
@@ -19,9 +19,9 @@ from napari_braindiffusion.widgets.tables.subject_model import (
 from napari_braindiffusion.widgets.tables.subject_table import SubjectTable
 from napari_braindiffusion.widgets.tables.subject_tools import SubjectCard, SubjectTools
 
-BROKEN = Mark(kind="file", severity="problem", message="cannot be read")
-TURNED = Mark(kind="orientation", severity="doubt", message="top is bottom")
-AGELESS = Mark(kind="person", severity="note", message="age unknown")
+BROKEN = QCFlag(kind="file", severity="problem", message="cannot be read")
+TURNED = QCFlag(kind="orientation", severity="doubt", message="top is bottom")
+AGELESS = QCFlag(kind="person", severity="note", message="age unknown")
 ROWS = (
     SubjectRow(0, "IXI012", 38.8, "M", "HH", "T1", (120, 120, 90), (2.0, 2.0, 2.0)),
     SubjectRow(1, "IXI002", None, None, "Guys", "T1", None, None, (BROKEN, AGELESS)),

@@ -1,4 +1,4 @@
-"""What an evaluation wrote, read back: figures of its verdicts, and what they mean."""
+"""What an evaluation wrote, read back: figures of its targets, and what they mean."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,17 +6,32 @@ from pathlib import Path
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.reports.evaluation import JSON, Evaluation, Figure, Originality, Row, Verdict, read_evaluation
-from braindiffusion.runs.reports.metric_descriptions import meaning
+from braindiffusion.runs.reports.evaluation import (
+    JSON,
+    Estimate,
+    Evaluation,
+    Memorization,
+    Row,
+    TargetResult,
+    read_evaluation,
+)
+from braindiffusion.runs.reports.metric_descriptions import metric_description
 
-ONE, TWO = (Figure(value=value, low=value - 1, high=value + 1) for value in (1.0, 2.0))
-SPACE = Originality(
-    space="voxels", p=0.5, ratio=TWO, people=ONE, threshold=0.1, ratios=[], people_ratios=[], neighbours=[]
+ONE, TWO = (Estimate(value=value, low=value - 1, high=value + 1) for value in (1.0, 2.0))
+SPACE = Memorization(
+    space="voxels",
+    p=0.5,
+    ratio=TWO,
+    real_baseline=ONE,
+    threshold=0.1,
+    ratios=[],
+    real_baseline_ratios=[],
+    neighbours=[],
 )
 
 
-def verdict(group: str, name: str) -> Verdict:
-    return Verdict(target="t", reached="r", met=True, group=group, name=name)
+def result(group: str, name: str) -> TargetResult:
+    return TargetResult(target="t", reached="r", outcome="met", group=group, name=name)
 
 
 @pytest.fixture
@@ -26,21 +41,21 @@ def evaluation() -> Evaluation:
         command="",
         versions={},
         model="toy",
-        ruler="",
+        segmenter="",
         generated=[],
         training=[],
         held_out=[],
         repeats=10,
-        rows=[Row(group="spectrum", name="below", unit="dB", generated=ONE, floor=TWO, brains=3)],
-        originality=[SPACE],
+        rows=[Row(group="spectrum", name="below", unit="dB", generated=ONE, real_baseline=TWO, brains=3)],
+        memorization=[SPACE],
     )
 
 
 def test_a_verdict_finds_its_figure(evaluation: Evaluation) -> None:
-    assert evaluation.judged(verdict("spectrum", "below")) == (ONE, TWO, "dB")
-    assert evaluation.judged(verdict("originality", "voxels")) == (TWO, ONE, "")
-    assert evaluation.judged(verdict("copies", "voxels")) == (None, None, "")
-    assert evaluation.judged(verdict("", "")) == (None, None, "")
+    assert evaluation.estimate_of(result("spectrum", "below")) == (ONE, TWO, "dB")
+    assert evaluation.estimate_of(result("memorization", "voxels")) == (TWO, ONE, "")
+    assert evaluation.estimate_of(result("copies", "voxels")) == (None, None, "")
+    assert evaluation.estimate_of(result("", "")) == (None, None, "")
 
 
 def test_a_report_is_read_back_or_told(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -53,7 +68,9 @@ def test_a_report_is_read_back_or_told(evaluation: Evaluation, tmp_path: Path) -
     assert read_evaluation(tmp_path) == evaluation
 
 
-@pytest.mark.parametrize("group", ["volumes", "control", "embedding", "copies"])
+@pytest.mark.parametrize("group", ["volumes", "condition adherence", "embedding", "copies"])
 def test_every_group_has_a_meaning_in_plain_words(group: str) -> None:
-    assert len(meaning(group).split()) > 10
-    assert ("floor is what real training brains reach" in meaning(group)) == (group in ("volumes", "embedding"))
+    assert len(metric_description(group).split()) > 10
+    assert ("real baseline is what real training brains reach" in metric_description(group)) == (
+        group in ("volumes", "embedding")
+    )

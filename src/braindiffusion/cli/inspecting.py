@@ -11,7 +11,7 @@ from rich.text import Text
 
 from braindiffusion.cli import working
 from braindiffusion.cli.drive import drive, finish
-from braindiffusion.runs import Event, Inspected, InspectRequest, Mark
+from braindiffusion.runs import Event, Inspected, InspectRequest, QCFlag
 
 _STYLES = {"problem": "red", "doubt": "yellow", "note": ""}
 
@@ -69,5 +69,5 @@ def _table(rows: list[Inspected]) -> Table:
     return table
 
 
-def _line(mark: Mark) -> Text:
+def _line(mark: QCFlag) -> Text:
     return Text(f"{mark.severity}: {mark.message}", style=_STYLES[mark.severity])

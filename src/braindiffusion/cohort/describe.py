@@ -7,7 +7,7 @@ from pathlib import Path
 from braindiffusion.cohort.demographics import Demographics
 from braindiffusion.cohort.find import Found
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.events import Mark
+from braindiffusion.runs.events import QCFlag
 from braindiffusion.volume import Volume, VolumeHeader, read_header
 
 SMALLEST_MM = 80.0
@@ -47,11 +47,11 @@ class Description:
     note: str
 
     @property
-    def marks(self) -> tuple[Mark, ...]:
+    def marks(self) -> tuple[QCFlag, ...]:
         """Problem and note as marks."""
         told = (
-            Mark(kind="file", severity="problem", message=self.problem),
-            Mark(kind="person", severity="note", message=self.note),
+            QCFlag(kind="file", severity="problem", message=self.problem),
+            QCFlag(kind="person", severity="note", message=self.note),
         )
         return tuple(mark for mark in told if mark.message)
 

@@ -1,5 +1,5 @@
-"""Is it any good, and is it copied: generated brains beside real ones that training saw, and that it never saw.
+"""Evaluation of generated brains against real ones that training saw, and against real ones that it never saw.
 
-Every figure stands with its interval and with its floor: what real training brains score against real held-out ones at
-the same number of brains. A figure without its floor says nothing at a hundred brains.
+Every estimate has a 95 % interval and a real baseline: the same statistic of real training brains against real held-out
+ones, at the same number of brains. An estimate of a hundred brains says little without its baseline.
 """

@@ -1,4 +1,4 @@
-"""Intervals and floors: the same statistic of generated and of real training brains, both against held-out ones."""
+"""Bootstrap intervals of a statistic, for generated and for real training brains, both against held-out ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Groups:
+class GroupRows:
     """Which rows of a table are whose.
 
     Attributes:
@@ -50,8 +50,10 @@ class Groups:
         return min(len(self.generated), len(self.training))
 
 
-def compare(statistic: Statistic, groups: Groups, repeats: int, rng: np.random.Generator) -> tuple[Interval, Interval]:
-    """A statistic of generated against held-out brains, and its floor: of as many training brains instead.
+def compare(
+    statistic: Statistic, groups: GroupRows, repeats: int, rng: np.random.Generator
+) -> tuple[Interval, Interval]:
+    """A statistic of generated against held-out brains, and its real baseline: of as many training brains instead.
 
     Args:
         statistic: of two groups of rows.
@@ -60,7 +62,7 @@ def compare(statistic: Statistic, groups: Groups, repeats: int, rng: np.random.G
         rng: draws.
 
     Returns:
-        The figure and its floor.
+        The figure and its real baseline.
     """
     size = groups.size
     return tuple(  # type: ignore[return-value]

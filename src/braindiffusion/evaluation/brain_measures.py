@@ -20,12 +20,12 @@ _TISSUES = ("csf", "grey", "white")
 
 
 @dataclass(frozen=True)
-class Portrait:
+class BrainMeasures:
     """What is kept of a brain.
 
     Attributes:
         name: of the brain.
-        measures: quantities by name, in the unit that `unit` gives.
+        quantities: numbers by name, in the unit that `unit` gives.
         histogram: (BINS,) share of the brain's voxels.
         spectrum: (R,) mean power at each spatial frequency, see `spectrum`.
         features: by the name of who sees them (`embedding`, ...), (D,) each.
@@ -34,7 +34,7 @@ class Portrait:
     """
 
     name: str
-    measures: dict[str, float]
+    quantities: dict[str, float]
     histogram: NDArray[np.float64]
     spectrum: NDArray[np.float64]
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -42,10 +42,10 @@ class Portrait:
     dice: dict[int, float] = field(default_factory=dict)
 
 
-def shared_measures(portraits: Iterable[Portrait]) -> list[str]:
+def shared_measures(measured: Iterable[BrainMeasures]) -> list[str]:
     """Names of the measures that all of these brains have."""
-    first, *others = portraits
-    return [name for name in first.measures if all(name in one.measures for one in others)]
+    first, *others = measured
+    return [name for name in first.quantities if all(name in one.quantities for one in others)]
 
 
 def brain_mask(voxels: NDArray[np.float32]) -> NDArray[np.bool_]:

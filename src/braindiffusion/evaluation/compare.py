@@ -1,4 +1,4 @@
-"""From portraits of three groups of brains to the rows and curves of the report."""
+"""From measured of three groups of brains to the rows and curves of the report."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.evaluation.bootstrap import Groups, Interval, Numbers, Statistic, around, compare
-from braindiffusion.evaluation.brain_measures import BINS, Portrait, frequencies, shared_measures, unit
+from braindiffusion.evaluation.bootstrap import GroupRows, Interval, Numbers, Statistic, around, compare
+from braindiffusion.evaluation.brain_measures import BINS, BrainMeasures, frequencies, shared_measures, unit
 from braindiffusion.evaluation.metrics import distances
-from braindiffusion.runs.reports.evaluation import Curve, Figure, Row, Spread
+from braindiffusion.runs.reports.evaluation import Curve, Estimate, Row, Spread
 
 MOST = 1000
 """Brains of a group that are compared pair by pair; more are drawn from by chance."""
@@ -28,40 +28,40 @@ class Comparison:
     """Generated brains, held-out and training ones, ready to be compared.
 
     Attributes:
-        generated: portraits.
-        held_out: portraits.
-        training: portraits.
+        generated: measured.
+        held_out: measured.
+        training: measured.
         spacing: mm, isotropic.
         repeats: of the bootstrap.
         rng: draws.
     """
 
-    generated: Sequence[Portrait]
-    held_out: Sequence[Portrait]
-    training: Sequence[Portrait]
+    generated: Sequence[BrainMeasures]
+    held_out: Sequence[BrainMeasures]
+    training: Sequence[BrainMeasures]
     spacing: float
     repeats: int
     rng: np.random.Generator
 
     @cached_property
-    def chosen(self) -> list[Portrait]:
+    def chosen(self) -> list[BrainMeasures]:
         """The brains that are compared: at most `MOST` of a group, generated first, training last."""
-        return [portrait for group in self._drawn for portrait in group]
+        return [brain for group in self._drawn for brain in group]
 
     @cached_property
-    def _drawn(self) -> list[Sequence[Portrait]]:
+    def _drawn(self) -> list[Sequence[BrainMeasures]]:
         return [self._draw(group) for group in (self.generated, self.held_out, self.training)]
 
-    def _draw(self, group: Sequence[Portrait]) -> Sequence[Portrait]:
+    def _draw(self, group: Sequence[BrainMeasures]) -> Sequence[BrainMeasures]:
         if len(group) <= MOST:
             return group
         return [group[i] for i in self.rng.choice(len(group), MOST, replace=False)]
 
     @cached_property
-    def groups(self) -> Groups:
+    def groups(self) -> GroupRows:
         """Rows of `chosen`."""
         ends = np.cumsum([len(group) for group in self._drawn])
-        return Groups(*(np.arange(end - len(group), end) for end, group in zip(ends, self._drawn, strict=True)))
+        return GroupRows(*(np.arange(end - len(group), end) for end, group in zip(ends, self._drawn, strict=True)))
 
     @cached_property
     def real(self) -> NDArray[np.intp]:
@@ -70,21 +70,23 @@ class Comparison:
 
     def table(self, measures: Sequence[str]) -> Numbers:
         """(N, K) of the chosen brains."""
-        return np.array([[portrait.measures[name] for name in measures] for portrait in self.chosen])
+        return np.array([[brain.quantities[name] for name in measures] for brain in self.chosen])
 
     def row(self, group: str, name: str, statistic: Statistic, unit: str = "") -> Row:
-        """A figure with its floor."""
-        ours, floor = compare(statistic, self.groups, self.repeats, self.rng)
-        return self._row(group, name, unit, Figure.of(ours), Figure.of(floor))
+        """A figure with its real baseline."""
+        ours, baseline = compare(statistic, self.groups, self.repeats, self.rng)
+        return self._row(group, name, unit, Estimate.from_interval(ours), Estimate.from_interval(baseline))
 
-    def _row(self, group: str, name: str, unit: str, ours: Figure, floor: Figure, spread: Spread | None = None) -> Row:
+    def _row(
+        self, group: str, name: str, unit: str, ours: Estimate, baseline: Estimate, spread: Spread | None = None
+    ) -> Row:
         count, others = self.groups.size, len(self.groups.held_out)
         return Row(
             group=group,
             name=name,
             unit=unit,
             generated=ours,
-            floor=floor,
+            real_baseline=baseline,
             brains=count,
             held_out=others,
             spread=spread,
@@ -92,13 +94,13 @@ class Comparison:
 
     def fidelity(self) -> Iterator[Row]:
         """Distances between sets of features; each feature in units of its spread over real brains."""
-        for seer in self.chosen[0].features:
-            features = np.array([portrait.features[seer] for portrait in self.chosen], np.float64)
+        for encoder in self.chosen[0].features:
+            features = np.array([brain.features[encoder] for brain in self.chosen], np.float64)
             features = distances.standardised(features, self.real)
             kernels = {"KID": distances.polynomial_kernel, "MMD, Gaussian": distances.gaussian_kernel}
             for name, kernel in kernels.items():
-                yield self.row(seer, name, distances.mmd_squared(kernel(features)))
-            yield self.row(seer, "Fréchet distance", distances.frechet(features))
+                yield self.row(encoder, name, distances.mmd_squared(kernel(features)))
+            yield self.row(encoder, "Fréchet distance", distances.frechet(features))
 
     def measures(self) -> Iterator[Row]:
         """Wasserstein distance of every measure, in standard deviations of real brains; regions also jointly."""
@@ -112,10 +114,12 @@ class Comparison:
             each = np.asarray(statistic(a, b))
             return np.append(each, np.median(each[regions]) if regions else np.nan)
 
-        ours, floor = compare(with_median, self.groups, self.repeats, self.rng)
+        ours, baseline = compare(with_median, self.groups, self.repeats, self.rng)
         if regions:
             last = len(names)
-            yield self._row("volumes", ALL_REGIONS, "SD", Figure.of(ours, last), Figure.of(floor, last))
+            yield self._row(
+                "volumes", ALL_REGIONS, "SD", Estimate.from_interval(ours, last), Estimate.from_interval(baseline, last)
+            )
             yield self.row("volumes", JOINTLY, distances.energy_distance(scaled[:, regions]))
         made, real = table[self.groups.generated], table[self.real]
         for i, name in enumerate(names):
@@ -128,11 +132,13 @@ class Comparison:
             )
             group = GROUPS.get(kind, "texture" if name in TEXTURE else "shape")
             title = f"{what or name}{f' ({unit(name)})' if unit(name) else ''}"
-            yield self._row(group, title, "SD", Figure.of(ours, i), Figure.of(floor, i), spread)
+            yield self._row(
+                group, title, "SD", Estimate.from_interval(ours, i), Estimate.from_interval(baseline, i), spread
+            )
 
     def intensities(self) -> tuple[Row, Curve]:
         """Mean histograms: their distance, and the curves."""
-        histograms = np.array([portrait.histogram for portrait in self.chosen])
+        histograms = np.array([brain.histogram for brain in self.chosen])
         row = self.row("texture", "intensity histogram", distances.histogram_distance(histograms, 1 / BINS))
         means = []
         for rows in (self.groups.generated, self.real):
@@ -143,27 +149,27 @@ class Comparison:
 
     def power(self) -> tuple[list[Row], Curve]:
         """Radial power spectrum against that of held-out brains, in dB, and its largest deviations."""
-        spectra = np.array([portrait.spectrum for portrait in self.chosen])
-        ours, floor = compare(distances.decibels(spectra), self.groups, self.repeats, self.rng)
+        spectra = np.array([brain.spectrum for brain in self.chosen])
+        ours, baseline = compare(distances.decibels(spectra), self.groups, self.repeats, self.rng)
         rings = spectra.shape[1]
         cycles = frequencies(rings, self.spacing)
         rows = []
         for name, until in ((BELOW_HALF, rings // 2), (BELOW_NYQUIST, rings)):
-            rows.append(self._row("spectrum", name, "dB", _largest(ours, until), _largest(floor, until)))
-        return rows, self._curve("power spectrum", cycles, "cycles a mm", "dB, against held-out brains", ours, floor)
+            rows.append(self._row("spectrum", name, "dB", _largest(ours, until), _largest(baseline, until)))
+        return rows, self._curve("power spectrum", cycles, "cycles a mm", "dB, against held-out brains", ours, baseline)
 
-    def _curve(self, name: str, x: Numbers, x_unit: str, unit: str, ours: Interval, floor: Interval) -> Curve:
-        figures = [[Figure.of(interval, i) for i in range(len(x))] for interval in (ours, floor)]
+    def _curve(self, name: str, x: Numbers, x_unit: str, unit: str, ours: Interval, baseline: Interval) -> Curve:
+        figures = [[Estimate.from_interval(interval, i) for i in range(len(x))] for interval in (ours, baseline)]
         return Curve(
             name=name,
             x=[round(float(v), 5) for v in x],
             x_unit=x_unit,
             unit=unit,
             generated=figures[0],
-            floor=figures[1],
+            real_baseline=figures[1],
         )
 
 
-def _largest(interval: Interval, until: int) -> Figure:
+def _largest(interval: Interval, until: int) -> Estimate:
     """The deviation that is largest in size, with its own interval."""
-    return Figure.of(interval, int(np.abs(interval.value[:until]).argmax()))
+    return Estimate.from_interval(interval, int(np.abs(interval.value[:until]).argmax()))

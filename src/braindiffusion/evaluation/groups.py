@@ -18,7 +18,7 @@ HELD_OUT_SHARE = 5
 
 
 @dataclass(frozen=True)
-class Sides:
+class Groups:
     """The three groups of an evaluation.
 
     Attributes:
@@ -46,23 +46,23 @@ class Sides:
         return self.training + self.held_out + self.generated
 
 
-def choose_sides(request: EvaluateRequest) -> Sides:
+def choose_groups(request: EvaluateRequest) -> Groups:
     """Find the brains of a request and tell training from held-out ones.
 
     Raises:
         BrainDiffusionError: brains are missing, none of the real ones is known to the model's card, or a group is too
             small.
     """
-    sides = choose_real(request.real, request.labels, request.model, asked_by=request.generated)
-    generated = find_brains(request.generated, sides.preprocessing)
+    groups = choose_real_groups(request.real, request.labels, request.model, asked_by=request.generated)
+    generated = find_brains(request.generated, groups.preprocessing)
     _enough("generated", generated)
-    taken = {one.name for one in sides.every}
-    return replace(sides, generated=[_made(one, taken) for one in generated])
+    taken = {one.name for one in groups.every}
+    return replace(groups, generated=[_made(one, taken) for one in generated])
 
 
-def choose_real(
+def choose_real_groups(
     real: tuple[Path, ...], labels: Path | None, model: str | None, asked_by: tuple[Path, ...] = ()
-) -> Sides:
+) -> Groups:
     """Find real brains and tell training from held-out ones; nothing is generated yet.
 
     Args:
@@ -72,7 +72,7 @@ def choose_real(
         asked_by: where the generated brains are.
 
     Raises:
-        BrainDiffusionError: as `choose_sides`.
+        BrainDiffusionError: as `choose_groups`.
     """
     card = _card(model)
     preprocessing = preprocessing_of(real, card)
@@ -97,7 +97,7 @@ def choose_real(
         raise BrainDiffusionError(msg)
     _enough("training", training)
     _enough("held-out", held_out)
-    return Sides(training, held_out, [], preprocessing, card or {})
+    return Groups(training, held_out, [], preprocessing, card or {})
 
 
 def _enough(what: str, group: list[Source]) -> None:
@@ -113,4 +113,4 @@ def _made(source: Source, taken: set[str]) -> Source:
     """A generated brain: it is nobody, and a real brain of its name keeps the name."""
     if source.name not in taken:
         return replace(source, subject=None)
-    return replace(source, subject=None, name=f"{source.name} (generated)", twin=source.name)
+    return replace(source, subject=None, name=f"{source.name} (generated)", counterpart=source.name)

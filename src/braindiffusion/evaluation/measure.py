@@ -12,32 +12,32 @@ from numpy.typing import NDArray
 from braindiffusion.cohort.nearest import Neighbours, low_pass, neighbours, views
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.bootstrap import of_one
-from braindiffusion.evaluation.brain_measures import Portrait
-from braindiffusion.evaluation.encoders.encoder import Observer
+from braindiffusion.evaluation.brain_measures import BrainMeasures
+from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
 from braindiffusion.evaluation.metrics.distances import standardised
 from braindiffusion.evaluation.metrics.memorization import judge
 from braindiffusion.evaluation.sources import Brain, Source
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import Event, Progress, Warned
-from braindiffusion.runs.reports.evaluation import Figure, Neighbour, Originality
+from braindiffusion.runs.reports.evaluation import Estimate, Memorization, Neighbour
 
 VOXELS = "low-pass voxels"
 
 
 @dataclass(frozen=True)
-class Seen:
+class MeasuredBrain:
     """A brain that was looked at.
 
     Attributes:
         source: reads it again.
-        portrait: what was measured.
+        measures: what was measured.
         asked: what it was asked to be.
         vector: low-pass voxels, float16, of a real brain; None of a generated one, however many there are.
         near: the real brains next to a generated one.
     """
 
     source: Source
-    portrait: Portrait
+    measures: BrainMeasures
     asked: dict[str, Any]
     vector: NDArray[np.float16] | None = None
     near: Neighbours | None = None
@@ -50,11 +50,11 @@ class Seen:
 
 
 @dataclass
-class Survey:
+class MeasuredGroups:
     """All brains of an evaluation, as they are looked at.
 
     Attributes:
-        observer: measures them.
+        measurer: measures them.
         requested: reads the label map that a generated brain was asked to have; None where no model tells the box.
         rng: draws.
         training: real brains that the model learnt from.
@@ -63,17 +63,17 @@ class Survey:
         left_out: brains, and requested label maps, that cannot be read.
     """
 
-    observer: Observer
+    measurer: BrainMeasurer
     requested: Callable[[str], Labels] | None
     rng: np.random.Generator
-    training: list[Seen] = field(default_factory=list)
-    held_out: list[Seen] = field(default_factory=list)
-    generated: list[Seen] = field(default_factory=list)
+    training: list[MeasuredBrain] = field(default_factory=list)
+    held_out: list[MeasuredBrain] = field(default_factory=list)
+    generated: list[MeasuredBrain] = field(default_factory=list)
     left_out: int = 0
 
     def look(self, name: str, sources: Sequence[Source]) -> Iterator[Event]:
         """Look at one group: `training` and `held_out` before `generated`."""
-        group: list[Seen] = getattr(self, name)
+        group: list[MeasuredBrain] = getattr(self, name)
         stage = f"{name.replace('_', '-')} brains"
         begun = monotonic()
         yield Progress(stage=stage, step=0, total=len(sources))
@@ -98,15 +98,15 @@ class Survey:
             yield Warned(message=f"Its overlap with the requested label map is left out: {error}", subject=brain.name)
             return None
 
-    def _seen(self, source: Source, brain: Brain, wanted: Labels | None, *, is_real: bool) -> Seen:
-        portrait = self.observer.portray(brain, wanted)
+    def _seen(self, source: Source, brain: Brain, wanted: Labels | None, *, is_real: bool) -> MeasuredBrain:
+        measures = self.measurer.measure(brain, wanted)
         vector = low_pass(brain.voxels, brain.spacing)
         asked = dict(brain.asked)
         if is_real:
-            return Seen(source, portrait, asked, vector=vector.astype(np.float16))
+            return MeasuredBrain(source, measures, asked, vector=vector.astype(np.float16))
         without = int(self.rng.integers(len(self.held_out)))
         near = neighbours(views(vector), *self._vectors, without)
-        return Seen(source, portrait, asked, near=near)
+        return MeasuredBrain(source, measures, asked, near=near)
 
     @cached_property
     def _vectors(self) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
@@ -115,7 +115,7 @@ class Survey:
         )
         return training, held_out
 
-    def originality(self, repeats: int) -> Iterator[Originality]:
+    def memorization(self, repeats: int) -> Iterator[Memorization]:
         """Whether generated brains are copies: by low-pass voxels, mirror images too, and by each kind of features."""
         training, held_out = self._vectors
         people = [
@@ -123,18 +123,18 @@ class Survey:
         ]
         made = [one.near for one in self.generated if one.near is not None]
         yield self._judged(VOXELS, made, people, repeats)
-        for seer in self.generated[0].portrait.features:
-            every = [one.portrait.features[seer] for one in self.training + self.held_out + self.generated]
+        for encoder in self.generated[0].measures.features:
+            every = [one.measures.features[encoder] for one in self.training + self.held_out + self.generated]
             count, others = len(self.training), len(self.held_out)
             scaled = standardised(np.array(every, np.float64), np.arange(count))
             training_, held_out_, generated = np.split(scaled, (count, count + others))
             people = [neighbours(one[None], training_, held_out_, row) for row, one in enumerate(held_out_)]
             made = [neighbours(one[None], training_, held_out_, int(self.rng.integers(others))) for one in generated]
-            yield self._judged(seer, made, people, repeats)
+            yield self._judged(encoder, made, people, repeats)
 
     def _judged(
         self, space: str, made: Sequence[Neighbours], people: Sequence[Neighbours], repeats: int
-    ) -> Originality:
+    ) -> Memorization:
         judged = judge(made, people)
         ours, theirs = (np.array([one.ratio for one in group]) for group in (made, people))
         found = [
@@ -149,14 +149,14 @@ class Survey:
             )
             for seen, near in zip(self.generated, made, strict=True)
         ]
-        medians = [Figure.of(of_one(np.median, each, repeats, self.rng)) for each in (ours, theirs)]
-        return Originality(
+        medians = [Estimate.from_interval(of_one(np.median, each, repeats, self.rng)) for each in (ours, theirs)]
+        return Memorization(
             space=space,
             p=judged.p,
             ratio=medians[0],
-            people=medians[1],
+            real_baseline=medians[1],
             threshold=judged.threshold,
             ratios=ours.tolist(),
-            people_ratios=theirs.tolist(),
+            real_baseline_ratios=theirs.tolist(),
             neighbours=sorted(found, key=lambda one: one.ratio),
         )

@@ -56,14 +56,14 @@ class Source:
         read: reads it. Raises BrainDiffusionError.
         subject: what is known of a real person.
         model: name of the model that its sidecar says it was made with.
-        twin: name of the real brain that a generated one was made from, where both have one name.
+        counterpart: name of the real brain that a generated one was made from, where both have one name.
     """
 
     name: str
     read: Callable[[], Brain]
     subject: Subject | None = None
     model: str = ""
-    twin: str = ""
+    counterpart: str = ""
 
 
 def preprocessing_of(paths: Iterable[Path], card: Mapping[str, Any] | None) -> Preprocessing:

@@ -11,20 +11,20 @@ from braindiffusion.cohort.find import Found, find
 from braindiffusion.cohort.parallel import in_order
 from braindiffusion.cohort.qc.checks import (
     Measures,
-    by_gravity,
-    header_marks,
-    label_mark,
+    by_severity,
+    header_flags,
+    label_flag,
     measure,
     unusual,
     usual,
-    voxel_marks,
+    voxel_flags,
 )
-from braindiffusion.cohort.qc.downsample import coarse
-from braindiffusion.cohort.qc.duplicates import MM, VERY_SAME, Fingerprint, Twin, Twins, fingerprint
-from braindiffusion.cohort.qc.orientation import GRID_MM, find_pose
+from braindiffusion.cohort.qc.downsample import downsample
+from braindiffusion.cohort.qc.duplicates import MM, VERY_SAME, Duplicate, DuplicateFinder, Fingerprint, fingerprint
+from braindiffusion.cohort.qc.orientation import GRID_MM, find_orientation
 from braindiffusion.cohort.qc.thumbnail import write_thumbnail
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.events import Event, Finished, Inspected, Mark, Progress, Warned
+from braindiffusion.runs.events import Event, Finished, Inspected, Progress, QCFlag, Warned
 from braindiffusion.runs.folder import Run
 from braindiffusion.runs.requests import InspectRequest
 from braindiffusion.volume import load_volume
@@ -45,7 +45,7 @@ class _Task:
 class _Seen:
     """What a worker saw of a volume."""
 
-    marks: tuple[Mark, ...]
+    marks: tuple[QCFlag, ...]
     thumbnail: str = ""
     fingerprint: Fingerprint | None = None
     measures: Measures | None = None
@@ -76,15 +76,15 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
     ]
     all_seen: list[_Seen] = []
     told: list[Inspected] = []
-    twins, met = Twins(), list[_Task]()
+    duplicates, met = DuplicateFinder(), list[_Task]()
     begun = monotonic()
     answers: Generator[_Seen] = in_order(_look, tasks, 1 if len(tasks) < FEW else request.workers)
     try:
         for step, (task, seen) in enumerate(zip(tasks, answers, strict=True), start=1):
             marks = list(seen.marks)
             if seen.fingerprint is not None:
-                if (twin := twins.meet(seen.fingerprint)) is not None:
-                    marks += _duplicate(task, met[twin.of], twin)
+                if (duplicate := duplicates.meet(seen.fingerprint)) is not None:
+                    marks += _duplicate(task, met[duplicate.of], duplicate)
                 met.append(task)
             all_seen.append(seen)
             told.append(_row(task, marks, seen.thumbnail))
@@ -106,41 +106,41 @@ def _look(task: _Task) -> _Seen:
     try:
         volume, *_ = [load_volume(path) for path in task.found.paths]
         data = volume.data[0]
-        marks += header_marks(row.path, volume.affine, volume.spacing)
+        marks += header_flags(row.path, volume.affine, volume.spacing)
         if data.min() == data.max():
             message = f"it is empty: all its voxels are {data.min():g}"
-            return _Seen(by_gravity([*marks, Mark(kind="empty", severity="problem", message=message)]))
-        small = coarse(data, volume.spacing, MM)
-        pose = find_pose(coarse(data, volume.spacing, GRID_MM))
-        marks += voxel_marks(data, small, MM, pose, t1=(row.modality or "T1").startswith("T1"))
-        if row.labels is not None and (mark := label_mark(volume, load_volume(row.labels), small)):
+            return _Seen(by_severity([*marks, QCFlag(kind="empty", severity="problem", message=message)]))
+        small = downsample(data, volume.spacing, MM)
+        orientation = find_orientation(downsample(data, volume.spacing, GRID_MM))
+        marks += voxel_flags(data, small, MM, orientation, t1=(row.modality or "T1").startswith("T1"))
+        if row.labels is not None and (mark := label_flag(volume, load_volume(row.labels), small)):
             marks.append(mark)
-        write_thumbnail(data, volume.spacing, pose.middle, task.thumbnail)
+        write_thumbnail(data, volume.spacing, orientation.middle, task.thumbnail)
         return _Seen(
-            by_gravity(marks),
+            by_severity(marks),
             str(task.thumbnail),
-            fingerprint(data, volume.spacing, pose.middle),
-            measure(data, volume.spacing, small, pose),
+            fingerprint(data, volume.spacing, orientation.middle),
+            measure(data, volume.spacing, small, orientation),
         )
     except BrainDiffusionError as error:
-        return _Seen((Mark(kind="file", severity="problem", message=str(error)), *marks))
+        return _Seen((QCFlag(kind="file", severity="problem", message=str(error)), *marks))
     except (OSError, ValueError, MemoryError) as error:
         detail = " ".join(str(error).split())[:200]
         message = f"{row.path} cannot be looked at ({type(error).__name__}: {detail})."
-        return _Seen((Mark(kind="file", severity="problem", message=message), *marks))
+        return _Seen((QCFlag(kind="file", severity="problem", message=message), *marks))
 
 
-def _duplicate(task: _Task, known: _Task, twin: Twin) -> Iterator[Mark]:
+def _duplicate(task: _Task, known: _Task, duplicate: Duplicate) -> Iterator[QCFlag]:
     """The same scan twice; two scans of one person in one position are no wonder unless nothing differs."""
-    if task.found.person == known.found.person and twin.likeness < VERY_SAME:
+    if task.found.person == known.found.person and duplicate.likeness < VERY_SAME:
         return
-    how = "the mirror image of" if twin.mirrored else "the same scan as"
-    sure = "" if twin.likeness >= VERY_SAME else "nearly "
+    how = "the mirror image of" if duplicate.mirrored else "the same scan as"
+    sure = "" if duplicate.likeness >= VERY_SAME else "nearly "
     message = f"it is {sure}{how} {known.row.subject} ({known.row.path.name})"
-    yield Mark(kind="duplicate", severity="doubt", message=message)
+    yield QCFlag(kind="duplicate", severity="doubt", message=message)
 
 
-def _row(task: _Task, marks: list[Mark], thumbnail: str) -> Inspected:
+def _row(task: _Task, marks: list[QCFlag], thumbnail: str) -> Inspected:
     row = task.row
     return Inspected(
         subject=row.subject,
@@ -152,7 +152,7 @@ def _row(task: _Task, marks: list[Mark], thumbnail: str) -> Inspected:
         shape=row.shape,
         spacing=row.spacing,
         labels=str(row.labels.absolute()) if row.labels else None,
-        marks=by_gravity(marks),
+        marks=by_severity(marks),
         thumbnail=thumbnail,
     )
 
@@ -170,7 +170,7 @@ def _compare(told: list[Inspected], all_seen: list[_Seen]) -> Iterator[Event]:
             continue
         for number, measures in same:
             if marks := list(unusual(measures, middle)):
-                now = by_gravity([*told[number].marks, *marks])
+                now = by_severity([*told[number].marks, *marks])
                 told[number] = told[number].model_copy(update={"marks": now})
                 yield told[number]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from braindiffusion.cohort.nearest import low_pass, neighbours, views
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.evaluation.groups import FEWEST, choose_real
+from braindiffusion.evaluation.groups import FEWEST, choose_real_groups
 from braindiffusion.evaluation.measure import VOXELS
 from braindiffusion.evaluation.metrics.memorization import SUSPICIOUS
 from braindiffusion.evaluation.sources import Brain, Source, find_brains
@@ -43,11 +43,11 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
     Raises:
         BrainDiffusionError: the brain cannot be read, or there are too few real ones.
     """
-    sides = choose_real(request.real, request.labels, request.model, asked_by=(request.brain,))
-    (ours,) = find_brains((request.brain,), sides.preprocessing)
+    groups = choose_real_groups(request.real, request.labels, request.model, asked_by=(request.brain,))
+    (ours,) = find_brains((request.brain,), groups.preprocessing)
     brain = ours.read()
-    training = yield from _look("training brains", sides.training)
-    held_out = yield from _look("held-out brains", sides.held_out)
+    training = yield from _look("training brains", groups.training)
+    held_out = yield from _look("held-out brains", groups.held_out)
     found = neighbours(views(_vector(brain)), training.vectors, held_out.vectors)
     people = [
         neighbours(views(one.astype(np.float32)), training.vectors, held_out.vectors, row)
@@ -76,7 +76,7 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
         brain=ours.name,
         space=VOXELS,
         threshold=SUSPICIOUS * min(min(one.to_training, one.to_held_out) for one in people),
-        model=sides.model,
+        model=groups.model,
         **matches,
     )
     _write(brain, run.results / "brain.nii.gz")
@@ -86,7 +86,7 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
     for what, match in matches.items():
         name = f"{match.name} (nearest {what.replace('_', '-')} brain)"
         yield ArtifactWritten(kind="volume", path=str(match.volume), name=name)
-    yield Finished(message=said.verdict)
+    yield Finished(message=said.summary)
 
 
 def _look(stage: str, sources: Sequence[Source]) -> Generator[Event, None, _Group]:

@@ -125,7 +125,7 @@ class Estimated(_Event):
 Severity = Literal["problem", "doubt", "note"]
 
 
-class Mark(BaseModel):
+class QCFlag(BaseModel):
     """One thing that is odd about a volume."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -156,8 +156,8 @@ class Inspected(_Event):
     """mm (x, y, z) in RAS+."""
     labels: str | None = None
     """Path of its region label map."""
-    marks: tuple[Mark, ...] = ()
-    """The gravest first."""
+    marks: tuple[QCFlag, ...] = ()
+    """The most severe first."""
     thumbnail: str = ""
     """Path of a PNG: slices from the side, the front and the top, beside each other; empty if there is none."""
 

@@ -1,4 +1,4 @@
-"""A report in the dock: verdicts, all figures, plots, and the way to the page for the browser."""
+"""A report in the dock: targets, all figures, plots, and the way to the page for the browser."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from braindiffusion.runs.reports.evaluation import Evaluation
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
 from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
-from napari_braindiffusion.widgets.tables.metric_table import FigureTable, of_rows, of_verdicts
+from napari_braindiffusion.widgets.tables.metric_table import FigureTable, of_rows, of_targets
 
 TARGETS = "Targets"
 
@@ -62,9 +62,8 @@ class EvaluationView(QWidget):
     def show_evaluation(self, evaluation: Evaluation) -> None:
         """Show this one, its targets and its first figure."""
         self._evaluation = one = evaluation
-        met = sum(verdict.met for verdict in one.verdicts)
         self.summary.setText(
-            f"<b>{met} of {len(one.verdicts)} targets met.</b> {len(one.generated)} generated brains beside "
+            f"<b>{one.summary}.</b> {len(one.generated)} generated brains beside "
             f"{len(one.held_out)} held-out and {len(one.training)} training brains"
             f"{f' of {one.model}' if one.model else ''}."
         )
@@ -88,7 +87,7 @@ class EvaluationView(QWidget):
             if rows:
                 found.append((title, partial(self.plot.show_spreads, rows)))
         found += [(curve.name.capitalize(), partial(self.plot.show_curve, curve)) for curve in one.curves]
-        found += [(f"Newness: {each.space}", partial(self.plot.show_originality, each)) for each in one.originality]
+        found += [(f"Novelty: {each.space}", partial(self.plot.show_memorization, each)) for each in one.memorization]
         return found
 
     def _fill(self, box: QComboBox, names: list[str]) -> None:
@@ -105,7 +104,7 @@ class EvaluationView(QWidget):
             return
         groups = list(dict.fromkeys(row.group for row in one.rows))
         chosen = self.group.currentIndex()
-        lines = of_verdicts(one) if chosen == 0 else of_rows(row for row in one.rows if row.group == groups[chosen - 1])
+        lines = of_targets(one) if chosen == 0 else of_rows(row for row in one.rows if row.group == groups[chosen - 1])
         self.table.show_lines(lines)
 
     def _show_figure(self) -> None:

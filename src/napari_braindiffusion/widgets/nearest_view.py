@@ -25,7 +25,7 @@ class NearestView(QWidget):
 
     def show_nearest(self, found: Nearest) -> None:
         """Show what was found."""
-        self.verdict.setText(f"<b>{found.brain}.</b> {found.verdict}")
+        self.verdict.setText(f"<b>{found.brain}.</b> {found.summary}")
         whose = f"that {found.model} learnt from" if found.model else "of those that count as training brains"
         self.people.setText(
             f"Nearest {whose}: {_person(found.training)}. Nearest of the held-out: {_person(found.held_out)}."

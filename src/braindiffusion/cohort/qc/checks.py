@@ -14,9 +14,9 @@ from nibabel.affines import obliquity
 from numpy.typing import NDArray
 
 from braindiffusion.cohort.mask import largest_bright
-from braindiffusion.cohort.qc.orientation import Pose
+from braindiffusion.cohort.qc.orientation import HeadOrientation
 from braindiffusion.nifti import open_image
-from braindiffusion.runs.events import Mark, Severity
+from braindiffusion.runs.events import QCFlag, Severity
 from braindiffusion.volume import Volume
 
 TILT_DEGREES = 20.0
@@ -48,20 +48,20 @@ MANY = 5
 BRIGHT, NOISY, GRID = 8.0, 2.5, 1.5
 """So many times the middle of all others: brightness (scanners differ by 3), noise, size of the voxels."""
 
-_GRAVITY: dict[Severity, int] = {"problem": 0, "doubt": 1, "note": 2}
+_SEVERITY: dict[Severity, int] = {"problem": 0, "doubt": 1, "note": 2}
 _SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "I": "bottom", "S": "top"}
 
 
-def by_gravity(marks: Iterable[Mark]) -> tuple[Mark, ...]:
-    """The gravest first."""
-    return tuple(sorted(marks, key=lambda mark: _GRAVITY[mark.severity]))
+def by_severity(marks: Iterable[QCFlag]) -> tuple[QCFlag, ...]:
+    """The most severe first."""
+    return tuple(sorted(marks, key=lambda mark: _SEVERITY[mark.severity]))
 
 
-def _doubt(kind: str, message: str) -> Mark:
-    return Mark(kind=kind, severity="doubt", message=message)
+def _doubt(kind: str, message: str) -> QCFlag:
+    return QCFlag(kind=kind, severity="doubt", message=message)
 
 
-def header_marks(path: Path, affine: NDArray[np.float64], spacing: Sequence[float]) -> Iterator[Mark]:
+def header_flags(path: Path, affine: NDArray[np.float64], spacing: Sequence[float]) -> Iterator[QCFlag]:
     """What the header alone tells.
 
     Args:
@@ -76,12 +76,12 @@ def header_marks(path: Path, affine: NDArray[np.float64], spacing: Sequence[floa
     tilt = float(np.degrees(obliquity(affine)).max())
     if tilt > TILT_DEGREES:
         message = f"it lies {tilt:.0f} degrees tilted to the axes of its world, and is used as it is stored"
-        yield Mark(kind="tilt", severity="note", message=message)
+        yield QCFlag(kind="tilt", severity="note", message=message)
     image, _ = open_image(path)
     yield from _forms(image)
 
 
-def _forms(image: Any) -> Iterator[Mark]:
+def _forms(image: Any) -> Iterator[QCFlag]:
     """NIfTI says twice where a volume lies; programs differ in which they believe."""
     forms = [getattr(image, name)(coded=True) for name in ("get_qform", "get_sform") if hasattr(image, name)]
     affines = [affine for affine, code in forms if code and affine is not None]
@@ -110,39 +110,41 @@ class Measures:
     voxel: float
 
 
-def voxel_marks(data: NDArray[Any], small: NDArray[np.float32], mm: float, pose: Pose, *, t1: bool) -> Iterator[Mark]:
+def voxel_flags(
+    data: NDArray[Any], small: NDArray[np.float32], mm: float, orientation: HeadOrientation, *, t1: bool
+) -> Iterator[QCFlag]:
     """What the voxels tell.
 
     Args:
         data: (x, y, z) in RAS+, not of one value.
         small: the same on a coarse grid.
         mm: of the coarse grid.
-        pose: how the head lies.
+        orientation: how the head lies.
         t1: whether it is T1-weighted; of other contrasts it is not known what fits.
     """
     if t1:
-        yield from _orientation(pose)
+        yield from _orientation(orientation)
     tissue = largest_bright(small)
     millilitres = float(tissue.sum()) * mm**3 / 1000
     if not SMALL_ML <= millilitres <= LARGE_ML:
         yield _doubt("size", f"{millilitres:.0f} ml stand out from its background, which is no brain and no head")
-    yield from _cut_off(tissue, mm, stripped=pose.stripped)
+    yield from _cut_off(tissue, mm, stripped=orientation.stripped)
     yield from _intensities(data)
 
 
-def _orientation(pose: Pose) -> Iterator[Mark]:
-    if pose.likeness + pose.margin < LIKENESS:
+def _orientation(orientation: HeadOrientation) -> Iterator[QCFlag]:
+    if orientation.likeness + orientation.margin < LIKENESS:
         yield _doubt("content", "its picture is not that of a T1w head")
-    elif pose.margin >= TURN:
+    elif orientation.margin >= TURN:
         told = [
             f"{_SIDES[axis]} is {_SIDES[seen] if seen not in 'LR' else 'a side'}"
-            for axis, seen in zip("RAS", pose.codes, strict=True)
+            for axis, seen in zip("RAS", orientation.codes, strict=True)
             if axis != seen
         ]
         yield _doubt("orientation", f"it lies otherwise than its header says: by its picture, {', '.join(told)}")
 
 
-def _cut_off(tissue: NDArray[np.bool_], mm: float, *, stripped: bool) -> Iterator[Mark]:
+def _cut_off(tissue: NDArray[np.bool_], mm: float, *, stripped: bool) -> Iterator[QCFlag]:
     cut = []
     for axis, names in enumerate((("left", "right"), ("back", "front"), ("bottom", "top"))):
         for name, place in zip(names, (0, -1), strict=True):
@@ -154,7 +156,7 @@ def _cut_off(tissue: NDArray[np.bool_], mm: float, *, stripped: bool) -> Iterato
         yield _doubt("cut-off", f"it is cut off at the {' and at the '.join(cut)}")
 
 
-def _intensities(data: NDArray[Any]) -> Iterator[Mark]:
+def _intensities(data: NDArray[Any]) -> Iterator[QCFlag]:
     sample = data[::2, ::2, ::2].ravel()
     low, high = float(data.min()), float(data.max())
     upper = float(np.percentile(sample, 99.9))
@@ -165,7 +167,7 @@ def _intensities(data: NDArray[Any]) -> Iterator[Mark]:
     elif len(np.unique(head)) < LEVELS:
         yield _doubt("intensities", f"it has only {len(np.unique(head))} grey values")
     if high - low > HOT * max(upper - low, 1e-6):
-        yield Mark(
+        yield QCFlag(
             kind="intensities",
             severity="note",
             message=f"its brightest voxel is {(high - low) / (upper - low):.0f} "
@@ -173,7 +175,7 @@ def _intensities(data: NDArray[Any]) -> Iterator[Mark]:
         )
 
 
-def label_mark(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> Mark | None:
+def label_flag(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> QCFlag | None:
     """Whether a label map lies where the brain is.
 
     Args:
@@ -183,7 +185,7 @@ def label_mark(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> Ma
     """
     places = np.argwhere(labels.data[0] > 0)
     if not len(places):
-        return Mark(kind="labels", severity="problem", message="its label map is empty")
+        return QCFlag(kind="labels", severity="problem", message="its label map is empty")
     places = places[:: max(1, len(places) // 20_000)]
     world = np.c_[places, np.ones(len(places))] @ labels.affine.T @ np.linalg.inv(volume.affine).T
     factor = np.array(small.shape) / volume.shape
@@ -196,11 +198,13 @@ def label_mark(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> Ma
     return None
 
 
-def measure(data: NDArray[Any], spacing: Sequence[float], small: NDArray[np.float32], pose: Pose) -> Measures:
+def measure(
+    data: NDArray[Any], spacing: Sequence[float], small: NDArray[np.float32], orientation: HeadOrientation
+) -> Measures:
     """What the other volumes are compared with."""
     bright = float(np.percentile(small, 98) - small.min())
     # The middle of the head: 80 mm of tissue. Second differences know no slow changes.
-    middle = (pose.middle / spacing).astype(int)
+    middle = (orientation.middle / spacing).astype(int)
     reach = [max(2, int(40 / side)) for side in spacing]
     box = data[tuple(slice(max(0, m - r), m + r) for m, r in zip(middle, reach, strict=True))].astype(np.float32)
     noise = float(np.median(np.abs(np.diff(box, 2, axis=0)))) * 1.4826 / np.sqrt(6) if min(box.shape) > 2 else 0.0
@@ -215,7 +219,7 @@ def usual(measures: Sequence[Measures]) -> Measures | None:
     return Measures(*np.median(rows, axis=0).tolist())
 
 
-def unusual(one: Measures, usual: Measures) -> Iterator[Mark]:
+def unusual(one: Measures, usual: Measures) -> Iterator[QCFlag]:
     """Where a volume is unlike the others of its cohort."""
     if (times := _times(one.brightness, usual.brightness)) > BRIGHT:
         how = "brighter" if one.brightness > usual.brightness else "darker"
@@ -224,7 +228,7 @@ def unusual(one: Measures, usual: Measures) -> Iterator[Mark]:
         yield _doubt("noise", f"it is {_times(one.noise, usual.noise):.1f} times as noisy as the others")
     if _times(one.voxel, usual.voxel) > GRID:
         message = f"its voxels of {one.voxel:.2g} mm are unlike the others' of {usual.voxel:.2g} mm"
-        yield Mark(kind="spacing", severity="note", message=message)
+        yield QCFlag(kind="spacing", severity="note", message=message)
 
 
 def _times(one: float, other: float) -> float:

@@ -10,7 +10,7 @@ _BLUR = 0.35
 """Sigma, in new voxels, of the blur that keeps what is too fine for them from turning up as something else."""
 
 
-def coarse(data: NDArray[np.generic], spacing: Sequence[float], mm: float) -> NDArray[np.float32]:
+def downsample(data: NDArray[np.generic], spacing: Sequence[float], mm: float) -> NDArray[np.float32]:
     """A volume with isotropic voxels of another size.
 
     Args:

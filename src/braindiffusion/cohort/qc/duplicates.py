@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from braindiffusion.cohort.qc.downsample import coarse
+from braindiffusion.cohort.qc.downsample import downsample
 
 SAME, VERY_SAME = 0.8, 0.995
 """Correlations from which on it is the same scan, and from which on nothing was done to it but storing it anew."""
@@ -30,9 +30,9 @@ def fingerprint(data: NDArray[np.generic], spacing: Sequence[float], middle: NDA
     Args:
         data: (x, y, z) in RAS+.
         spacing: mm.
-        middle: mm from the outer corner to the middle of the head (`Pose.middle`).
+        middle: mm from the outer corner to the middle of the head (`HeadOrientation.middle`).
     """
-    small = coarse(data, spacing, MM)
+    small = downsample(data, spacing, MM)
     bright = float(np.percentile(small, 98)) or 1.0
     small = np.minimum(small / bright, 1.5)
     fine = small - ndimage.gaussian_filter(small, 2.0)
@@ -44,7 +44,7 @@ def fingerprint(data: NDArray[np.generic], spacing: Sequence[float], middle: NDA
 
 
 @dataclass(frozen=True)
-class Twin:
+class Duplicate:
     """A scan that is there already.
 
     Attributes:
@@ -58,21 +58,23 @@ class Twin:
     mirrored: bool
 
 
-class Twins:
+class DuplicateFinder:
     """Remembers scans, and tells which of them a new one is."""
 
     def __init__(self) -> None:
         self._known: list[Fingerprint] = []
 
-    def meet(self, new: Fingerprint) -> Twin | None:
+    def meet(self, new: Fingerprint) -> Duplicate | None:
         """Look whether a scan is known, and remember it. Scans are known by the order in which they came, from 0."""
         views = [np.asarray(view, np.float32) for view in (new, new[::-1])]
         found = [self._best(view, mirrored=bool(i)) for i, view in enumerate(views)]
         self._known.append(new)
-        best = max((twin for twin in found if twin), key=lambda twin: twin.likeness, default=None)
+        best = max(
+            (duplicate for duplicate in found if duplicate), key=lambda duplicate: duplicate.likeness, default=None
+        )
         return best if best is not None and best.likeness >= SAME else None
 
-    def _best(self, view: NDArray[np.float32], *, mirrored: bool) -> Twin | None:
+    def _best(self, view: NDArray[np.float32], *, mirrored: bool) -> Duplicate | None:
         if not self._known:
             return None
         likeness = [float(np.vdot(view, np.asarray(one, np.float32))) for one in self._known]
@@ -80,7 +82,7 @@ class Twins:
         spectrum = fft.rfftn(view)
         laid = [(_laid_over(spectrum, self._known[i]), int(i)) for i in nearest]
         value, of = max(laid)
-        return Twin(of, value, mirrored)
+        return Duplicate(of, value, mirrored)
 
 
 def _laid_over(spectrum: NDArray[np.complexfloating], other: Fingerprint) -> float:

@@ -26,7 +26,7 @@ _TURNS: tuple[Turn, ...] = tuple(
 
 
 @dataclass(frozen=True)
-class Pose:
+class HeadOrientation:
     """What the picture says.
 
     Attributes:
@@ -45,7 +45,7 @@ class Pose:
     middle: NDArray[np.float64]
 
 
-def find_pose(small: NDArray[np.float32]) -> Pose:
+def find_orientation(small: NDArray[np.float32]) -> HeadOrientation:
     """Lay a volume over the means.
 
     Args:
@@ -56,7 +56,7 @@ def find_pose(small: NDArray[np.float32]) -> Pose:
     own, best = fits[0], max(fits, key=lambda fit: fit[0])
     turn = _TURNS[fits.index(best)]
     middle = ((GRID - 1) / 2 + own[2] - start + 0.5) * GRID_MM
-    return Pose(own[0], _codes(turn), best[0] - own[0], own[1] == 1, middle)
+    return HeadOrientation(own[0], _codes(turn), best[0] - own[0], own[1] == 1, middle)
 
 
 def _fit(placed: NDArray[np.float32], turn: Turn) -> tuple[float, int, NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""Who looks at a brain: the reader, a network or a table of features that the user brings, and everybody's ruler."""
+"""Measurement of a brain: by a segmentation model, and by networks or tables of features that the user brings."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.brain_measures import (
-    Portrait,
+    BrainMeasures,
     brain_mask,
     dice,
     histogram,
@@ -51,18 +51,18 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Observer:
-    """Looks at brains, real and generated alike: with the same ruler, or not at all.
+class BrainMeasurer:
+    """Looks at brains, real and generated alike: with the same segmenter, or not at all.
 
     Attributes:
         reader: finds regions, an embedding and an age; without one, regions are those of the brain's own label map.
-        seers: features by name.
+        encoders: features by name.
     """
 
     reader: Reader | None = None
-    seers: Mapping[str, Callable[[Brain], Features]] = field(default_factory=dict)
+    encoders: Mapping[str, Callable[[Brain], Features]] = field(default_factory=dict)
 
-    def portray(self, brain: Brain, requested: Labels | None = None) -> Portrait:
+    def measure(self, brain: Brain, requested: Labels | None = None) -> BrainMeasures:
         """Look at a brain.
 
         Args:
@@ -71,16 +71,16 @@ class Observer:
         """
         mask = brain_mask(brain.voxels)
         measures = shape_measures(mask, brain.spacing)
-        features = {name: see(brain) for name, see in self.seers.items()}
+        features = {name: see(brain) for name, see in self.encoders.items()}
         reading = self.reader.read(brain.voxels * 2 - 1) if self.reader is not None else None
         regions = brain.labels if reading is None else reading.regions
         if regions is not None:
             measures |= region_measures(brain.voxels, regions, brain.spacing)
         if reading is not None:
             features["embedding"] = reading.embedding
-        return Portrait(
+        return BrainMeasures(
             name=brain.name,
-            measures=measures,
+            quantities=measures,
             histogram=histogram(brain.voxels, mask),
             spectrum=spectrum(brain.voxels),
             features=features,
@@ -89,7 +89,7 @@ class Observer:
         )
 
 
-def load_seer(path: Path, names: Sequence[str]) -> Callable[[Brain], Features]:
+def load_encoder(path: Path, names: Sequence[str]) -> Callable[[Brain], Features]:
     """Features that the user brings, by the ending of the file.
 
     Args:

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braindiffusion.evaluation.bootstrap import Interval, Numbers, Rows, of_one
-from braindiffusion.evaluation.brain_measures import Portrait, shared_measures
-from braindiffusion.runs.reports.evaluation import Figure, Row
+from braindiffusion.evaluation.brain_measures import BrainMeasures, shared_measures
+from braindiffusion.runs.reports.evaluation import ADHERENCE, Estimate, Row
 
-GROUP = "control"
 VOLUME = "volume: "
 RIDGE = 1.0
 FEWEST = 3
@@ -85,9 +84,9 @@ def asked_volumes(asked: Sequence[Mapping[str, Any]], measures: Sequence[str]) -
     return np.array([[float(row.get(name.removeprefix(VOLUME), np.nan)) for name in measures] for row in rows])
 
 
-def mean_dice(portraits: Sequence[Portrait]) -> Numbers:
+def mean_dice(measured: Sequence[BrainMeasures]) -> Numbers:
     """(N,) mean over regions of the Dice overlap with the requested map; NaN where none was requested."""
-    return np.array([np.mean(list(one.dice.values())) if one.dice else np.nan for one in portraits])
+    return np.array([np.mean(list(one.dice.values())) if one.dice else np.nan for one in measured])
 
 
 class SexReader:
@@ -113,24 +112,30 @@ class SexReader:
 
 
 @dataclass(frozen=True)
-class Told:
+class ConditionedBrains:
     """Brains and what they were asked to be, or what their people's table says.
 
     Attributes:
-        portraits: of the brains.
+        measured: of the brains.
         asked: of each, in the fields of `braindiffusion.conditions`; volumes in ml.
     """
 
-    portraits: Sequence[Portrait]
+    measured: Sequence[BrainMeasures]
     asked: Sequence[Mapping[str, Any]]
 
     def volumes(self, measures: Sequence[str]) -> Numbers:
         """(N, K) ml as read."""
-        return np.array([[one.measures[name] for name in measures] for one in self.portraits])
+        return np.array([[one.quantities[name] for name in measures] for one in self.measured])
 
 
-def control(made: Told, people: Told, training: Told, repeats: int, rng: np.random.Generator) -> Iterator[Row]:
-    """Rows of what generated brains were asked for; the floor is what is read of held-out people.
+def condition_adherence(
+    made: ConditionedBrains,
+    people: ConditionedBrains,
+    training: ConditionedBrains,
+    repeats: int,
+    rng: np.random.Generator,
+) -> Iterator[Row]:
+    """Rows of what generated brains were asked for; the real baseline is what is read of held-out people.
 
     Args:
         made: generated brains.
@@ -140,12 +145,12 @@ def control(made: Told, people: Told, training: Told, repeats: int, rng: np.rand
         rng: draws.
     """
 
-    def ages(told: Told) -> Agreement | None:
-        read = np.array([[one.age] for one in told.portraits])
+    def ages(told: ConditionedBrains) -> Agreement | None:
+        read = np.array([[one.age] for one in told.measured])
         return agreement(asked_number(told.asked, "age"), read, repeats, rng)
 
     yield from _rows("age", "years", ages(made), ages(people))
-    everybody = [*made.portraits, *people.portraits, *training.portraits]
+    everybody = [*made.measured, *people.measured, *training.measured]
     measures = [name for name in shared_measures(everybody) if name.startswith(VOLUME)]
     if not measures:
         return
@@ -154,11 +159,13 @@ def control(made: Told, people: Told, training: Told, repeats: int, rng: np.rand
     volumes = agreement(asked_volumes(made.asked, measures), made.volumes(measures), repeats, rng, spread)
     yield from _rows("region volumes", "ml", volumes, None)
     yield from _sexes(made, people, training, measures, repeats, rng)
-    overlap = mean_dice(made.portraits)
+    overlap = mean_dice(made.measured)
     overlap = overlap[np.isfinite(overlap)]
     if len(overlap):
         found = of_one(np.mean, overlap, repeats, rng)
-        yield Row(group=GROUP, name="regions, mean Dice", generated=Figure.of(found), brains=len(overlap))
+        yield Row(
+            group=ADHERENCE, name="regions, mean Dice", generated=Estimate.from_interval(found), brains=len(overlap)
+        )
 
 
 def _rows(what: str, unit: str, made: Agreement | None, people: Agreement | None) -> Iterator[Row]:
@@ -166,18 +173,23 @@ def _rows(what: str, unit: str, made: Agreement | None, people: Agreement | None
         return
     for name, unit_, part in (("correlation", "", "r"), ("slope", "", "slope"), ("mean absolute error", unit, "error")):
         yield Row(
-            group=GROUP,
+            group=ADHERENCE,
             name=f"{what}, {name}",
             unit=unit_,
-            generated=Figure.of(getattr(made, part)),
-            floor=None if people is None else Figure.of(getattr(people, part)),
+            generated=Estimate.from_interval(getattr(made, part)),
+            real_baseline=None if people is None else Estimate.from_interval(getattr(people, part)),
             brains=made.brains,
             held_out=0 if people is None else people.brains,
         )
 
 
 def _sexes(
-    made: Told, people: Told, training: Told, measures: Sequence[str], repeats: int, rng: np.random.Generator
+    made: ConditionedBrains,
+    people: ConditionedBrains,
+    training: ConditionedBrains,
+    measures: Sequence[str],
+    repeats: int,
+    rng: np.random.Generator,
 ) -> Iterator[Row]:
     sexes = [one.get("sex") for one in training.asked]
     asked, known = ([one.get("sex") or "" for one in told.asked] for told in (made, people))
@@ -185,18 +197,20 @@ def _sexes(
         return
     reader = SexReader(training.volumes(measures), sexes)
 
-    def right(told: Told, sexes: Sequence[str]) -> NDArray[np.bool_]:
+    def right(told: ConditionedBrains, sexes: Sequence[str]) -> NDArray[np.bool_]:
         sex = np.array(sexes)
         return np.asarray((reader.read(told.volumes(measures)) == sex)[sex != ""])
 
     hits, others = right(made, asked), right(people, known)
-    found, floor = (Figure.of(of_one(np.mean, each, repeats, rng)) if len(each) else None for each in (hits, others))
+    found, baseline = (
+        Estimate.from_interval(of_one(np.mean, each, repeats, rng)) if len(each) else None for each in (hits, others)
+    )
     if found is not None:
         yield Row(
-            group=GROUP,
+            group=ADHERENCE,
             name="sex, share read as asked",
             generated=found,
-            floor=floor,
+            real_baseline=baseline,
             brains=len(hits),
             held_out=len(others),
         )

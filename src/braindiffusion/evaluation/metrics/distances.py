@@ -54,7 +54,7 @@ def frechet(features: Numbers) -> Statistic:
 
     |mean difference|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)) with covariances A and B. With A = X^T X and B = Y^T Y the
     last trace is the sum of the singular values of X Y^T, no larger than the sets are: no root of a singular D x D
-    matrix is needed. Biased upwards, the more the fewer brains: read it beside its floor.
+    matrix is needed. Biased upwards, the more the fewer brains: read it beside its real baseline.
 
     Args:
         features: (N, D).

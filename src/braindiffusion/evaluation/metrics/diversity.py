@@ -10,7 +10,7 @@ from braindiffusion.evaluation.bootstrap import Numbers, around, of_one
 from braindiffusion.evaluation.metrics import similarity
 from braindiffusion.evaluation.sources import Source
 from braindiffusion.runs import Event, Progress
-from braindiffusion.runs.reports.evaluation import Figure, Row, Spread
+from braindiffusion.runs.reports.evaluation import Estimate, Row, Spread
 
 GROUPS = ("generated", "held_out", "training")
 EQUAL = 100.0
@@ -41,7 +41,7 @@ class Pairs:
         return float(self.values.mean()), again
 
 
-def look_at_pairs(
+def measure_pairs(
     groups: Mapping[str, Sequence[Source]], wanted: int, rng: np.random.Generator
 ) -> Generator[Event, None, dict[str, Pairs]]:
     """MS-SSIM of random pairs of each group, two brains in memory at a time.
@@ -67,12 +67,12 @@ def look_at_pairs(
 def diversity(pairs: Mapping[str, Pairs], repeats: int, rng: np.random.Generator) -> Row:
     """Mean MS-SSIM over pairs of generated brains, less that over pairs of held-out ones."""
     made, held_out, training = (pairs[name].mean(repeats, rng) for name in GROUPS)
-    value, floor = (around(one[0] - held_out[0], one[1] - held_out[1]) for one in (made, training))
+    value, baseline = (around(one[0] - held_out[0], one[1] - held_out[1]) for one in (made, training))
     return Row(
         group="diversity",
         name=NAME,
-        generated=Figure.of(value),
-        floor=Figure.of(floor),
+        generated=Estimate.from_interval(value),
+        real_baseline=Estimate.from_interval(baseline),
         brains=len(np.unique(pairs["generated"].rows)),
         held_out=len(np.unique(pairs["held_out"].rows)),
         spread=Spread(
@@ -84,16 +84,16 @@ def diversity(pairs: Mapping[str, Pairs], repeats: int, rng: np.random.Generator
     )
 
 
-def look_at_twins(
+def paired_similarity(
     made: Sequence[Source], real: Mapping[str, Source], repeats: int, rng: np.random.Generator
 ) -> Generator[Event, None, list[Row]]:
     """PSNR, SSIM and MS-SSIM of generated brains and the real ones of the same name; no rows where there are none."""
     values = []
-    twins = [(one, real[one.twin]) for one in made if one.twin in real]
-    for step, (one, other) in enumerate(twins, start=1):
+    counterparts = [(one, real[one.counterpart]) for one in made if one.counterpart in real]
+    for step, (one, other) in enumerate(counterparts, start=1):
         a, b = one.read().voxels, other.read().voxels
         values.append([min(similarity.psnr(a, b), EQUAL), similarity.ssim(a, b), similarity.ms_ssim(a, b)])
-        yield Progress(stage="twins", step=step, total=len(twins), message=one.name)
+        yield Progress(stage="counterparts", step=step, total=len(counterparts), message=one.name)
     if not values:
         return []
     names = (("PSNR", "dB"), ("SSIM", ""), ("MS-SSIM", ""))
@@ -102,7 +102,7 @@ def look_at_twins(
             group="pairs",
             name=f"{name} with the real brain of the same name",
             unit=unit,
-            generated=Figure.of(of_one(np.mean, column, repeats, rng)),
+            generated=Estimate.from_interval(of_one(np.mean, column, repeats, rng)),
             brains=len(column),
         )
         for (name, unit), column in zip(names, np.array(values).T, strict=True)

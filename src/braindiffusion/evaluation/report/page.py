@@ -8,14 +8,16 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from braindiffusion.evaluation.report.plots import plots
+from braindiffusion.evaluation.targets import MINIMUM
 from braindiffusion.runs.files import write_whole
-from braindiffusion.runs.reports.evaluation import Evaluation, Figure, Row
+from braindiffusion.runs.reports.evaluation import Estimate, Evaluation, Outcome, Row
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
 table { border-collapse: collapse; margin: 1em 0; } td, th { padding: .25em .7em; text-align: left; }
 tr { border-bottom: 1px solid #ddd; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
 .met { color: #15803d; font-weight: 600; } .missed { color: #b91c1c; font-weight: 600; }
+.inconclusive { color: #92400e; }
 .row { display: flex; flex-wrap: wrap; gap: 10px; } figure { margin: 0 0 1em; } figcaption { font-size: 13px; }
 .row img { background: #000; width: 340px; image-rendering: auto; } small { color: #555; }
 """
@@ -61,8 +63,8 @@ def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path)
         [
             f"<h1>Generated brains beside real ones{f': {escape(evaluation.model)}' if evaluation.model else ''}</h1>",
             _introduction(evaluation),
-            "<h2>Verdicts</h2>",
-            _verdicts(evaluation),
+            "<h2>Targets</h2>",
+            _targets(evaluation),
             _left_out(evaluation),
             *map(_gallery, galleries),
             "<h2>Figures</h2>",
@@ -81,29 +83,31 @@ def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path)
 
 def _introduction(one: Evaluation) -> str:
     return (
-        f"<p>{len(one.generated)} generated brains beside {len(one.held_out)} real ones that training never saw. The "
-        f"floor is the same figure for as many of the {len(one.training)} real training brains, beside the same "
-        f"held-out ones: no generator can be expected below it. Brackets are 95 % intervals of a bootstrap over brains "
-        f"({one.repeats} repetitions). Regions: {escape(one.ruler)}. Not for diagnosis.</p>"
+        f"<p>{len(one.generated)} generated brains are compared with {len(one.held_out)} real ones that training never "
+        f"saw. The real baseline is the same estimate for as many of the {len(one.training)} real training brains: no "
+        f"generator can be expected to do better. Brackets are 95 % intervals of a bootstrap over brains "
+        f"({one.repeats} repetitions). A target is met or missed where the whole interval is on one side of its limit, "
+        f"and met by {MINIMUM} brains or more of each kind; else it is inconclusive. "
+        f"Regions: {escape(one.segmenter)}. Not for diagnosis.</p>"
     )
 
 
-def _verdicts(one: Evaluation) -> str:
+def _targets(one: Evaluation) -> str:
     lines = [
         [
             escape(each.target),
             escape(each.reached),
-            _mark(each.met),
+            _mark(each.outcome),
             escape(each.stretch),
-            "" if each.stretch_met is None else _mark(each.stretch_met),
+            "" if each.stretch_outcome is None else _mark(each.stretch_outcome),
         ]
-        for each in one.verdicts
+        for each in one.targets
     ]
     return _table(["target", "reached", "", "stretch", ""], lines)
 
 
-def _mark(met: bool) -> str:
-    return '<span class="met">met</span>' if met else '<span class="missed">missed</span>'
+def _mark(outcome: Outcome) -> str:
+    return f'<span class="{outcome}">{outcome}</span>'
 
 
 def _left_out(one: Evaluation) -> str:
@@ -128,17 +132,19 @@ def _rows(rows: Iterable[Row]) -> str:
             escape(row.group),
             escape(row.name),
             _figure(row.generated, row.unit),
-            "" if row.floor is None else _figure(row.floor, row.unit),
+            "" if row.real_baseline is None else _figure(row.real_baseline, row.unit),
             "" if row.spread is None else f"{row.spread.generated_mean:.4g} ± {row.spread.generated_sd:.2g}",
             "" if row.spread is None else f"{row.spread.real_mean:.4g} ± {row.spread.real_sd:.2g}",
             f"{row.brains}, {row.held_out}" if row.held_out else f"{row.brains}",
         ]
         for row in rows
     ]
-    return _table(["", "figure", "generated", "floor", "generated, mean ± SD", "real, mean ± SD", "brains"], lines)
+    return _table(
+        ["", "figure", "generated", "real baseline", "generated, mean ± SD", "real, mean ± SD", "brains"], lines
+    )
 
 
-def _figure(figure: Figure, unit: str) -> str:
+def _figure(figure: Estimate, unit: str) -> str:
     return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}] {escape(unit)}"
 
 

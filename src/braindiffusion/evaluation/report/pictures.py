@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.evaluation.measure import Survey
+from braindiffusion.evaluation.measure import MeasuredGroups
 from braindiffusion.evaluation.report.page import Gallery, Picture
-from braindiffusion.runs.reports.evaluation import Originality
+from braindiffusion.runs.reports.evaluation import Memorization
 
 BESIDE, WORST = 6, 4
 """Rows of pictures: of generated beside real brains, and of the worst."""
@@ -49,21 +49,23 @@ def data_uri(pixels: Pixels) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def galleries(spaces: Sequence[Originality], survey: Survey) -> list[Gallery]:
+def galleries(spaces: Sequence[Memorization], measured_groups: MeasuredGroups) -> list[Gallery]:
     """Generated beside real brains; those nearest to a training brain; those least like any real one.
 
     Args:
-        spaces: the rulers of originality; the first one chooses.
-        survey: reads brains again.
+        spaces: the rulers of memorization; the first one chooses.
+        measured_groups: reads brains again.
     """
     sources = {
-        one.source.name: one.source for group in (survey.training, survey.held_out, survey.generated) for one in group
+        one.source.name: one.source
+        for group in (measured_groups.training, measured_groups.held_out, measured_groups.generated)
+        for one in group
     }
 
     def picture(name: str, caption: str) -> Picture:
         return Picture(f"{caption}: {name}", data_uri(three_planes(sources[name].read().voxels)))
 
-    both = zip(survey.generated[:BESIDE], survey.held_out[:BESIDE], strict=False)
+    both = zip(measured_groups.generated[:BESIDE], measured_groups.held_out[:BESIDE], strict=False)
     found = [
         Gallery(
             "Generated (left) and real, held out (right)",

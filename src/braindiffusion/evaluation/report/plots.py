@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from braindiffusion.evaluation.compare import ALL_REGIONS
-from braindiffusion.runs.reports.evaluation import Curve, Evaluation, Figure, Originality, Row
+from braindiffusion.runs.reports.evaluation import Curve, Estimate, Evaluation, Memorization, Row
 
 GENERATED, REAL = "#c2410c", "#1d4ed8"
-NAMES = {GENERATED: "generated", REAL: "real training brains (the floor)"}
+NAMES = {GENERATED: "generated", REAL: "real training brains (the baseline)"}
 WASSERSTEIN = "Wasserstein distance to held-out brains, in standard deviations of real brains"
 
 
@@ -19,15 +19,15 @@ def plots(evaluation: Evaluation) -> list[go.Figure]:
         rows = [row for row in evaluation.rows if row.group == group and row.spread and row.name != ALL_REGIONS]
         if rows:
             figures.append(bars(f"{group.capitalize()}: how far the distributions are apart", rows))
-    figures += [ratios(one) for one in evaluation.originality]
+    figures += [ratios(one) for one in evaluation.memorization]
     return figures
 
 
 def curve(one: Curve, *, steps: bool) -> go.Figure:
-    """Generated brains and floor along an axis, each with its band."""
+    """Generated brains and real baseline along an axis, each with its band."""
     figure = go.Figure()
     real = "real brains" if steps else NAMES[REAL]
-    for name, colour, figures in ((real, REAL, one.floor), ("generated", GENERATED, one.generated)):
+    for name, colour, figures in ((real, REAL, one.real_baseline), ("generated", GENERATED, one.generated)):
         band = [each.high for each in figures] + [each.low for each in reversed(figures)]
         figure.add_scatter(
             x=one.x + one.x[::-1],
@@ -46,11 +46,11 @@ def curve(one: Curve, *, steps: bool) -> go.Figure:
 
 
 def bars(title: str, rows: Sequence[Row]) -> go.Figure:
-    """One figure a line, generated beside its floor, with intervals."""
+    """One figure a line, generated beside its baseline, with intervals."""
     figure = go.Figure()
     names = [row.name for row in rows]
-    floors = [row.floor for row in rows if row.floor is not None]
-    for colour, figures in ((GENERATED, [row.generated for row in rows]), (REAL, floors)):
+    baselines = [row.real_baseline for row in rows if row.real_baseline is not None]
+    for colour, figures in ((GENERATED, [row.generated for row in rows]), (REAL, baselines)):
         figure.add_scatter(
             y=names,
             x=[each.value for each in figures],
@@ -63,12 +63,12 @@ def bars(title: str, rows: Sequence[Row]) -> go.Figure:
     return _styled(figure, title, WASSERSTEIN, "", height=180 + 22 * len(rows))
 
 
-def ratios(one: Originality) -> go.Figure:
+def ratios(one: Memorization) -> go.Figure:
     """How near brains are to training brains: one point a brain."""
     figure = go.Figure()
     made = sorted(one.neighbours, key=lambda near: near.ratio)
     for name, colour, values, neighbours in (
-        ("held-out people", REAL, one.people_ratios, made[:0]),
+        ("held-out people", REAL, one.real_baseline_ratios, made[:0]),
         ("generated", GENERATED, one.ratios, made),
     ):
         figure.add_box(
@@ -84,7 +84,7 @@ def ratios(one: Originality) -> go.Figure:
     return _styled(figure, title, "ratio; copies lie near 0", "", height=280)
 
 
-def _errors(figures: Sequence[Figure]) -> dict[str, object]:
+def _errors(figures: Sequence[Estimate]) -> dict[str, object]:
     return {
         "type": "data",
         "symmetric": False,

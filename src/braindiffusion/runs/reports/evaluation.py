@@ -1,37 +1,43 @@
-"""What an evaluation says: the schema of `evaluation.json`. Every figure with its interval, floor, unit and count."""
+"""The schema of `evaluation.json`: every estimate with its interval, real baseline, unit and number of brains."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from braindiffusion.runs.files import read_result
 
 JSON, PAGE = "evaluation.json", "report.html"
+FORMAT = "braindiffusion-evaluation-2"
+ADHERENCE, MEMORIZATION, COPIES = "condition adherence", "memorization", "copies"
+"""Groups of rows and targets that code refers to."""
+
+Outcome = Literal["met", "missed", "inconclusive"]
 
 
 class Interval(Protocol):
-    """A figure, or an array of them, with the ends of its 95 % interval."""
+    """A number, or an array of them, with the ends of its 95 % interval."""
 
     @property
     def value(self) -> Any:
-        """The figure."""
+        """The number."""
 
     @property
     def low(self) -> Any:
-        """Where its interval begins."""
+        """Lower end of the interval."""
 
     @property
     def high(self) -> Any:
-        """Where it ends."""
+        """Upper end of the interval."""
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
-class Figure(_Part):
+class Estimate(_Part):
     """A number with its 95 % interval."""
 
     value: float
@@ -39,8 +45,8 @@ class Figure(_Part):
     high: float
 
     @classmethod
-    def of(cls, interval: Interval, index: int | None = None) -> "Figure":
-        """Of an interval of one number, or of one entry of an array of them."""
+    def from_interval(cls, interval: Interval, index: int | None = None) -> "Estimate":
+        """Convert an interval of one number, or entry `index` of an interval of an array."""
         parts = (interval.value, interval.low, interval.high)
         value, low, high = (float(part if index is None else part[index]) for part in parts)
         return cls(value=value, low=low, high=high)
@@ -56,35 +62,35 @@ class Spread(_Part):
 
 
 class Row(_Part):
-    """One figure."""
+    """One estimate."""
 
     group: str
     name: str
     unit: str = ""
-    generated: Figure
-    """Of generated brains, against held-out ones."""
-    floor: Figure | None = None
-    """Of real brains: the same figure of training brains against held-out ones, or (control) of held-out people."""
+    generated: Estimate
+    """Generated brains against held-out ones."""
+    real_baseline: Estimate | None = None
+    """Real training brains against held-out ones; for condition adherence, held-out people."""
     brains: int
-    """Generated brains that it comes from, at a time; the floor comes from as many training brains."""
+    """Generated brains compared at a time; the real baseline uses as many training brains."""
     held_out: int = 0
     """Held-out brains that both are compared with."""
     spread: Spread | None = None
 
 
 class Curve(_Part):
-    """A figure along an axis."""
+    """An estimate along an axis."""
 
     name: str
     x: list[float]
     x_unit: str
     unit: str
-    generated: list[Figure]
-    floor: list[Figure]
+    generated: list[Estimate]
+    real_baseline: list[Estimate]
 
 
 class Neighbour(_Part):
-    """A generated brain and the real ones next to it, nearest to a training brain first."""
+    """A generated brain, the real brains nearest to it and their distances."""
 
     generated: str
     training: str
@@ -95,83 +101,123 @@ class Neighbour(_Part):
     copied: bool
 
 
-class Originality(_Part):
-    """Whether generated brains are as new as real people, as one ruler sees it."""
+class Memorization(_Part):
+    """A test for copies of training brains in one feature space; brains nearest to a training brain come first."""
 
     space: str
     p: float
-    """Of the two-sided Mann-Whitney test of the ratios."""
-    ratio: Figure
-    """Median of distance to the nearest training over distance to the nearest held-out brain."""
-    people: Figure
-    """The same of held-out people."""
+    """Two-sided Mann-Whitney test of the ratios."""
+    ratio: Estimate
+    """Median ratio of distances: to the nearest training brain over to the nearest held-out brain."""
+    real_baseline: Estimate
+    """The same median for held-out people."""
     threshold: float
-    """A brain that is nearer than this to a training brain is called a copy."""
+    """A brain nearer than this to a training brain is called a copy."""
     ratios: list[float]
-    people_ratios: list[float]
+    real_baseline_ratios: list[float]
     neighbours: list[Neighbour]
 
 
-class Verdict(_Part):
-    """A target, and whether it is met."""
+class TargetResult(_Part):
+    """A target and its outcome."""
 
     target: str
     reached: str
-    """The figure with its 95 % interval and how many brains it comes from."""
-    met: bool
+    """The estimate with its 95 % interval and the number of brains."""
+    outcome: Outcome
     stretch: str = ""
-    stretch_met: bool | None = None
+    stretch_outcome: Outcome | None = None
     title: str = ""
-    """What it is about, in few words."""
+    """A short name."""
     group: str = ""
-    """Of the row that it judges; `originality` and `copies` judge a space."""
+    """Group of the judged row, or `memorization` or `copies` for a feature space."""
     name: str = ""
-    """Of that row, or of the space."""
+    """Name of the judged row or feature space."""
 
 
 class LeftOut(_Part):
-    """What is not in the report, and why."""
+    """A part that the report lacks, and the reason."""
 
     what: str
     why: str
 
 
 class Evaluation(_Part):
-    """A whole report."""
+    """A whole report. Files of format 1 are read too."""
 
-    format: str = "braindiffusion-evaluation-1"
+    format: str = FORMAT
     created: datetime
     command: str
     versions: dict[str, str | None]
     model: str
-    ruler: str
-    """Where regions come from."""
+    segmenter: str
+    """Source of the region label maps, in words."""
     generated: list[str]
     training: list[str]
     held_out: list[str]
     repeats: int
-    """Of every bootstrap."""
-    verdicts: list[Verdict] = Field(default_factory=list)
+    """Repetitions of every bootstrap."""
+    targets: list[TargetResult] = Field(default_factory=list)
     rows: list[Row] = Field(default_factory=list)
     curves: list[Curve] = Field(default_factory=list)
-    originality: list[Originality] = Field(default_factory=list)
+    memorization: list[Memorization] = Field(default_factory=list)
     left_out: list[LeftOut] = Field(default_factory=list)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _migrate(cls, data: Any) -> Any:
+        return _from_format_1(data) if isinstance(data, dict) and data.get("format", "").endswith("-1") else data
+
     def row(self, group: str, name: str) -> Row | None:
-        """A row by its group and name."""
+        """Return the row of a group and name, or None."""
         return next((row for row in self.rows if (row.group, row.name) == (group, name)), None)
 
-    def judged(self, verdict: Verdict) -> tuple[Figure | None, Figure | None, str]:
-        """What a verdict is about: the figure, its floor, and their unit; None for what has none."""
-        if verdict.group == "originality":
-            space = next(one for one in self.originality if one.space == verdict.name)
-            return space.ratio, space.people, ""
-        row = self.row(verdict.group, verdict.name)
-        return (row.generated, row.floor, row.unit) if row else (None, None, "")
+    def estimate_of(self, result: TargetResult) -> tuple[Estimate | None, Estimate | None, str]:
+        """Return the estimate that a target judges, its real baseline and their unit; None where there is none."""
+        if result.group == MEMORIZATION:
+            space = next(one for one in self.memorization if one.space == result.name)
+            return space.ratio, space.real_baseline, ""
+        row = self.row(result.group, result.name)
+        return (row.generated, row.real_baseline, row.unit) if row else (None, None, "")
+
+    def count(self, outcome: Outcome) -> int:
+        """Return the number of targets with this outcome."""
+        return sum(result.outcome == outcome for result in self.targets)
+
+    @property
+    def summary(self) -> str:
+        """Count of targets met, and of those that too few brains leave open."""
+        open_ = self.count("inconclusive")
+        more = f", {open_} inconclusive" if open_ else ""
+        return f"{self.count('met')} of {len(self.targets)} targets met{more}"
+
+
+def _from_format_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the fields of format 1: `floor`, `ruler`, `verdicts`, `originality` and `people`."""
+    groups = {"control": ADHERENCE, "originality": MEMORIZATION}
+    outcome: dict[bool | None, str | None] = {True: "met", False: "missed", None: None}
+
+    def renamed(part: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            names.get(key, key): groups.get(value, value) if key == "group" else value for key, value in part.items()
+        }
+
+    def judged(part: Mapping[str, Any]) -> dict[str, Any]:
+        new = renamed(part, {"met": "outcome", "stretch_met": "stretch_outcome"})
+        return new | {key: outcome[new[key]] for key in ("outcome", "stretch_outcome") if key in new}
+
+    baseline = {"floor": "real_baseline"}
+    people = {"people": "real_baseline", "people_ratios": "real_baseline_ratios"}
+    new = renamed(data, {"ruler": "segmenter"}) | {"format": FORMAT}
+    new["targets"] = [judged(one) for one in new.pop("verdicts", ())]
+    new["memorization"] = [renamed(one, people) for one in new.pop("originality", ())]
+    for name in ("rows", "curves"):
+        new[name] = [renamed(one, baseline) for one in new.get(name, ())]
+    return new
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """The report in a folder.
+    """Read the report in a folder.
 
     Raises:
         BrainDiffusionError: there is none, or it cannot be read.

@@ -1,34 +1,38 @@
-"""What the figures of an evaluation mean, in plain words: for who reads them without having read the papers."""
+"""Descriptions of the metric groups of an evaluation, in plain words."""
 
-_FLOOR = "The floor is what real training brains reach against the same held-out ones: nobody can be expected below it."
+from braindiffusion.runs.reports.evaluation import ADHERENCE, COPIES, MEMORIZATION
 
-GROUPS = {
+_BASELINE = (
+    "The real baseline is what real training brains reach against the same held-out ones: no generator can be "
+    "expected to do better."
+)
+DESCRIPTIONS = {
     "diversity": "Whether generated brains differ from each other as much as people do. 0: as much; above: they are "
-    "all too alike; below: they differ more than people.",
-    "volumes": "Whether regions are as large, and vary as much, as in real people: how far the two distributions "
-    "are apart, in standard deviations of real brains.",
-    "tissues": "The same for all grey matter, white matter and fluid together.",
+    "too alike; below: they differ more than people.",
+    "volumes": "Whether regions are as large, and vary as much, as in real people: the distance between the two "
+    "distributions, in standard deviations of real brains.",
+    "tissues": "The same for all grey matter, white matter and cerebrospinal fluid together.",
     "asymmetry": "Whether left and right differ as much, and to the same side, as in real people.",
-    "texture": "Whether tissue is as bright and as grained as in real scans.",
+    "texture": "Whether tissue has the intensity and the noise of real scans.",
     "shape": "Whether size and outline of the brain vary as in real people.",
-    "spectrum": "How much fine detail there is, against real brains. Below 0 dB at high frequencies: blurred; above: "
-    "grainy.",
-    "pairs": "How alike each generated brain and the real one of its name are, where there is one.",
-    "control": "Whether a brain is what was asked for, as it is read back from the image. The floor is how well the "
-    "same reading does on held-out people.",
-    "originality": "How near brains are to what the model learnt from: distance to the nearest training brain over "
-    "that to the nearest brain that it never saw. New people have about 1; well below them, the model copies. p is the "
-    "chance to see such a difference between groups of real people.",
-    "copies": "Brains nearer to a training brain than half of the smallest distance between any two real people.",
+    "spectrum": "How much fine detail there is, compared with real brains. Below 0 dB at high frequencies: blurred; "
+    "above: noisy.",
+    "pairs": "Similarity of each generated brain and the real one of the same name, where there is one.",
+    ADHERENCE: "Whether a brain has the requested properties, as measured in the image. The real baseline is the "
+    "result of the same measurement on held-out people.",
+    MEMORIZATION: "Whether brains are copies of training data: distance to the nearest training brain over distance "
+    "to the nearest held-out brain. New people have a ratio of about 1; a model that copies has a smaller one. p is "
+    "the chance to see such a difference between groups of real people.",
+    COPIES: "Brains nearer to a training brain than half of the smallest distance between any two real people.",
 }
 FEATURES = (
-    "How far the generated brains are, as a whole, from real ones that the model never saw, as a trained network sees "
-    "them. 0: not to be told apart."
+    "Distance between the distributions of generated brains and of real ones that the model never saw, in the feature "
+    "space of a trained network. 0: no difference."
 )
-_WITHOUT_FLOOR = {"control", "originality", "copies", "pairs"}
+_WITHOUT_BASELINE = {ADHERENCE, MEMORIZATION, COPIES, "pairs"}
 
 
-def meaning(group: str) -> str:
-    """What the figures of a group say; an unknown group is one of features."""
-    said = GROUPS.get(group, FEATURES)
-    return said if group in _WITHOUT_FLOOR else f"{said} {_FLOOR}"
+def metric_description(group: str) -> str:
+    """Return the description of a group of rows; a group without its own is one of features."""
+    description = DESCRIPTIONS.get(group, FEATURES)
+    return description if group in _WITHOUT_BASELINE else f"{description} {_BASELINE}"

@@ -53,7 +53,7 @@ class Nearest(_Part):
         return self.training.distance < self.threshold
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """In plain words."""
         near, normal = self.training.distance, self.training.people
         usual = f"real people are {normal.low:.2f} to {normal.high:.2f} away from theirs"

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QFont, QFontMetrics, QWheelEvent
 from qtpy.QtWidgets import QWidget
 
-from braindiffusion.runs.reports.evaluation import Curve, Figure, Originality, Row
+from braindiffusion.runs.reports.evaluation import Curve, Estimate, Memorization, Row
 from braindiffusion.runs.reports.nearest import Nearest
 from napari_braindiffusion.widgets.plots.loss_curve import COLOURS
 
@@ -73,7 +73,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         """Generated brains and real ones along an axis, each with its interval."""
         self._begin(HEIGHT, curve.x_unit, curve.unit)
         shares = curve.unit.startswith("share")
-        for colour, figures in ((REAL, curve.floor), (GENERATED, curve.generated)):
+        for colour, figures in ((REAL, curve.real_baseline), (GENERATED, curve.generated)):
             low, high = (pg.PlotDataItem(curve.x, [getattr(one, end) for one in figures]) for end in ("low", "high"))
             self._plot.addItem(pg.FillBetweenItem(low, high, brush=_faint(colour)))
             self._plot.plot(curve.x, [one.value for one in figures], pen=pg.mkPen(colour, width=1.5))
@@ -99,7 +99,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         tips = [
             f"{row.name}\ngenerated {one.generated_mean:.4g} ± {one.generated_sd:.2g}\n"
             f"real {one.real_mean:.4g} ± {one.real_sd:.2g}\n"
-            f"apart {_interval(row.generated)} SD\nfloor {_interval(row.floor)} SD"
+            f"apart {_interval(row.generated)} SD\nreal baseline {_interval(row.real_baseline)} SD"
             for row, one in told
         ]
         self._dots(x, y, GENERATED, tips)
@@ -109,7 +109,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         )
         self._plot.setYRange(0.8 - len(told), 0.8, padding=0)
 
-    def show_originality(self, one: Originality) -> None:
+    def show_memorization(self, one: Memorization) -> None:
         """How near each brain is to training brains: a dot a brain, and the medians."""
         self._begin(HEIGHT, "distance to training / to held-out", "")
         self._name_lines(["new people", "generated"])
@@ -120,10 +120,10 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
             for near in made
         ]
         colours = [COPY if near.copied else GENERATED for near in made]
-        people = np.sort(one.people_ratios)
+        people = np.sort(one.real_baseline_ratios)
         self._swarm(people, 0, [REAL] * len(people), [f"a held-out person\n{ratio:.3f}" for ratio in people])
         self._swarm(np.array([near.ratio for near in made]), -1, colours, tips)
-        for y, median, colour in ((0, one.people, REAL), (-1, one.ratio, GENERATED)):
+        for y, median, colour in ((0, one.real_baseline, REAL), (-1, one.ratio, GENERATED)):
             self._plot.plot([median.value] * 2, [y - 0.4, y + 0.4], pen=pg.mkPen(colour, width=2))
         self._line(1)
         copies = sum(near.copied for near in made)
@@ -220,5 +220,5 @@ def _short(name: str) -> str:
     return name.partition(" (")[0].replace("left ", "L ", 1).replace("right ", "R ", 1)
 
 
-def _interval(figure: Figure | None) -> str:
+def _interval(figure: Estimate | None) -> str:
     return "unknown" if figure is None else f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"

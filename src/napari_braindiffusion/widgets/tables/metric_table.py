@@ -1,4 +1,4 @@
-"""Figures with their floors: value, interval, and whether a target is met."""
+"""Figures with their real baseline: value, interval, and whether a target is met."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
-from braindiffusion.runs.reports.evaluation import Evaluation, Figure, Row, Verdict
-from braindiffusion.runs.reports.metric_descriptions import meaning
+from braindiffusion.runs.reports.evaluation import Estimate, Evaluation, Outcome, Row, TargetResult
+from braindiffusion.runs.reports.metric_descriptions import metric_description
 from napari_braindiffusion.widgets.plots.loss_curve import COLOURS
 
-COLUMNS = ("", "What", "Generated", "Floor")
-MET, MISSED = QColor(COLOURS[2]), QColor(COLOURS[4])
+COLUMNS = ("", "What", "Generated", "Real baseline")
+COLOUR = {"met": QColor(COLOURS[2]), "missed": QColor(COLOURS[4])}
+MARKS: dict[Outcome | None, str] = {"met": "✓", "missed": "✗", "inconclusive": "?", None: ""}
 LARGEST = 320
 """Pixels; longer tables scroll."""
 MARK = 20
@@ -28,15 +29,15 @@ class Line:
     Attributes:
         what: in few words.
         value: the figure with its interval.
-        floor: the same of real brains.
-        met: whether the target is met; None where there is none.
+        real_baseline: the same of real brains.
+        outcome: whether the target is met; None where there is none.
         told: the explanation.
     """
 
     what: str
     value: str
-    floor: str = ""
-    met: bool | None = None
+    real_baseline: str = ""
+    outcome: Outcome | None = None
     told: str = ""
 
 
@@ -68,16 +69,15 @@ class FigureTable(QTableWidget):
     def show_lines(self, lines: Sequence[Line]) -> None:
         """Show these and no others."""
         self.setRowCount(len(lines))
-        judged = any(line.met is not None for line in lines)
+        judged = any(line.outcome is not None for line in lines)
         self.setColumnHidden(0, not judged)
         for row, line in enumerate(lines):
-            mark = "" if line.met is None else "✓" if line.met else "✗"
-            for column, text in enumerate((mark, line.what, line.value, line.floor)):
+            for column, text in enumerate((MARKS[line.outcome], line.what, line.value, line.real_baseline)):
                 item = QTableWidgetItem(text)
                 item.setToolTip(line.told)
-                if column == 0:
-                    item.setForeground(MET if line.met else MISSED)
-                    item.setData(Qt.ItemDataRole.AccessibleTextRole, "met" if line.met else "missed")
+                if column == 0 and line.outcome:
+                    item.setForeground(COLOUR.get(line.outcome, self.palette().text().color()))
+                    item.setData(Qt.ItemDataRole.AccessibleTextRole, line.outcome)
                 self.setItem(row, column, item)
         self._fit()
 
@@ -93,38 +93,39 @@ class FigureTable(QTableWidget):
         self.setFixedHeight(min(height, LARGEST))
 
 
-def of_verdicts(evaluation: Evaluation) -> list[Line]:
+def of_targets(evaluation: Evaluation) -> list[Line]:
     """The targets, with what they are about."""
-    return [_of_verdict(verdict, evaluation) for verdict in evaluation.verdicts]
+    return [_of_target(target, evaluation) for target in evaluation.targets]
 
 
 def of_rows(rows: Iterable[Row]) -> list[Line]:
     """Figures of a group."""
     return [
-        Line(row.name, _text(row.generated, row.unit), _text(row.floor, row.unit), told=_wrapped(meaning(row.group)))
+        Line(
+            row.name,
+            _text(row.generated, row.unit),
+            _text(row.real_baseline, row.unit),
+            told=_wrapped(metric_description(row.group)),
+        )
         for row in rows
     ]
 
 
-def _of_verdict(verdict: Verdict, evaluation: Evaluation) -> Line:
-    figure, floor, unit = evaluation.judged(verdict)
-    stretch = "" if verdict.stretch_met is None else f" More: {verdict.stretch}, {_word(verdict.stretch_met)}."
-    told = f"{verdict.target}: {_word(verdict.met)}, {verdict.reached}.{stretch}"
-    said = f"\n\n{meaning(verdict.group)}" if verdict.group else ""
+def _of_target(target: TargetResult, evaluation: Evaluation) -> Line:
+    figure, baseline, unit = evaluation.estimate_of(target)
+    stretch = "" if target.stretch_outcome is None else f" More: {target.stretch}, {target.stretch_outcome}."
+    told = f"{target.target}: {target.outcome}, {target.reached}.{stretch}"
+    said = f"\n\n{metric_description(target.group)}" if target.group else ""
     return Line(
-        verdict.title or verdict.target,
-        _text(figure, unit) or verdict.reached.partition(", ")[0],
-        _text(floor, unit),
-        verdict.met,
+        target.title or target.target,
+        _text(figure, unit) or target.reached.partition(", ")[0],
+        _text(baseline, unit),
+        target.outcome,
         _wrapped(f"{told[:1].upper()}{told[1:]}{said}"),
     )
 
 
-def _word(met: bool) -> str:
-    return "met" if met else "missed"
-
-
-def _text(figure: Figure | None, unit: str = "") -> str:
+def _text(figure: Estimate | None, unit: str = "") -> str:
     if figure is None:
         return ""
     return f"{figure.value:.3g}{f' {unit}' if unit else ''}\n[{figure.low:.2g}, {figure.high:.2g}]"

@@ -9,14 +9,14 @@ from functools import partial
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
 
-from braindiffusion.runs import Mark
+from braindiffusion.runs import QCFlag
 
 COLUMNS = ("Use", "Subject", "Brain", "Age", "Sex", "Site", "Kind", "Voxels", "mm", "Remarks")
 USE, SUBJECT, BRAIN, AGE, REMARKS = (COLUMNS.index(name) for name in ("Use", "Subject", "Brain", "Age", "Remarks"))
 PICTURE_HEIGHT = 28
 """Pixels of a row's picture, which is three times as wide."""
 _SIGNS = {"problem": "✕", "doubt": "?", "note": "i"}  # not by colour alone
-_GRAVITY = ("problem", "doubt", "note", "")
+_SEVERITY = ("problem", "doubt", "note", "")
 _Role = Qt.ItemDataRole
 
 
@@ -32,7 +32,7 @@ class SubjectRow:
     modality: str | None = None
     shape: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[QCFlag, ...] = ()
     """What is odd, the gravest first."""
     picture: str = ""
     """Path of a PNG, three times as wide as high."""
@@ -84,7 +84,7 @@ class SubjectModel(QAbstractTableModel):
         self.endResetModel()
         self.ticked_changed.emit()
 
-    def know_more(self, number: int, marks: tuple[Mark, ...], picture: str) -> None:
+    def know_more(self, number: int, marks: tuple[QCFlag, ...], picture: str) -> None:
         """A subject was looked at."""
         self.subjects[number] = replace(self.subjects[number], marks=marks, picture=picture)
         self.dataChanged.emit(self.index(number, 0), self.index(number, len(COLUMNS) - 1))
@@ -136,7 +136,7 @@ class SubjectModel(QAbstractTableModel):
                 return f"{cell:.1f}" if isinstance(cell, float) else "" if cell is None else cell
             case _Role.UserRole:  # to sort by
                 if column == USE:
-                    return _GRAVITY.index(row.severity)
+                    return _SEVERITY.index(row.severity)
                 return row.cells()[column] or (-1.0 if column == AGE else "")
             case _Role.CheckStateRole if column == USE:
                 return Qt.CheckState.Checked if self.is_ticked(index.row()) else Qt.CheckState.Unchecked

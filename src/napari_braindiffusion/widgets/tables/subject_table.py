@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from braindiffusion.runs import Mark
+from braindiffusion.runs import QCFlag
 from napari_braindiffusion.widgets.tables.subject_model import (
     BRAIN,
     PICTURE_HEIGHT,
@@ -51,7 +51,7 @@ class SubjectTable(QTableView):
         self.resizeColumnsToContents()
         self.setColumnWidth(BRAIN, 3 * PICTURE_HEIGHT + 8)
 
-    def know_more(self, number: int, marks: tuple[Mark, ...], picture: str) -> None:
+    def know_more(self, number: int, marks: tuple[QCFlag, ...], picture: str) -> None:
         """A subject was looked at; `number` counts in the order in which they were given."""
         self._model.know_more(number, marks, picture)
 
