@@ -1,0 +1,237 @@
+"""Sampled anatomy: a region map for a brain that is generated without one.
+
+A training subject's region map that fits the condition (age, sex, region volumes) is mirrored at random, deformed by a
+random diffeomorphism and warped towards the requested region volumes. Folds then come from a real cortex, and the map
+is also the segmentation of the generated brain. Needs no torch.
+
+Deformations are the time-1 flow of a stationary velocity field, computed by scaling and squaring (Arsigny et al. 2006,
+"A log-Euclidean framework for statistics on diffeomorphisms"): smooth, invertible, without folding.
+"""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from braindiffusion.conditions import Value
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.regions import MIRRORED, mirror, region_index, volumes_ml
+
+Labels = NDArray[np.uint8]
+Field = NDArray[np.float32]
+
+ANATOMY = "anatomy.npz"
+"""The file of a model folder that holds the region maps."""
+SMOOTHNESS_MM, STRENGTH_MM = (20.0, 8.0), (2.5, 1.0)
+"""Standard deviation of the Gaussian that smooths the random velocity, and of the smoothed velocity, in mm."""
+AGE_TOLERANCE_YEARS, VOLUME_TOLERANCE = 4.0, 0.5
+"""How far a subject may be from the condition: years, and standard deviations of the cohort."""
+COARSER = 2
+"""Deformations are computed on a grid that is this much coarser than the maps: they are smoother than that."""
+SQUARINGS = 6
+VOLUME_ROUNDS = 4
+"""Times that the volumes are measured and the map is warped towards those that are requested."""
+LARGEST_CHANGE = 1.5
+"""A region is warped to at most this multiple (or the inverse) of its volume in one round."""
+STREAM = 7919  # keeps these draws apart from those of the levels, which share the seed
+
+
+@dataclass(frozen=True)
+class SampledAnatomy:
+    """A region map and where it comes from.
+
+    Attributes:
+        regions: (x, y, z), values of `braindiffusion.regions`, on the model's grid.
+        subject: identifier of the training subject.
+        mirrored: whether left and right were exchanged.
+        displacement_mm: largest displacement inside the brain.
+    """
+
+    regions: Labels
+    subject: str
+    mirrored: bool
+    displacement_mm: float
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a sidecar records."""
+        return {
+            "kind": "sampled",
+            "subject": self.subject,
+            "mirrored": self.mirrored,
+            "largest_displacement_mm": round(self.displacement_mm, 2),
+        }
+
+
+@dataclass(frozen=True)
+class AnatomyLibrary:
+    """The region maps of a model's training subjects.
+
+    Attributes:
+        maps: (subjects, x, y, z), values of `braindiffusion.regions`.
+        spacing: voxel size in mm.
+        subjects: their identifiers.
+        age: years, NaN where unknown.
+        sex: `F`, `M` or empty.
+        volumes: (subjects, regions) in ml, in the order of `braindiffusion.regions`.
+    """
+
+    maps: NDArray[np.uint8]
+    spacing: float
+    subjects: tuple[str, ...]
+    age: NDArray[np.float64]
+    sex: tuple[str, ...]
+    volumes: NDArray[np.float64]
+
+    @classmethod
+    def build(
+        cls,
+        maps: NDArray[np.uint8],
+        spacing: float,
+        subjects: Sequence[str],
+        age: Sequence[float | None],
+        sex: Sequence[str | None],
+    ) -> "AnatomyLibrary":
+        """Measure the volumes of region maps and return their library."""
+        volumes = np.stack([volumes_ml(labels, spacing) for labels in maps])
+        ages = np.array([np.nan if years is None else years for years in age])
+        return cls(maps, spacing, tuple(subjects), ages, tuple(one or "" for one in sex), volumes)
+
+    def save(self, folder: Path) -> Path:
+        """Write the library into a model folder."""
+        path = folder / ANATOMY
+        np.savez_compressed(
+            path, maps=self.maps, spacing=self.spacing, subjects=self.subjects, age=self.age, sex=self.sex
+        )
+        return path
+
+    def sample(self, seed: int, condition: Mapping[str, Value], *, deform: bool = True) -> SampledAnatomy:
+        """Draw a region map that fits a condition. The same seed and condition give the same map.
+
+        Args:
+            seed: the seed of the sample.
+            condition: checked values; `age`, `sex` and `volumes` are used.
+            deform: False returns the subject's map, mirrored or not.
+        """
+        rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
+        mirrored = bool(rng.integers(2))
+        chosen = rng.choice(len(self.subjects), p=self._probabilities(condition, mirrored))
+        labels = mirror(self.maps[chosen]) if mirrored else self.maps[chosen]
+        displacement = np.zeros((3, *(n // COARSER for n in labels.shape)), np.float32)
+        if deform:
+            displacement = exponential(random_velocity(rng, displacement.shape[1:], self.spacing * COARSER))
+            wanted = condition.get("volumes")
+            if isinstance(wanted, Mapping) and wanted:
+                displacement = self._towards(labels, displacement, wanted)
+        deformed = warped(labels, displacement)
+        length = np.sqrt((refined(displacement) ** 2).sum(0)) * self.spacing
+        return SampledAnatomy(deformed, self.subjects[chosen], mirrored, float(length[deformed > 0].max(initial=0)))
+
+    def _probabilities(self, condition: Mapping[str, Value], mirrored: bool) -> NDArray[np.float64]:
+        """Return the probability of each subject: a Gaussian of its distance from the condition."""
+        distance = np.zeros(len(self.subjects))
+        if "age" in condition:
+            away = (self.age - float(condition["age"])) / AGE_TOLERANCE_YEARS  # type: ignore[arg-type]
+            distance += np.where(np.isnan(away), 9.0, away**2)
+        if "sex" in condition:
+            distance += np.where(np.array(self.sex) == condition["sex"], 0.0, 25.0)
+        wanted = condition.get("volumes")
+        for name, value in wanted.items() if isinstance(wanted, Mapping) else ():
+            index = region_index(name)
+            column = self.volumes[:, MIRRORED[index] if mirrored else index]
+            distance += ((column - float(value)) / (VOLUME_TOLERANCE * (column.std() or 1.0))) ** 2
+        weight = np.exp(-(distance - distance.min()) / 2)
+        return np.asarray(weight / weight.sum())
+
+    def _towards(self, labels: Labels, displacement: Field, wanted: Mapping[str, float | str]) -> Field:
+        """Compose a displacement with warps that bring regions to their requested volumes."""
+        for _ in range(VOLUME_ROUNDS):
+            now = warped(labels, displacement)
+            volumes = volumes_ml(now, self.spacing)
+            growth = np.zeros(now.shape, np.float32)
+            for name, value in wanted.items():
+                index = region_index(name)
+                if volumes[index]:
+                    ratio = np.clip(float(value) / volumes[index], 1 / LARGEST_CHANGE, LARGEST_CHANGE)
+                    growth[now == index] = np.log(ratio)
+            x, y, z = (side // COARSER for side in growth.shape)
+            coarse = growth.reshape(x, COARSER, y, COARSER, z, COARSER).mean((1, 3, 5))
+            displacement = composed(displacement, exponential(-expansion(coarse)))
+        return displacement
+
+
+@cache
+def load_anatomy(folder: Path) -> AnatomyLibrary | None:
+    """Read the library of a model folder; None where the model has none.
+
+    Raises:
+        BrainDiffusionError: the file is damaged.
+    """
+    path = folder / ANATOMY
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            subjects, age, sex = (file[name].tolist() for name in ("subjects", "age", "sex"))
+            return AnatomyLibrary.build(file["maps"], float(file["spacing"]), subjects, age, sex)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        msg = f"The region maps {path} cannot be read ({error}): install the model again."
+        raise BrainDiffusionError(msg) from error
+
+
+def random_velocity(rng: np.random.Generator, shape: Sequence[int], spacing: float) -> Field:
+    """Draw a smooth random velocity field, (3, x, y, z) in voxels, without a mean translation."""
+    velocity = np.zeros((3, *shape), np.float32)
+    for smoothness, strength in zip(SMOOTHNESS_MM, STRENGTH_MM, strict=True):
+        noise = rng.standard_normal((3, *shape), dtype=np.float32)
+        smooth = np.stack([ndimage.gaussian_filter(axis, smoothness / spacing, mode="constant") for axis in noise])
+        velocity += smooth / smooth.std() * (strength / spacing)
+    centred: Field = velocity - velocity.mean((1, 2, 3), keepdims=True)
+    return centred
+
+
+def exponential(velocity: Field) -> Field:
+    """Return the displacement, (3, x, y, z) in voxels, of the time-1 flow of a stationary velocity field."""
+    displacement = velocity / np.float32(2**SQUARINGS)
+    for _ in range(SQUARINGS):
+        displacement = composed(displacement, displacement)
+    return displacement
+
+
+def composed(first: Field, then: Field) -> Field:
+    """Return the displacement of x -> first(then(x)), both displacements in voxels."""
+    places = np.indices(first.shape[1:], dtype=np.float32) + then
+    displacement: Field = then + np.stack(
+        [ndimage.map_coordinates(axis, places, order=1, mode="nearest") for axis in first]
+    )
+    return displacement
+
+
+def refined(displacement: Field) -> Field:
+    """Return a displacement of the coarser grid on the grid of the maps, in voxels of that."""
+    return np.stack(
+        [COARSER * ndimage.zoom(axis, COARSER, order=1, mode="nearest", grid_mode=True) for axis in displacement]
+    )
+
+
+def warped(labels: Labels, displacement: Field) -> Labels:
+    """Return labels pulled back along a displacement of the coarser grid: at x lies what was at x + displacement(x)."""
+    places = np.indices(labels.shape, dtype=np.float32) + refined(displacement)
+    pulled: Labels = ndimage.map_coordinates(labels, places, order=0, mode="constant", cval=0)
+    return pulled
+
+
+def expansion(growth: NDArray[np.float32]) -> Field:
+    """Return the curl-free velocity whose divergence is `growth` (less its mean): Poisson's equation, solved by FFT."""
+    frequencies = [fft.fftfreq(n) for n in growth.shape[:-1]] + [fft.rfftfreq(growth.shape[-1])]
+    k = np.stack(np.meshgrid(*(2 * np.pi * f for f in frequencies), indexing="ij"))
+    squared = (k**2).sum(0)
+    squared[0, 0, 0] = 1
+    potential = -fft.rfftn(growth - growth.mean()) / squared
+    return np.stack([fft.irfftn(1j * axis * potential, growth.shape) for axis in k]).astype(np.float32)
