@@ -75,7 +75,7 @@ def test_requested_volumes_are_reached(library: AnatomyLibrary, factor: float) -
     wanted: dict[str, float | str] = {name: float(usual[region_index(name)] * factor) for name in names}
     volumes = volumes_ml(library.sample(1, {"volumes": wanted}).regions, SPACING)
     for name, value in wanted.items():
-        assert volumes[region_index(name)] == pytest.approx(float(value), rel=0.08)
+        assert volumes[region_index(name)] == pytest.approx(float(value), rel=0.08, abs=0.1)
 
 
 def test_a_library_is_read_as_it_was_written(library: AnatomyLibrary, tmp_path) -> None:

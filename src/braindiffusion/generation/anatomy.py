@@ -160,7 +160,7 @@ class AnatomyLibrary:
                 if volumes[index]:
                     ratio = np.clip(float(value) / volumes[index], 1 / LARGEST_CHANGE, LARGEST_CHANGE)
                     growth[now == index] = np.log(ratio)
-            x, y, z = (side // COARSER for side in growth.shape)
+            x, y, z = displacement.shape[1:]
             coarse = growth.reshape(x, COARSER, y, COARSER, z, COARSER).mean((1, 3, 5))
             displacement = composed(displacement, exponential(-expansion(coarse)))
         return displacement
