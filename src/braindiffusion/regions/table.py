@@ -186,15 +186,15 @@ def mirror(labels: Labels, axis: int = 0) -> Labels:
     return mirrored
 
 
-def volumes_ml(labels: Labels, spacing: float) -> NDArray[np.float64]:
-    """Volume of every region, background included, in millilitres.
+def volumes_ml(labels: Labels, spacing: float | Sequence[float]) -> NDArray[np.float64]:
+    """Return the volume of every region in millilitres, background included.
 
     Args:
         labels: (x, y, z), grouped.
-        spacing: mm, isotropic.
+        spacing: mm, one number for isotropic voxels or one for each axis.
 
     Returns:
         (regions,).
     """
     counts = np.bincount(labels.ravel(), minlength=len(REGIONS))
-    return np.asarray(counts * (spacing**3 / 1000), np.float64)
+    return np.asarray(counts * float(np.prod(np.broadcast_to(spacing, 3))) / 1000, np.float64)
