@@ -20,7 +20,7 @@ from braindiffusion.cohort.mask import brain_mask
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_path
 from braindiffusion.regions import REGIONS, group
-from braindiffusion.segmentation import Reader, load_reader
+from braindiffusion.segmentation import SegmentationModel, load_segmentation_model
 from braindiffusion.segmentation.examples import Examples
 from braindiffusion.segmentation.scores import mask_dice, region_dice
 from braindiffusion.volume import load_volume
@@ -55,22 +55,22 @@ class Tally:
         return figures | {"dice": {name: round(float(d), 3) for name, d in zip(names, by_region, strict=True)}}
 
 
-def from_cohort(reader: Reader, cohort: Cohort, rows: list[int], *, stripped: bool) -> Tally:
+def from_cohort(reader: SegmentationModel, cohort: Cohort, rows: list[int], *, stripped: bool) -> Tally:
     tally = Tally()
     shape = reader.net.config.shape
     examples = Examples(cohort, [], shape, shape, 0)
     for row in rows:
         box, regions = examples.plain(row, stripped=stripped)
         mask = brain_mask(regions.numpy(), cohort.preprocessing.closing_mm / cohort.preprocessing.spacing)
-        tally.add(reader.read(box.numpy()), regions.numpy(), mask, cohort.subjects[row].age)
+        tally.add(reader.predict(box.numpy()), regions.numpy(), mask, cohort.subjects[row].age)
     return tally
 
 
-def from_files(reader: Reader, pairs: list[tuple[Path, Path]], ages: list[float | None]) -> Tally:
+def from_files(reader: SegmentationModel, pairs: list[tuple[Path, Path]], ages: list[float | None]) -> Tally:
     tally = Tally()
     for (path, labels), age in zip(pairs, ages, strict=True):
         regions = group(load_volume(labels).data[0])
-        tally.add(reader.read_volume(load_volume(path)), regions, brain_mask(regions, 2.0), age)
+        tally.add(reader.predict_volume(load_volume(path)), regions, brain_mask(regions, 2.0), age)
     return tally
 
 
@@ -81,7 +81,7 @@ def main(
     count: Annotated[int | None, typer.Option(help="Held-out subjects; all by default.")] = None,
 ) -> None:
     """Print the figures, as JSON."""
-    one, cohort = load_reader(reader), Cohort.open(heads)
+    one, cohort = load_segmentation_model(reader), Cohort.open(heads)
     row = {subject.id: i for i, subject in enumerate(cohort.subjects)}
     names = one.card["split"]["validation"][:count]
     rows = [row[name] for name in names]

@@ -14,7 +14,7 @@ import typer
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.jobs.train_segmentation import fit
-from braindiffusion.segmentation import Reader, load_reader, save_reader
+from braindiffusion.segmentation import SegmentationModel, load_segmentation_model, save_segmentation_model
 from braindiffusion.segmentation.examples import Examples
 
 CARD = {
@@ -38,7 +38,7 @@ def main(
     missed: Annotated[str, typer.Option(help="What it was to reach and did not: goes into the card.")] = "",
 ) -> None:
     """Write model.json and model.safetensors."""
-    reader = load_reader(trained)
+    reader = load_segmentation_model(trained)
     card = {**reader.card, **CARD, "name": out.name, "training": note}
     card["parameters"] = sum(p.numel() for p in reader.net.parameters())
     if figures is not None:
@@ -46,15 +46,15 @@ def main(
         card["held_out_command"] = "python benchmarks/measure_reader.py heads.zarr --scans DATA"
     if missed:
         card["missed"] = missed
-    reader = Reader(reader.net, reader.calibration, card)
+    reader = SegmentationModel(reader.net, reader.calibration, card)
     if heads is not None:
         cohort, box = Cohort.open(heads), reader.net.config.shape
         row = {subject.id: i for i, subject in enumerate(cohort.subjects)}
         examples = Examples(cohort, [row[name] for name in card["split"]["train"]], box, box, 0)
         for event in fit(reader, examples, out):
             typer.echo(event.model_dump_json(exclude={"time"}), err=True)
-        reader = load_reader(out)
-    save_reader(reader, out, dtype=torch.float16)
+        reader = load_segmentation_model(out)
+    save_segmentation_model(reader, out, dtype=torch.float16)
     typer.echo(f"{out}: {(out / 'model.safetensors').stat().st_size / 1e6:.1f} MB of weights")
 
 

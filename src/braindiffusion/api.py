@@ -292,10 +292,10 @@ def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_SEGMENTATION_
     import numpy as np
 
     from braindiffusion.regions import REGIONS
-    from braindiffusion.segmentation import load_reader
+    from braindiffusion.segmentation import load_segmentation_model
 
     brain = _volume(volume)
-    found = load_reader(reader).read_volume(brain)
+    found = load_segmentation_model(reader).predict_volume(brain)
     voxel = abs(float(np.linalg.det(brain.affine[:3, :3]))) / 1000
     sizes = np.bincount(found.regions.ravel(), minlength=len(REGIONS)) * voxel
     volumes = {region.name: float(sizes[region.index]) for region in REGIONS[1:]}

@@ -112,7 +112,7 @@ def test_regions_come_from_the_reader_or_else_from_the_brain_itself(make_brain: 
         age = 40.0
 
     class Reader:
-        def read(self, volume: np.ndarray) -> Reading:
+        def predict(self, volume: np.ndarray) -> Reading:
             assert volume.min() == -1
             np.testing.assert_allclose((volume + 1) / 2, one.voxels, atol=1e-6)
             return Reading()

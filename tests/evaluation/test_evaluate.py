@@ -44,7 +44,7 @@ class Reading:
 class Reader:
     """Knows tissue by its brightness, groups by the middle, and age by the share of white matter."""
 
-    def read(self, volume: np.ndarray) -> Reading:
+    def predict(self, volume: np.ndarray) -> Reading:
         regions = np.zeros(volume.shape, np.uint8)
         tissues = (("frontal cortex", -0.9), ("cerebral white matter", 0.35))
         for name, above in tissues:

@@ -20,8 +20,8 @@ from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import Cascade, load_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import Finished, GenerateRequest, Run, TrainRequest
-from braindiffusion.training.distributed import Crew
-from braindiffusion.training.patches import Patches
+from braindiffusion.training.distributed import Distributed
+from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.presets import LevelRecipe, Preset
 from braindiffusion.training.subject_condition import schema_of
 from braindiffusion.training.trainer import LevelTrainer
@@ -84,7 +84,14 @@ def toy(shapes: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = LevelConfig(unet=UNET, **noise, steps=10, sampler="dpmpp_2m")
     details = LevelConfig(unet=UNET, steps=4)
     recipe = LevelRecipe(
-        batch_size=8, epochs=12, variants=0, learning_rate=5e-3, warmup=20, constant=90, validations=1, snapshots=0
+        batch_size=8,
+        epochs=12,
+        augmented_copies=0,
+        learning_rate=5e-3,
+        warmup=20,
+        constant=90,
+        validations=1,
+        snapshots=0,
     )
     recipes = (recipe, recipe.model_copy(update={"epochs": 5}))
     (home / "preset.json").write_text(Preset(depth=1, levels=(base, details), recipes=recipes).model_dump_json())
@@ -148,9 +155,9 @@ def test_a_field_that_is_always_hidden_trains_the_very_same_network(
             if not networks or name in networks[0]:
                 with torch.no_grad():
                     p.copy_(0.05 * torch.randn(p.shape, generator=generator))
-        recipe = LevelRecipe(batch_size=4, epochs=1, variants=0)
-        trainer = LevelTrainer(Crew(TrainRequest(data=shapes.path, device="cpu")), cascade, 1, recipe, seed=0)
-        losses = [done.loss for done in trainer.run(Patches(shapes, cascade, 1, rows, 0, seed=0), 3)]
+        recipe = LevelRecipe(batch_size=4, epochs=1, augmented_copies=0)
+        trainer = LevelTrainer(Distributed(TrainRequest(data=shapes.path, device="cpu")), cascade, 1, recipe, seed=0)
+        losses = [done.loss for done in trainer.run(PatchDataset(shapes, cascade, 1, rows, 0, seed=0), 3)]
         networks.append({"losses": torch.tensor(losses), **cascade.state_dict()})
     plain, never_told = networks
     assert never_told.keys() > plain.keys()

@@ -20,3 +20,22 @@ def test_gradients_take_the_usual_path() -> None:
     layer = Conv3d(2, 2, 3, padding=1)
     layer(torch.randn(1, 2, 4, 4, 4)).sum().backward()
     assert layer.weight.grad is not None
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3), (2, 2, 2), (2, 5, 3), (3, 2, 2)])
+@pytest.mark.parametrize("autocast", [True, False])
+def test_gradients_of_thin_volumes_in_bfloat16(shape: tuple[int, int, int], autocast: bool) -> None:
+    layer = Conv3d(16, 16, 3, padding=1).to(memory_format=torch.channels_last_3d)
+    x, out = torch.randn(2, 16, *shape), torch.randn(2, 16, *shape)
+    (expected,) = torch.autograd.grad((layer(x) * out).sum(), layer.weight)
+    spoilt = [torch.full((2**k,), torch.nan) for k in range(6, 20) for _ in range(8)]  # what unwritten memory holds
+    del spoilt
+    if autocast:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = layer(x)
+    else:
+        layer.bfloat16()
+        y = layer(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    (found,) = torch.autograd.grad((y.float() * out).sum(), layer.weight)
+    torch.testing.assert_close(found.float(), expected, atol=0.3, rtol=0.05)

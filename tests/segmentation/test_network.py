@@ -1,8 +1,8 @@
 import torch
 
-from braindiffusion.segmentation.network import ReaderConfig, ReaderNet, sites, voxels
+from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet, sites, voxels
 
-CONFIG = ReaderConfig(shape=(24, 16, 32), widths=(8, 16), down_blocks=(0, 1), up_blocks=(1, 1), hidden=8)
+CONFIG = SegmentationConfig(shape=(24, 16, 32), widths=(8, 16), down_blocks=(0, 1), up_blocks=(1, 1), hidden=8)
 
 
 def test_sites_hold_eight_neighbours_and_become_voxels_again() -> None:
@@ -14,7 +14,7 @@ def test_sites_hold_eight_neighbours_and_become_voxels_again() -> None:
 
 
 def test_a_window_knows_where_in_the_box_it_is() -> None:
-    net = ReaderNet(CONFIG)
+    net = SegmentationNet(CONFIG)
     whole = net._places(torch.zeros(1, 1, 24, 16, 32), None)
     window = net._places(torch.zeros(1, 1, 8, 8, 16), torch.tensor([[4.0, 8.0, 16.0]]))
     torch.testing.assert_close(window, whole[:, :, 2:6, 4:8, 8:16])
@@ -24,7 +24,7 @@ def test_a_window_knows_where_in_the_box_it_is() -> None:
 def test_what_is_far_away_changes_nothing() -> None:
     """No statistic over space: a window inside a whole head sees what the whole head sees."""
     torch.manual_seed(0)
-    net = ReaderNet(CONFIG)
+    net = SegmentationNet(CONFIG)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     volume = torch.rand(1, 1, 24, 16, 32)

@@ -7,20 +7,20 @@ from braindiffusion.cohort.mask import brain_mask
 from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_path
 from braindiffusion.models.registry import DEFAULT_SEGMENTATION_MODEL, list_models, list_segmentation_models
 from braindiffusion.regions import group
-from braindiffusion.segmentation import Reader, load_reader
+from braindiffusion.segmentation import SegmentationModel, load_segmentation_model
 from braindiffusion.segmentation.scores import mask_dice, region_dice
 from braindiffusion.volume import load_volume
 
 
 @pytest.fixture(scope="module")
-def reader() -> Reader:
-    return load_reader()
+def reader() -> SegmentationModel:
+    return load_segmentation_model()
 
 
-def test_it_reads_a_sample_brain(reader: Reader) -> None:
+def test_it_reads_a_sample_brain(reader: SegmentationModel) -> None:
     # The only sample that was kept aside, and its hardest: an old brain whose regions it finds half.
     index = next(i for i, name in enumerate(SUBJECTS) if name in reader.card["split"]["validation"])
-    reading = reader.read_volume(load_volume(sample_t1_path(index)))
+    reading = reader.predict_volume(load_volume(sample_t1_path(index)))
     truth = group(load_volume(sample_labels_path(index)).data[0])
     assert reading.regions.shape == truth.shape
     assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.45
@@ -30,17 +30,17 @@ def test_it_reads_a_sample_brain(reader: Reader) -> None:
     assert np.isfinite(reading.embedding).all()
 
 
-def test_it_finds_the_brain_of_a_whole_head(reader: Reader, shared_data) -> None:
+def test_it_finds_the_brain_of_a_whole_head(reader: SegmentationModel, shared_data) -> None:
     name = reader.card["split"]["validation"][0]
     (scan,) = (shared_data / "ixi-2mm" / "IXI-T1").glob(f"{name}-*")
     (labels,) = (shared_data / "ixi-2mm" / "labels").glob(f"{name}-*")
-    reading = reader.read_volume(load_volume(scan))
+    reading = reader.predict_volume(load_volume(scan))
     truth = group(load_volume(labels).data[0])
     assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.6
     assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.94
 
 
-def test_it_is_small_and_is_no_generator(reader: Reader) -> None:
+def test_it_is_small_and_is_no_generator(reader: SegmentationModel) -> None:
     (packaged,) = (one for one in list_segmentation_models() if one.name == DEFAULT_SEGMENTATION_MODEL)
     assert (packaged.path / "model.safetensors").stat().st_size < 10e6
     assert DEFAULT_SEGMENTATION_MODEL not in [model.name for model in list_models()]

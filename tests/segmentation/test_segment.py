@@ -16,28 +16,28 @@ from braindiffusion.jobs import segment as reading
 from braindiffusion.regions import REGIONS, group, region_index
 from braindiffusion.runs import Failed, Finished, PrepareRequest, Run
 from braindiffusion.runs.requests import ReadRequest
-from braindiffusion.segmentation import Reader, Reading
-from braindiffusion.segmentation.network import ReaderConfig
+from braindiffusion.segmentation import Segmentation, SegmentationModel
+from braindiffusion.segmentation.network import SegmentationConfig
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 LEFT, RIGHT = region_index("left frontal cortex"), region_index("right frontal cortex")
 
 
-class Seeing(Reader):
+class Seeing(SegmentationModel):
     """Takes what is bright for cortex, its left and right halves of the box for the sides."""
 
     class net:
-        config = ReaderConfig()
+        config = SegmentationConfig()
 
     def __init__(self) -> None:
         self.boxes: list[np.ndarray] = []
 
-    def read(self, box: np.ndarray) -> Reading:
+    def predict(self, box: np.ndarray) -> Segmentation:
         self.boxes.append(box)
         regions = np.zeros(box.shape, np.uint8)
         regions[:40], regions[40:] = LEFT, RIGHT
         regions[box < -0.99] = 0
-        return Reading(regions, ndimage.binary_fill_holes(regions > 0), np.zeros(4, np.float32), 50.0)
+        return Segmentation(regions, ndimage.binary_fill_holes(regions > 0), np.zeros(4, np.float32), 50.0)
 
 
 def ball(affine: np.ndarray, shape: tuple[int, int, int], centre: tuple[float, float, float]) -> np.ndarray:
@@ -71,7 +71,7 @@ def test_what_is_read_lies_where_it_is_in_the_world(grid: str, tmp_path: Path) -
     nib.save(nib.Nifti1Image(data, affine), tmp_path / "t1.nii.gz")
     volume = load_volume(tmp_path / "t1.nii.gz")
     reader = Seeing()
-    found = reader.read_volume(volume)
+    found = reader.predict_volume(volume)
     truth = volume.data[0] > 470
     assert found.mask.shape == found.regions.shape == volume.shape
     overlap = 2 * np.sum(found.mask & truth) / (found.mask.sum() + truth.sum())
@@ -89,22 +89,22 @@ def test_what_is_read_lies_where_it_is_in_the_world(grid: str, tmp_path: Path) -
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(BrainDiffusionError, match="2 channels"):
-        Seeing().read_volume(Volume(np.zeros((2, 40, 40, 40), np.float32), np.diag([2, 2, 2, 1])))
+        Seeing().predict_volume(Volume(np.zeros((2, 40, 40, 40), np.float32), np.diag([2, 2, 2, 1])))
 
     class Blind(Seeing):
-        def read(self, box: np.ndarray) -> Reading:
+        def predict(self, box: np.ndarray) -> Segmentation:
             none = np.zeros(box.shape, np.uint8)
-            return Reading(none, none > 0, np.zeros(4, np.float32), 50.0)
+            return Segmentation(none, none > 0, np.zeros(4, np.float32), 50.0)
 
     affine, shape = GRIDS["2 mm"]
     with pytest.raises(BrainDiffusionError, match="no brain is found"):
-        Blind().read_volume(Volume(ball(affine, shape, (0, 0, 0))[None], affine))
+        Blind().predict_volume(Volume(ball(affine, shape, (0, 0, 0))[None], affine))
 
 
 @pytest.fixture
 def seeing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "load_reader", lambda name: Seeing())
-    monkeypatch.setattr("braindiffusion.segmentation.files.load_reader", lambda: Seeing())
+    monkeypatch.setattr(reading, "load_segmentation_model", lambda name: Seeing())
+    monkeypatch.setattr("braindiffusion.segmentation.files.load_segmentation_model", lambda: Seeing())
 
 
 @pytest.fixture

@@ -11,21 +11,21 @@ from braindiffusion.jobs import perform
 from braindiffusion.models.registry import list_models, list_segmentation_models
 from braindiffusion.runs import Failed, Finished, Metric, Run
 from braindiffusion.runs.requests import TrainReaderRequest
-from braindiffusion.segmentation import load_reader, save_reader
+from braindiffusion.segmentation import load_segmentation_model, save_segmentation_model
 from braindiffusion.segmentation.calibration import uncalibrated
 from braindiffusion.segmentation.examples import Examples
-from braindiffusion.segmentation.model import Reader
-from braindiffusion.segmentation.network import ReaderConfig, ReaderNet
+from braindiffusion.segmentation.model import SegmentationModel
+from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
 from braindiffusion.segmentation.scores import mask_dice, region_dice
-from braindiffusion.segmentation.training import ReaderTrainer
+from braindiffusion.segmentation.training import SegmentationTrainer
 
-CONFIG = ReaderConfig(shape=(24, 24, 32), widths=(8, 16), down_blocks=(0, 1), up_blocks=(1, 1), hidden=32)
+CONFIG = SegmentationConfig(shape=(24, 24, 32), widths=(8, 16), down_blocks=(0, 1), up_blocks=(1, 1), hidden=32)
 
 
-def trainer(steps: int, rate: float = 5e-3) -> ReaderTrainer:
+def trainer(steps: int, rate: float = 5e-3) -> SegmentationTrainer:
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu", devices=1)
-    return ReaderTrainer(fabric, ReaderNet(CONFIG), steps=steps, batch_size=2, learning_rate=rate, seed=0)
+    return SegmentationTrainer(fabric, SegmentationNet(CONFIG), steps=steps, batch_size=2, learning_rate=rate, seed=0)
 
 
 def test_a_tiny_reader_learns_a_drawn_head(heads: Cohort) -> None:
@@ -33,10 +33,10 @@ def test_a_tiny_reader_learns_a_drawn_head(heads: Cohort) -> None:
     training = trainer(120, rate=1e-2)
     for _ in training.run(examples):
         pass
-    reader = Reader(training.averaged(), uncalibrated(CONFIG.features), {})
+    reader = SegmentationModel(training.averaged(), uncalibrated(CONFIG.features), {})
     for stripped in (True, False):
         volume, truth = examples.plain(0, stripped=stripped)
-        reading = reader.read(volume.numpy())
+        reading = reader.predict(volume.numpy())
         assert np.nanmean(region_dice(reading.regions, truth.numpy())[1:]) > 0.65
         assert mask_dice(reading.mask, truth.numpy() > 0) > 0.9
         assert np.isnan(reading.age)
@@ -76,11 +76,11 @@ def test_the_job_trains_and_calibrates_and_goes_on(
     *_, last = perform(run)
     assert isinstance(last, Finished), last
     assert int(load_file(state)["step"]) == 3
-    reader = load_reader(run.path)
+    reader = load_segmentation_model(run.path)
     assert reader.card["step"] == 3
     assert len(reader.card["split"]["train"]) == 3
     box, _ = Examples(heads, [0], (24, 24, 32), (24, 24, 32), 0).plain(0, stripped=True)
-    assert 25 <= reader.read(box.numpy()).age <= 65
+    assert 25 <= reader.predict(box.numpy()).age <= 65
 
     other = Run.create(request)
     list(perform(other))
@@ -98,14 +98,14 @@ def test_a_reader_s_files_come_back_and_it_is_not_offered_as_a_generator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    reader = Reader(ReaderNet(CONFIG).eval(), uncalibrated(CONFIG.features), {"name": "small"})
-    save_reader(reader, tmp_path / "small", dtype=torch.float16)
+    reader = SegmentationModel(SegmentationNet(CONFIG).eval(), uncalibrated(CONFIG.features), {"name": "small"})
+    save_segmentation_model(reader, tmp_path / "small", dtype=torch.float16)
     monkeypatch.setattr("braindiffusion.models.registry._HOME", tmp_path)
-    again = load_reader("small")
+    again = load_segmentation_model("small")
     box = np.random.default_rng(0).uniform(-1, 1, CONFIG.shape)
     rounded = {name: tensor.half().float() for name, tensor in reader.net.state_dict().items()}
     reader.net.load_state_dict(rounded)
-    assert np.array_equal(again.read(box).regions, reader.read(box).regions)
-    np.testing.assert_allclose(again.read(box).embedding, reader.read(box).embedding, atol=1e-5)
+    assert np.array_equal(again.predict(box).regions, reader.predict(box).regions)
+    np.testing.assert_allclose(again.predict(box).embedding, reader.predict(box).embedding, atol=1e-5)
     assert list_models() == []
     assert [model.name for model in list_segmentation_models()] == ["small"]

@@ -23,7 +23,7 @@ REQUEST: Options = {"levels": (0,), "validation_subjects": 2, "device": "cpu"}
 RECIPE: Options = {
     "batch_size": 2,
     "epochs": 1,
-    "variants": 8,
+    "augmented_copies": 8,
     "warmup": 2,
     "weighting": "min_snr",
     "validations": 2,
@@ -60,7 +60,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "batch_size": (1, {}),
         "accumulate": (2, {}),
         "epochs": (2, {}),
-        "variants": (2, {}),
+        "augmented_copies": (2, {}),
         "affine": (False, {}),
         "elastic": (8.0, {}),
         "bias": (0.2, {}),

@@ -15,8 +15,8 @@ from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import load_cascade
 from braindiffusion.models.cascade.config import LevelConfig, UNetConfig
 from braindiffusion.runs import Cancelled, Finished, Metric, Progress, Run, TrainRequest
-from braindiffusion.training.ema import WIDTHS
-from braindiffusion.training.posthoc_ema import reconstruct
+from braindiffusion.training.ema import SIGMA_RELS
+from braindiffusion.training.posthoc_ema import save_posthoc_ema
 from braindiffusion.training.presets import LevelRecipe, Preset
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,), embedding=16, map_width=4, checkpointing=True)
@@ -25,7 +25,7 @@ RECIPE = LevelRecipe(
     batch_size=1,
     accumulate=2,
     epochs=5,
-    variants=8,
+    augmented_copies=8,
     elastic=6.0,
     bias=0.1,
     warmup=2,
@@ -124,10 +124,10 @@ def test_it_stops_early_and_keeps_the_best(cohort: Cohort, tmp_path: Path) -> No
 
 
 def test_the_kept_average_is_made_again_from_what_was_noted(straight: Run, tmp_path: Path) -> None:
-    made, about = load_cascade(reconstruct(straight, WIDTHS[-1], tmp_path / "same"))
+    made, about = load_cascade(save_posthoc_ema(straight, SIGMA_RELS[-1], tmp_path / "same"))
     kept, _ = load_cascade(straight.checkpoints / "last")
-    assert about["average_width"] == WIDTHS[-1]
+    assert about["average_width"] == SIGMA_RELS[-1]
     for (name, one), (_, other) in zip(made.named_parameters(), kept.named_parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=2e-3, atol=1e-5, msg=name)  # noted in half precision
-    other, _ = load_cascade(reconstruct(straight, 0.2, tmp_path / "other"))
+    other, _ = load_cascade(save_posthoc_ema(straight, 0.2, tmp_path / "other"))
     assert any(not torch.equal(a, b) for a, b in zip(other.parameters(), kept.parameters(), strict=True))

@@ -8,7 +8,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import augment
-from braindiffusion.training.patches import Patches
+from braindiffusion.training.patches import PatchDataset
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,))
 
@@ -20,39 +20,41 @@ def cascade() -> Cascade:
 
 
 def test_a_patch_is_where_it_says(cohort: Cohort, cascade: Cascade) -> None:
-    patches = Patches(cohort, cascade, 2, [0, 1, 2], 0, seed=7)
+    patches = PatchDataset(cohort, cascade, 2, [0, 1, 2], 0, seed=7)
     for step in range(5):
         batch = patches.batch(step, 3)
         assert batch.bands.shape == (3, 8, 1, 4, 4, 4)
         for bands, origin in zip(batch.bands, batch.origin.int().tolist(), strict=True):
             x, y, z = origin
             cut = (slice(None), slice(None), slice(x, x + 4), slice(y, y + 4), slice(z, z + 4))
-            wholes = [patches.whole(s).bands[cut] for s in range(3)]
+            wholes = [patches.brain(s).bands[cut] for s in range(3)]
             assert any(torch.equal(bands, whole) for whole in wholes)
 
 
 def test_patches_are_centred_in_the_brain(cohort: Cohort, cascade: Cascade) -> None:
-    patches = Patches(cohort, cascade, 2, [0], 0, seed=7)
-    inside = patches.whole(0).inside
+    patches = PatchDataset(cohort, cascade, 2, [0], 0, seed=7)
+    inside = patches.brain(0).inside
     for step in range(20):
         x, y, z = patches.batch(step, 1).origin[0].int().tolist()
         assert inside[x : x + 4, y : y + 4, z : z + 4].max() > 0
 
 
 def test_a_batch_depends_on_its_step_alone(cohort: Cohort, cascade: Cascade) -> None:
-    one, other = (Patches(cohort, cascade, 2, [0, 1, 2, 3], 4, seed=7) for _ in range(2))
+    one, other = (PatchDataset(cohort, cascade, 2, [0, 1, 2, 3], 4, seed=7) for _ in range(2))
     torch.manual_seed(1)
     for step in range(3):
         one.batch(step, 2)
     torch.manual_seed(99)
     assert torch.equal(one.batch(3, 2).bands, other.batch(3, 2).bands)
     assert not torch.equal(one.batch(3, 2).bands, one.batch(4, 2).bands)
-    assert not torch.equal(one.batch(3, 2).bands, Patches(cohort, cascade, 2, [0, 1, 2, 3], 4, 8).batch(3, 2).bands)
+    assert not torch.equal(
+        one.batch(3, 2).bands, PatchDataset(cohort, cascade, 2, [0, 1, 2, 3], 4, 8).batch(3, 2).bands
+    )
 
 
 def test_each_brain_is_seen_once_an_epoch(cohort: Cohort, cascade: Cascade) -> None:
-    patches = Patches(cohort, cascade, 1, [0, 1, 2, 3, 4, 5], 0, seed=0)
-    wholes = [patches.whole(s).bands for s in range(6)]
+    patches = PatchDataset(cohort, cascade, 1, [0, 1, 2, 3, 4, 5], 0, seed=0)
+    wholes = [patches.brain(s).bands for s in range(6)]
     for epoch in range(2):
         seen = [b for step in range(3) for b in patches.batch(3 * epoch + step, 2).bands]
         order = [next(i for i, whole in enumerate(wholes) if torch.equal(b, whole)) for b in seen]
@@ -60,9 +62,9 @@ def test_each_brain_is_seen_once_an_epoch(cohort: Cohort, cascade: Cascade) -> N
 
 
 def test_little_memory_changes_nothing(cohort: Cohort, cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
-    rich = Patches(cohort, cascade, 1, [0, 1, 2], 0, seed=0).batch(0, 3).bands
+    rich = PatchDataset(cohort, cascade, 1, [0, 1, 2], 0, seed=0).batch(0, 3).bands
     monkeypatch.setattr("braindiffusion.training.patches.CACHE_BYTES", 1)
-    poor = Patches(cohort, cascade, 1, [0, 1, 2], 0, seed=0)
+    poor = PatchDataset(cohort, cascade, 1, [0, 1, 2], 0, seed=0)
     assert torch.equal(poor.batch(0, 3).bands, rich)
     assert len(poor._cache) == 1
 

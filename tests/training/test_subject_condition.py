@@ -8,7 +8,7 @@ import pytest
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.regions import REGIONS
-from braindiffusion.training.subject_condition import schema_of, tell
+from braindiffusion.training.subject_condition import schema_of, subject_condition
 
 SHAPE = (8, 8, 8)
 
@@ -30,7 +30,7 @@ def test_regions_as_the_reader_writes_them_are_learnt(tmp_path: Path) -> None:
     schema = schema_of(cohort, [0, 1])
     assert schema.names == ("volumes", "regions")
     labels = np.asarray(cohort.labels[1]).astype(np.uint8)
-    told = tell(schema, cohort, 1, None)
+    told = subject_condition(schema, cohort, 1, None)
     assert told["volumes"].shape == (1, len(REGIONS) - 1)
     assert "regions" in told
     # The last region fills a quarter of the box and its share of the rest, at 0.512 ml a voxel.

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from braindiffusion import example_data as samples
 from braindiffusion.cohort.store import Cohort
@@ -24,7 +25,9 @@ from braindiffusion.runs import (
     RunState,
     TrainRequest,
 )
+from braindiffusion.training.patches import Batch
 from braindiffusion.training.presets import PRESETS, preset
+from braindiffusion.training.trainer import LevelTrainer
 
 
 def request(cohort: Cohort, **changes: object) -> TrainRequest:
@@ -111,6 +114,26 @@ def test_bad_requests_are_told(cohort: Cohort, changes: dict[str, object], said:
     asked = request(cohort, **changes)
     with pytest.raises(BrainDiffusionError, match=said):
         list(train(asked, Run.create(asked)))
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_learnt(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = LevelTrainer.loss
+
+    def spoilt(self: LevelTrainer, batch: Batch, *args: int) -> Tensor:
+        return loss(self, batch, *args) * (float("nan") if batch.first >= 4 else 1.0)
+
+    monkeypatch.setattr(LevelTrainer, "loss", spoilt)
+    run = Run.create(request(cohort, levels=(0,), validation_subjects=2), root=tmp_path)
+    failed = list(perform(run))[-1]
+    assert isinstance(failed, Failed)
+    assert "level 0 is not finite at step 3" in failed.message
+    assert "bug" not in failed.message
+    assert not run.error_file.exists()
+    state = load_file(run.checkpoints / "resume" / "level-0.safetensors")
+    assert state["step"] == 2
+    assert all(np.isfinite(tensor).all() for name, tensor in state.items() if name != "best.loss")
 
 
 def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -> None:

@@ -9,23 +9,25 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import TrainRequest
-from braindiffusion.training.distributed import Crew
+from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.ema import PowerEma
-from braindiffusion.training.patches import Patches
+from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.presets import LevelRecipe
 from braindiffusion.training.trainer import LevelTrainer, fit_normalisation
 
-RECIPE = LevelRecipe(batch_size=2, epochs=1, variants=4, learning_rate=3e-3, warmup=5)
+RECIPE = LevelRecipe(batch_size=2, epochs=1, augmented_copies=4, learning_rate=3e-3, warmup=5)
 
 
-def make(cohort: Cohort, index: int = 2) -> tuple[LevelTrainer, Patches]:
+def make(cohort: Cohort, index: int = 2) -> tuple[LevelTrainer, PatchDataset]:
     torch.manual_seed(0)
     unet = UNetConfig(widths=(8, 16), blocks=(1, 1), attention=(False, False))
     levels = (LevelConfig(unet=unet), LevelConfig(unet=unet), LevelConfig(unet=unet, patch=6))
     cascade = Cascade(CascadeConfig(shape=(16, 24, 16), spacing=8.0, depth=2, levels=levels))
-    patches = Patches(cohort, cascade, index, [0, 1, 2, 3], RECIPE.variants, seed=0)
+    patches = PatchDataset(cohort, cascade, index, [0, 1, 2, 3], RECIPE.augmented_copies, seed=0)
     fit_normalisation(patches, cascade.level(index))
-    return LevelTrainer(Crew(TrainRequest(data=cohort.path, device="cpu")), cascade, index, RECIPE, seed=0), patches
+    return LevelTrainer(
+        Distributed(TrainRequest(data=cohort.path, device="cpu")), cascade, index, RECIPE, seed=0
+    ), patches
 
 
 def test_resume_is_exact(cohort: Cohort) -> None:
@@ -50,7 +52,7 @@ def test_resume_is_exact(cohort: Cohort) -> None:
 @pytest.mark.parametrize(("index", "left"), [(0, 0.8), (2, 0.95)])
 def test_it_learns(cohort: Cohort, index: int, left: float) -> None:
     trainer, patches = make(cohort, index)
-    held_out = Patches(cohort, Cascade(patches.cascade.config), index, [4, 5], 0, seed=0)
+    held_out = PatchDataset(cohort, Cascade(patches.cascade.config), index, [4, 5], 0, seed=0)
     held_out.cascade = patches.cascade
     before = trainer.validate(held_out)
     assert trainer.validate(held_out) == before, "validation uses fixed noise"
@@ -81,12 +83,12 @@ def test_closing_stops_after_a_whole_step(cohort: Cohort) -> None:
 def test_normalised_bands_have_unit_variance_in_the_brain(cohort: Cohort) -> None:
     for index in (0, 1, 2):
         trainer, patches = make(cohort, index)
-        normal = [trainer.level.normalise(patches.whole(s).bands[None])[0] for s in range(4)]
+        normal = [trainer.level.normalise(patches.brain(s).bands[None])[0] for s in range(4)]
         everywhere = torch.stack([n[0] for n in normal])
         assert float(everywhere.mean()) == pytest.approx(0, abs=1e-4)
         assert float(everywhere.std(correction=0)) == pytest.approx(1, abs=1e-3)
         if index:
-            inside = torch.cat([n[1:, 0][:, patches.whole(s).inside > 0] for s, n in enumerate(normal)], dim=1)
+            inside = torch.cat([n[1:, 0][:, patches.brain(s).inside > 0] for s, n in enumerate(normal)], dim=1)
             torch.testing.assert_close(inside.square().mean(1), torch.ones(7), atol=0.1, rtol=0)
 
 

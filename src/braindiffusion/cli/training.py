@@ -43,6 +43,6 @@ def ema(
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
 ) -> None:
     """Write a training's model with another average of its weights, without training again."""
-    from braindiffusion.training.posthoc_ema import reconstruct
+    from braindiffusion.training.posthoc_ema import save_posthoc_ema
 
-    typer.echo(reconstruct(find_run(run), width, out))
+    typer.echo(save_posthoc_ema(find_run(run), width, out))

@@ -114,7 +114,7 @@ def train(
         str | None, typer.Option(help="Begin from this model (name or path): its network, what it has learnt.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Patches or volumes at once, of each process; the preset's by default.")
+        int | None, typer.Option(help="PatchDataset or volumes at once, of each process; the preset's by default.")
     ] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches that make one step; the preset's by default.")] = None,
     patch: Annotated[
@@ -232,10 +232,10 @@ def new_run(request: Request, name: str | None = None) -> Run:
 
 def _common_run(request: TrainRequest, name: str | None) -> Run:
     """The run of several processes: the first one makes it, and tells the others."""
-    from braindiffusion.training.distributed import Crew
+    from braindiffusion.training.distributed import Distributed
 
-    crew = Crew(request)
-    return Run(Path(crew.tell(str(new_run(request, name).path) if crew.leads else "")))
+    distributed = Distributed(request)
+    return Run(Path(distributed.broadcast(str(new_run(request, name).path) if distributed.is_main else "")))
 
 
 def follow(run: Run) -> None:

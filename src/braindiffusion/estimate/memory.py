@@ -22,7 +22,7 @@ from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.models.cascade.cascade import Level
 from braindiffusion.models.cascade.conditioning import as_condition
 from braindiffusion.models.cascade.config import CascadeConfig
-from braindiffusion.training.ema import WIDTHS
+from braindiffusion.training.ema import SIGMA_RELS
 
 
 class LiveBytes(TorchDispatchMode):
@@ -165,4 +165,4 @@ def training_bytes(weights: tuple[int, ...], step: Memory, drawn: int, copies: i
         drawn: bytes that work where a sample is made in between.
         copies: of the whole model: the one that learns, and the one that is sampled from.
     """
-    return copies * sum(weights) + (2 + len(WIDTHS)) * step.weights + max(step.working, drawn)
+    return copies * sum(weights) + (2 + len(SIGMA_RELS)) * step.weights + max(step.working, drawn)

@@ -18,8 +18,8 @@ from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import TrainRequest
-from braindiffusion.training.distributed import Crew
-from braindiffusion.training.patches import CACHE_BYTES, Patches
+from braindiffusion.training.distributed import Distributed
+from braindiffusion.training.patches import CACHE_BYTES, PatchDataset
 from braindiffusion.training.plan import levels_of, preset_of, rows_of
 from braindiffusion.training.presets import LevelRecipe, Preset
 from braindiffusion.training.trainer import AHEAD, HELD_OUT, MEASURED, LevelTrainer
@@ -79,8 +79,8 @@ class _Trial:
             raise BrainDiffusionError(msg)
         self.request, self.preset = request, preset_of(request)
         self.wanted = levels_of(request, self.preset)
-        self.crew, self.cohort = Crew(request), Cohort.open(request.data)
-        self.device = self.crew.fabric.device
+        self.distributed, self.cohort = Distributed(request), Cohort.open(request.data)
+        self.device = self.distributed.fabric.device
         self.dtype = choose_precision(self.device, request.precision)
         self.rows, held_out = rows_of(self.cohort, request.validation_subjects)
         self.held_out = len(held_out or self.rows)
@@ -88,7 +88,7 @@ class _Trial:
         self.config = configuration_of(request, self.preset, self.cohort, self.rows, start)
         self.cascade = Cascade(self.config).to(self.device)
         self.brain = [
-            Patches(self.cohort, self.cascade, index, self.rows, 0, 0).whole(self.rows[0]).bytes
+            PatchDataset(self.cohort, self.cascade, index, self.rows, 0, 0).brain(self.rows[0]).bytes
             for index in range(len(self.preset.recipes))
         ]
         importlib.import_module("torch._dynamo")  # as the optimizer will at its first step: a tenth of a GB
@@ -131,17 +131,17 @@ class _Trial:
     def brains(self, index: int) -> float:
         """Versions of brains that a level is expected to make, each once."""
         recipe = self.preset.recipes[index]
-        versions = len(self.rows) * max(1, recipe.variants)
+        versions = len(self.rows) * max(1, recipe.augmented_copies)
         return versions * (1 - (1 - 1 / versions) ** (self.steps(index) * _samples(recipe)))
 
     def seconds(self, index: int) -> tuple[float, float]:
         """Of a step of a level, and of making one version of a brain for it."""
         recipe = self.preset.recipes[index]
-        patches = Patches(self.cohort, self.cascade, index, self.rows[:2], recipe.variants, 0, recipe.warp)
-        patches.whole(self.rows[0])  # what is read for the first time takes longer
+        patches = PatchDataset(self.cohort, self.cascade, index, self.rows[:2], recipe.augmented_copies, 0, recipe.warp)
+        patches.brain(self.rows[0])  # what is read for the first time takes longer
         begun = perf_counter()
         for row in self.rows[:2]:
-            patches.whole(row, recipe.variants - 1)  # the last versions are those that are moved most
+            patches.brain(row, recipe.augmented_copies - 1)  # the last versions are those that are moved most
         brain = (perf_counter() - begun) / 2
         return self._step_seconds(index, recipe), brain
 
@@ -164,8 +164,8 @@ class _Trial:
         return step + each * (samples - small.batch_size)
 
     def _tried(self, index: int, recipe: LevelRecipe) -> float:
-        trainer = LevelTrainer(self.crew, self.cascade, index, recipe, 0)
-        patches = Patches(self.cohort, self.cascade, index, self.rows[:2], 0, 0)
+        trainer = LevelTrainer(self.distributed, self.cascade, index, recipe, 0)
+        patches = PatchDataset(self.cohort, self.cascade, index, self.rows[:2], 0, 0)
         taken: list[float] = []
         for done in trainer.run(patches, 1000):
             taken.append(done.seconds)

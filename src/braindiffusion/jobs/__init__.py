@@ -33,8 +33,8 @@ JOB_LOCATIONS: dict[str, str] = {
     "prepare": "braindiffusion.jobs.prepare:prepare",
     "inspect": "braindiffusion.jobs.inspect:inspect",
     "train": "braindiffusion.jobs.train:train",
-    "train-reader": "braindiffusion.jobs.train_segmentation:train_reader",
-    "read": "braindiffusion.jobs.segment:read",
+    "train-reader": "braindiffusion.jobs.train_segmentation:train_segmentation",
+    "read": "braindiffusion.jobs.segment:segment",
     "generate": "braindiffusion.jobs.generate:generate",
     "preview": "braindiffusion.jobs.preview:preview",
     "regenerate": "braindiffusion.jobs.regenerate:regenerate",
@@ -42,7 +42,7 @@ JOB_LOCATIONS: dict[str, str] = {
     "nearest": "braindiffusion.jobs.nearest:find_nearest",
     "difference": "braindiffusion.jobs.difference:differ",
     "visualize": "braindiffusion.jobs.visualize:draw",
-    "estimate": "braindiffusion.jobs.estimate:tell",
+    "estimate": "braindiffusion.jobs.estimate:estimate",
     "demo": "braindiffusion.jobs.demo:demo",
 }
 """Module and function that do each job."""

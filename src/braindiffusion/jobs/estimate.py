@@ -6,7 +6,7 @@ from braindiffusion.estimate import Estimate, estimates
 from braindiffusion.runs import Estimated, EstimateRequest, Event, Finished, Run
 
 
-def tell(request: EstimateRequest, run: Run) -> Iterator[Event]:
+def estimate(request: EstimateRequest, run: Run) -> Iterator[Event]:
     """Tell memory at once, and time when it has been measured.
 
     Args:

@@ -27,7 +27,7 @@ from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.reports.evaluation import JSON, PAGE, Evaluation, LeftOut
 from braindiffusion.runs.requests import EvaluateRequest
 from braindiffusion.runs.versions import versions
-from braindiffusion.segmentation import load_reader
+from braindiffusion.segmentation import load_segmentation_model
 
 READER = "ixi-2mm-regions"
 GROUPS = ("generated", "held_out", "training")
@@ -138,7 +138,7 @@ def _segmenter(wanted: str, groups: Groups) -> _Segmenter:
     if wanted == "none":
         return _Segmenter(label_maps, why="no reader is wanted.")
     try:
-        reader = load_reader(READER if wanted == "auto" else wanted)
+        reader = load_segmentation_model(READER if wanted == "auto" else wanted)
         box = reader.net.config.shape, reader.net.config.spacing
         if box != (groups.preprocessing.shape, groups.preprocessing.spacing):
             raise BrainDiffusionError(f"The reader reads other boxes than the model makes: {box}.")

@@ -43,19 +43,19 @@ def prepare(request: PrepareRequest, run: Run) -> Iterator[Event]:
 
 
 def _read_all(request: PrepareRequest) -> Iterator[Event]:
-    from braindiffusion.jobs.segment import read_file
-    from braindiffusion.segmentation.files import load_reader  # imports torch
+    from braindiffusion.jobs.segment import segment_file
+    from braindiffusion.segmentation.files import load_segmentation_model  # imports torch
 
     found = cohort.choose(find(request.data_dir, modality=request.modality), request.subjects)
     volumes = [item.path for item in found if not item.problem]
     folder = request.out.with_suffix(".labels")
-    reader = load_reader()
+    reader = load_segmentation_model()
     yield Progress(stage=STAGE, step=0, total=len(volumes))
     for step, path in enumerate(volumes, start=1):
         target = folder / f"{stem(path)}.nii.gz"
         if not target.is_file() or target.stat().st_mtime < path.stat().st_mtime:
             try:
-                volume, reading = read_file(reader, path)
+                volume, reading = segment_file(reader, path)
             except BrainDiffusionError as error:
                 yield Warned(message=str(error), subject=path.name)
             else:

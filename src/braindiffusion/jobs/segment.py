@@ -13,15 +13,15 @@ from braindiffusion.regions import REGIONS
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Progress, Run, Warned
 from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.requests import ReadRequest
-from braindiffusion.segmentation.files import load_reader
-from braindiffusion.segmentation.model import Reader, Reading
+from braindiffusion.segmentation.files import load_segmentation_model
+from braindiffusion.segmentation.model import Segmentation, SegmentationModel
 from braindiffusion.volume import WRITABLE_SUFFIXES, Volume, load_volume, save_volume
 
 STAGE = "read"
 COLUMNS = ("volume", "age", "brain", *(region.name for region in REGIONS[1:]))
 
 
-def read(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
+def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
     """Read one volume, or all T1w volumes of a folder.
 
     Args:
@@ -36,12 +36,12 @@ def read(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
         BrainDiffusionError: there is nothing to read, the output is no place for it, or nothing could be read.
     """
     targets, table = _targets(request)
-    reader = load_reader(request.model)
+    reader = load_segmentation_model(request.model)
     rows, problems = [], 0
     yield Progress(stage=STAGE, step=0, total=len(targets))
     for step, (path, regions_path, mask_path) in enumerate(targets, start=1):
         try:
-            volume, reading = read_file(reader, path)
+            volume, reading = segment_file(reader, path)
         except BrainDiffusionError as error:
             problems += 1
             yield Warned(message=f"Left out: {error}", subject=path.name)
@@ -57,7 +57,7 @@ def read(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
     yield Finished(message=f"{len(rows)} read; volumes (ml) and ages are in {table}", problems=problems)
 
 
-def read_file(reader: Reader, path: Path) -> tuple[Volume, Reading]:
+def segment_file(reader: SegmentationModel, path: Path) -> tuple[Volume, Segmentation]:
     """A file, and what is read in it.
 
     Raises:
@@ -65,7 +65,7 @@ def read_file(reader: Reader, path: Path) -> tuple[Volume, Reading]:
     """
     volume = load_volume(path)
     try:
-        return volume, reader.read_volume(volume)
+        return volume, reader.predict_volume(volume)
     except BrainDiffusionError as error:
         raise BrainDiffusionError(f"{path}: {error}.") from error
 
@@ -90,7 +90,7 @@ def _labels_of(volume: Volume) -> dict[str, object]:
     return {"kind": "labels"} | {key: volume.metadata[key] for key in ("header",) if key in volume.metadata}
 
 
-def _row(path: Path, volume: Volume, reading: Reading) -> list[str]:
+def _row(path: Path, volume: Volume, reading: Segmentation) -> list[str]:
     voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     counts = np.bincount(reading.regions.ravel(), minlength=len(REGIONS))[1:]
     volumes = [np.count_nonzero(reading.mask), *counts]

@@ -24,10 +24,10 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.files import write_whole
 from braindiffusion.training.checkpoint_files import load_state
-from braindiffusion.training.checkpoints import Keeper
-from braindiffusion.training.distributed import Crew, Order
+from braindiffusion.training.checkpoints import CheckpointManager
+from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.novelty import Novelty
-from braindiffusion.training.patches import Patches
+from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.plan import levels_of, preset_of, rows_of
 from braindiffusion.training.presets import Preset
 from braindiffusion.training.trainer import LevelTrainer, StepDone, fit_normalisation
@@ -51,41 +51,45 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     Raises:
         BrainDiffusionError: no cohort, no such preset, too few subjects, a damaged checkpoint.
     """
-    crew = Crew(request)
-    start = keep_start(request, run, crew)
-    chosen = _preset(request, run, crew)
+    distributed = Distributed(request)
+    start = keep_start(request, run, distributed)
+    chosen = _preset(request, run, distributed)
     wanted = levels_of(request, chosen)
-    cohort = yield from _cohort(request, run, crew)
+    cohort = yield from _cohort(request, run, distributed)
     training, validation = rows_of(cohort, request.validation_subjects)
     torch.manual_seed(request.seed)
-    cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(crew.fabric.device)
+    cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(distributed.fabric.device)
     before = None if start is None else load_start(cascade, start)
 
-    keeper = Keeper(run, cascade, _card(request, chosen, cohort, training, validation), before, writes=crew.leads)
-    states = [load_state(keeper.resume_folder, index) for index in range(len(chosen.recipes))]
+    checkpoints = CheckpointManager(
+        run, cascade, _card(request, chosen, cohort, training, validation), before, writes=distributed.is_main
+    )
+    states = [load_state(checkpoints.resume_folder, index) for index in range(len(chosen.recipes))]
     for index, state in enumerate(states):
         level = cascade.level(index)
         if state is None:
             if start is None:
-                fit_normalisation(Patches(cohort, cascade, index, training, 0, request.seed), level)
+                fit_normalisation(PatchDataset(cohort, cascade, index, training, 0, request.seed), level)
         else:
-            keeper.restore(index, state)
+            checkpoints.restore(index, state)
             for name, buffer in level.named_buffers():
                 buffer.copy_(state[f"constant.{name}"])
-        keeper.constants(index, dict(level.named_buffers()))
+        checkpoints.constants(index, dict(level.named_buffers()))
     novelty = Novelty(cohort, training, validation)
     for index in wanted:
         recipe = chosen.recipes[index]
-        trainer = LevelTrainer(crew, cascade, index, recipe, request.seed)
+        trainer = LevelTrainer(distributed, cascade, index, recipe, request.seed)
         if (state := states[index]) is not None:
             trainer.load(state)
-        seen = Patches(cohort, cascade, index, training, recipe.variants, request.seed, recipe.warp)
-        held_out = Patches(cohort, cascade, index, validation or training, 0, request.seed)
+        seen = PatchDataset(cohort, cascade, index, training, recipe.augmented_copies, request.seed, recipe.warp)
+        held_out = PatchDataset(cohort, cascade, index, validation or training, 0, request.seed)
         until = max(1, math.ceil(recipe.epochs * len(training) / trainer.samples))
-        if (yield from _Level(request, crew, trainer, keeper, novelty, until).train(seen, held_out)) is Order.STOP:
+        if (
+            yield from _Level(request, distributed, trainer, checkpoints, novelty, until).train(seen, held_out)
+        ) is Command.STOP:
             return
-    yield ArtifactWritten(kind="model", path=str(keeper.best), name="best")
-    yield Finished(message=f"The model is in {keeper.best}.")
+    yield ArtifactWritten(kind="model", path=str(checkpoints.best), name="best")
+    yield Finished(message=f"The model is in {checkpoints.best}.")
 
 
 @dataclass
@@ -93,15 +97,15 @@ class _Level:
     """The training of one level as the run tells it."""
 
     request: TrainRequest
-    crew: Crew
+    distributed: Distributed
     trainer: LevelTrainer
-    keeper: Keeper
+    checkpoints: CheckpointManager
     novelty: Novelty
     until: int
     losses: list[float] = field(default_factory=list)
     said: float = -math.inf
 
-    def train(self, patches: Patches, held_out: Patches) -> Generator[Event, None, Order]:
+    def train(self, patches: PatchDataset, held_out: PatchDataset) -> Generator[Event, None, Command]:
         """Train it; whatever ends it, a checkpoint is kept.
 
         Events are only yielded between two steps, where it may be closed: the fellows of this process then hear that it
@@ -110,10 +114,10 @@ class _Level:
         Returns:
             STOP where the first process was stopped.
         """
-        trainer, keeper, crew = self.trainer, self.keeper, self.crew
+        trainer, checkpoints, distributed = self.trainer, self.checkpoints, self.distributed
         self.begun, self.first = monotonic(), trainer.step
         kept = sampled = self.begun
-        steps, order = trainer.run(patches, self.until), Order.GO
+        steps, order = trainer.run(patches, self.until), Command.GO
         try:
             yield Progress(stage=self.stage, step=self.first, total=self.until)
             if not self.first and self.request.start_from is not None:  # so that what is worse never counts as the best
@@ -122,48 +126,50 @@ class _Level:
                 now = monotonic()
                 sample = now - sampled >= 60 * self.request.sample_minutes
                 keep = sample or now - kept >= 60 * self.request.checkpoint_minutes
-                order = crew.agree(Order.KEEP if keep else Order.GO)
-                if order is Order.STOP:
+                order = distributed.broadcast_command(Command.KEEP if keep else Command.GO)
+                if order is Command.STOP:
                     break
                 events = list(self.tell(next(steps)))
                 if self.due(trainer.recipe.validations):
                     events.append(self.validate(held_out))
                 if trainer.recipe.snapshots and (self.due(trainer.recipe.snapshots) or self.finished()):
-                    keeper.note_averages(trainer)
-                if order is Order.KEEP or self.finished():
-                    events.append(keeper.keep(trainer))
+                    checkpoints.note_averages(trainer)
+                if order is Command.KEEP or self.finished():
+                    events.append(checkpoints.keep(trainer))
                     kept = monotonic()
-                if crew.leads and (sample or self.finished()):
+                if distributed.is_main and (sample or self.finished()):
                     events += self.sample()
                     sampled = monotonic()
                 if self.finished() and trainer.step < self.until:
-                    best = keeper.levels[trainer.index].best_step
+                    best = checkpoints.levels[trainer.index].best_step
                     events.append(Log(message=f"{self.stage} stops early: nothing was better than step {best}."))
                 told = monotonic()
                 yield from events
                 held = monotonic() - told  # a pause is no time that learning took
                 self.begun, kept, sampled = self.begun + held, kept + held, sampled + held
         except GeneratorExit:
-            order = Order.STOP
+            order = Command.STOP
             if not self.finished():
-                crew.agree(order)
+                distributed.broadcast_command(order)
             raise
         finally:
             steps.close()
             # Alone, whatever happened; together only where all know of the end.
-            if keeper.levels[trainer.index].step < trainer.step and (crew.world == 1 or order is Order.STOP):
-                keeper.keep(trainer)
+            if checkpoints.levels[trainer.index].step < trainer.step and (
+                distributed.world == 1 or order is Command.STOP
+            ):
+                checkpoints.keep(trainer)
         return order
 
-    def validate(self, held_out: Patches) -> Metric:
+    def validate(self, held_out: PatchDataset) -> Metric:
         """Ask the held-out subjects, and remember what does best."""
         loss = self.trainer.validate(held_out)
-        self.keeper.validated(self.trainer, loss)
+        self.checkpoints.validated(self.trainer, loss)
         return Metric(stage=self.stage, step=self.trainer.step, values={"validation_loss": loss})
 
     def sample(self) -> Iterator[Event]:
         """A brain by what has been learnt so far, always of the same seed, and how new it is."""
-        written, brain = self.keeper.sample(self.request.seed)
+        written, brain = self.checkpoints.sample(self.request.seed)
         yield written
         if (novelty := self.novelty.of(brain)) is not None:
             yield Metric(stage=self.stage, step=self.trainer.step, values={"novelty": novelty})
@@ -175,7 +181,7 @@ class _Level:
 
     def finished(self) -> bool:
         """All steps are done, or it gets no better."""
-        patience, stale = self.trainer.recipe.patience, self.keeper.levels[self.trainer.index].stale
+        patience, stale = self.trainer.recipe.patience, self.checkpoints.levels[self.trainer.index].stale
         return self.trainer.step >= self.until or (patience is not None and stale >= patience)
 
     def due(self, times: int) -> bool:
@@ -197,25 +203,27 @@ class _Level:
         self.losses.clear()
 
 
-def _preset(request: TrainRequest, run: Run, crew: Crew) -> Preset:
+def _preset(request: TrainRequest, run: Run, distributed: Distributed) -> Preset:
     """The preset with the request's changes; the run keeps it, so that resuming needs no other file."""
     kept = run.path / "preset.json"
-    text = crew.tell(kept.read_text() if kept.is_file() else preset_of(request).model_dump_json(indent=2) + "\n")
-    if crew.leads:
+    text = distributed.broadcast(
+        kept.read_text() if kept.is_file() else preset_of(request).model_dump_json(indent=2) + "\n"
+    )
+    if distributed.is_main:
         write_whole(kept, text)
     return Preset.model_validate_json(text)
 
 
-def _cohort(request: TrainRequest, run: Run, crew: Crew) -> Generator[Event, None, Cohort]:
+def _cohort(request: TrainRequest, run: Run, distributed: Distributed) -> Generator[Event, None, Cohort]:
     """The prepared cohort; a folder of volumes is prepared into the run first."""
     if (request.data / "zarr.json").is_file() or request.data.suffix == ".zarr":
         return Cohort.open(request.data)
     out = run.path / "cohort.zarr"
-    if crew.leads:
+    if distributed.is_main:
         for event in prepare(PrepareRequest(data_dir=request.data, out=out), run):
             if not isinstance(event, Finished):
                 yield event
-    crew.agree(Order.GO)  # the others wait for it
+    distributed.broadcast_command(Command.GO)  # the others wait for it
     return Cohort.open(out)
 
 

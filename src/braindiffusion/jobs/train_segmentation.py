@@ -18,11 +18,11 @@ from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Event, Finis
 from braindiffusion.runs.requests import TrainReaderRequest
 from braindiffusion.segmentation.calibration import age_features, calibrate, uncalibrated
 from braindiffusion.segmentation.examples import SHIFT, Examples
-from braindiffusion.segmentation.files import load_reader, save_reader
-from braindiffusion.segmentation.model import Reader, look
-from braindiffusion.segmentation.network import ReaderConfig, ReaderNet
+from braindiffusion.segmentation.files import load_segmentation_model, save_segmentation_model
+from braindiffusion.segmentation.model import SegmentationModel, predict_regions
+from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
 from braindiffusion.segmentation.scores import region_dice
-from braindiffusion.segmentation.training import ReaderTrainer
+from braindiffusion.segmentation.training import SegmentationTrainer
 from braindiffusion.training.checkpoint_files import load_state, save_state
 
 METRIC_SECONDS = 5.0
@@ -30,7 +30,7 @@ VALIDATION_HEADS = 6
 STAGE, FITTING = "reader", "ages"
 
 
-def train_reader(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
+def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
     """Train a reader, or go on where this run stopped.
 
     Args:
@@ -51,14 +51,14 @@ def train_reader(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
     training, validation = split(ids, request.validation_subjects)
     rows, held_out = [ids.index(name) for name in training], [ids.index(name) for name in validation]
     torch.manual_seed(request.seed)
-    net = ReaderNet(ReaderConfig(shape=_box(cohort), spacing=cohort.preprocessing.spacing))
+    net = SegmentationNet(SegmentationConfig(shape=_box(cohort), spacing=cohort.preprocessing.spacing))
     examples = Examples(cohort, rows, net.config.shape, request.window, request.seed)
     net.get_buffer("prior").copy_(examples.prior()[None])
     device = choose_device(request.device)
     dtype = choose_precision(device, request.precision)
     precision = "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)  # type: ignore[arg-type]
-    trainer = ReaderTrainer(
+    trainer = SegmentationTrainer(
         fabric,
         net.to(fabric.device),
         steps=request.steps,
@@ -79,7 +79,9 @@ def train_reader(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
         if dice > highest:
             highest = dice
             figures = {"step": trainer.step, "validation_dice": dice}
-            save_reader(Reader(trainer.averaged(), uncalibrated(net.config.features), {**card, **figures}), best)
+            save_segmentation_model(
+                SegmentationModel(trainer.averaged(), uncalibrated(net.config.features), {**card, **figures}), best
+            )
         save_state(resume, 0, trainer.state() | {"best": torch.tensor(highest, dtype=torch.float64)})
 
     begun = said = kept = monotonic()
@@ -105,12 +107,12 @@ def train_reader(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
     finally:
         if kept_step < trainer.step:
             keep(-math.inf)
-    error = yield from fit(load_reader(best), examples, best)
+    error = yield from fit(load_segmentation_model(best), examples, best)
     yield ArtifactWritten(kind="model", path=str(best), name="best")
     yield Finished(message=f"The reader is in {best}; ages of people who were left out: {error:.1f} years off.")
 
 
-def fit(reader: Reader, examples: Examples, folder: Path) -> Generator[Event, None, float]:
+def fit(reader: SegmentationModel, examples: Examples, folder: Path) -> Generator[Event, None, float]:
     """Look at all training brains, stripped and in their heads, and fit embedding and age.
 
     The embedding is that of stripped brains, as generated ones are. Ages are learnt from both views: learnt from
@@ -129,7 +131,7 @@ def fit(reader: Reader, examples: Examples, folder: Path) -> Generator[Event, No
         for stripped in (True, False):
             volume, _ = examples.plain(row, stripped=stripped)
             box = np.ascontiguousarray(volume)
-            regions, means = look(reader.net, box)
+            regions, means = predict_regions(reader.net, box)
             if stripped:
                 pooled.append(means)
             features.append(age_features(regions, box, means))
@@ -138,7 +140,9 @@ def fit(reader: Reader, examples: Examples, folder: Path) -> Generator[Event, No
     known = [examples.cohort.subjects[row].age for row in people]
     ages = np.array([np.nan if age is None else age for age in known])
     calibration, error = calibrate(np.array(pooled), np.array(features), ages, people)
-    save_reader(Reader(reader.net, calibration, {**reader.card, "age_error_left_out": error}), folder)
+    save_segmentation_model(
+        SegmentationModel(reader.net, calibration, {**reader.card, "age_error_left_out": error}), folder
+    )
     return error
 
 
@@ -148,12 +152,12 @@ def _box(cohort: Cohort) -> tuple[int, int, int]:
     return x, y, z
 
 
-def validate(net: ReaderNet, examples: Examples, rows: list[int]) -> float:
+def validate(net: SegmentationNet, examples: Examples, rows: list[int]) -> float:
     """Mean Dice of the regions over some heads as they are, every other one stripped."""
     scores = []
     for i, row in enumerate(rows):
         volume, truth = examples.plain(row, stripped=i % 2 == 1)
-        regions, _ = look(net, volume.numpy())
+        regions, _ = predict_regions(net, volume.numpy())
         scores.append(np.nanmean(region_dice(regions, truth.numpy())[1:]))
     return float(np.mean(scores))
 

@@ -1,10 +1,10 @@
-"""Reading brains: mask, regions, an embedding and an age, of any T1w volume.
+"""Segmentation of T1w volumes: brain mask, regions, an embedding and an age.
 
->>> from braindiffusion.segmentation import load_reader
->>> reading = load_reader().read_volume(load_volume("sub-01_T1w.nii.gz"))    # doctest: +SKIP
+>>> from braindiffusion.segmentation import load_segmentation_model
+>>> reading = load_segmentation_model().predict_volume(load_volume("sub-01_T1w.nii.gz"))    # doctest: +SKIP
 """
 
-from braindiffusion.segmentation.files import load_reader, save_reader
-from braindiffusion.segmentation.model import Reader, Reading
+from braindiffusion.segmentation.files import load_segmentation_model, save_segmentation_model
+from braindiffusion.segmentation.model import Segmentation, SegmentationModel
 
-__all__ = ["Reader", "Reading", "load_reader", "save_reader"]
+__all__ = ["Segmentation", "SegmentationModel", "load_segmentation_model", "save_segmentation_model"]

@@ -1,4 +1,4 @@
-"""Reader files: a model folder like a generator's, whose card says `"kind": "reader"`."""
+"""Files of a segmentation model: a folder like a generator's, whose card says `"kind": "reader"`."""
 
 import json
 from dataclasses import asdict
@@ -21,11 +21,11 @@ from braindiffusion.models.registry import (
 )
 from braindiffusion.runs.files import write_whole
 from braindiffusion.segmentation.calibration import Calibration
-from braindiffusion.segmentation.model import Reader
-from braindiffusion.segmentation.network import ReaderConfig, ReaderNet
+from braindiffusion.segmentation.model import SegmentationModel
+from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
 
 
-def load_reader(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODEL) -> Reader:
+def load_segmentation_model(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODEL) -> SegmentationModel:
     """A reader by the name of a packaged one, or by the path of a model folder or of a training run.
 
     Raises:
@@ -38,7 +38,7 @@ def load_reader(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODEL) -> Reader
             f"{folder} makes brains and cannot read them: choose a reader like {DEFAULT_SEGMENTATION_MODEL}."
         )
     try:
-        net = ReaderNet(ReaderConfig.model_validate(card.get("configuration")))
+        net = SegmentationNet(SegmentationConfig.model_validate(card.get("configuration")))
         tensors = load_file(folder / WEIGHTS)
         constants = {name[12:]: tensors.pop(name).numpy() for name in list(tensors) if name.startswith("calibration.")}
         calibration = Calibration(**constants)
@@ -47,10 +47,10 @@ def load_reader(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODEL) -> Reader
         msg = f"The reader {folder} is damaged, or of another version ({str(error).splitlines()[0]}): fetch it again."
         raise BrainDiffusionError(msg) from error
     net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return Reader(net.eval(), calibration, card)
+    return SegmentationModel(net.eval(), calibration, card)
 
 
-def save_reader(reader: Reader, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+def save_segmentation_model(reader: SegmentationModel, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a reader's folder; each file is whole or absent.
 
     Args:

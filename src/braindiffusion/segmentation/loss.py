@@ -4,13 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from braindiffusion.segmentation.network import ReaderNet, sites
+from braindiffusion.segmentation.network import SegmentationNet, sites
 
 INSIDE, OUTSIDE = 3000, 1000
 """Sites of each window. All 21,500 would tell little more, and 41 logits of each voxel cost more than the trunk."""
 
 
-def reading_loss(net: ReaderNet, volume: Tensor, regions: Tensor, origin: Tensor, generator: torch.Generator) -> Tensor:
+def segmentation_loss(
+    net: SegmentationNet, volume: Tensor, regions: Tensor, origin: Tensor, generator: torch.Generator
+) -> Tensor:
     """How far the net is from naming every voxel.
 
     The mean cross-entropy of the chosen voxels, and one minus the mean soft Dice of the regions among them (Milletari
@@ -27,7 +29,7 @@ def reading_loss(net: ReaderNet, volume: Tensor, regions: Tensor, origin: Tensor
     named = sites(regions[:, None]).movedim(1, -1)  # (batch, x, y, z, 8)
     chosen = torch.cat([_choose(one, generator) + i * named[0, ..., 0].numel() for i, one in enumerate(named)])
     chosen = chosen.to(volume.device)
-    log_probability = net.name(features.flatten(0, 3)[chosen]).flatten(0, 1).float().log_softmax(-1)
+    log_probability = net.classify(features.flatten(0, 3)[chosen]).flatten(0, 1).float().log_softmax(-1)
     truth = named.flatten(0, 3)[chosen].flatten().long()
     right = log_probability.gather(1, truth[:, None])[:, 0]
     return _dice_loss(log_probability.exp().sum(0), right.exp(), truth) - right.mean()

@@ -14,7 +14,7 @@ from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.transforms import resample_labels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.segmentation.calibration import Calibration, age_features
-from braindiffusion.segmentation.network import VOXELS, ReaderNet, sites, voxels
+from braindiffusion.segmentation.network import VOXELS, SegmentationNet, sites, voxels
 from braindiffusion.volume import Volume
 
 CLOSING_MM = 4.0
@@ -22,7 +22,7 @@ CLOSING_MM = 4.0
 
 
 @dataclass(frozen=True)
-class Reading:
+class Segmentation:
     """What a reader found.
 
     Attributes:
@@ -38,7 +38,7 @@ class Reading:
     age: float
 
 
-class Reader:
+class SegmentationModel:
     """Reads brains.
 
     Args:
@@ -47,10 +47,10 @@ class Reader:
         card: all of the model card.
     """
 
-    def __init__(self, net: ReaderNet, calibration: Calibration, card: dict[str, Any]) -> None:
+    def __init__(self, net: SegmentationNet, calibration: Calibration, card: dict[str, Any]) -> None:
         self.net, self.calibration, self.card = net, calibration, card
 
-    def read(self, box: NDArray[np.floating]) -> Reading:
+    def predict(self, box: NDArray[np.floating]) -> Segmentation:
         """Read a brain that lies in the reader's box.
 
         Args:
@@ -61,14 +61,14 @@ class Reader:
         """
         if box.shape != self.net.config.shape:
             expected = " x ".join(map(str, self.net.config.shape))
-            msg = f"The reader reads boxes of {expected} voxels, not {box.shape}: use `read_volume` for others."
+            msg = f"The reader reads boxes of {expected} voxels, not {box.shape}: use `predict_volume` for others."
             raise BrainDiffusionError(msg)
-        regions, pooled = look(self.net, box)
+        regions, pooled = predict_regions(self.net, box)
         age = self.calibration.age(age_features(regions, box, pooled))
         mask = brain_mask(regions, CLOSING_MM / self.net.config.spacing)
-        return Reading(regions, mask, self.calibration.embedding(pooled).astype(np.float32), age)
+        return Segmentation(regions, mask, self.calibration.embedding(pooled).astype(np.float32), age)
 
-    def read_volume(self, volume: Volume) -> Reading:
+    def predict_volume(self, volume: Volume) -> Segmentation:
         """Read any T1w volume, whole head or stripped.
 
         It is read twice: in the box of its head, to find the brain, and again in the box of that brain, with the
@@ -89,7 +89,7 @@ class Reader:
         preprocessing = Preprocessing(spacing=config.spacing, shape=config.shape, skull="keep")
         prepared = standardise(volume, preprocessing)
         for again in (True, False):
-            reading = self.read(prepared.volume[0].astype(np.float32))
+            reading = self.predict(prepared.volume[0].astype(np.float32))
             if not reading.mask.any():
                 raise BrainDiffusionError("no brain is found in the volume, which has to be a T1w head")
             if again:
@@ -103,7 +103,7 @@ class Reader:
 
 
 @torch.inference_mode()
-def look(net: ReaderNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def predict_regions(net: SegmentationNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Regions of a box, and the trunk's features in their mean over the brain, (D,), finest resolution first.
 
     Only the largest connected part is brain: whole heads have parts that look like it.
@@ -114,7 +114,7 @@ def look(net: ReaderNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], 
     named = torch.zeros((*features.shape[:-1], VOXELS), dtype=torch.uint8, device=device)
     there = (sites(volume) > -1).any(1)  # air of a stripped brain is nothing else
     # Some at a time: 41 logits of every voxel at once would take 120 MB.
-    named[there] = torch.cat([net.name(some).argmax(-1).to(torch.uint8) for some in features[there].split(8192)])
+    named[there] = torch.cat([net.classify(some).argmax(-1).to(torch.uint8) for some in features[there].split(8192)])
     regions = _largest(voxels(named)[0].cpu().numpy())
     brain = torch.from_numpy((regions > 0).astype(np.float32))[None, None].to(device)
     pooled = []

@@ -23,7 +23,7 @@ PRIOR = 4
 """Voxels along the side of a cell of the prior."""
 
 
-class ReaderConfig(BaseModel):
+class SegmentationConfig(BaseModel):
     """What a reader is built from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,10 +70,10 @@ class Block(nn.Module):
         return out
 
 
-class ReaderNet(nn.Module):
+class SegmentationNet(nn.Module):
     """Sites from voxels, features from sites, regions from features."""
 
-    def __init__(self, config: ReaderConfig) -> None:
+    def __init__(self, config: SegmentationConfig) -> None:
         super().__init__()
         self.config = config
         widths = config.widths
@@ -115,7 +115,7 @@ class ReaderNet(nn.Module):
         fine = torch.cat((self.norm(h), skips[0], detail, self._expected(volume, origin)), dim=1).movedim(1, -1)
         return fine, scales[::-1]
 
-    def name(self, features: Tensor) -> Tensor:
+    def classify(self, features: Tensor) -> Tensor:
         """Logits of the voxels of some sites: (..., features) to (..., 8, regions)."""
         flat: Tensor = self.head(F.silu(self.hidden(features)))
         logits: Tensor = flat.unflatten(-1, (VOXELS, len(REGIONS)))

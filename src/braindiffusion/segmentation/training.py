@@ -9,15 +9,15 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from braindiffusion.segmentation.examples import Example, Examples
-from braindiffusion.segmentation.loss import reading_loss
-from braindiffusion.segmentation.network import ReaderNet
+from braindiffusion.segmentation.loss import segmentation_loss
+from braindiffusion.segmentation.network import SegmentationNet
 from braindiffusion.training.ema import PowerEma
-from braindiffusion.training.trainer import StepDone, seeded
+from braindiffusion.training.trainer import StepDone, require_finite, seeded
 
 WARMUP, MAX_NORM = 50, 1.0
 
 
-class ReaderTrainer:
+class SegmentationTrainer:
     """Weights, optimizer, average of the weights, step.
 
     Args:
@@ -30,7 +30,7 @@ class ReaderTrainer:
     """
 
     def __init__(
-        self, fabric: Fabric, net: ReaderNet, *, steps: int, batch_size: int, learning_rate: float, seed: int
+        self, fabric: Fabric, net: SegmentationNet, *, steps: int, batch_size: int, learning_rate: float, seed: int
     ) -> None:
         self.fabric, self.net, self.steps, self.seed = fabric, net, steps, seed
         self.batch_size, self.highest_rate = batch_size, learning_rate
@@ -40,7 +40,7 @@ class ReaderTrainer:
         module, self.optimizer = fabric.setup(net, optimizer)
         self.module: nn.Module = module
         module.mark_forward_method("trunk")
-        module.mark_forward_method("name")
+        module.mark_forward_method("classify")
         self.step = 0
 
     def learning_rate(self, step: int) -> float:
@@ -60,7 +60,8 @@ class ReaderTrainer:
             loss = self.loss(examples.batch(self.step, self.batch_size), seeded(self.seed, step))
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
-            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=MAX_NORM)
+            norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
+            require_finite(norm, "the segmentation model", step)
             self.optimizer.step()
             self.ema.update(self.net, step)
             self.step = step
@@ -72,11 +73,11 @@ class ReaderTrainer:
         volume, regions, origin = (
             torch.stack([getattr(one, name) for one in batch]).to(device) for name in ("volume", "regions", "origin")
         )
-        return reading_loss(self.module, volume, regions, origin, generator)  # type: ignore[arg-type]
+        return segmentation_loss(self.module, volume, regions, origin, generator)  # type: ignore[arg-type]
 
-    def averaged(self) -> ReaderNet:
+    def averaged(self) -> SegmentationNet:
         """A reader with the averaged weights, on the CPU."""
-        net = ReaderNet(self.net.config)
+        net = SegmentationNet(self.net.config)
         net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         averages = {name: p.cpu() for name, p in self.ema.state().items()}
         net.load_state_dict({**{name: b.cpu() for name, b in self.net.named_buffers()}, **averages})

@@ -47,19 +47,19 @@ def augment(
         mask: (1, x, y, z) in [0, 1].
         labels: (x, y, z) uint8, grouped regions: the names of the sides change in the mirror. Or None.
         spacing: mm.
-        key: (seed, subject, variant). Even variants are not mirrored, odd ones are; 0 and 1 stay as they are.
+        key: (seed, subject, copy). Even copies are not mirrored, odd ones are; 0 and 1 stay as they are.
         warp: what happens to the others.
     """
-    seed, subject, variant = key
-    if variant > 1:
-        rng = np.random.default_rng((seed, subject, variant // 2))
+    seed, subject, copy = key
+    if copy > 1:
+        rng = np.random.default_rng((seed, subject, copy // 2))
         movement = _draw(rng, warp)
         if movement is not None:
             (volume, mask), labels = move([volume, mask], labels, spacing, movement)
         if warp.bias:
             volume = draw_bias(volume + 1, warp.bias, rng) - 1
         volume = volume.clamp(-1, 1)
-    if variant % 2:  # x runs from left to right in RAS+
+    if copy % 2:  # x runs from left to right in RAS+
         volume, mask = volume.flip(1), mask.flip(1)
         if labels is not None:
             labels = torch.from_numpy(MIRRORED)[labels.flip(0).long()]

@@ -16,7 +16,7 @@ from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.files import save_model, trained_levels
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Run
 from braindiffusion.training.checkpoint_files import save_averages, save_state
-from braindiffusion.training.ema import WIDTHS
+from braindiffusion.training.ema import SIGMA_RELS
 from braindiffusion.training.trainer import LevelTrainer
 from braindiffusion.volume import save_volume
 
@@ -24,7 +24,7 @@ INFINITE = float("inf")
 
 
 @dataclass
-class Kept:
+class LevelCheckpoint:
     """What is kept of a level.
 
     Attributes:
@@ -44,7 +44,7 @@ class Kept:
     stale: int = 0
 
 
-class Keeper:
+class CheckpointManager:
     """Owns a run's `checkpoints`: the averaged weights of the last step and of the best validation, level by level.
 
     Args:
@@ -69,16 +69,18 @@ class Keeper:
         self.model = copy.deepcopy(cascade).eval()
         self.best, self.last = run.checkpoints / "best", run.checkpoints / "last"
         self.resume_folder, self.averages_folder = run.checkpoints / "resume", run.checkpoints / "averages"
-        self.levels: list[Kept] = []
+        self.levels: list[LevelCheckpoint] = []
         for index in range(cascade.config.number_of_levels):
             weights = _copy(dict(cascade.level(index).named_parameters()))
-            self.levels.append(Kept(weights, weights))
+            self.levels.append(LevelCheckpoint(weights, weights))
 
     def restore(self, level: int, state: Mapping[str, Tensor]) -> None:
         """Know again what was kept of a level."""
-        last = _part(state, f"ema.{WIDTHS[-1]}.")
+        last = _part(state, f"ema.{SIGMA_RELS[-1]}.")
         step, best_step, stale = (int(state[name]) for name in ("step", "best.step", "best.stale"))
-        self.levels[level] = Kept(last, _part(state, "best.w."), step, best_step, float(state["best.loss"]), stale)
+        self.levels[level] = LevelCheckpoint(
+            last, _part(state, "best.w."), step, best_step, float(state["best.loss"]), stale
+        )
 
     def constants(self, level: int, values: Mapping[str, Tensor]) -> None:
         """What a level's coefficients are normalised by."""
@@ -90,13 +92,13 @@ class Keeper:
         kept = self.levels[trainer.index]
         kept.stale += 1
         if loss < kept.best_loss:
-            kept.best = _part(trainer.averaged(), f"ema.{WIDTHS[-1]}.")
+            kept.best = _part(trainer.averaged(), f"ema.{SIGMA_RELS[-1]}.")
             kept.best_loss, kept.best_step, kept.stale = loss, trainer.step, 0
 
     def keep(self, trainer: LevelTrainer) -> CheckpointWritten:
         """Write a checkpoint of a level. All processes must ask: each may hold a part."""
         kept, state = self.levels[trainer.index], trainer.state()
-        kept.last, kept.step = _part(state, f"ema.{WIDTHS[-1]}."), trainer.step
+        kept.last, kept.step = _part(state, f"ema.{SIGMA_RELS[-1]}."), trainer.step
         if kept.best_loss == INFINITE:
             kept.best, kept.best_step = kept.last, kept.step
         if self.writes:

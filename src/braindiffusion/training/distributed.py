@@ -27,7 +27,7 @@ PATIENCE = timedelta(hours=1)
 """How long processes wait for the first, which alone prepares volumes and makes samples."""
 
 
-class Order(IntEnum):
+class Command(IntEnum):
     """What the first process tells all, before each step."""
 
     STOP = 0
@@ -36,7 +36,7 @@ class Order(IntEnum):
     """Go, and keep a checkpoint after the step."""
 
 
-class Crew:
+class Distributed:
     """This process and its fellows, met and ready.
 
     Args:
@@ -67,19 +67,19 @@ class Crew:
             torch.set_float32_matmul_precision("high")
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process decides, tells and writes."""
         return self.rank == 0
 
-    def agree(self, order: Order) -> Order:
+    def broadcast_command(self, order: Command) -> Command:
         """The first process's order."""
         if self.world == 1:
             return order
         said = torch.tensor(int(order), device=self.fabric.device)
         torch.distributed.broadcast(said, 0)
-        return Order(int(said))
+        return Command(int(said))
 
-    def tell(self, text: str) -> str:
+    def broadcast(self, text: str) -> str:
         """The first process's text."""
         said: str = self.fabric.broadcast(text)
         return said
@@ -95,11 +95,11 @@ class Crew:
 
 def _strategy(name: str, world: int) -> Strategy:
     if name == "fsdp":
-        return ModelParallelStrategy(_share_out, world, 1, timeout=PATIENCE)
+        return ModelParallelStrategy(_shard, world, 1, timeout=PATIENCE)
     return DDPStrategy(timeout=PATIENCE)
 
 
-def _share_out(level: nn.Module, mesh: Any) -> nn.Module:
+def _shard(level: nn.Module, mesh: Any) -> nn.Module:
     """Each process keeps its part of every block, and borrows the rest while the block works."""
     level.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as fully_shard needs it
     for module in level.modules():
@@ -109,13 +109,13 @@ def _share_out(level: nn.Module, mesh: Any) -> nn.Module:
     return level
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather_full(tensor: Tensor) -> Tensor:
     """A copy, on the CPU, of a tensor that may be shared out; all processes must ask."""
     tensor = tensor.detach()
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).to("cpu", copy=True)
 
 
-def like(tensor: Tensor, value: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, value: Tensor) -> Tensor:
     """A whole value, shared out as `tensor` is."""
     value = value.to(tensor.device)
     return distribute_tensor(value, tensor.device_mesh, tensor.placements) if isinstance(tensor, DTensor) else value

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-WIDTHS = (0.05, 0.10)
+SIGMA_RELS = (0.05, 0.10)
 """Relative widths of the two averages that are kept; models are sampled with the second."""
 
 
@@ -23,7 +23,7 @@ class PowerEma:
     """
 
     def __init__(self, module: nn.Module, relative_width: float = 0.10) -> None:
-        self.gamma = exponent(relative_width)
+        self.gamma = sigma_rel_to_gamma(relative_width)
         self.parameters = {name: p.detach().clone() for name, p in module.named_parameters()}
 
     @torch.no_grad()
@@ -38,7 +38,7 @@ class PowerEma:
         return self.parameters
 
 
-def exponent(relative_width: float) -> float:
+def sigma_rel_to_gamma(relative_width: float) -> float:
     """Gamma of sigma_rel: the positive root of equation 127.
 
     Raises:
@@ -66,7 +66,7 @@ def overlap(steps: NDArray[np.float64], gammas: NDArray[np.float64], step: float
     return value
 
 
-def mixture(steps: Sequence[int], widths: Sequence[float], step: int, width: float) -> NDArray[np.float64]:
+def posthoc_coefficients(steps: Sequence[int], widths: Sequence[float], step: int, width: float) -> NDArray[np.float64]:
     """How much of each stored average makes one of another width: least squares between their profiles (section 3.2).
 
     Args:
@@ -78,7 +78,7 @@ def mixture(steps: Sequence[int], widths: Sequence[float], step: int, width: flo
     Returns:
         (n,), summing to about one.
     """
-    ends, gammas = np.array(steps, dtype=np.float64), np.array([exponent(w) for w in widths])
+    ends, gammas = np.array(steps, dtype=np.float64), np.array([sigma_rel_to_gamma(w) for w in widths])
     matrix = np.stack([overlap(ends, gammas, end, gamma) for end, gamma in zip(ends, gammas, strict=True)])
-    target = overlap(ends, gammas, step, exponent(width))
+    target = overlap(ends, gammas, step, sigma_rel_to_gamma(width))
     return np.asarray(np.linalg.lstsq(matrix, target, rcond=None)[0], dtype=np.float64)

@@ -20,7 +20,7 @@ from braindiffusion.diffusion.condition import Condition
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.regions import regions_of
 from braindiffusion.training.augment import Warp, augment
-from braindiffusion.training.subject_condition import tell
+from braindiffusion.training.subject_condition import subject_condition
 
 CACHE_BYTES = max(2 * 2**30, psutil.virtual_memory().total // 8)
 """Versions of brains that are remembered, so that each is made once where they fit."""
@@ -65,7 +65,7 @@ class Brain:
         return sum(t.nbytes for t in (self.bands, self.inside, *self.condition.values())) + self.centres.nbytes
 
 
-class Patches:
+class PatchDataset:
     """Serves one level's batches.
 
     Args:
@@ -73,7 +73,7 @@ class Patches:
         cascade: for its transforms.
         level: the level's index.
         subjects: rows of the cohort to draw from.
-        variants: how many augmented versions of each brain (deterministic, so that they can be remembered); 0 for none.
+        copies: how many augmented versions of each brain (deterministic, so that they can be remembered); 0 for none.
         seed: of all draws.
         warp: what the versions differ by.
     """
@@ -84,29 +84,29 @@ class Patches:
         cascade: Cascade,
         level: int,
         subjects: list[int],
-        variants: int,
+        copies: int,
         seed: int,
         warp: Warp = Warp(),  # noqa: B008 frozen
     ) -> None:
         self.cohort, self.cascade, self.level = cohort, cascade, level
-        self.subjects, self.variants, self.seed, self.warp = subjects, variants, seed, warp
+        self.subjects, self.copies, self.seed, self.warp = subjects, copies, seed, warp
         self.patch = cascade.level(level).config.patch
         self._cache: OrderedDict[tuple[int, int], Brain] = OrderedDict()
         self._cached_bytes = 0
         self._lock = Lock()  # batches are made ahead, in another thread
 
-    def whole(self, subject: int, variant: int = -1) -> Brain:
+    def brain(self, subject: int, copy: int = -1) -> Brain:
         """One brain's coefficients, where the brain is, and what is known of it.
 
         Args:
             subject: row of the cohort.
-            variant: augmented version; -1 is the brain as it is.
+            copy: augmented version; -1 is the brain as it is.
         """
-        key = (subject, variant)
+        key = (subject, copy)
         with self._lock:
             brain = self._cache.get(key)
         if brain is None:
-            brain = self._make(subject, variant)  # two threads may make the same: it is the same
+            brain = self._make(subject, copy)  # two threads may make the same: it is the same
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = brain
@@ -116,21 +116,26 @@ class Patches:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].bytes
         return brain
 
-    def _make(self, subject: int, variant: int) -> Brain:
+    def _make(self, subject: int, copy: int) -> Brain:
         volume = torch.from_numpy(np.asarray(self.cohort.volumes[subject], dtype=np.float32))
         mask = torch.from_numpy(np.asarray(self.cohort.masks[subject], dtype=np.float32))[None]
         config = self.cascade.config
         labels = None
         if self.cohort.labels is not None and {"volumes", "regions"} & set(config.condition.names):
             labels = torch.from_numpy(regions_of(np.asarray(self.cohort.labels[subject])))
-        if variant >= 0:
-            key = (self.seed, subject, variant)
+        if copy >= 0:
+            key = (self.seed, subject, copy)
             volume, mask, labels = augment(volume, mask, labels, config.spacing, key, self.warp)
         halvings = config.halvings(self.level)
         inside = torch.nn.functional.avg_pool3d(mask[None], 2**halvings)[0, 0] if halvings else mask[0]
         bands = self.cascade.decompose(volume[None], self.level)[0].contiguous()
         size = self._size(inside)
-        return Brain(bands, inside, tell(config.condition, self.cohort, subject, labels), patch_centres(inside, size))
+        return Brain(
+            bands,
+            inside,
+            subject_condition(config.condition, self.cohort, subject, labels),
+            patch_centres(inside, size),
+        )
 
     def _size(self, inside: Tensor) -> tuple[int, int, int]:
         x, y, z = (min(self.patch or n, n) for n in inside.shape)
@@ -154,8 +159,8 @@ class Patches:
         epoch, index = divmod(number, len(self.subjects))
         order = np.random.default_rng((self.seed, self.level, epoch, 1)).permutation(len(self.subjects))
         rng = np.random.default_rng((self.seed, self.level, number))
-        variant = int(rng.integers(self.variants)) if self.variants else -1
-        brain = self.whole(self.subjects[order[index]], variant)
+        copy = int(rng.integers(self.copies)) if self.copies else -1
+        brain = self.brain(self.subjects[order[index]], copy)
         if self.patch is None:
             return brain.bands, torch.zeros(3), brain.condition
         size = np.array(self._size(brain.inside))

@@ -8,7 +8,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.files import load_cascade, save_model
 from braindiffusion.runs import Run
 from braindiffusion.training.checkpoint_files import load_averages
-from braindiffusion.training.ema import WIDTHS, mixture
+from braindiffusion.training.ema import SIGMA_RELS, posthoc_coefficients
 
 LEAST = 4
 """Moments that it takes: with four, the result is off by a fifth of what separates it from the average that was kept
@@ -16,7 +16,7 @@ LEAST = 4
 
 
 @torch.no_grad()
-def reconstruct(run: Run, width: float, out: Path) -> Path:
+def save_posthoc_ema(run: Run, width: float, out: Path) -> Path:
     """Write the model that averaging with another relative width would have given (Karras et al. 2024, section 3.2).
 
     Args:
@@ -38,9 +38,9 @@ def reconstruct(run: Run, width: float, out: Path) -> Path:
         steps.append(max(noted, default=0))
         if not noted:
             continue
-        keys = [(step, one) for step in noted for one in WIDTHS]
+        keys = [(step, one) for step in noted for one in SIGMA_RELS]
         try:
-            shares = mixture([step for step, _ in keys], [one for _, one in keys], steps[-1], width)
+            shares = posthoc_coefficients([step for step, _ in keys], [one for _, one in keys], steps[-1], width)
         except ValueError as error:
             raise BrainDiffusionError(str(error)) from error
         for name, parameter in cascade.level(index).named_parameters():

@@ -1,6 +1,7 @@
 """Presets: a cascade, and how each of its levels is trained."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,7 +25,7 @@ class LevelRecipe(BaseModel):
     """Batches that make one step: the step is that of a batch so many times as large, in the memory of one."""
     epochs: float = Field(gt=0)
     """Passes over the training subjects (one patch a subject and pass)."""
-    variants: int = Field(default=2, ge=0)
+    augmented_copies: int = Field(default=2, ge=0)
     """Augmented versions of each brain: 2 only mirrors, the others differ by the next three; 0 takes it as it is."""
     affine: bool = True
     """Turn, scale and shift a little."""
@@ -54,9 +55,18 @@ class LevelRecipe(BaseModel):
     snapshots: int = Field(default=8, ge=0)
     """How often both averages of the weights are written down, evenly: for an average of another width afterwards."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        """Read the field names of earlier preset files and model cards."""
+        if isinstance(values, dict) and "variants" in values:
+            values = {**values, "augmented_copies": values["variants"]}
+            del values["variants"]
+        return values
+
     @property
     def warp(self) -> Warp:
-        """What augmented versions differ by."""
+        """The deformations of the augmented copies."""
         return Warp(self.affine, self.elastic, self.bias)
 
 
@@ -125,10 +135,10 @@ _TINY = Preset(
         _details((8, 16), (1, 1), 3, patch=12),
     ),
     recipes=(
-        LevelRecipe(batch_size=4, epochs=10, variants=2),
-        LevelRecipe(batch_size=4, epochs=10, variants=2),
-        LevelRecipe(batch_size=2, epochs=5, variants=2),
-        LevelRecipe(batch_size=2, epochs=5, variants=2),
+        LevelRecipe(batch_size=4, epochs=10, augmented_copies=2),
+        LevelRecipe(batch_size=4, epochs=10, augmented_copies=2),
+        LevelRecipe(batch_size=2, epochs=5, augmented_copies=2),
+        LevelRecipe(batch_size=2, epochs=5, augmented_copies=2),
     ),
 )
 # The packaged ixi-2mm was trained with it.
@@ -143,10 +153,10 @@ _LAPTOP = Preset(
         _details((32, 128), (1, 2), 8, patch=16),
     ),
     recipes=(
-        LevelRecipe(batch_size=8, epochs=150, variants=16),
-        LevelRecipe(batch_size=8, epochs=100, variants=16),
-        LevelRecipe(batch_size=4, epochs=100, variants=4),
-        LevelRecipe(batch_size=4, epochs=200, variants=2),
+        LevelRecipe(batch_size=8, epochs=150, augmented_copies=16),
+        LevelRecipe(batch_size=8, epochs=100, augmented_copies=16),
+        LevelRecipe(batch_size=4, epochs=100, augmented_copies=4),
+        LevelRecipe(batch_size=4, epochs=200, augmented_copies=2),
     ),
 )
 # Those for GPUs are as large as fits beside a desktop at 1 mm, by the count of `braindiffusion.estimate`. How long they
@@ -162,10 +172,10 @@ _GPU_8GB = Preset(
         _details((48, 96, 192), (2, 3, 3), 12, patch=24),
     ),
     recipes=(
-        LevelRecipe(batch_size=32, epochs=1600, variants=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=32, epochs=2000, variants=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=1000, variants=8, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=2000, variants=2, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=1000, augmented_copies=8, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=2000, augmented_copies=2, learning_rate=5e-4),
     ),
 )
 _GPU_24GB = Preset(
@@ -179,10 +189,10 @@ _GPU_24GB = Preset(
         _details((64, 128, 256), (2, 3, 3), 12, patch=24),
     ),
     recipes=(
-        LevelRecipe(batch_size=32, epochs=1600, variants=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=32, epochs=2000, variants=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=1000, variants=8, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=2500, variants=2, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=1000, augmented_copies=8, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=2500, augmented_copies=2, learning_rate=5e-4),
     ),
 )
 _GPU_80GB = Preset(
@@ -196,10 +206,10 @@ _GPU_80GB = Preset(
         _details((96, 192, 384), (2, 3, 4), 12, patch=40),
     ),
     recipes=(
-        LevelRecipe(batch_size=64, epochs=3200, variants=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=64, epochs=4000, variants=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=32, epochs=2000, variants=8, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=1500, variants=2, learning_rate=5e-4),
+        LevelRecipe(batch_size=64, epochs=3200, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=64, epochs=4000, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=8, learning_rate=5e-4),
+        LevelRecipe(batch_size=16, epochs=1500, augmented_copies=2, learning_rate=5e-4),
     ),
 )
 PRESETS = {one.name: one for one in (_TINY, _LAPTOP, _GPU_8GB, _GPU_24GB, _GPU_80GB)}

@@ -80,7 +80,7 @@ def _has_regions(cohort: Cohort, rows: list[int]) -> bool:
     return len(np.unique(regions)) > 2
 
 
-def tell(schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | None) -> Condition:
+def subject_condition(schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | None) -> Condition:
     """What is known of one brain, as a batch of one; what is not known is hidden.
 
     Args:

@@ -15,10 +15,11 @@ from torch import Tensor
 from braindiffusion.diffusion.condition import Condition, drop_fields
 from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.diffusion.weights import noise_weight, weighted
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade, Level
-from braindiffusion.training.distributed import Crew, like, whole
-from braindiffusion.training.ema import WIDTHS, PowerEma
-from braindiffusion.training.patches import Batch, Patches
+from braindiffusion.training.distributed import Distributed, gather_full, shard_like
+from braindiffusion.training.ema import SIGMA_RELS, PowerEma
+from braindiffusion.training.patches import Batch, PatchDataset
 from braindiffusion.training.presets import LevelRecipe
 
 AHEAD, FAR_AHEAD = 2, 8
@@ -45,11 +46,30 @@ def seeded(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(int(np.random.default_rng(key).integers(2**62)))
 
 
+def require_finite(norm: Tensor | None, stage: str, step: int) -> None:
+    """Stop a training before a gradient that is not finite reaches the weights.
+
+    Args:
+        norm: length of the gradient; not finite where the loss is not.
+        stage: what is trained, for the message.
+        step: the step, from 1.
+
+    Raises:
+        BrainDiffusionError: the length is not finite.
+    """
+    if norm is not None and not bool(gather_full(norm).isfinite()):
+        msg = (
+            f"The loss or the gradient of {stage} is not finite at step {step}. What was learnt before is kept: "
+            "begin again with a lower learning rate or in float32."
+        )
+        raise BrainDiffusionError(msg)
+
+
 class LevelTrainer:
     """The state of training one level: weights, optimizer, averages of the weights, step.
 
     Args:
-        crew: device, precision, and who else trains.
+        distributed: device, precision, and who else trains.
         cascade: the model; only this level's weights are touched.
         index: the level.
         recipe: batch size, rates.
@@ -59,22 +79,22 @@ class LevelTrainer:
         BrainDiffusionError: the recipe weighs other bands than the level has.
     """
 
-    def __init__(self, crew: Crew, cascade: Cascade, index: int, recipe: LevelRecipe, seed: int) -> None:
-        self.crew, self.index, self.recipe, self.seed = crew, index, recipe, seed
-        self.device = crew.fabric.device
+    def __init__(self, distributed: Distributed, cascade: Cascade, index: int, recipe: LevelRecipe, seed: int) -> None:
+        self.distributed, self.index, self.recipe, self.seed = distributed, index, recipe, seed
+        self.device = distributed.fabric.device
         self.level: Level = cascade.level(index)
         self.level.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.module = crew.fabric.setup_module(self.level)
+        self.module = distributed.fabric.setup_module(self.level)
         adamw = torch.optim.AdamW(
             self.level.parameters(),
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             fused=self.device.type == "cuda",
         )
-        self.optimizer = cast(torch.optim.Optimizer, crew.fabric.setup_optimizers(adamw))
-        self.averages = {width: PowerEma(self.level, width) for width in WIDTHS}
+        self.optimizer = cast(torch.optim.Optimizer, distributed.fabric.setup_optimizers(adamw))
+        self.averages = {width: PowerEma(self.level, width) for width in SIGMA_RELS}
         self.dropout = {field.name: field.dropout for field in cascade.config.condition.fields}
-        self.samples = recipe.batch_size * recipe.accumulate * crew.world
+        self.samples = recipe.batch_size * recipe.accumulate * distributed.world
         """Samples of one step, of all processes together."""
         self.band_weights = None
         if recipe.band_weights is not None:
@@ -85,7 +105,7 @@ class LevelTrainer:
     @property
     def ema(self) -> PowerEma:
         """The average that is sampled with."""
-        return self.averages[WIDTHS[-1]]
+        return self.averages[SIGMA_RELS[-1]]
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, constant, then 1 / sqrt(step)."""
@@ -117,7 +137,7 @@ class LevelTrainer:
             hiss = [torch.randn(bands.shape[2:], generator=draw, device=device) for draw in draws]
             coarse = bands[:, 0] + torch.stack(hiss) * coarse_sigma[:, None, None, None, None]
         coordinates = level.coordinates(batch.origin, tuple(clean.shape[2:]))
-        told = self._told(batch.condition, [seeded(*key, 2, number) for number in numbers])
+        told = self._conditions(batch.condition, [seeded(*key, 2, number) for number in numbers])
 
         def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
             out: Tensor = self.module(x, log_sigma, coarse, coarse_sigma, coordinates, condition)
@@ -128,20 +148,20 @@ class LevelTrainer:
         weight = noise_weight(recipe.weighting, config.prediction, sigma, gamma=recipe.min_snr_gamma)
         return weighted(error, weight, self.band_weights)
 
-    def _told(self, condition: Condition, draws: list[torch.Generator]) -> Condition:
+    def _conditions(self, condition: Condition, draws: list[torch.Generator]) -> Condition:
         """What each sample's network hears of its condition."""
         heard = [
             drop_fields({n: f[i : i + 1] for n, f in condition.items()}, self.dropout, d) for i, d in enumerate(draws)
         ]
         return {name: torch.cat([one[name] for one in heard]).to(self.device) for name in condition}
 
-    def _shares(self, patches: Patches, step: int, size: int, many: int) -> list[Batch]:
+    def _shares(self, patches: PatchDataset, step: int, size: int, many: int) -> list[Batch]:
         """What this process does of a step's batch, so many samples at once."""
-        mine = size // self.crew.world
-        first = self.crew.rank * mine
+        mine = size // self.distributed.world
+        first = self.distributed.rank * mine
         return [patches.batch(step, size, range(i, i + many)) for i in range(first, first + mine, many)]
 
-    def run(self, patches: Patches, until: int) -> Generator[StepDone]:
+    def run(self, patches: PatchDataset, until: int) -> Generator[StepDone]:
         """Train up to step `until`. Closing the generator stops after a whole step."""
         ahead_by = AHEAD if self.device.type == "cpu" else FAR_AHEAD
         with ThreadPoolExecutor(ahead_by, thread_name_prefix="batches") as background:
@@ -160,37 +180,40 @@ class LevelTrainer:
                 yield StepDone(self.step, loss, rate, time.perf_counter() - start)
 
     def _step(self, batches: list[Batch]) -> tuple[float, float]:
-        fabric, step = self.crew.fabric, self.step + 1
+        fabric, step = self.distributed.fabric, self.step + 1
         rate = self.learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for i, batch in enumerate(batches):
-            with fabric.no_backward_sync(self.module, enabled=self.crew.world > 1 and i + 1 < len(batches)):
+            with fabric.no_backward_sync(self.module, enabled=self.distributed.world > 1 and i + 1 < len(batches)):
                 loss = self.loss(batch, self.samples) / len(batches)
                 fabric.backward(loss)
             total += loss.detach()
-        fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.max_norm)
+        norm = fabric.clip_gradients(
+            self.module, self.optimizer, max_norm=self.recipe.max_norm, error_if_nonfinite=False
+        )
+        require_finite(norm, f"level {self.index}", step)
         self.optimizer.step()
         for average in self.averages.values():
             average.update(self.level, step)
         self.step = step
-        return float(self.crew.mean(total)), rate
+        return float(self.distributed.mean(total)), rate
 
     @torch.no_grad()
-    def validate(self, patches: Patches) -> float:
+    def validate(self, patches: PatchDataset) -> float:
         """Loss of the averaged weights on held-out brains, always with the same patches and the same noise."""
         trained = {name: p.detach().clone() for name, p in self.level.named_parameters()}
         self._use(self.ema.state())
         self.module.eval()
         many = max(4, self.recipe.batch_size)
-        share = many * self.crew.world
+        share = many * self.distributed.world
         size = math.ceil(max(HELD_OUT, self.samples) / share) * share
         losses = [self.loss(batch, size, VALIDATION) for batch in self._shares(patches, 0, size, many)]
         self._use(trained)
         self.module.train()
-        return float(self.crew.mean(torch.stack(losses).mean()))
+        return float(self.distributed.mean(torch.stack(losses).mean()))
 
     @torch.no_grad()
     def _use(self, weights: Mapping[str, Tensor]) -> None:
@@ -199,15 +222,17 @@ class LevelTrainer:
 
     def averaged(self) -> dict[str, Tensor]:
         """Both averages, on the CPU: `ema.<width>.<parameter>`. All processes must ask."""
-        return {f"ema.{w}.{n}": whole(t) for w, average in self.averages.items() for n, t in average.state().items()}
+        return {
+            f"ema.{w}.{n}": gather_full(t) for w, average in self.averages.items() for n, t in average.state().items()
+        }
 
     def state(self) -> dict[str, Tensor]:
         """Everything that an exact resume needs, as tensors. All processes must ask."""
         names = [name for name, _ in self.level.named_parameters()]
         tensors = {"step": torch.tensor(self.step), **self.averaged()}
-        tensors |= {f"weight.{name}": whole(p) for name, p in self.level.named_parameters()}
+        tensors |= {f"weight.{name}": gather_full(p) for name, p in self.level.named_parameters()}
         for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"{key}.{names[i]}": whole(value) for key, value in moments.items()}
+            tensors |= {f"{key}.{names[i]}": gather_full(value) for key, value in moments.items()}
         return tensors
 
     @torch.no_grad()
@@ -217,20 +242,20 @@ class LevelTrainer:
         self.step = int(tensors["step"])
         for width, average in self.averages.items():
             for name, value in average.state().items():
-                value.copy_(like(value, tensors[f"ema.{width}.{name}"]))
+                value.copy_(shard_like(value, tensors[f"ema.{width}.{name}"]))
         for name, p in parameters.items():
-            p.copy_(like(p, tensors[f"weight.{name}"]))
+            p.copy_(shard_like(p, tensors[f"weight.{name}"]))
         if self.step:
             state = self.optimizer.state_dict()
             state["state"] = {
                 i: {"step": tensors[f"step.{name}"]}
-                | {key: like(p, tensors[f"{key}.{name}"]) for key in ("exp_avg", "exp_avg_sq")}
+                | {key: shard_like(p, tensors[f"{key}.{name}"]) for key in ("exp_avg", "exp_avg_sq")}
                 for i, (name, p) in enumerate(parameters.items())
             }
             self.optimizer.load_state_dict(state)
 
 
-def fit_normalisation(patches: Patches, level: Level, brains: int = MEASURED) -> None:
+def fit_normalisation(patches: PatchDataset, level: Level, brains: int = MEASURED) -> None:
     """Set the level's band means and standard deviations from some training brains.
 
     Detail bands are measured inside the brain (outside they are zero), the coarse band everywhere.
@@ -239,7 +264,7 @@ def fit_normalisation(patches: Patches, level: Level, brains: int = MEASURED) ->
     everywhere = 0
     sums = torch.zeros(2, dtype=torch.float64)
     for subject in patches.subjects[:brains]:
-        brain = patches.whole(subject)
+        brain = patches.brain(subject)
         within = brain.bands[:, :, brain.inside > 0].double()
         count += within.shape[-1] * within.shape[1]
         first += within.sum((1, 2)).to(first)

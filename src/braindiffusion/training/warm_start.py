@@ -17,7 +17,7 @@ from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.cascade.files import load_cascade, read_configuration
 from braindiffusion.models.registry import CARD, WEIGHTS, find_model, read_card
 from braindiffusion.runs import Run, TrainRequest
-from braindiffusion.training.distributed import Crew, Order
+from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.presets import Preset
 from braindiffusion.training.subject_condition import schema_of
 
@@ -39,7 +39,7 @@ def built_as(chosen: Preset, start: Path) -> Preset:
     return chosen.model_copy(update={"depth": there.depth, "levels": there.levels})
 
 
-def keep_start(request: TrainRequest, run: Run, crew: Crew) -> Path | None:
+def keep_start(request: TrainRequest, run: Run, distributed: Distributed) -> Path | None:
     """The model that is begun from, copied into the run: it must be the same when the run is resumed.
 
     Raises:
@@ -48,12 +48,12 @@ def keep_start(request: TrainRequest, run: Run, crew: Crew) -> Path | None:
     if request.start_from is None:
         return None
     kept = run.checkpoints / "start"
-    if crew.leads and not (kept / CARD).is_file():
+    if distributed.is_main and not (kept / CARD).is_file():
         found = find_model(request.start_from)
         kept.mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, CARD):  # the card last: where it is, all is there
             shutil.copyfile(found / name, kept / name)
-    crew.agree(Order.GO)
+    distributed.broadcast_command(Command.GO)
     return kept
 
 

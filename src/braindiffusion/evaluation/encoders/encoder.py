@@ -46,7 +46,7 @@ class Reading(Protocol):
 class Reader(Protocol):
     """Finds regions, an embedding and an age in a brain."""
 
-    def read(self, volume: NDArray[np.float32], /) -> Reading:
+    def predict(self, volume: NDArray[np.float32], /) -> Reading:
         """Of (x, y, z) in [-1, 1], in the model's box at 2 mm."""
 
 
@@ -72,7 +72,7 @@ class BrainMeasurer:
         mask = brain_mask(brain.voxels)
         measures = shape_measures(mask, brain.spacing)
         features = {name: see(brain) for name, see in self.encoders.items()}
-        reading = self.reader.read(brain.voxels * 2 - 1) if self.reader is not None else None
+        reading = self.reader.predict(brain.voxels * 2 - 1) if self.reader is not None else None
         regions = brain.labels if reading is None else reading.regions
         if regions is not None:
             measures |= region_measures(brain.voxels, regions, brain.spacing)
