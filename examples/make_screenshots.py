@@ -37,9 +37,9 @@ class Studio:
         from napari.settings import get_settings
 
         import napari
-        from napari_braindiffusion.tour import no_tour_this_time
+        from napari_braindiffusion.docks.base import TourOffer
 
-        no_tour_this_time()
+        TourOffer.suppress()
         self.home, self.out, self.report = home, out, report
         get_settings().application.gui_notification_level = "error"  # the others hide the brain
         self.viewer = napari.Viewer(title="napari")

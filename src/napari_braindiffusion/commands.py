@@ -1,42 +1,51 @@
-"""What a menu or the palette calls that is neither a dock nor a file."""
+"""Commands of menus, palette and keyboard that open a dock or act on layers."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_braindiffusion.docks.orthoviews import OrthoviewsDock
+FigureName = Literal["volume", "slices", "compare", "process", "regions"]
 
 
 def generate_brain(viewer: "napari.viewer.Viewer") -> None:
-    """File > New Layer > Generate a brain: open the dock that makes one."""
-    viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Generate")
+    """Open the Generate dock (File > New Layer)."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    open_dock(viewer, "Generate")
 
 
 def regenerate_brain(viewer: "napari.viewer.Viewer") -> None:
-    """The palette: make the brain of the selected layer again, to the last bit."""
-    _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Generate")
-    dock.regenerate()
+    """Generate the brain of the selected layer again, bit for bit."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    open_dock(viewer, "Generate").regenerate()
 
 
 def linked_planes(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Visualize: the other planes and a rendering beside the canvas, with one cursor."""
-    _look(viewer)
+    """Open the Orthoviews dock (Layers > Visualize)."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    open_dock(viewer, "Orthoviews")
 
 
 def side_by_side(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Visualize: the selected brains beside each other, or all as before."""
-    dock = _look(viewer)
+    """Show the selected brains side by side, or end that view (Layers > Visualize)."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    dock = open_dock(viewer, "Orthoviews")
     dock.side_by_side(dock.compared is None)
 
 
 def difference(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Measure: where two brains differ, as a layer."""
-    _look(viewer).differ()
+    """Show the difference of two brains as a layer (Layers > Measure)."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    open_dock(viewer, "Orthoviews").differ()
 
 
 def in_3d(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Visualize: the brains rendered, or as planes again. Needs no dock."""
+    """Render the brains in 3D, or return to planes (Layers > Visualize)."""
     from napari.utils.notifications import show_error
 
     from braindiffusion.errors import BrainDiffusionError
@@ -48,78 +57,74 @@ def in_3d(viewer: "napari.viewer.Viewer") -> None:
         show_error(str(error))
 
 
-def _look(viewer: "napari.viewer.Viewer") -> "OrthoviewsDock":
-    _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Orthoviews")
-    return dock
-
-
 def export_nifti(viewer: "napari.viewer.Viewer") -> None:
-    """File > IO Utilities: the selected layers, or the brains of a folder or a run, as NIfTI files with sidecars."""
+    """Export layers, or the brains of a folder or run, as NIfTI files with sidecars (File > IO Utilities)."""
     from napari_braindiffusion.layers.export import ask_and_export
 
     ask_and_export(viewer, bids=False)
 
 
 def export_bids(viewer: "napari.viewer.Viewer") -> None:
-    """File > IO Utilities: the same as a BIDS dataset."""
+    """Export the same as a BIDS dataset (File > IO Utilities)."""
     from napari_braindiffusion.layers.export import ask_and_export
 
     ask_and_export(viewer, bids=True)
 
 
 def import_brains(viewer: "napari.viewer.Viewer") -> None:
-    """File > IO Utilities: open the dock that looks into a folder of brains."""
-    viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Cohort")
+    """Open the Cohort dock (File > IO Utilities)."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    open_dock(viewer, "Cohort")
 
 
 def evaluate_brains(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Measure: open the dock that compares generated brains with real ones."""
-    viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Evaluate")
+    """Open the Evaluate dock (Layers > Measure)."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    open_dock(viewer, "Evaluate")
 
 
 def nearest_brain(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Measure: the real brains that are most like the selected layer, beside it."""
-    _, dock = viewer.window.add_plugin_dock_widget("napari-braindiffusion", "Evaluate")
-    dock.find_nearest()
+    """Show the real brains nearest to the selected layer (Layers > Measure)."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    open_dock(viewer, "Evaluate").find_nearest()
+
+
+def _browse(figure: FigureName, viewer: "napari.viewer.Viewer") -> None:
+    from napari_braindiffusion.engine.browser import open_in_browser
+
+    open_in_browser(viewer, figure)
 
 
 def browse_volume(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Visualize: the selected brain as a surface that turns."""
-    from napari_braindiffusion.engine.browser import open_in_browser
-
-    open_in_browser(viewer, "volume")
+    """Show the selected brain as a surface in the browser (Layers > Visualize)."""
+    _browse("volume", viewer)
 
 
 def browse_slices(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Visualize: the selected brain in three planes with sliders."""
-    from napari_braindiffusion.engine.browser import open_in_browser
-
-    open_in_browser(viewer, "slices")
+    """Show the selected brain in three planes with sliders in the browser (Layers > Visualize)."""
+    _browse("slices", viewer)
 
 
 def browse_regions(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Visualize: the selected brain with its Labels layer."""
-    from napari_braindiffusion.engine.browser import open_in_browser
-
-    open_in_browser(viewer, "regions")
+    """Show the selected brain with its Labels layer in the browser (Layers > Visualize)."""
+    _browse("regions", viewer)
 
 
 def browse_trajectory(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Visualize: the way from noise to brain, of the selected trajectory."""
-    from napari_braindiffusion.engine.browser import open_in_browser
-
-    open_in_browser(viewer, "process")
+    """Show the selected denoising trajectory in the browser (Layers > Visualize)."""
+    _browse("process", viewer)
 
 
 def browse_comparison(viewer: "napari.viewer.Viewer") -> None:
-    """Layers > Visualize: two to four brains beside each other, with one slider."""
-    from napari_braindiffusion.engine.browser import open_in_browser
-
-    open_in_browser(viewer, "compare")
+    """Compare two to four brains in the browser (Layers > Visualize)."""
+    _browse("compare", viewer)
 
 
 def show_tour(viewer: "napari.viewer.Viewer") -> None:
-    """The guided tour, again."""
+    """Start the guided tour."""
     from napari_braindiffusion.tour import begin_tour
 
     begin_tour(viewer)

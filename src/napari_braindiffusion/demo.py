@@ -26,11 +26,11 @@ from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.models.registry import DEFAULT_MODEL, find_model, read_card
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.volume import load_volume
-from napari_braindiffusion.docks.generate import GenerateDock
+from napari_braindiffusion.docks.base import TourOffer
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.engine.client import JobHandle
 from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import volume_to_layer_data
-from napari_braindiffusion.tour import no_tour_this_time
 
 HEADLESS = "BRAINDIFFUSION_HEADLESS"
 PERSON = 5
@@ -48,15 +48,14 @@ def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
     Returns:
         The viewer, and the job; None where the job could not begin (napari has said why).
     """
-    no_tour_this_time()
+    TourOffer.suppress()
     viewer = Viewer(title="BrainDiffusion", show=True)
     viewer.window.resize(*WINDOW)
     real = volume_to_layer_data(load_volume(sample_t1_path(PERSON)), "A real brain (IXI)")
     viewer.add_layer(Layer.create(*real))
     viewer.canvas.grid.shape = (1, -1)
     set_axial_view(viewer, grid=True)
-    dock = GenerateDock(viewer)
-    viewer.window.add_dock_widget(dock, name="Generate", area="right")
+    dock = open_dock(viewer, "Generate")
     dock.form.choose_model(request.model)
     job = dock.generate(request)
     if job is not None:

@@ -1,7 +1,7 @@
-"""The guided tour: five steps over the real controls, at the first run and whenever the user asks for it.
+"""Guided tour: five steps over the real controls, at the first run and on demand.
 
-Everything but the control of the step is dimmed; the control itself stays alive, so one may press it on the way. Escape
-or Skip ends the tour, and it does not come again by itself.
+The window is dimmed except for the control of the step, which can be used. Escape, Skip or closing the dock ends the
+tour; it does not start again by itself.
 """
 
 from collections.abc import Callable
@@ -11,20 +11,22 @@ from typing import Any
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 from qtpy.QtCore import QPoint, QRect, Qt, QTimer
-from qtpy.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QPen, QRegion
+from qtpy.QtGui import QCloseEvent, QColor, QKeyEvent, QPainter, QPaintEvent, QPen, QRegion
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_braindiffusion.settings import PLUGIN, remember, settings
+from napari_braindiffusion.docks.base import Dock, TourOffer
+from napari_braindiffusion.docks.open import open_dock
+from napari_braindiffusion.settings import remember
 
 MARGIN = 6
-"""Pixels between a control and the frame around it."""
+"""Pixels between a control and its frame."""
 FOLLOW_MS = 100
-"""The frame follows its control when the user scrolls or resizes."""
+"""Milliseconds between two updates of the frame, which follows scrolling and resizing."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One control, and what it is for."""
+    """One step: a control and its explanation."""
 
     dock: str
     control: Callable[[Any], QWidget]
@@ -36,78 +38,67 @@ STEPS = (
     Step(
         "Generate",
         lambda dock: dock.generate_button,
-        "Make a brain",
-        "One press, and a brain comes into being in the viewer, coarse to fine. It shows nobody: a model made it.",
+        "Generate a brain",
+        "Sampling starts, coarse to fine, and the result becomes a layer. It shows no real person.",
     ),
     Step(
         "Generate",
         lambda dock: dock.form.conditions,
-        "Ask for a certain one",
-        "Choose what the model was taught, such as age, sex or the size of a region. What you leave alone is up to it. "
-        "A coarse brain follows while you choose.",
+        "Set conditions",
+        "Choose values such as age, sex or the volume of a region. Conditions that are not set are left to the model. "
+        "A low-resolution preview follows your choices.",
     ),
     Step(
         "Cohort",
         lambda dock: dock.form.folder,
-        "Look at your own brains",
-        "Drop a folder of NIfTI files here: who is in it, what is wrong with which file, and Prepare, which "
-        "makes them ready for training.",
+        "Open your own data",
+        "Drop a folder of NIfTI files here. The table lists subjects and problems; Preprocess brings the volumes to "
+        "one grid for training.",
     ),
     Step(
         "Train",
         lambda dock: dock.start_button,
-        "Teach a model",
-        "It learns in the background, even when napari is closed. The curves and a sample that sharpens tell how far "
-        "it is.",
+        "Train a model",
+        "Training runs in the background, even when napari is closed. Loss curves and training samples show its "
+        "progress.",
     ),
     Step(
         "Train",
         lambda dock: dock.copy_button,
-        "Take it to a larger machine",
-        "Every dock gives what it would do as a command, for a terminal or a cluster. File > IO Utilities exports the "
-        "brains that you make, as NIfTI or as a BIDS dataset.",
+        "Run on another machine",
+        "Copy command gives the same job for a terminal or a cluster. File > IO Utilities exports layers as NIfTI or "
+        "as a BIDS dataset.",
     ),
 )
 
 
-def offer_tour(viewer: Viewer) -> None:
-    """Begin the tour if the user has never seen it."""
-    if not settings().tour_seen and not _Now.offered:
-        _Now.offered = True
-        QTimer.singleShot(0, lambda: begin_tour(viewer))
-
-
-def no_tour_this_time() -> None:
-    """Do not offer it in this session: a script is at work, not a newcomer."""
-    _Now.offered = True
-
-
 def begin_tour(viewer: Viewer) -> "Tour":
-    """Begin with the first step. A tour that is under way begins anew."""
+    """Start the tour at its first step; a running tour starts again."""
     if _Now.tour is not None:
         _Now.tour.end()
-    _Now.offered = True
+    TourOffer.suppress()
     _Now.tour = Tour(viewer)
     return _Now.tour
 
 
 class Tour:
-    """The way through the steps.
+    """One run through the steps.
 
     Args:
-        viewer: Its docks are opened, one over the other.
+        viewer: Its docks are opened as tabs.
     """
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self.step = 0
         self.spotlight: Spotlight | None = None
+        self._dock: Dock | None = None
         remember("tour", "seen", value=True)
         viewer.events.theme.connect(self._on_theme)
         self._show()
 
     def next(self) -> None:
-        """Go on; after the last step it ends."""
+        """Show the next step; after the last one the tour ends."""
         self.step += 1
         if self.step < len(STEPS):
             self._show()
@@ -115,18 +106,27 @@ class Tour:
             self.end()
 
     def back(self) -> None:
-        """Go back a step."""
+        """Show the previous step."""
         self.step = max(0, self.step - 1)
         self._show()
 
     def end(self) -> None:
-        """Take everything away. The docks that were opened stay."""
+        """End the tour. The docks that it opened stay."""
         self._viewer.events.theme.disconnect(self._on_theme)
+        self._follow_dock(None)
         if self.spotlight is not None:
             self.spotlight.close()
             self.spotlight = None
         if _Now.tour is self:
             _Now.tour = None
+
+    def _follow_dock(self, dock: Dock | None) -> None:
+        """Watch the dock of the step: the tour ends when the user closes it."""
+        if self._dock is not None:
+            self._dock.closed.disconnect(self.end)
+        self._dock = dock
+        if dock is not None:
+            dock.closed.connect(self.end)
 
     def _on_theme(self) -> None:
         if self.spotlight is not None:
@@ -134,9 +134,8 @@ class Tour:
 
     def _show(self) -> None:
         step = STEPS[self.step]
-        area, dock = self._viewer.window.add_plugin_dock_widget(PLUGIN, step.dock, tabify=True)
-        area.show()
-        area.raise_()
+        self._follow_dock(open_dock(self._viewer, step.dock))
+        dock: Any = self._dock
         if self.spotlight is None:
             self.spotlight = Spotlight(dock.window(), get_theme(self._viewer.theme))
             self.spotlight.next_button.clicked.connect(self.next)
@@ -148,18 +147,17 @@ class Tour:
 
 
 class _Now:
-    """What is under way in this process."""
+    """The running tour of this process."""
 
     tour: Tour | None = None
-    offered = False
 
 
 class Spotlight(QWidget):
-    """Dims a window but for one control, and says beside it what it is for.
+    """An overlay that dims a window except for one control, and explains the control beside it.
 
     Args:
-        window: What is dimmed.
-        theme: napari's.
+        window: The window to dim.
+        theme: napari's theme.
     """
 
     def __init__(self, window: QWidget, theme: Any) -> None:
@@ -173,9 +171,9 @@ class Spotlight(QWidget):
         self.text.setWordWrap(True)
         self.text.setFixedWidth(260)
         self.skip_button, self.back_button, self.next_button = QPushButton("Skip"), QPushButton("Back"), QPushButton()
-        self.skip_button.setToolTip("End the tour. It is in the command palette, should you want it again.")
-        self.back_button.setToolTip("The step before.")
-        self.next_button.setToolTip("The next step.")
+        self.skip_button.setToolTip("End the tour. The command palette starts it again.")
+        self.back_button.setToolTip("Previous step.")
+        self.next_button.setToolTip("Next step.")
         buttons = QHBoxLayout()
         buttons.addWidget(self.count, 1)
         for button in (self.skip_button, self.back_button, self.next_button):
@@ -216,12 +214,17 @@ class Spotlight(QWidget):
 
     @property
     def hole(self) -> QRect:
-        """The control with a margin, as far as it is to be seen; empty where it is not."""
+        """Rectangle of the visible part of the control, with a margin; empty where it is hidden."""
         control, window = self._control, self.parentWidget()
         if control is None or not control.isVisible():
             return QRect()
         seen = control.visibleRegion().boundingRect()
         return QRect(control.mapTo(window, seen.topLeft()), seen.size()).adjusted(-MARGIN, -MARGIN, MARGIN, MARGIN)
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102 Qt's
+        self._follow.stop()
+        self._control = None
+        super().closeEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102 Qt's
         if event.key() == Qt.Key.Key_Escape:

@@ -6,13 +6,14 @@ from napari.qt.threading import WorkerBase
 from npe2 import PluginManager
 from qtpy.QtWidgets import QApplication
 
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.settings import PLUGIN
 from napari_braindiffusion.widgets.forms.export_form import ExportDialog
 
 
 @pytest.fixture
 def viewer(make_napari_viewer_proxy):
-    yield make_napari_viewer_proxy()
+    yield make_napari_viewer_proxy(show=True)
     WorkerBase.await_workers(10_000)
     QApplication.processEvents()
 
@@ -26,6 +27,48 @@ def test_docks_open_by_what_one_wants_to_do(viewer):
         assert f"{dock} ({PLUGIN})" not in viewer.window.dock_widgets
         execute(viewer, command)
         assert f"{dock} ({PLUGIN})" in viewer.window.dock_widgets
+
+
+DOCKS = ("Cohort", "Train", "Generate", "Evaluate", "Orthoviews")
+
+
+def test_docks_are_tabs_of_one_area_and_open_once(viewer, qtbot):
+    """By menu, palette, script and command; a dock behind another comes to the front when it is asked for again."""
+    shown = []
+    for place, name in enumerate(DOCKS):
+        if place % 2:
+            area, dock = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        else:
+            dock = open_dock(viewer, name)
+            area = dock.parentWidget()
+        shown.append((area, dock))
+        qtbot.waitUntil(lambda area=area: not area.visibleRegion().isEmpty())
+    window = shown[0][1].window()
+    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(shown[0][0])) == len(DOCKS) - 1)
+    execute(viewer, "generate_brain")
+    assert not shown[2][0].visibleRegion().isEmpty()
+    assert shown[4][0].visibleRegion().isEmpty()
+    assert open_dock(viewer, "Generate") is shown[2][1]
+    assert len(viewer.window.dock_widgets) == len(DOCKS)
+
+
+@pytest.mark.parametrize("name", ["Generate", "Orthoviews"])
+def test_a_second_dock_of_one_kind_closes_and_shows_the_first(viewer, qtbot, name):
+    viewer.add_image(np.zeros((4, 4, 4), np.float32))
+    first = open_dock(viewer, name)
+    qtbot.waitUntil(lambda: first._in_tabs)
+    open_dock(viewer, "Cohort")
+    second = type(first)(viewer)
+    viewer.window.add_dock_widget(second, name="another")
+    with qtbot.waitSignal(second.closed):
+        pass
+    qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == 2)
+    assert not first.parentWidget().visibleRegion().isEmpty()
+    assert not first.has_ended
+    overlays = dict(viewer.canvas.overlays)
+    viewer.window.remove_dock_widget(first)
+    qtbot.waitUntil(lambda: first.has_ended)
+    assert not [name for name in viewer.canvas.overlays if name.startswith("letter_")], overlays
 
 
 @pytest.mark.parametrize(("command", "has_name"), [("export_nifti", False), ("export_bids", True)])

@@ -6,12 +6,13 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 
 from napari_braindiffusion import tour
+from napari_braindiffusion.docks.base import TourOffer
 from napari_braindiffusion.settings import PLUGIN, remember, settings
 
 
 @pytest.fixture
 def viewer(make_napari_viewer_proxy, monkeypatch):
-    monkeypatch.setattr(tour._Now, "offered", False)
+    monkeypatch.setattr(TourOffer, "made", False)
     viewer = make_napari_viewer_proxy(show=True)
     viewer.window.resize(1366, 768)
     yield viewer
@@ -26,7 +27,7 @@ def test_it_comes_with_the_first_dock_of_a_newcomer_and_never_again(viewer, qtbo
     assert settings().tour_seen
     qtbot.mouseClick(tour._Now.tour.spotlight.skip_button, Qt.MouseButton.LeftButton)
     assert tour._Now.tour is None
-    tour._Now.offered = False  # the next session
+    TourOffer.made = False  # the next session
     viewer.window.add_plugin_dock_widget(PLUGIN, "Cohort")
     qtbot.wait(50)
     assert tour._Now.tour is None
@@ -70,10 +71,23 @@ def test_back_escape_and_beginning_anew(viewer, qtbot):
 
 def test_a_script_is_not_shown_around(viewer, qtbot):
     remember("tour", "seen", value=False)
-    tour.no_tour_this_time()
+    TourOffer.suppress()
     viewer.window.add_plugin_dock_widget(PLUGIN, "Generate")
     qtbot.wait(50)
     assert tour._Now.tour is None
+
+
+def test_closing_the_dock_of_a_step_ends_the_tour_without_errors(viewer, qtbot, notices, capsys):
+    guide = tour.begin_tour(viewer)
+    spotlight = guide.spotlight
+    viewer.window.remove_dock_widget(guide._dock)
+    qtbot.waitUntil(lambda: tour._Now.tour is None)
+    assert guide.spotlight is None
+    assert not spotlight._follow.isActive()
+    with qtbot.captureExceptions() as errors:
+        spotlight._place()  # a timer that fires late
+    assert not errors
+    assert not notices()
 
 
 def test_it_is_in_the_palette(viewer):

@@ -1,21 +1,33 @@
-"""What all docks share: how they end, how they follow the theme, how they say that something went wrong.
+"""Base class of the docks: tabs, end of life, theme, error messages.
 
 A dock ends when it is closed by its x (napari takes it out of its dock widget, and no close event comes) or when the
-viewer's window closes. Hiding it, floating it or putting it behind a tab ends nothing.
+viewer's window closes. Hiding it, floating it or putting it behind a tab ends nothing. Docks share one area as tabs;
+a second dock of one kind closes itself and shows the first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QSize, Qt, QTimer
+from npe2 import PluginManager
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from braindiffusion.errors import BrainDiffusionError
-from napari_braindiffusion.tour import offer_tour
+from napari_braindiffusion.settings import PLUGIN, settings
 
 WIDTH = 340
 """Pixels that a dock asks for. It can be made as narrow as its rows, which is below 300."""
@@ -81,6 +93,41 @@ def _is_reachable(widget: QWidget) -> bool:
     return takes_tabs and widget.isVisible() and widget.isEnabled()
 
 
+class TourOffer:
+    """Whether the guided tour was offered in this session."""
+
+    made = False
+
+    @classmethod
+    def suppress(cls) -> None:
+        """Offer no tour in this session, for scripts."""
+        cls.made = True
+
+    @classmethod
+    def make(cls, viewer: Viewer) -> None:
+        """Begin the tour, unless the user has seen it or it was offered in this session."""
+        if not cls.made and not settings().tour_seen:
+            cls.made = True
+            command = PluginManager.instance().commands.execute
+            QTimer.singleShot(0, lambda: command(f"{PLUGIN}.tour", (viewer,)))
+
+
+class NextStepButton(QPushButton):
+    """A button that offers the next step with the result of this one; hidden until there is a result."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._action: Callable[[], object] = lambda: None
+        self.clicked.connect(lambda: self._action())
+        self.hide()
+
+    def offer(self, text: str, action: Callable[[], object]) -> None:
+        """Show the button with a text; `action` is called when it is pressed."""
+        self.setText(text)
+        self._action = action
+        self.show()
+
+
 class Dock(QWidget):
     """Base of the docks.
 
@@ -88,11 +135,17 @@ class Dock(QWidget):
         napari_viewer: The viewer that the dock works on.
     """
 
+    name: ClassVar[str] = ""
+    """Display name of the widget in the manifest."""
+    closed = Signal()
+    """The dock has ended."""
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self._window: QMainWindow | None = None
         self._was_docked = False
+        self._in_tabs = False
         self._ended = False
         # Low windows scroll instead of crushing the rows.
         self._inner = _InReadingOrder()
@@ -110,10 +163,10 @@ class Dock(QWidget):
         if application is not None:
             application.aboutToQuit.connect(self.end)
 
-    # For those who derive
+    # For derived classes
 
     def may_close(self) -> bool:
-        """Asked before the window closes; False keeps it open. A question to the user belongs here."""
+        """Return whether the dock may close; False keeps it open. Questions to the user are asked here."""
         return True
 
     def release(self) -> None:
@@ -122,7 +175,7 @@ class Dock(QWidget):
     def apply_theme(self, background: str, text: str) -> None:
         """Colours of the viewer's theme, for what Qt's style sheet does not reach."""
 
-    # What others may want of a dock
+    # For other modules
 
     @property
     def has_ended(self) -> bool:
@@ -134,7 +187,13 @@ class Dock(QWidget):
         if self._inner.isAncestorOf(control):
             self._scroll.ensureWidgetVisible(control)
 
-    # What happens to a dock
+    def bring_to_front(self) -> None:
+        """Show the dock, in front of the other tabs."""
+        if (area := self._dock_widget()) is not None:
+            area.show()
+            area.raise_()
+
+    # Events
 
     def end(self) -> None:
         """End everything that this dock began, once."""
@@ -146,12 +205,14 @@ class Dock(QWidget):
             self._window.removeEventFilter(self)
             self._window = None
         self.release()
+        self.closed.emit()
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 Qt's
         super().showEvent(event)
         self._on_theme()
         self._watch_window()
-        offer_tour(self._viewer)
+        if not self._is_duplicate():
+            TourOffer.make(self._viewer)
 
     def event(self, event: QEvent) -> bool:  # noqa: D102 Qt's
         if event.type() == QEvent.Type.ParentChange:
@@ -178,12 +239,54 @@ class Dock(QWidget):
         if window is not None and window is not self._window and not self._ended:
             self._window = window
             window.installEventFilter(self)
+            QTimer.singleShot(0, self._join_tabs)  # napari is still placing the dock widget
+
+    def _join_tabs(self) -> None:
+        """Become a tab beside the other docks; a second dock of one kind closes and shows the first."""
+        own = self._dock_widget()
+        if self._in_tabs or self._ended or self._window is None or own is None:
+            return
+        if self._is_duplicate():
+            first = self._others(type(self))[0]
+            self.end()
+            first.bring_to_front()
+            self._viewer.window.remove_dock_widget(self)
+            self.deleteLater()
+            return
+        self._in_tabs = True
+        area = self._window.dockWidgetArea(own)
+        for other in self._others(Dock):
+            tab = other._dock_widget()
+            if tab is not None and not tab.isFloating() and self._window.dockWidgetArea(tab) == area:
+                if own not in self._window.tabifiedDockWidgets(tab):
+                    self._window.tabifyDockWidget(tab, own)
+                    self.bring_to_front()
+                return
+
+    def _is_duplicate(self) -> bool:
+        """Return whether a dock of this kind was there before."""
+        return bool(self._others(type(self))) and not self._in_tabs
+
+    def _others(self, kind: type["Dock"]) -> list["Dock"]:
+        """Return the other docks of a kind in the same window that have their place and have not ended."""
+        found = self._window.findChildren(kind) if self._window is not None else []
+        return [dock for dock in found if dock is not self and dock._in_tabs and not dock.has_ended]
+
+    def _dock_widget(self) -> QDockWidget | None:
+        """Return the dock widget that holds this dock."""
+        widget = self.parentWidget()
+        while widget is not None and not isinstance(widget, QDockWidget):
+            widget = widget.parentWidget()
+        return widget
 
     def _on_taken_out(self) -> None:
-        if self.parentWidget() is None and not self._ended:
-            self.may_close()
+        if self.parentWidget() is not None or self._ended:
+            return
+        if self.may_close():
             self.end()
             self.deleteLater()
+        else:
+            self._viewer.window.add_dock_widget(self, name=self.name, tabify=True)
 
     def _on_theme(self) -> None:
         theme = get_theme(self._viewer.theme)

@@ -35,6 +35,8 @@ class CohortDock(Dock):
         napari_viewer: Where volumes are loaded.
     """
 
+    name = "Cohort"
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.engine = EngineClient("prepare", parent=self)

@@ -46,6 +46,8 @@ class EvaluateDock(Dock):
         napari_viewer: Whose layers may be evaluated, and where nearest brains appear.
     """
 
+    name = "Evaluate"
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.jobs = LayerJobs(napari_viewer, "evaluate", self)

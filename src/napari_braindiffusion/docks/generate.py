@@ -56,6 +56,8 @@ class GenerateDock(Dock):
         napari_viewer: Where the brains appear.
     """
 
+    name = "Generate"
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.engine = EngineClient("generate", parent=self)

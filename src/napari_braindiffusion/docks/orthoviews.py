@@ -31,6 +31,8 @@ class OrthoviewsDock(Dock):
         napari_viewer: The viewer whose layers are shown.
     """
 
+    name = "Orthoviews"
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.panes: list[Pane] = []
@@ -147,6 +149,8 @@ class OrthoviewsDock(Dock):
     def _add_pane(self) -> None:
         """One canvas a turn of the event loop: each takes most of a second."""
         viewer = self._viewer
+        if self._is_duplicate():
+            return
         if not any(isinstance(layer, Image | Labels) and layer.ndim >= 3 for layer in viewer.layers):
             return
         if self._crosshair is None:

@@ -58,6 +58,8 @@ class TrainDock(Dock):
         napari_viewer: Where samples appear.
     """
 
+    name = "Train"
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job: JobHandle | None = None
