@@ -1,4 +1,4 @@
-"""Generate brains: `python src/generate.py --model_path checkpoints/best --num_samples 5`, the same as `braindiffusion generate`."""
+"""Generate brains: `python src/generate.py --model_path checkpoints/best --num_samples 5`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train a model: `python src/train.py --data_dir IXI-T1 --batch_size 2 --epochs 100`, the same as `braindiffusion train`."""
+"""Train a model: `python src/train.py --data_dir IXI-T1 --batch_size 2 --epochs 100`."""
 
 import sys
 

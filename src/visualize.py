@@ -1,4 +1,4 @@
-"""Draw a volume: `python src/visualize.py --volume_path generated/sample_001.nii.gz`, the same as `braindiffusion visualize`."""
+"""Draw a volume: `python src/visualize.py --volume_path generated/sample_001.nii.gz`."""
 
 import sys
 

@@ -3,7 +3,6 @@
 import importlib.util
 import re
 import shlex
-import tomllib
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -51,21 +50,6 @@ def test_a_page_links_only_to_what_is_there(page: str, pages: ModuleType) -> Non
     local = [(path.parent / link).resolve() for link in links if "://" not in link and not link.startswith("mailto:")]
     made = {(ROOT / "docs" / name).resolve() for name in pages.MADE}
     assert [link for link in local if not link.exists() and link not in made] == []
-
-
-def test_the_whole_addresses_of_the_readme_are_of_what_is_there(pages: ModuleType) -> None:
-    """Where napari-hub and the package index show it, only whole addresses lead anywhere."""
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-    site, files = urls["Documentation"], urls["Homepage"]
-    raw = files.replace("github.com", "raw.githubusercontent.com") + "/main/"
-    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not link.startswith("#")] == []
-    pages_there = {name.removesuffix(".md").removesuffix("index") for name in (*PAGES, *pages.MADE)}
-    for link in links:
-        if link.startswith(site):
-            assert link.removeprefix(site).rstrip("/") in pages_there, link
-        for start in (raw, f"{files}/blob/main/", f"{files}/tree/main/"):
-            assert not link.startswith(start) or (ROOT / link.removeprefix(start)).exists(), link
 
 
 def commands() -> list[tuple[str, str]]:

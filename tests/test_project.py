@@ -103,6 +103,23 @@ def test_the_wheel_holds_the_licence_of_code_weights_and_example_data(wheel: zip
         assert "brain-development.org" in text
 
 
+def test_the_links_of_the_readme_on_the_package_index_are_absolute_and_lead_to_files(wheel: zipfile.ZipFile) -> None:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    page = email.message_from_bytes(wheel.read(name)).get_payload()
+    repository = PROJECT["project"]["urls"]["Homepage"]
+    pictures = repository.replace("github.com", "raw.githubusercontent.com") + "/main/"
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", page)
+    assert len(links) > 20
+    for mark, link in links:
+        start = pictures if mark else f"{repository}/blob/main/"
+        if not link.startswith(start):
+            assert link.startswith("https://"), link
+            assert not link.startswith(repository), link
+            continue
+        path = ROOT / link.removeprefix(start).partition("#")[0]
+        assert path.exists(), link
+
+
 def test_a_base_install_brings_no_qt_binding(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     needed = map(Requirement, email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist", []))
@@ -179,6 +196,10 @@ def test_a_page_links_only_to_what_is_there(page: str) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link and not link.startswith("mailto:")]
     assert [link for link in local if not (path.parent / link).exists()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
 
 
 def test_the_make_targets_of_the_pages_exist() -> None:
