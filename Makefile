@@ -1,16 +1,16 @@
-# Two commands are all one needs: `make demo` and `make test`. Both install what they lack.
+# Two commands suffice: `make demo` and `make test`. Both install what is missing.
 VENV := .venv
 BIN := $(VENV)/bin
-# Compiling every installed file costs a minute; `setup` compiles those that are used, by importing them once.
+# Compiling every installed file takes a minute; `setup` compiles the used ones by importing them once.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format train-models pictures screenshots notebooks docs links constraints clean
 
-help:  ## List what can be made
+help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.installed  ## Install into .venv, system libraries too where that is allowed
+setup: $(VENV)/.installed  ## Install into .venv, with system libraries if permitted
 
 $(VENV)/.python:
 	@set -e; python=$$(scripts/find-python); scripts/system-libraries "$$python"; \
@@ -20,7 +20,7 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt
-	@echo "Installing napari-braindiffusion and what it needs (one to three minutes)"
+	@echo "Installing napari-braindiffusion and its dependencies (one to three minutes)"
 	@$(PIP) --editable '.[qt]'
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import napari.viewer, napari.qt, pyqtgraph, zarr' & \
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import torch, torchio, lightning_fabric' && wait $$!
@@ -30,13 +30,13 @@ $(VENV)/.developer: $(VENV)/.installed
 	@$(PIP) --group dev
 	@touch $@
 
-demo: setup  ## Show the main job: a brain comes into being in napari (without a screen: into demo/)
+demo: setup  ## Generate a brain in napari (without a display: into demo/)
 	@scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo
 
-test: $(VENV)/.developer  ## The whole suite with style and types, real viewer included, through tox
+test: $(VENV)/.developer  ## Run the whole suite with style, types and a real viewer, through tox
 	@$(BIN)/tox run -e here
 
-lint: $(VENV)/.developer  ## Style, types and the arrows between packages
+lint: $(VENV)/.developer  ## Check style, types and import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -47,41 +47,40 @@ format: $(VENV)/.developer  ## Format the code
 	$(BIN)/ruff format
 
 DATA ?= ../shared/data/ixi-2mm
-train-models: setup  ## Train the packaged model anew on DATA (hours)
+train-models: setup  ## Train the packaged models on DATA (hours)
 	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
 		--out build/ixi-2mm.zarr
 	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/ixi-2mm
-	$(BIN)/python examples/package_model.py build/ixi-2mm/best --out src/braindiffusion/models/pretrained/ixi-2mm
+	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out src/braindiffusion/models/pretrained/ixi-2mm
 	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
 		--skull keep --shape 96 120 104 --out build/heads.zarr
-	$(BIN)/braindiffusion train-reader --data build/heads.zarr --steps 5000 --out build/reader
-	$(BIN)/python examples/package_reader.py build/reader/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
+	$(BIN)/braindiffusion train-reader --data build/heads.zarr --steps 5000 --out build/segmentation
+	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
 
-pictures: setup  ## Make the pictures of the documentation
-	$(BIN)/python examples/make_pictures.py
-	$(BIN)/python examples/make_cascade_pictures.py
-	cp examples/real_vs_generated.png docs/pictures/
+pictures: setup  ## Draw the pictures of the documentation
+	$(BIN)/python scripts/make_pictures.py
+	$(BIN)/python scripts/make_cascade_pictures.py
 	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo --out build/pictures
 	cp build/pictures/screenshot.png docs/pictures/napari.png
 
-screenshots: setup  ## Take every screenshot of README and documentation anew, in both themes (REPORT: of `evaluate`)
-	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python examples/make_screenshots.py \
+screenshots: setup  ## Take the screenshots of all docks in both themes (REPORT: a report folder of `evaluate`)
+	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python scripts/make_screenshots.py \
 		$(if $(REPORT),--report $(REPORT))
 
-notebooks: $(VENV)/.developer  ## Run the notebooks anew, and keep their outputs (needs Chrome)
+notebooks: $(VENV)/.developer  ## Run the notebooks and keep their outputs (needs Chrome)
 	PLOTLY_RENDERER=png PYTHONWARNINGS='ignore:IProgress not found' BRAINDIFFUSION_RUNS=build/runs $(BIN)/python -m pytest --nbmake --overwrite notebooks
 
 docs: $(VENV)/.developer  ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-links: setup  ## Ask every address outside of the project whether it is still there
+links: setup  ## Check the addresses of other sites
 	$(BIN)/python scripts/check_links.py
 
-constraints: $(VENV)/.developer  ## Pin what the tests run with now
+constraints: $(VENV)/.developer  ## Pin the installed versions
 	@{ echo '# The exact set that the tests run with (Python 3.11). Refresh it with `make constraints`.'; \
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
 	@mv constraints.new constraints.txt
 
-clean:  ## Remove what was built, the environments too
+clean:  ## Remove everything that was built, environments included
 	rm -rf $(VENV) .tox build dist site demo .coverage .coverage.* .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -2,7 +2,7 @@
 
     braindiffusion prepare .../IXI-T1 --labels .../labels --participants .../participants.tsv \
         --skull keep --shape 96 120 104 --out heads.zarr
-    python benchmarks/measure_reader.py heads.zarr
+    python benchmarks/measure_segmentation.py heads.zarr
 
 The held-out subjects are those of the card. Each is read stripped, and with its head, in the box that its label
 map gives (as generated brains lie). With --scans, the whole-head files are read too, as a user's would be: nothing of

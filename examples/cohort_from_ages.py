@@ -1,7 +1,7 @@
-"""Make a cohort from a table of ages: `python examples/cohort_from_ages.py --table ages.csv`.
+"""Generate a cohort from a table of conditions: `python examples/cohort_from_ages.py --table ages.csv`.
 
-Without a table it asks for women and men from 20 to 80 years. The columns of a table are fields of the model (see
-sample_with_conditions.py); a brain is made for each row.
+Without a table, it generates women and men from 20 to 80 years. The columns of a table are conditions of the model (see
+sample_with_conditions.py); each row is a brain.
 """
 
 import csv
@@ -15,7 +15,7 @@ from braindiffusion.generation.condition_args import from_table
 
 
 def write_ages(path: Path) -> None:
-    """A row for each decade and sex."""
+    """Write a table with a row for each decade and sex."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["age", "sex"])
@@ -23,12 +23,12 @@ def write_ages(path: Path) -> None:
 
 
 def main(
-    table: Annotated[Path | None, typer.Option(help="`.csv` or `.tsv`, a row a brain.")] = None,
+    table: Annotated[Path | None, typer.Option(help="`.csv` or `.tsv`, a row for each brain.")] = None,
     model: Annotated[str, typer.Option(help="A model that was trained with conditions.")] = "ixi-2mm",
     seed: int = 0,
-    out: Annotated[Path, typer.Option(help="Folder of the volumes.")] = Path("cohort_from_ages"),
+    out: Annotated[Path, typer.Option(help="Folder for the volumes.")] = Path("cohort_from_ages"),
 ) -> None:
-    """Make a brain for each row of a table."""
+    """Generate a brain for each row of a table."""
     if table is None:
         out.mkdir(parents=True, exist_ok=True)
         table = out / "ages.csv"

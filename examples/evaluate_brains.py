@@ -12,12 +12,12 @@ import braindiffusion
 
 
 def main(
-    real: Annotated[Path, typer.Argument(help="Prepared cohort, or folder of volumes.")],
-    generated: Annotated[Path, typer.Argument(help="Folder that `generate` wrote.")],
-    model: Annotated[str | None, typer.Option(help="The model that made them: tells whom it was trained on.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
+    real: Annotated[Path, typer.Argument(help="Preprocessed cohort, or folder of volumes.")],
+    generated: Annotated[Path, typer.Argument(help="Folder written by `generate`.")],
+    model: Annotated[str | None, typer.Option(help="Model that generated them: its card lists the training subjects.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
 ) -> None:
-    """Compare two sets of brains."""
+    """Compare generated brains with real ones."""
     report = braindiffusion.evaluate(real, generated, out=out, model=model)
     for target in report.targets:
         print(f"{target.outcome:<14}{target.target}")

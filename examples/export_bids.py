@@ -1,6 +1,6 @@
-"""Put generated brains into a BIDS dataset: `python examples/export_bids.py generated --out bids`.
+"""Export generated brains to a BIDS dataset: `python examples/export_bids.py generated --out bids`.
 
-Each sample becomes a subject (`sub-gen001`), its sidecar goes along, and what it was asked to be (age, sex) goes into
+Each sample becomes a subject (`sub-gen001`) with its sidecar; its requested conditions (age, sex) go into
 `participants.tsv`. The command `braindiffusion export-bids` does the same, with region labels and real brains too.
 """
 
@@ -13,9 +13,9 @@ from braindiffusion.export import brains_in, write_bids
 
 
 def main(
-    generated: Annotated[Path, typer.Argument(help="Folder that `generate` wrote.")],
-    out: Annotated[Path, typer.Option(help="The dataset.")] = Path("bids"),
-    name: Annotated[str, typer.Option(help="Of the dataset.")] = "Generated brains",
+    generated: Annotated[Path, typer.Argument(help="Folder written by `generate`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the dataset.")] = Path("bids"),
+    name: Annotated[str, typer.Option(help="Name of the dataset.")] = "Generated brains",
 ) -> None:
     """Write a BIDS dataset of T1w volumes."""
     for path in write_bids(brains_in([generated]), out, name=name):

@@ -1,6 +1,6 @@
-"""Turn a folder of scans into a cohort to train on: `python examples/prepare_a_folder.py /path/to/IXI-T1`.
+"""Preprocess a folder of scans into a cohort for training: `python examples/prepare_a_folder.py /path/to/IXI-T1`.
 
-Without a folder it takes the six brains that come with the package.
+Without a folder, it uses the six packaged brains.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from braindiffusion.example_data import samples_dir
 
 def main(
     folder: Annotated[Path | None, typer.Argument(help="IXI, a BIDS dataset, or any folder of volumes.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Folder of label maps, matched by subject.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder with label maps, matched by subject.")] = None,
     participants: Annotated[Path | None, typer.Option(help="Table with id, age and sex.")] = None,
-    spacing: Annotated[float, typer.Option(help="Millimetres.")] = 2.0,
-    out: Annotated[Path, typer.Option(help="The cohort.")] = Path("cohort.zarr"),
+    spacing: Annotated[float, typer.Option(help="Voxel size in mm.")] = 2.0,
+    out: Annotated[Path, typer.Option(help="Cohort to write.")] = Path("cohort.zarr"),
 ) -> None:
-    """Prepare a folder, and tell what came of it; what is left out, or odd, is warned of."""
+    """Preprocess a folder and list its subjects; scans that are left out are warned of."""
     if folder is None:
         folder = samples_dir() / "IXI-T1"
         labels, participants = samples_dir() / "labels", samples_dir() / "participants.tsv"

@@ -1,6 +1,6 @@
-"""Ask for a brain: `python examples/sample_with_conditions.py --age 70 --sex F`.
+"""Generate a brain with conditions: `python examples/sample_with_conditions.py --age 70 --sex F`.
 
-Without a wish it tells what the model can be asked for.
+Without conditions, it lists those of the model.
 """
 
 from pathlib import Path
@@ -14,24 +14,24 @@ import braindiffusion
 def main(
     age: Annotated[float | None, typer.Option(help="Years.")] = None,
     sex: Annotated[str | None, typer.Option(help="F or M.")] = None,
-    guidance: Annotated[float, typer.Option(help="1 is what was learnt, more exaggerates.")] = 1.5,
-    seed: Annotated[int, typer.Option(help="The same seed with another age keeps the rest comparable.")] = 0,
-    model: Annotated[str, typer.Option(help="A packaged model's name, or path of a model or a training run.")] = (
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is no guidance.")] = 1.5,
+    seed: Annotated[int, typer.Option(help="Seed; keep it to compare conditions.")] = 0,
+    model: Annotated[str, typer.Option(help="Name of a packaged model, or path of a model or a training run.")] = (
         "ixi-2mm"
     ),
-    out: Annotated[Path, typer.Option(help="The volume.")] = Path("asked.nii.gz"),
+    out: Annotated[Path, typer.Option(help="Volume to write.")] = Path("conditional.nii.gz"),
 ) -> None:
-    """Make one brain as it is asked for."""
+    """Generate one brain with the given conditions."""
     chosen = braindiffusion.load_model(model)
-    asked = {name: value for name, value in {"age": age, "sex": sex}.items() if value is not None}
-    if not asked:
-        print(f"{chosen.name} can be asked for:")
+    conditions = {name: value for name, value in {"age": age, "sex": sex}.items() if value is not None}
+    if not conditions:
+        print(f"Conditions of {chosen.name}:")
         for name, choices in chosen.conditions.items():
             print(f"  {name}: {choices}")
         return
-    brain = chosen.sample(seed=seed, guidance=guidance, **asked)
+    brain = chosen.sample(seed=seed, guidance=guidance, **conditions)
     braindiffusion.save_volume(brain, out)
-    print(f"{asked}: {out}")
+    print(f"{conditions}: {out}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Read the regions of a T1w scan: `python examples/read_regions.py scan.nii.gz`.
+"""Segment a T1w scan into regions: `python examples/segment_a_scan.py scan.nii.gz`.
 
-Writes a label map, a page that shows it, and prints the volume of every region. With `--labels` a label map that is
-there already (DLMUSE) is taken instead of the reader.
+Writes a label map and a page that shows it, and prints the volume of every region. With `--labels`, an existing label
+map (DLMUSE) is used instead of the segmentation model.
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ from braindiffusion.regions import REGIONS, group, volumes_ml
 def main(
     scan: Annotated[Path | None, typer.Argument(help="A T1w volume; a sample by default.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Its DLMUSE label map.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of label map and page.")] = Path("regions"),
+    out: Annotated[Path, typer.Option(help="Folder for label map and page.")] = Path("regions"),
 ) -> None:
-    """Read regions, and show them."""
+    """Segment a scan and show its regions."""
     brain = braindiffusion.load_volume(scan or sample_t1_path())
     if labels is None:
         regions = braindiffusion.read(brain)

@@ -1,6 +1,6 @@
-"""Look at a volume in the browser: `python examples/look_in_browser.py scan.nii.gz`.
+"""Show a volume in the browser: `python examples/show_in_browser.py scan.nii.gz`.
 
-Writes two pages that need no network: a rendering that turns, and three slices with sliders.
+Writes two pages that work offline: an interactive rendering, and three slices with sliders.
 """
 
 import webbrowser
@@ -15,8 +15,8 @@ from braindiffusion.example_data import sample_t1_path
 
 def main(
     scan: Annotated[Path | None, typer.Argument(help="A NIfTI or MGH volume; a sample by default.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("pages"),
-    show: Annotated[bool, typer.Option("--open/--no-open", help="Open them.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for the pages.")] = Path("pages"),
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the pages.")] = True,
 ) -> None:
     """Write and open the pages."""
     path = scan or sample_t1_path()

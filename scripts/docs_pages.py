@@ -1,12 +1,14 @@
-"""Pages of the documentation that are made from the code when the site is built, so that they cannot grow old.
+"""Documentation pages that are generated when the site is built: command line, model cards, notebooks, changelog.
 
 mkdocs calls the `on_` functions (see `hooks` in mkdocs.yml). The command line comes from the commands themselves, model
-cards from the packaged `model.json`, the Python reference from the public names, and a link out of docs/ (to a file of
-the project) becomes a link to the project's page of that file.
+cards from the packaged `model.json`, notebook pages from the notebooks with their outputs. A link out of docs/ to a
+file of the project becomes a link to that file in the repository; pictures of examples/ are copied to the site.
 """
 
+import os
 import re
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-TOLD_ABOVE = (
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PICTURES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".gif"))
+SHOWN_ELSEWHERE = (
     "name",
     "kind",
     "summary",
@@ -36,95 +40,118 @@ OUTWARD = re.compile(r"\]\((\.\./[^)#\s]*)(#[^)\s]*)?\)")
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Add the pages that are made here."""
+    """Add generated pages, pictures of notebooks, and pictures of examples/."""
     from mkdocs.structure.files import File
 
-    for name, page in MADE.items():
+    for name, page in GENERATED.items():
         files.append(File.generated(config, name, content=page()))
+    for path in NOTEBOOKS:
+        for name, content in _converted(path)[1].items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
+    for path in PICTURES:
+        files.append(File.generated(config, f"examples/{path.name}", abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
-    """Put in what the code says, and turn links to files of the project outwards."""
-    if page.file.src_uri == "evaluation.md":
-        markdown = markdown.replace("<!-- what each figure says, from the code -->", _meanings())
-    if page.file.src_uri.startswith("docks/"):
+    """Insert generated parts, and redirect links to files outside of docs/."""
+    name = page.file.src_uri
+    if name == "evaluation.md":
+        markdown = markdown.replace("<!-- metric descriptions, from the code -->", _metric_descriptions())
+    if name.startswith("docks/"):
         title, rest = markdown.split("\n", 1)
-        markdown = f"{title}\n\n{_screenshots(Path(page.file.src_uri).stem)}\n{rest}"
-    here = (ROOT / "docs" / page.file.src_uri).parent
-    return OUTWARD.sub(lambda link: _outward(here, link[1], link[2] or "", page.file.src_uri), markdown)
+        markdown = f"{title}\n\n{_screenshots(Path(name).stem)}\n{rest}"
+    return OUTWARD.sub(lambda link: _outward(name, link[1], link[2] or ""), markdown)
 
 
-def _outward(here: Path, target: str, anchor: str, page: str) -> str:
-    path = (here / target).resolve()
+def _outward(page: str, target: str, anchor: str) -> str:
+    path = (ROOT / "docs" / page).parent.joinpath(target).resolve()
     if path.is_relative_to(ROOT / "docs"):
         return f"]({target}{anchor})"
     if not path.exists():
-        raise FileNotFoundError(f"docs/{page} links to {target}, which is not there")
+        raise FileNotFoundError(f"docs/{page} links to {target}, which does not exist")
+    if path in PICTURES:
+        return f"]({os.path.relpath(f'examples/{path.name}', Path(page).parent)})"
     kind = "tree" if path.is_dir() else "blob"
     return f"]({repository()}/{kind}/main/{path.relative_to(ROOT).as_posix()}{anchor})"
 
 
 def repository() -> str:
-    """Where the project lives."""
+    """Return the address of the repository."""
     address: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Homepage"]
     return address
 
 
 def command_page() -> str:
-    """Every command with its arguments and options."""
+    """Return a page of all commands with their arguments and options."""
     from braindiffusion.cli.app import app
 
     root = get_command(app)
     page = get_docs_for_click(obj=root, ctx=typer.Context(root, info_name="braindiffusion"), name="braindiffusion")
-    first = "# Command line\n\nMade from the commands themselves; `braindiffusion COMMAND --help` tells the same.\n"
+    first = "# Command line\n\nGenerated from the commands: the same text as `braindiffusion COMMAND --help`.\n"
     page = first + page.partition("\n")[2]
     # Typer cuts the lists of commands short: link instead, with the whole first line.
     headings = re.findall(r"^#+ `braindiffusion (.+)`\n\n(.*)", page, flags=re.MULTILINE)
-    for name, told in headings:
-        link = f"* [{name}](#braindiffusion-{name.replace(' ', '-')}): {told}"
-        page = re.sub(rf"^\* `{name.split()[-1]}`: {re.escape(told[:12])}.*", lambda _, x=link: x, page, flags=re.M)
+    for name, summary in headings:
+        link = f"* [{name}](#braindiffusion-{name.replace(' ', '-')}): {summary}"
+        page = re.sub(rf"^\* `{name.split()[-1]}`: {re.escape(summary[:12])}.*", lambda _, x=link: x, page, flags=re.M)
     return page
 
 
 def model_page() -> str:
-    """The card of every packaged model."""
+    """Return a page with the card of every packaged model."""
     from braindiffusion.models.registry import list_models, list_segmentation_models
 
     parts = [
         "# Model cards",
-        "Made from `model.json` beside the weights of each packaged model; `braindiffusion models NAME --json` prints "
-        "it whole. Read [what they must not be used for](limits.md) too.",
+        "Generated from the `model.json` of each packaged model; `braindiffusion models NAME --json` prints all of it. "
+        "Read the [limits](limits.md) too.",
     ]
     for model in [*list_models(), *list_segmentation_models()]:
         parts += [f"## {model.name}", *_card(model.card)]
     return "\n\n".join(parts) + "\n"
 
 
+def changelog_page() -> str:
+    """Return the changelog of the project."""
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def notebook_page(path: Path) -> str:
+    """Return a notebook as Markdown, with its outputs."""
+    return _converted(path)[0]
+
+
+def _converted(path: Path) -> tuple[str, dict[str, bytes]]:
+    from nbconvert import MarkdownExporter
+
+    page, resources = MarkdownExporter().from_filename(path, {"output_files_dir": path.stem})
+    return page, resources["outputs"]
+
+
 def _screenshots(dock: str) -> str:
-    """The window with this dock, in the theme of the reader, where `make screenshots` has taken it."""
-    there = [theme for theme in ("dark", "light") if (ROOT / "docs" / "pictures" / f"{dock}-{theme}.png").exists()]
+    """Return the screenshots of a dock; the site shows the one of the current theme."""
     return "\n".join(
-        f"![The {dock.capitalize()} dock in napari](../pictures/{dock}-{theme}.png#only-{theme})" for theme in there
+        f"![The {dock.capitalize()} dock in napari](../pictures/{dock}-{theme}.png#only-{theme})"
+        for theme in ("dark", "light")
     )
 
 
-def _meanings() -> str:
-    """What the figures of an evaluation say, as the Evaluate dock tells it."""
-    from braindiffusion.runs.reports.metric_descriptions import FEATURES, GROUPS
+def _metric_descriptions() -> str:
+    """Return a table of the metric descriptions, which the Evaluate dock shows as tooltips."""
+    from braindiffusion.runs.reports.metric_descriptions import DESCRIPTIONS, FEATURES
 
-    rows = [("KID, Fréchet distance, MMD", FEATURES), *((group, told) for group, told in GROUPS.items())]
-    return _table(("figure", "what it says"), rows)
+    return _table(("metric", "meaning"), [("KID, Fréchet distance, MMD", FEATURES), *DESCRIPTIONS.items()])
 
 
 def _card(card: dict[str, Any]) -> list[str]:
     split = {name: len(subjects) for name, subjects in card.get("split", {}).items()}
-    elsewhere = (*TOLD_ABOVE, *(LEVEL_BY_LEVEL if "levels" in card["configuration"] else ()))
+    elsewhere = (*SHOWN_ELSEWHERE, *(LEVEL_BY_LEVEL if "levels" in card["configuration"] else ()))
     shown = {name: value for name, value in card.items() if name not in elsewhere}
     tables = {name: shown.pop(name) for name in list(shown) if isinstance(shown[name], dict) and _is_deep(shown[name])}
     rows = [("subjects", ", ".join(f"{count} for {name}" for name, count in split.items()))] if split else []
     rows += [(name.replace("_", " "), _text(value)) for name, value in shown.items()]
-    parts = [str(card.get("description") or card.get("summary", "")), _table(("what", "told"), rows)]
+    parts = [str(card.get("description") or card.get("summary", "")), _table(("field", "value"), rows)]
     parts += _levels(card) + _recipes(card) + _conditions(card)
     for name, groups in tables.items():
         parts += [f"### {name.replace('_', ' ').capitalize()}", *_figures(groups)]
@@ -156,14 +183,14 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _levels(card: dict[str, Any]) -> list[str]:
-    """What each level of a cascade is."""
+    """Return a table of the levels of a cascade."""
     levels = card["configuration"].get("levels")
     if not levels:
         return []
-    told = [card.get(name, []) for name in LEVEL_BY_LEVEL]
+    values = [card.get(name, []) for name in LEVEL_BY_LEVEL]
     rows = []
     for number, level in enumerate(levels):
-        own = [_text(values[number]) if number < len(values) else "" for values in told]
+        own = [_text(column[number]) if number < len(column) else "" for column in values]
         patch = f"patches of {level['patch']} coefficients" if level["patch"] else "whole volume"
         rows.append((str(number), *own, patch, str(level["steps"]), f"{level['temperature']:g}"))
     titles = ("level", "parameters", "training steps", "validation loss", "trained on", "sampler steps", "temperature")
@@ -171,29 +198,29 @@ def _levels(card: dict[str, Any]) -> list[str]:
 
 
 def _recipes(card: dict[str, Any]) -> list[str]:
-    """How each level of a cascade learnt: what is said of any, a column a level."""
+    """Return a table of training settings, a column for each level of a cascade."""
     recipes = card.get("recipes", [])
     names = [
         name for name in dict.fromkeys(key for one in recipes for key in one) if any(one.get(name) for one in recipes)
     ]
     rows = [(name.replace("_", " "), *(_text(one.get(name, "")) for one in recipes)) for name in names]
     titles = ("", *(f"level {number}" for number in range(len(recipes))))
-    return ["### How each level learnt", _table(titles, rows)] if rows else []
+    return ["### Training of each level", _table(titles, rows)] if rows else []
 
 
 def _conditions(card: dict[str, Any]) -> list[str]:
-    """What the model can be asked for, and between which values."""
+    """Return a table of the conditions of a model and their ranges."""
     from braindiffusion.conditions import ConditionSchema
 
     schema = ConditionSchema.model_validate(card["configuration"].get("condition") or {})
     if not schema:
         return []
-    rows = [(f"`{asked}`", answer) for asked, answer in schema.choices().items()]
-    return ["### What it can be asked for", _table(("`--condition`", "values"), rows)]
+    rows = [(f"`{name}`", values) for name, values in schema.choices().items()]
+    return ["### Conditions", _table(("`--condition`", "values"), rows)]
 
 
 def _figures(groups: dict[str, Any]) -> list[str]:
-    """Measured figures: a column a group, and a second table of what is told region by region."""
+    """Return tables of measurements: a column for each group, and a second table by region."""
     columns = {name: group for name, group in groups.items() if isinstance(group, dict)}
     parts = []
     flat = list(dict.fromkeys(key for group in columns.values() for key in group if not isinstance(group[key], dict)))
@@ -206,8 +233,13 @@ def _figures(groups: dict[str, Any]) -> list[str]:
         rows = [(name, *(_text(values.get(name, "")) for values in inner.values())) for name in names]
         parts.append(_table((key.replace("_", " "), *inner), rows))
     alone = {name: value for name, value in groups.items() if name not in columns}
-    return parts + ([_table(("what", "told"), [(n, _text(v)) for n, v in alone.items()])] if alone else [])
+    return parts + ([_table(("field", "value"), [(n, _text(v)) for n, v in alone.items()])] if alone else [])
 
 
-MADE = {"cli.md": command_page, "models.md": model_page}
-"""Pages that lie nowhere: each is what its function says."""
+GENERATED = {
+    "cli.md": command_page,
+    "models.md": model_page,
+    "changelog.md": changelog_page,
+    **{f"notebooks/{path.stem}.md": partial(notebook_page, path) for path in NOTEBOOKS},
+}
+"""Pages without a file in docs/, each with the function that returns it."""

@@ -1,6 +1,6 @@
 """Make the pictures that explain the cascade: a brain in bands, level by level, in patches, and on its way from noise.
 
-    python examples/make_cascade_pictures.py
+    python scripts/make_cascade_pictures.py
 
 writes `cascade-bands.png`, `cascade-levels.png`, `cascade-patches.png` and `cascade-trajectory.png` into docs/pictures.
 The real brain is the first of the samples, the generated one that of the seed: nothing is picked by hand.

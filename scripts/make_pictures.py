@@ -1,15 +1,15 @@
 """Make the pictures beside this script: generated brains beside real ones, the way from noise to one, its regions.
 
-    python examples/make_pictures.py
+    python scripts/make_pictures.py
 
 writes `real_vs_generated.png`, `diffusion_process.png`, `brain_emerging.gif` and `brain_regions.png`. Each brain is cut
 where its own bounding box is halved, and scaled by its own brightest percentile: nothing is picked by hand.
 
-    python examples/make_pictures.py --generated generated --report report
+    python scripts/make_pictures.py --generated generated --report report
 
 writes `worst_generated.png` besides: of the brains that `evaluate` compared, those that are least like any real one.
 
-    python examples/make_pictures.py --by-map generated --cohort ixi.zarr
+    python scripts/make_pictures.py --by-map generated --cohort ixi.zarr
 
 writes `asked_by_map.png` besides: brains that were asked for by people's region maps, with map and person.
 """

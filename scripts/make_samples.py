@@ -1,6 +1,6 @@
 """Make the brains that come with the package: a few IXI volumes, skull-stripped, cropped to the head's inside, small.
 
-    python examples/make_samples.py IXI-2MM src/braindiffusion/example_data
+    python scripts/make_samples.py IXI-2MM src/braindiffusion/example_data
 
 IXI-2MM is a folder with `IXI-T1/`, `labels/` and `participants.tsv`, every label map on the grid of its volume.
 """

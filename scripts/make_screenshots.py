@@ -1,4 +1,4 @@
-"""Take every screenshot of README and documentation anew: `python examples/make_screenshots.py`, or `make screenshots`.
+"""Take every screenshot of README and documentation anew: `python scripts/make_screenshots.py`, or `make screenshots`.
 
 It opens napari, does what a user does in each dock, and photographs the window in both themes. Runs and the prepared
 cohort go into a temporary folder `braindiffusion-screenshots`. Each picture is called

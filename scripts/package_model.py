@@ -1,6 +1,6 @@
 """Make a trained model one that comes with the package: half-precision weights, a full card, one brain as an example.
 
-    python examples/package_model.py checkpoints/best --out src/braindiffusion/models/pretrained/ixi-2mm
+    python scripts/package_model.py checkpoints/best --out src/braindiffusion/models/pretrained/ixi-2mm
 
 The card keeps what training wrote into it: steps, validation losses on the brains that were kept aside, their names.
 With --run, it gets the curves of that training too, behind those of the packaged model that it began from.

@@ -1,6 +1,6 @@
 """Make a trained reader the one that comes with the package: half-precision weights and a full card.
 
-    python examples/package_reader.py build/reader/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
+    python scripts/package_segmentation.py build/reader/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
 
 With --heads, the cohort that it was trained on, embedding and age are fitted first: for a training that was stopped.
 """
@@ -33,7 +33,7 @@ def main(
     trained: Annotated[Path, typer.Argument(help="A reader's folder, or its training run.")],
     out: Annotated[Path, typer.Option(help="Folder of the packaged reader.")],
     heads: Annotated[Path | None, typer.Option(help="Fit embedding and age to this cohort first.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="JSON that benchmarks/measure_reader.py printed.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="JSON that benchmarks/measure_segmentation.py printed.")] = None,
     note: Annotated[str, typer.Option(help="How it was trained: goes into the card.")] = "make train-models",
     missed: Annotated[str, typer.Option(help="What it was to reach and did not: goes into the card.")] = "",
 ) -> None:
@@ -43,7 +43,7 @@ def main(
     card["parameters"] = sum(p.numel() for p in reader.net.parameters())
     if figures is not None:
         card["held_out"] = json.loads(figures.read_text(encoding="utf-8"))
-        card["held_out_command"] = "python benchmarks/measure_reader.py heads.zarr --scans DATA"
+        card["held_out_command"] = "python benchmarks/measure_segmentation.py heads.zarr --scans DATA"
     if missed:
         card["missed"] = missed
     reader = SegmentationModel(reader.net, reader.calibration, card)

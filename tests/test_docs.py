@@ -1,4 +1,4 @@
-"""The documentation tells of what is there: every command, model and room, and messages that the code can say."""
+"""Tests of the documentation: every command, model and package is described, and links, options and messages exist."""
 
 import importlib.util
 import re
@@ -29,7 +29,7 @@ def pages() -> ModuleType:
     return module
 
 
-def test_every_command_is_told(pages: ModuleType) -> None:
+def test_every_command_is_described(pages: ModuleType) -> None:
     page = pages.command_page()
     for name in get_command(app).commands:
         assert f"## `braindiffusion {name}`" in page
@@ -44,16 +44,16 @@ def test_every_packaged_model_has_its_card(pages: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_links_only_to_what_is_there(page: str, pages: ModuleType) -> None:
+def test_the_links_of_a_page_lead_to_files(page: str, pages: ModuleType) -> None:
     path = ROOT / "docs" / page
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
     local = [(path.parent / link).resolve() for link in links if "://" not in link and not link.startswith("mailto:")]
-    made = {(ROOT / "docs" / name).resolve() for name in pages.MADE}
+    made = {(ROOT / "docs" / name).resolve() for name in pages.GENERATED}
     assert [link for link in local if not link.exists() and link not in made] == []
 
 
 def commands() -> list[tuple[str, str]]:
-    """Each command that a page shows, and the page."""
+    """Return each command that a page shows, with the page."""
     shown = []
     for page in ("README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in PAGES)):
         text = (ROOT / page).read_text(encoding="utf-8")
@@ -85,9 +85,43 @@ def test_the_messages_of_the_troubleshooting_are_in_the_code() -> None:
         assert message.split("'...'")[-1] in source, message
 
 
-def test_every_room_is_named_in_the_architecture_with_a_link() -> None:
+def test_every_package_is_described_in_the_architecture_with_a_link() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    linked = set(re.findall(r"\]\(\.\./src/([^)]+)\)", text))
-    rooms = [path.parent.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").glob("*/*/__init__.py")]
-    engine = [path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / "braindiffusion").glob("[a-z]*.py")]
-    assert [name for name in [*rooms, *engine] if name not in linked] == []
+    linked = {link.rstrip("/") for link in re.findall(r"\]\(\.\./src/([^)]+)\)", text)}
+    packages = [path.parent.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").glob("*/*/__init__.py")]
+    modules = [path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").glob("*/[a-z]*.py")]
+    assert [name for name in [*packages, *modules] if name not in linked] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        ("a sampler", 3),
+        ("a condition", 3),
+        ("a metric", 2),
+        ("a dock", 4),
+        ("a kind of model", 2),
+        ("an editing operation", 4),
+    ],
+)
+def test_a_common_addition_needs_few_files(kind: str, most: int) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {kind} \| (.*) \|$", text, re.MULTILINE)
+    files = re.findall(r"\]\(([^)]+)\)", row)
+    assert 1 <= len(files) <= most
+
+
+def test_the_screenshots_of_every_dock_are_there_in_both_themes() -> None:
+    docks = [Path(page).stem for page in PAGES if page.startswith("docks/")]
+    assert len(docks) >= 5
+    for name in (*docks, "tour"):
+        for theme in ("light", "dark"):
+            assert (ROOT / "docs" / "pictures" / f"{name}-{theme}.png").is_file(), f"{name}-{theme}.png"
+
+
+def test_the_notebook_pages_have_their_pictures(pages: ModuleType) -> None:
+    for path in pages.NOTEBOOKS:
+        page, pictures = pages._converted(path)
+        shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page)
+        assert pictures
+        assert set(pictures) <= {link.replace("\\", "/") for link in shown}

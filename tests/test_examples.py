@@ -1,4 +1,4 @@
-"""The example scripts: each tells what it takes, and those that are quick do what they say."""
+"""Tests of the example and developer scripts: each has help, and the quick examples are run."""
 
 import csv
 import importlib.util
@@ -16,12 +16,22 @@ from braindiffusion.example_data import sample_labels_path
 from braindiffusion.regions import group, volumes_ml
 from braindiffusion.volume import Volume, load_volume, save_volume
 
-FOLDER = Path(__file__).resolve().parents[1] / "examples"
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "examples"
+DEVELOPER_SCRIPTS = (
+    "make_cascade_pictures",
+    "make_mean_heads",
+    "make_pictures",
+    "make_samples",
+    "make_screenshots",
+    "package_model",
+    "package_segmentation",
+)
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+def load(name: str, folder: Path = FOLDER) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -36,19 +46,28 @@ def call(name: str, *arguments: object) -> Result:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_each_script_tells_what_it_takes(name: str) -> None:
+def test_each_script_has_help(name: str) -> None:
     done = call(name, "--help")
     assert done.exit_code == 0, done.output
     assert f"examples/{name}.py" in (FOLDER / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
 
 
-def test_the_list_of_examples_is_whole() -> None:
+@pytest.mark.parametrize("name", DEVELOPER_SCRIPTS)
+def test_each_developer_script_has_help(name: str) -> None:
+    app = typer.Typer(add_completion=False)
+    app.command()(load(name, ROOT / "scripts").main)
+    done = CliRunner().invoke(app, ["--help"])
+    assert done.exit_code == 0, done.output
+    assert f"scripts/{name}.py" in (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8")
+
+
+def test_the_list_of_examples_is_complete() -> None:
     listed = re.findall(r"\((\w+)\.py\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
     assert sorted(listed) == SCRIPTS
 
 
-def test_pages_are_written_to_look_at(tmp_path: Path) -> None:
-    done = call("look_in_browser", "--out", tmp_path, "--no-open")
+def test_pages_of_a_volume_are_written(tmp_path: Path) -> None:
+    done = call("show_in_browser", "--out", tmp_path, "--no-open")
     assert done.stdout.split() == [str(tmp_path / "rendering.html"), str(tmp_path / "slices.html")]
     assert all(Path(page).stat().st_size < 15e6 for page in done.stdout.split())
 
@@ -61,7 +80,7 @@ def test_real_and_generated_are_compared(tmp_path: Path) -> None:
 
 
 def test_regions_of_a_label_map_are_written_and_measured(tmp_path: Path) -> None:
-    done = call("read_regions", "--labels", sample_labels_path(), "--out", tmp_path)
+    done = call("segment_a_scan", "--labels", sample_labels_path(), "--out", tmp_path)
     written = load_volume(tmp_path / "regions.nii.gz")
     expected = group(load_volume(sample_labels_path()).data[0])
     np.testing.assert_array_equal(written.data[0], expected)
@@ -70,7 +89,7 @@ def test_regions_of_a_label_map_are_written_and_measured(tmp_path: Path) -> None
     assert (tmp_path / "regions.html").stat().st_size < 15e6
 
 
-def test_samples_become_a_bids_dataset(tmp_path: Path) -> None:
+def test_samples_are_exported_to_bids(tmp_path: Path) -> None:
     generated, out = tmp_path / "generated", tmp_path / "bids"
     for number in (1, 2):
         volume = Volume(np.random.default_rng(number).random((1, 4, 5, 6), np.float32), np.eye(4))
@@ -92,11 +111,11 @@ def test_samples_become_a_bids_dataset(tmp_path: Path) -> None:
         assert json.loads((out / subject / "anat" / f"{subject}_T1w.json").read_text())["synthetic"] is True
 
 
-def test_what_a_model_can_be_asked_for_is_told() -> None:
-    assert "can be asked for" in call("sample_with_conditions").stdout
+def test_the_conditions_of_a_model_are_listed() -> None:
+    assert "Conditions of ixi-2mm" in call("sample_with_conditions").stdout
 
 
-def test_ages_become_a_table(tmp_path: Path) -> None:
+def test_a_table_of_ages_is_written(tmp_path: Path) -> None:
     load("cohort_from_ages").write_ages(tmp_path / "ages.csv")
     with (tmp_path / "ages.csv").open() as file:
         rows = [(row["age"], row["sex"]) for row in csv.DictReader(file)]
@@ -105,6 +124,6 @@ def test_ages_become_a_table(tmp_path: Path) -> None:
     assert rows[-1] == ("80", "M")
 
 
-def test_nothing_to_resume_is_told(tmp_runs: Path) -> None:
+def test_resuming_without_a_stopped_training_is_refused(tmp_runs: Path) -> None:
     done = call("resume_training")
     assert "No training was stopped" in str(done.exception)
