@@ -1,6 +1,6 @@
-"""Are generated brains any good, and are they copies: `python examples/evaluate_brains.py REAL GENERATED`.
+"""Evaluate generated brains against real ones: `python examples/evaluate_brains.py REAL GENERATED`.
 
-Both are prepared cohorts or folders of volumes; a report is written, and its targets are printed.
+Both are preprocessed cohorts or folders of volumes. The script writes a report and prints which targets are met.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ import braindiffusion
 def main(
     real: Annotated[Path, typer.Argument(help="Preprocessed cohort, or folder of volumes.")],
     generated: Annotated[Path, typer.Argument(help="Folder written by `generate`.")],
-    model: Annotated[str | None, typer.Option(help="Model that generated them: its card lists the training subjects.")] = None,
+    model: Annotated[str | None, typer.Option(help="Their model: its card lists the training subjects.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
 ) -> None:
     """Compare generated brains with real ones."""

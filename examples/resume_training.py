@@ -12,7 +12,9 @@ from braindiffusion.jobs import perform
 from braindiffusion.runs import Finished, Progress, Run, RunState, list_runs
 
 
-def main(run: Annotated[Path | None, typer.Argument(help="Folder of the run; default: the newest that was stopped.")] = None) -> None:
+def main(
+    run: Annotated[Path | None, typer.Argument(help="Folder of the run; default: the newest that was stopped.")] = None,
+) -> None:
     """Resume a training."""
     stopped = (RunState.CANCELLED, RunState.INTERRUPTED, RunState.FAILED)
     found = [one for one in list_runs() if one.request.job == "train" and one.state in stopped] if run is None else []
