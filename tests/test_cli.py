@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from braindiffusion import __version__
 from braindiffusion import example_data as samples
-from braindiffusion.cli import app, generating, main, working
+from braindiffusion.cli import app, main, runner
+from braindiffusion.cli.commands import train
 from braindiffusion.runs import (
     CheckpointWritten,
     DemoRequest,
@@ -165,7 +166,7 @@ def test_a_pipe_gets_the_paths_while_a_terminal_gets_the_bars(tmp_path: Path, tm
     screen = seen.decode()
     assert "sample 1 [level 0]" in screen  # a stage's name is no markup
     assert "2/2" in screen
-    assert "1:01 left" in screen
+    assert "61 s left" in screen
     assert "Done." in screen
 
 
@@ -190,24 +191,29 @@ def test_train_copies_its_models_and_resume_goes_on(tmp_path: Path, tmp_runs: Pa
     assert (tmp_path / "again" / "best" / "model.json").is_file()
 
 
-def test_the_three_commands_that_users_know(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_commands_that_users_know(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(working, "new_run", lambda request, name=None: asked.append(request))
-    for module in (working, generating):
-        monkeypatch.setattr(module, "drive", lambda run, on_event=None: Finished())
-    monkeypatch.setattr(working, "publish_checkpoints", lambda run, out: [])
+    monkeypatch.setattr(runner, "new_run", lambda request, name=None: asked.append(request))
+    monkeypatch.setattr(runner, "run_with_progress", lambda run, on_event=None: Finished())
+    monkeypatch.setattr(train, "publish_checkpoints", lambda run, out: [])
     (tmp_path / "checkpoints" / "best").mkdir(parents=True)
     for words in (
         "train --data-dir /path/to/IXI-T1 --batch-size 2 --epochs 100",
         "generate --model-path checkpoints/best --num-samples 5",
+        "train --data_dir /path/to/IXI-T1 --batch_size 2 --epochs 100",
+        "generate --model_path checkpoints/best --num_samples 5",
     ):
         result = CliRunner().invoke(app, words.split())
         assert result.exit_code == 0, result.output
-    assert asked == [
-        TrainRequest(data=Path("/path/to/IXI-T1"), batch_size=2, epochs=100),
-        GenerateRequest(model=str(tmp_path / "checkpoints/best"), num_samples=5, out=tmp_path / "generated"),
-    ]
+    assert (
+        asked
+        == [
+            TrainRequest(data=Path("/path/to/IXI-T1"), batch_size=2, epochs=100),
+            GenerateRequest(model=str(tmp_path / "checkpoints/best"), num_samples=5, out=tmp_path / "generated"),
+        ]
+        * 2
+    )
 
 
 def test_train_takes_the_one_cohort_of_the_folder(braindiffusion: Command, tmp_path: Path) -> None:
@@ -218,7 +224,7 @@ def test_train_takes_the_one_cohort_of_the_folder(braindiffusion: Command, tmp_p
         (tmp_path / name).mkdir()
         (tmp_path / name / "zarr.json").write_text("{}")
         if name == "a.zarr":
-            assert working._only_cohort() == Path("a.zarr")
+            assert train.only_cohort() == Path("a.zarr")
     done = braindiffusion("train", "--preset", "tiny")
     assert done.returncode == 1
     assert "a.zarr, b.zarr" in done.stderr
@@ -227,8 +233,12 @@ def test_train_takes_the_one_cohort_of_the_folder(braindiffusion: Command, tmp_p
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        ("generate --num-samples 0", 1, "--num-samples: Input should be greater than or equal to 1"),
-        ("generate --eta 2", 1, "--eta"),
+        (
+            "generate --num-samples 0",
+            1,
+            "Number of samples: Input should be greater than or equal to 1 (was 0). (Option: ",
+        ),
+        ("generate --eta 2", 1, "(Option: --eta.)"),
         ("train --resume nothing", 1, "There is no run 'nothing'"),
         ("runs nothing", 1, "There is no run 'nothing'"),
         ("visualize --volume-path nowhere.nii.gz --no-open", 1, "nowhere.nii.gz"),

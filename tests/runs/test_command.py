@@ -2,26 +2,36 @@
 
 import shlex
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from braindiffusion.cli import app, working
-from braindiffusion.runs import (
+from braindiffusion.cli import app, runner
+from braindiffusion.cli.commands import estimate, visualize
+from braindiffusion.runs.command import as_command, command_arguments, flags
+from braindiffusion.runs.requests import (
     DemoRequest,
     DifferenceRequest,
+    EstimateRequest,
     EvaluateRequest,
     GenerateRequest,
+    InspectRequest,
     NearestRequest,
     PrepareRequest,
+    PreviewRequest,
+    ReadRequest,
+    RegenerateRequest,
     Request,
+    TrainReaderRequest,
     TrainRequest,
     VisualizeRequest,
 )
-from braindiffusion.runs.command import as_command, command_arguments
 
 # Words that a shell or an option parser could trip over.
 names = st.text(st.sampled_from("aZ9 -_'\"$é."), min_size=1, max_size=8).filter(lambda text: text.strip(" .") != "")
@@ -34,8 +44,8 @@ def maybe(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     return st.none() | strategy
 
 
-requests = st.one_of(
-    st.builds(
+STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
+    PrepareRequest: st.builds(
         PrepareRequest,
         data_dir=paths,
         out=paths,
@@ -48,12 +58,14 @@ requests = st.one_of(
         subjects=maybe(st.lists(st.sampled_from(["IXI002", "sub-01"]), min_size=1, max_size=3).map(tuple)),
         workers=st.integers(0, 8),
     ),
-    st.builds(
+    TrainRequest: st.builds(
         TrainRequest,
         data=paths,
         preset=st.sampled_from(["tiny", "laptop"]),
         batch_size=maybe(counts),
         accumulate=maybe(counts),
+        start_from=maybe(st.just("/models/my own")),
+        patch=maybe(st.integers(4, 64)),
         conditions=maybe(st.lists(st.sampled_from(["age", "volumes"]), max_size=2).map(tuple)),
         patience=maybe(counts),
         checkpointing=st.booleans(),
@@ -67,10 +79,11 @@ requests = st.one_of(
         checkpoint_minutes=st.floats(0.01, 60),
         sample_minutes=st.floats(0.01, 60),
     ),
-    st.builds(
+    GenerateRequest: st.builds(
         GenerateRequest,
         model=st.sampled_from(["ixi-2mm", "/models/my own"]),
         num_samples=counts,
+        conditions=maybe(paths),
         seed=st.integers(0, 2**31),
         condition=st.dictionaries(st.sampled_from(["age", "sex"]), st.sampled_from(["63", "90%", "F"]))
         | st.just({"volumes": {"left hippocampus": "10%", "brainstem": "21.5"}}),
@@ -92,7 +105,7 @@ requests = st.one_of(
         device=st.sampled_from(["auto", "cpu"]),
         precision=precisions,
     ),
-    st.builds(
+    EvaluateRequest: st.builds(
         EvaluateRequest,
         real=st.lists(paths, min_size=1, max_size=2).map(tuple),
         generated=st.lists(paths, min_size=1, max_size=2).map(tuple),
@@ -105,14 +118,14 @@ requests = st.one_of(
         repeats=st.integers(10, 1000),
         seed=st.integers(0, 2**31),
     ),
-    st.builds(
+    NearestRequest: st.builds(
         NearestRequest,
         brain=paths,
         real=st.lists(paths, min_size=1, max_size=2).map(tuple),
         model=maybe(st.sampled_from(["ixi-2mm", "/models/my own"])),
         labels=maybe(paths),
     ),
-    st.builds(
+    DifferenceRequest: st.builds(
         DifferenceRequest,
         first=paths,
         second=paths,
@@ -120,25 +133,105 @@ requests = st.one_of(
         align=st.sampled_from(["world", "centre"]),
         scale=st.sampled_from(["auto", "none", "own"]),
     ),
-    st.builds(DemoRequest, out=paths, seed=st.integers(0, 2**31)),
-)
+    DemoRequest: st.builds(DemoRequest, out=paths, seed=st.integers(0, 2**31)),
+    InspectRequest: st.builds(
+        InspectRequest,
+        data_dir=paths,
+        labels=maybe(paths),
+        participants=maybe(paths),
+        modality=st.sampled_from(["T1", "T1,T2"]),
+        workers=st.integers(0, 8),
+    ),
+    TrainReaderRequest: st.builds(
+        TrainReaderRequest,
+        data=paths,
+        steps=counts,
+        batch_size=counts,
+        window=st.tuples(counts, counts, counts),
+        learning_rate=st.floats(1e-6, 1),
+        validation_subjects=st.integers(0, 30),
+        seed=st.integers(-5, 2**31),
+        precision=precisions,
+        checkpoint_minutes=st.floats(0.01, 60),
+    ),
+    ReadRequest: st.builds(
+        ReadRequest, input=paths, out=paths, model=st.sampled_from(["ixi-2mm-regions", "/models/a b"])
+    ),
+    RegenerateRequest: st.builds(
+        RegenerateRequest, like=paths, out=paths, device=st.sampled_from(["auto", "cpu"]), previews=st.booleans()
+    ),
+    VisualizeRequest: st.builds(
+        VisualizeRequest,
+        figure=st.sampled_from(["volume", "slices", "compare", "process", "regions"]),
+        paths=st.lists(paths, min_size=1, max_size=3).map(tuple),
+        out=maybe(paths),
+        channel=st.integers(0, 9),
+    ),
+}
+STRATEGIES[PreviewRequest] = st.builds(PreviewRequest, request=STRATEGIES[GenerateRequest])
+STRATEGIES[EstimateRequest] = st.builds(EstimateRequest, of=STRATEGIES[TrainRequest] | STRATEGIES[GenerateRequest])
+requests = st.one_of(*STRATEGIES.values())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(request_=requests)
-def test_the_command_line_asks_for_the_same(monkeypatch: pytest.MonkeyPatch, request_: Request) -> None:
-    asked: list[Request] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """Requests, instead of runs, figures and estimates."""
+    requests: list[Request] = []
 
-    def instead_of_running(request: Request, name: str | None = None) -> None:
-        asked.append(request)
+    def keep(request: Request, *_: object, **__: object) -> None:
+        requests.append(request)
         raise typer.Exit
 
-    monkeypatch.setattr(working, "new_run", instead_of_running)
+    monkeypatch.setattr(runner, "new_run", keep)
+    monkeypatch.setattr(visualize, "draw", keep)
+    monkeypatch.setattr(estimate, "answer", keep)
+    return requests
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(request_=requests)
+def test_the_command_line_makes_the_same_request(asked: list[Request], request_: Request) -> None:
+    asked.clear()
     program, *arguments = shlex.split(as_command(request_))
     assert program == "braindiffusion"
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert asked == [request_]
+    match request_:
+        case PreviewRequest():
+            assert asked == [request_.request]
+        case EstimateRequest():
+            assert asked == [request_.of]
+        case _:
+            assert asked == [request_]
+
+
+def test_every_kind_of_request_is_tried() -> None:
+    assert {kind.__name__ for kind in get_args(get_args(Request)[0])} == {kind.__name__ for kind in STRATEGIES}
+
+
+def test_flags_take_underscores_too(asked: list[Request]) -> None:
+    for words in (
+        "train --data_dir /d --batch_size 2",
+        "generate --num_samples 3 --model_path m",
+        "train_reader --data /d",
+    ):
+        assert CliRunner().invoke(app, words.split()).exit_code == 0
+    assert asked == [
+        TrainRequest(data=Path("/d"), batch_size=2),
+        GenerateRequest(num_samples=3, model="m", out=Path("generated").absolute()),
+        TrainReaderRequest(data=Path("/d")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind", set(STRATEGIES) - {PreviewRequest, RegenerateRequest, VisualizeRequest, EstimateRequest}
+)
+def test_every_field_is_an_option(kind: type[BaseModel]) -> None:
+    command = get_command(app).commands[kind.model_fields["job"].default]  # type: ignore[attr-defined]
+    parameters = {one.name: one for one in command.params}
+    for name in set(kind.model_fields) - {"job"}:
+        assert parameters[name].opts == (flags(kind, name) or [name])
+        assert " ".join(str(kind.model_fields[name].description).split()) in parameters[name].help
 
 
 def test_what_has_its_default_is_left_out() -> None:

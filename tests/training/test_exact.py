@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from braindiffusion.cli.drive import drive
+from braindiffusion.cli.runner import run_with_progress
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import load_cascade
@@ -79,7 +79,7 @@ def test_a_signal_keeps_a_checkpoint_from_which_it_goes_on_exactly(
             if isinstance(event, Progress) and (event.stage, event.step) == at:
                 signal.raise_signal(number)
 
-        assert isinstance(drive(run, stop), Cancelled)
+        assert isinstance(run_with_progress(run, stop), Cancelled)
         torch.manual_seed(step)  # nothing but what was kept may matter
     (tmp_path / "own.json").unlink()  # the run knows what it was asked
     assert isinstance(list(perform(run))[-1], Finished)

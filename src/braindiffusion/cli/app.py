@@ -1,32 +1,42 @@
 """The commands, put together."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from braindiffusion import __version__
-from braindiffusion.cli import (
-    comparing,
-    evaluating,
-    exporting,
-    generating,
-    inspecting,
-    looking,
-    reading,
-    training,
-    working,
+from braindiffusion.cli import runner
+from braindiffusion.cli.commands.doctor import doctor
+from braindiffusion.cli.commands.ema import ema
+from braindiffusion.cli.commands.estimate import estimate
+from braindiffusion.cli.commands.export_bids import export_bids
+from braindiffusion.cli.commands.generate import generate
+from braindiffusion.cli.commands.inspect import inspect
+from braindiffusion.cli.commands.models import models
+from braindiffusion.cli.commands.prepare import prepare
+from braindiffusion.cli.commands.preset import preset
+from braindiffusion.cli.commands.runs import runs
+from braindiffusion.cli.commands.train import train, train_reader
+from braindiffusion.cli.commands.visualize import visualize
+from braindiffusion.cli.options import Options, RunName, takes
+from braindiffusion.runs.requests import (
+    BaseRequest,
+    DemoRequest,
+    DifferenceRequest,
+    EvaluateRequest,
+    NearestRequest,
+    ReadRequest,
 )
-from braindiffusion.cli.estimating import estimate
-from braindiffusion.cli.visualizing import visualize
 
 app = typer.Typer(
     name="braindiffusion",
-    help="Brains you can make: prepare volumes, train on them, generate new ones.",
+    help="3D brain MRI: prepare volumes, train diffusion models on them, generate and evaluate new ones.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},  # --data_dir is --data-dir
+    context_settings={"token_normalize_func": lambda word: word.replace("_", "-")},  # --num_samples is --num-samples
 )
 
 
@@ -42,29 +52,46 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    """Brains you can make: prepare volumes, train on them, generate new ones.
+    """3D brain MRI: prepare volumes, train diffusion models on them, generate and evaluate new ones.
 
     Exit status: 0 all done, 1 failed, 2 wrong command line, 3 done with some inputs left out, 130 stopped.
     """
 
 
-app.command()(inspecting.inspect)
-app.command()(working.prepare)
-app.command()(working.train)
-app.command()(training.preset)
-app.command()(training.ema)
-app.command()(generating.generate)
-app.command()(evaluating.evaluate)
-app.command()(comparing.nearest)
-app.command()(comparing.difference)
-app.command()(exporting.export_bids)
-app.command()(reading.read)
-app.command()(reading.train_reader)
-app.command()(generating.demo)
-estimate.command()(working.train)
-estimate.command()(generating.generate)
+def _plain(kind: type[BaseRequest]) -> Callable[..., None]:
+    """Return the command that is nothing but its request."""
+
+    @takes(kind)
+    def command(options: Options[Any], name: RunName = None) -> None:
+        runner.perform_request(options.request(), name)
+
+    return command
+
+
+COMMANDS: list[Callable[..., None] | type[BaseRequest]] = [
+    inspect,
+    prepare,
+    train,
+    preset,
+    ema,
+    generate,
+    EvaluateRequest,
+    NearestRequest,
+    DifferenceRequest,
+    export_bids,
+    ReadRequest,
+    train_reader,
+    DemoRequest,
+    runs,
+    models,
+    doctor,
+]
+"""The commands in the order of the help. Of a request: the command of its job, with its fields as options."""
+
+for one in COMMANDS:
+    if isinstance(one, type) and issubclass(one, BaseRequest):
+        app.command(one.model_fields["job"].default)(_plain(one))
+    else:
+        app.command()(one)
 app.add_typer(estimate, name="estimate")
 app.add_typer(visualize, name="visualize")
-app.command()(looking.runs)
-app.command()(looking.models)
-app.command()(looking.doctor)

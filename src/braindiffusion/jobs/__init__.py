@@ -103,7 +103,7 @@ def perform(run: Run) -> Generator[Event, None, None]:
         raise
     except Exception as error:  # noqa: BLE001 a bug in a job must end in Failed too
         _cancel(job, run)  # where it was not the job that failed, it saves what it has
-        yield _last_word(run, Failed(message=explain(error, run)))
+        yield _last_word(run, Failed(message=explain(error, run), field=getattr(error, "field", None) or ""))
     finally:
         run.forget_stop()
 

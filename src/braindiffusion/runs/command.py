@@ -1,72 +1,104 @@
-"""A request as the command line that asks for the same: for "copy as command" and for sidecars."""
+"""The command line of a request, both ways round: its flags, and the words that ask for it.
+
+"Copy as command", sidecars, the options of the commands and the hints of error messages all come from here, and this
+comes from the fields of the requests.
+"""
 
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
-from braindiffusion.runs.requests import (
-    DifferenceRequest,
-    GenerateRequest,
-    InspectRequest,
-    NearestRequest,
-    PrepareRequest,
-    PreviewRequest,
-    ReadRequest,
-    RegenerateRequest,
-    Request,
-    TrainRequest,
-    VisualizeRequest,
-)
+from pydantic import BaseModel
 
-# The arguments that stand without a flag, in their order, and the flags that are not simply the field's name.
-_POSITIONAL: Mapping[type, tuple[str, ...]] = {
-    PrepareRequest: ("data_dir",),
-    InspectRequest: ("data_dir",),
-    ReadRequest: ("input",),
-    NearestRequest: ("brain",),
-    DifferenceRequest: ("first", "second"),
-    VisualizeRequest: ("figure", "paths"),
-}
-_RENAMED: Mapping[type, Mapping[str, str]] = {
-    TrainRequest: {"data": "--data-dir", "levels": "--level", "conditions": "--condition"},
-    PrepareRequest: {"subjects": "--subject"},
-    GenerateRequest: {"guidance_fields": "--guidance-field"},
-}
+from braindiffusion.runs.requests import EstimateRequest, PreviewRequest, RegenerateRequest, Request
+
+NONE = "none"
+"""The word for a list that is given, and empty."""
+
+
+Shape = Literal["one", "switch", "list", "fixed", "mapping"]
+"""How the value of a field stands on a command line: once, as the flag alone, with its flag again for each value, as so
+many words, as FIELD=VALUE."""
+
+
+def shape_of(annotation: Any) -> tuple[Shape, Any]:
+    """Return how values of a type stand on a command line, and the type of one of them.
+
+    Examples:
+        >>> shape_of(bool), shape_of(tuple[int, ...] | None), shape_of(tuple[int, int])
+        (('switch', <class 'bool'>), ('list', <class 'int'>), ('fixed', tuple[int, int]))
+    """
+    union = get_origin(annotation) in (Union, UnionType)
+    parts = [one for one in get_args(annotation) if one is not type(None)] if union else [annotation]
+    for part in parts:
+        if get_origin(part) is dict:
+            return "mapping", str
+        if get_origin(part) is tuple:
+            first, *others = get_args(part)
+            return ("list", first) if others == [...] else ("fixed", part)
+    return ("switch" if parts[0] is bool else "one"), parts[0]
+
+
+def hint(kind: type[BaseModel], name: str, key: str) -> Any:
+    """Return an extra hint of a field (see `runs.requests.base`), None where it has no such hint."""
+    extra = kind.model_fields[name].json_schema_extra
+    return extra.get(key) if isinstance(extra, dict) else None
+
+
+def flags(kind: type[BaseModel], name: str) -> list[str]:
+    """Return the flags of a field, the one to write first; none for a positional argument.
+
+    Examples:
+        >>> from braindiffusion.runs import GenerateRequest
+        >>> flags(GenerateRequest, "num_samples"), flags(GenerateRequest, "model")
+        (['--num-samples'], ['--model', '--model-path'])
+    """
+    if hint(kind, name, "positional"):
+        return []
+    return list(hint(kind, name, "cli") or ["--" + name.replace("_", "-")])
 
 
 def command_arguments(request: Request) -> list[str]:
-    """The words after `braindiffusion`. Fields that have their default are left out."""
-    if isinstance(request, PreviewRequest):
-        request = request.request
+    """Return the words after `braindiffusion` that make the same request. Fields at their default are left out."""
+    match request:
+        case PreviewRequest():
+            return command_arguments(request.request)
+        case EstimateRequest():
+            return [request.job, *command_arguments(request.of)]
+        case RegenerateRequest():
+            words = ["generate"]
+        case _:
+            words = [request.job]
     kind = type(request)
-    words: list[str] = ["generate" if isinstance(request, RegenerateRequest) else request.job]
-    positional = _POSITIONAL.get(kind, ())
-    for name in positional:
-        value = getattr(request, name)
-        words += [str(one) for one in (value if isinstance(value, tuple) else (value,))]
-    for name, field in kind.model_fields.items():
-        value = getattr(request, name)
-        if name == "job" or name in positional or (not field.is_required() and value == field.default):
-            continue
-        flag = _RENAMED.get(kind, {}).get(name, "--" + name.replace("_", "-"))
-        if value is True:
-            words.append(flag)
-        elif name in ("shape", "guidance_interval"):
-            words += [flag, *(str(one) for one in value)]
-        elif name == "condition":
-            for one, asked in flat(value).items():
-                words += [flag, f"{one}={asked}"]
-        elif isinstance(value, tuple):
-            for one in value or ("none",):
-                words += [flag, str(one)]
-        else:
-            words += [flag, str(value) if isinstance(value, Path) else f"{value}"]
+    fields = {name: getattr(request, name) for name in kind.model_fields if name != "job"}
+    for name, value in fields.items():
+        if not flags(kind, name):
+            words += map(str, value if isinstance(value, tuple) else (value,))
+    for name, value in fields.items():
+        field = kind.model_fields[name]
+        if flags(kind, name) and (field.is_required() or value != field.get_default(call_default_factory=True)):
+            words += _option(flags(kind, name)[0], value, shape_of(field.annotation)[0])
     return words
 
 
+def _option(flag: str, value: Any, shape: Shape) -> list[str]:
+    match shape:
+        case "switch":
+            return [flag]
+        case "fixed":
+            return [flag, *map(str, value)]
+        case "mapping":
+            return [word for name, asked in flat(value).items() for word in (flag, f"{name}={asked}")]
+        case "list":
+            several = value if isinstance(value, tuple) else (value,)
+            return [word for one in several or (NONE,) for word in (flag, str(one))]
+        case _:
+            return [flag, str(value)]
+
+
 def flat(condition: Mapping[str, Any]) -> dict[str, Any]:
-    """A condition without its inner level: `{"volumes": {"brainstem": 20}}` is `{"volumes.brainstem": 20}`."""
+    """Return a condition without its inner level: `{"volumes": {"brainstem": 20}}` is `{"volumes.brainstem": 20}`."""
     words: dict[str, Any] = {}
     for name, value in condition.items():
         words |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
@@ -74,5 +106,5 @@ def flat(condition: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_command(request: Request) -> str:
-    """The whole command line, quoted for a shell."""
+    """Return the whole command line, quoted for a shell."""
     return shlex.join(["braindiffusion", *command_arguments(request)])

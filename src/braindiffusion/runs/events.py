@@ -170,6 +170,8 @@ class Failed(_Event):
 
     type: Literal["failed"] = "failed"
     message: str
+    field: str = ""
+    """The field of the request that is to be changed, where there is one."""
 
 
 class Cancelled(_Event):

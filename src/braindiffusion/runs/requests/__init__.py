@@ -1,9 +1,10 @@
 """The requests: what each job can be asked, the same for the command line, the plugin and a script."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.requests.base import BaseRequest
 from braindiffusion.runs.requests.cohort import InspectRequest, PrepareRequest
 from braindiffusion.runs.requests.evaluation import DifferenceRequest, EvaluateRequest, NearestRequest
@@ -39,6 +40,25 @@ Request = Annotated[
     Field(discriminator="job"),
 ]
 
+R = TypeVar("R", bound=BaseRequest)
+
+
+def make_request(kind: type[R], **fields: object) -> R:
+    """Return a request.
+
+    Raises:
+        BrainDiffusionError: a field is out of range or unknown; it names the field by its label, and carries its name.
+    """
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        label = kind.model_fields[name].title if name in kind.model_fields else None
+        msg = f"{label or name}: {first['msg']} (was {first['input']!r})."
+        raise BrainDiffusionError(msg, field=name) from error
+
+
 __all__ = [
     "BaseRequest",
     "DemoRequest",
@@ -57,4 +77,5 @@ __all__ = [
     "TrainReaderRequest",
     "TrainRequest",
     "VisualizeRequest",
+    "make_request",
 ]

@@ -1,7 +1,8 @@
 """What the requests have in common: their configuration, and the fields that several of them share.
 
 A request is the one definition of what a job can be asked. The docstring under a field is its help (tooltip, `--help`,
-reference page), `title` its label in a form, the constraints its bounds. Extra hints, all optional:
+reference page), `title` its label in a form, the constraints its bounds. Where an output is None, the result lies in
+the run's own `results` folder. Extra hints, all optional:
 
 `cli`
     The flags of the field, the first is the one that is written; `--name-of-the-field` where there are none.
@@ -13,8 +14,8 @@ reference page), `title` its label in a form, the constraints its bounds. Extra 
     Values to offer. Others are possible, unless the type says otherwise.
 `unit`
     The unit of a number.
-`model`
-    The text is the name or the path of a model.
+`path`
+    The text may be the path of a file or folder.
 `advanced`
     Few users need it: a form may hide it behind a button.
 """
@@ -105,7 +106,7 @@ JudgedModel = Annotated[
         title="Model",
         description="The model whose card tells which subjects it was trained on and which were held out; by default "
         "the packaged model that the sidecars of the generated volumes name.",
-        json_schema_extra={"model": True},
+        json_schema_extra={"path": True},
     ),
 ]
 RealLabels = Annotated[

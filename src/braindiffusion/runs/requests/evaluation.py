@@ -16,11 +16,11 @@ class EvaluateRequest(BaseRequest):
     generated: tuple[Path, ...] = Field(min_length=1, title="Generated brains")
     """Generated brains: prepared cohorts (`.zarr`), folders of volumes, volumes, or runs that generated some."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "report"})
-    """Folder of the report (`report.html`, `evaluation.json`); by default that of the run's results."""
+    """Folder of the report (`report.html`, `evaluation.json`)."""
     model: JudgedModel = None
     labels: RealLabels = None
     reader: str = Field(
-        default="auto", title="Segmentation model", json_schema_extra={"choices": ["auto", "none"], "model": True}
+        default="auto", title="Segmentation model", json_schema_extra={"choices": ["auto", "none"], "path": True}
     )
     """Segmentation model that measures regions, age and embedding of all brains: a name or a path; `auto` takes the
     packaged one where it fits, `none` leaves out the metrics that need one."""
@@ -55,8 +55,7 @@ class DifferenceRequest(BaseRequest):
     second: Path = Field(title="Second volume", json_schema_extra={"positional": True})
     """The volume that is subtracted from it."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "difference.nii.gz"})
-    """The file to write (`.nii.gz`, `.nii`), with a JSON file that tells the unit; by default among the run's
-    results."""
+    """The file to write (`.nii.gz`, `.nii`), with a JSON file that tells the unit."""
     align: Literal["world", "centre"] = Field(default="world", title="Align")
     """`world` compares what is at the same position in mm, `centre` aligns the centers of both brains first."""
     scale: Literal["auto", "none", "own"] = Field(default="auto", title="Intensity scaling")

@@ -13,7 +13,7 @@ class GenerateRequest(BaseRequest):
 
     job: Literal["generate"] = "generate"
     model: str = Field(
-        default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model-path", "--model"], "model": True}
+        default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model", "--model-path"], "path": True}
     )
     """Name of a packaged model, or path of a model folder, a checkpoint or a training run."""
     num_samples: int = Field(default=1, ge=1, title="Number of samples")
@@ -45,7 +45,7 @@ class GenerateRequest(BaseRequest):
     )
     """Guide only by these conditions; by default by all that are given."""
     autoguidance: str | None = Field(
-        default=None, title="Autoguidance model", json_schema_extra={"model": True, "advanced": True}
+        default=None, title="Autoguidance model", json_schema_extra={"path": True, "advanced": True}
     )
     """A weaker version of the model, such as an earlier checkpoint: guide away from its estimate instead of away from
     the unconditional one (Karras et al. 2024)."""
@@ -68,8 +68,7 @@ class GenerateRequest(BaseRequest):
     only: tuple[int, ...] | None = Field(default=None, title="Sample numbers", json_schema_extra={"advanced": True})
     """Write only the samples with these numbers, counted from 1; by default all."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "generated"})
-    """Folder of the volumes; by default that of the run's results. What the same request has generated there already
-    is not generated again."""
+    """Folder of the volumes. What the same request has generated there already is not generated again."""
     overwrite: bool = Field(default=False, title="Overwrite", json_schema_extra={"advanced": True})
     """Generate again what is there already, and write over what another request has generated there."""
     previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
@@ -106,7 +105,7 @@ class RegenerateRequest(BaseRequest):
     like: Path = Field(title="Sidecar", json_schema_extra={"cli": ["--reproduce", "--like"]})
     """JSON sidecar of the brain to reproduce; it decides everything but output and device."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "generated"})
-    """Folder of the volume; by default that of the run's results."""
+    """Folder of the volume."""
     device: Device = "auto"
     previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
     """Write a preview of the brain while it is sampled."""
@@ -117,6 +116,6 @@ class DemoRequest(BaseRequest):
 
     job: Literal["demo"] = "demo"
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "demo"})
-    """Folder of the volumes; by default that of the run's results."""
+    """Folder of the volumes."""
     seed: int = Field(default=0, title="Seed")
     """Seed of the brain."""

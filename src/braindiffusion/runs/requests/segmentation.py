@@ -16,5 +16,5 @@ class ReadRequest(BaseRequest):
     """A T1w volume, whole head or skull-stripped, or a folder of them."""
     out: Path = Field(title="Output")
     """The label map to write (`.nii.gz`); a folder for a folder of volumes."""
-    model: str = Field(default="ixi-2mm-regions", title="Segmentation model", json_schema_extra={"model": True})
+    model: str = Field(default="ixi-2mm-regions", title="Segmentation model", json_schema_extra={"path": True})
     """Name of a packaged segmentation model, or path of one."""

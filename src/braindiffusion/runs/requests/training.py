@@ -17,11 +17,11 @@ class TrainRequest(BaseRequest):
     preset: str = Field(
         default="auto",
         title="Preset",
-        json_schema_extra={"choices": ["auto", "tiny", "laptop", "gpu-8gb", "gpu-24gb", "gpu-80gb"]},
+        json_schema_extra={"choices": ["auto", "tiny", "laptop", "gpu-8gb", "gpu-24gb", "gpu-80gb"], "path": True},
     )
     """Size of the network and how each level is trained: `tiny`, `laptop`, `gpu-8gb`, `gpu-24gb`, `gpu-80gb`, or a file
     of your own; `auto` takes the one that suits the device."""
-    start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"model": True})
+    start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"path": True})
     """Name or path of a model to start from (fine-tuning): its network, weights and conditions are taken over, the
     preset decides only how it is trained. The cohort must be preprocessed as that model's own was."""
     batch_size: int | None = Field(default=None, ge=1, title="Batch size")

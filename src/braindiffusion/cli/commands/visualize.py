@@ -1,14 +1,16 @@
-"""The command that draws: `braindiffusion visualize [volume | slices | compare | process | regions | curves]`."""
+"""The command `visualize [volume | slices | compare | process | regions | curves]`."""
 
 import os
 import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from braindiffusion.cli.working import find_run
+from braindiffusion.cli.options import Options, option, takes
+from braindiffusion.cli.runner import find_run
 from braindiffusion.runs.requests import FigureName, VisualizeRequest
 
 if TYPE_CHECKING:
@@ -19,13 +21,17 @@ visualize = typer.Typer(
     rich_markup_mode=None,
 )
 
-Out = Annotated[
-    Path | None,
-    typer.Option(help="The file: .html; .png and .svg need kaleido and Chrome. Beside the first volume by default."),
-]
+Out = Annotated[Path | None, option(VisualizeRequest, "out", "beside the first volume")]
 Opened = Annotated[bool, typer.Option("--open/--no-open", help="Show a page in the browser, where there is a screen.")]
-Scan = Annotated[Path, typer.Argument(help="A NIfTI or MGH volume.")]
-Channel = Annotated[int, typer.Option(min=0, help="Which channel, or time point, is shown.")]
+
+FIGURES: dict[FigureName, str] = {
+    "volume": "Render a volume: translucent, as a surface, and as three slices in space.",
+    "slices": "Show three linked slices of a volume, with a slider each.",
+    "compare": "Show two to four volumes side by side: surfaces turn together, slices move together.",
+    "process": "Play a denoising trajectory, as `generate --trajectory` writes it.",
+    "regions": "Show the regions of a volume, with name and size under the pointer. PATHS: the volume, then its "
+    "label map on the same grid (40 regions, or DLMUSE).",
+}
 
 
 @visualize.callback(invoke_without_command=True)
@@ -49,52 +55,19 @@ def _volume_by_default(
         msg = "Say what to draw: --volume-path, or one of volume, slices, compare, process, regions, curves."
         raise typer.BadParameter(msg)
     else:
-        volume(volume_path, out or _beside(volume_path), open_it)
+        draw(VisualizeRequest(paths=(volume_path,), out=out or _beside(volume_path)), open_it=open_it)
 
 
-@visualize.command()
-def volume(path: Scan, out: Out = None, open_it: Opened = True, channel: Channel = 0) -> None:
-    """Render a volume: translucent, as a surface, and as three slices in space."""
-    _draw("volume", [path], out, open_it, channel)
+def _figure_command(figure: FigureName) -> Callable[..., None]:
+    @takes(VisualizeRequest, leave_out=("figure",))
+    def command(options: Options[VisualizeRequest], open_it: Opened = True) -> None:
+        draw(options.request(figure=figure), open_it=open_it)
+
+    return command
 
 
-@visualize.command()
-def slices(path: Scan, out: Out = None, open_it: Opened = True, channel: Channel = 0) -> None:
-    """Show three linked slices of a volume, with a slider each."""
-    _draw("slices", [path], out, open_it, channel)
-
-
-@visualize.command()
-def compare(
-    paths: Annotated[list[Path], typer.Argument(help="Two to four volumes, real and generated for instance.")],
-    out: Out = None,
-    open_it: Opened = True,
-    channel: Channel = 0,
-) -> None:
-    """Show volumes side by side: surfaces turn together, slices move together."""
-    _draw("compare", paths, out, open_it, channel)
-
-
-@visualize.command()
-def process(
-    path: Annotated[Path, typer.Argument(help="A trajectory, as `generate --trajectory` writes it.")],
-    out: Out = None,
-    open_it: Opened = True,
-) -> None:
-    """Play the way from noise to a brain."""
-    _draw("process", [path], out, open_it)
-
-
-@visualize.command()
-def regions(
-    path: Scan,
-    labels: Annotated[Path, typer.Argument(help="Its label map on the same grid: 40 regions, or DLMUSE.")],
-    out: Out = None,
-    open_it: Opened = True,
-    channel: Channel = 0,
-) -> None:
-    """Show the regions of a volume, with name and size under the pointer."""
-    _draw("regions", [path, labels], out, open_it, channel)
+for _name, _help in FIGURES.items():
+    visualize.command(_name, help=_help)(_figure_command(_name))
 
 
 @visualize.command()
@@ -120,17 +93,18 @@ def has_screen() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _beside(path: Path, kind: str = "") -> Path:
-    stem = path.name.split(".nii")[0].removesuffix(".mgz").removesuffix(".mgh")
-    return path.with_name(f"{stem}_{kind}.html" if kind else f"{stem}.html")
-
-
-def _draw(figure: FigureName, paths: list[Path], out: Path | None, open_it: bool, channel: int = 0) -> None:
-    """As the job of the same name does it, without a run."""
+def draw(request: VisualizeRequest, *, open_it: bool) -> None:
+    """Draw a figure as the job of the same name does, without a run; beside the first volume by default."""
     from braindiffusion.jobs.visualize import figure_of
 
-    drawn = figure_of(VisualizeRequest(figure=figure, paths=tuple(paths), channel=channel))
-    _deliver(drawn, out or _beside(paths[0], figure), open_it)
+    out = request.out or _beside(request.paths[0], f"_{request.figure}")
+    _deliver(figure_of(request), out, open_it)
+
+
+def _beside(volume: Path, ending: str = "") -> Path:
+    from braindiffusion.runs.sidecar import volume_stem
+
+    return volume.with_name(f"{volume_stem(volume)}{ending}.html")
 
 
 def _deliver(figure: "go.Figure", out: Path, open_it: bool) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from braindiffusion.cli import app, generating, working
+from braindiffusion.cli import app, runner
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.reproduce import model_identity
-from braindiffusion.runs import Finished, GenerateRequest
+from braindiffusion.generation.reproduce import model_identity, request_from_sidecar
+from braindiffusion.runs import GenerateRequest, RegenerateRequest, Request
 
 CONFIGURATION = {
     "condition": {
@@ -38,12 +38,11 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[GenerateRequest]:
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Request]:
     """Requests, instead of brains."""
-    requests: list[GenerateRequest] = []
+    requests: list[Request] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(working, "new_run", lambda request, name=None: requests.append(request))
-    monkeypatch.setattr(generating, "drive", lambda run: Finished())
+    monkeypatch.setattr(runner, "perform_request", lambda request, name=None: requests.append(request))
     return requests
 
 
@@ -51,7 +50,7 @@ def invoke(*words: str) -> Result:
     return CliRunner().invoke(app, words)
 
 
-def test_a_table_says_how_many(asked: list[GenerateRequest], tmp_path: Path) -> None:
+def test_a_table_says_how_many(asked: list[Request], tmp_path: Path) -> None:
     Path("ages.csv").write_text("age\n40\n60\n80\n")
     assert invoke("generate", "--conditions", "ages.csv", "--condition", "sex=F").exit_code == 0
     assert invoke("generate", "--conditions", "ages.csv", "--num-samples", "9").exit_code == 0
@@ -60,7 +59,7 @@ def test_a_table_says_how_many(asked: list[GenerateRequest], tmp_path: Path) -> 
     assert asked[0].conditions == tmp_path / "ages.csv"
 
 
-def test_like_takes_all_from_the_sidecar(asked: list[GenerateRequest], model: Path, tmp_path: Path) -> None:
+def test_like_takes_all_from_the_sidecar(asked: list[Request], model: Path, tmp_path: Path) -> None:
     was = GenerateRequest(model=str(model), num_samples=40, seed=3, condition={"age": "50%"}, guidance=2, previews=True)
     told = {
         "request": was.model_dump(mode="json"),
@@ -75,14 +74,15 @@ def test_like_takes_all_from_the_sidecar(asked: list[GenerateRequest], model: Pa
     sidecar.write_text(json.dumps(told))
     assert invoke("generate", "--like", str(sidecar), "--out", "again").exit_code == 0
     same = {"only": (7,), "condition": {"age": 50.0}, "precision": "float32", "out": tmp_path / "again"}
-    assert asked == [was.model_copy(update={**same, "previews": False})]
+    assert asked == [RegenerateRequest(like=sidecar, out=tmp_path / "again")]
+    assert request_from_sidecar(sidecar, tmp_path / "again") == was.model_copy(update={**same, "previews": False})
 
     refused = invoke("generate", "--like", str(sidecar), "--guidance", "3")
     assert isinstance(refused.exception, BrainDiffusionError)
-    assert str(refused.exception) == "--like makes the very same brain again: leave --guidance out."
+    assert str(refused.exception) == "--reproduce generates the very same brain again: leave --guidance out."
     (model / "model.safetensors").write_bytes(b"other weights")
-    changed = invoke("generate", "--like", str(sidecar))
-    assert "is not the one that made" in str(changed.exception)
+    with pytest.raises(BrainDiffusionError, match="is not the one that made"):
+        request_from_sidecar(sidecar, tmp_path)
 
 
 def test_models_tells_what_one_can_be_asked_for(model: Path) -> None:

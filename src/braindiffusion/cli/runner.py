@@ -1,4 +1,4 @@
-"""Perform a run in this process and show it: progress bars, warnings, results, and a clean stop on Ctrl-C."""
+"""Performing a request in this process: its run, progress bars, warnings, results, and a clean stop on Ctrl-C."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from braindiffusion.cli.options import with_flag
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import (
     ArtifactWritten,
@@ -22,16 +25,54 @@ from braindiffusion.runs import (
     Finished,
     Log,
     Metric,
+    Request,
     Run,
     Warned,
+    default_runs_dir,
 )
 from braindiffusion.runs import Progress as Step
+from braindiffusion.runs.durations import duration
 
 FAILED, WITH_PROBLEMS, STOPPED = 1, 3, 130
 STDERR = 2
 
 
-def drive(run: Run, on_event: Callable[[Event], None] | None = None) -> Event:
+def perform_request(request: Request, name: str | None = None) -> None:
+    """Perform a request in a new run, show it, and end the command."""
+    finish(run_with_progress(new_run(request, name)))
+
+
+def new_run(request: Request, name: str | None = None) -> Run:
+    """Make the run folder of this command; where it is goes to standard error."""
+    run = Run.create(request, name=name)
+    typer.echo(f"Run: {run.path}", err=True)
+    return run
+
+
+def find_run(name_or_path: str, job: str | None = None) -> Run:
+    """Return a run by its name in the runs folder, or by its path.
+
+    Args:
+        name_or_path: The name or the path.
+        job: The job that it must be of; None accepts any.
+
+    Raises:
+        BrainDiffusionError: there is no such run, or it is of another job.
+    """
+    named = default_runs_dir() / name_or_path
+    if (named / "run.json").is_file():
+        run = Run.open(named)
+    elif Path(name_or_path).is_dir():
+        run = Run.open(name_or_path)
+    else:
+        msg = f"There is no run {name_or_path!r}, neither in {default_runs_dir()} nor as a folder"
+        raise BrainDiffusionError(f"{msg}; `braindiffusion runs` lists them.")
+    if job is not None and run.request.job != job:
+        raise BrainDiffusionError(f"The job of the run {run.name} is {run.request.job}, not {job}.")
+    return run
+
+
+def run_with_progress(run: Run, on_event: Callable[[Event], None] | None = None) -> Event:
     """Perform a run to its end and show it on standard error; paths of results go to standard output.
 
     The first Ctrl-C stops at the next step and keeps what there is; a second one stops at once.
@@ -45,7 +86,7 @@ def drive(run: Run, on_event: Callable[[Event], None] | None = None) -> Event:
     """
     events = perform(run)
     last: Event | None = None
-    with _Screen() as screen, _stop_signals() as stopped:
+    with _Screen(run.request) as screen, _stop_signals() as stopped:
         try:
             for last in events:
                 screen.show(last)
@@ -62,7 +103,7 @@ def drive(run: Run, on_event: Callable[[Event], None] | None = None) -> Event:
 
 
 def finish(last: Event) -> None:
-    """End the command with the exit status that the last event means."""
+    """End the command with the exit status of the last event."""
     match last:
         case Failed():
             raise typer.Exit(FAILED)
@@ -97,7 +138,8 @@ class _Screen:
 
     SECONDS_BETWEEN_LINES = 10.0
 
-    def __init__(self) -> None:
+    def __init__(self, request: Request) -> None:
+        self._request = request
         self._console = Console(stderr=True, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -138,8 +180,8 @@ class _Screen:
             case ArtifactWritten(kind="volume" | "trajectory" | "figure" | "cohort" | "model", path=path):
                 sys.stdout.write(f"{path}\n")
                 sys.stdout.flush()
-            case Failed(message=message):
-                self.say(message, "red")
+            case Failed(message=message, field=field):
+                self.say(with_flag(message, field, type(self._request)), "red")
             case Cancelled(message=message):
                 self.say(message or "Stopped.")
             case Finished(message=message, problems=problems):
@@ -152,7 +194,7 @@ class _Screen:
         return self._tasks[stage]
 
     def _step(self, step: Step) -> None:
-        left = "" if step.seconds_left is None else f"{_duration(step.seconds_left)} left"
+        left = "" if step.seconds_left is None else f"{duration(step.seconds_left)} left"
         self._bars.update(self._task(step.stage), completed=step.step, total=step.total, left=left)
         if step.message:
             self._bars.update(self._task(step.stage), news=escape(step.message))
@@ -161,9 +203,3 @@ class _Screen:
             if step.step == step.total or now - self._said > self.SECONDS_BETWEEN_LINES:
                 self._said = now
                 self.say(f"{step.stage}: {step.step} of {step.total}{f', {left}' if left else ''}")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,19 +1,16 @@
-"""The commands around a training: its recipe before it, other averages of its weights after it."""
+"""The command `preset`: how a model is trained, before it is."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from braindiffusion.cli.working import find_run
-
 _SPACINGS = (2.0, 1.0)
 
 
-def preset(name: Annotated[str | None, typer.Argument(help="Prints this one as JSON.")] = None) -> None:
+def preset(name: Annotated[str | None, typer.Argument(help="Print this preset as JSON.")] = None) -> None:
     """List the presets: what each is for, the memory it takes, and which one suits this device (`auto`).
 
-    Of a preset that is named: levels and how each is trained, as JSON. `train --preset FILE` takes a changed one.
+    With a name, print its levels and how each is trained as JSON. `train --preset FILE` takes a changed one.
     """
     from braindiffusion.training.presets import preset as preset_of
 
@@ -35,14 +32,3 @@ def preset(name: Annotated[str | None, typer.Argument(help="Prints this one as J
             sizes = [f"{preset_bytes(one, spacing) / 1e9:.1f} GB" for spacing in _SPACINGS]
             table.add_row(one.name, one.about, *sizes, "auto takes it here" if one.name == auto else "")
     console.print(table)
-
-
-def ema(
-    run: Annotated[str, typer.Argument(help="A training run: its name or folder.")],
-    width: Annotated[float, typer.Option(help="How much of the training the average remembers; the model's is 0.1.")],
-    out: Annotated[Path, typer.Option(help="The model folder to write.")],
-) -> None:
-    """Write a training's model with another average of its weights, without training again."""
-    from braindiffusion.training.posthoc_ema import save_posthoc_ema
-
-    typer.echo(save_posthoc_ema(find_run(run), width, out))

@@ -1,7 +1,6 @@
-"""The command that looks at a folder of volumes before anything is made of it."""
+"""The command `inspect`: what is in a folder of volumes, before anything is made of it."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,48 +8,37 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from braindiffusion.cli import working
-from braindiffusion.cli.drive import drive, finish
+from braindiffusion.cli import runner
+from braindiffusion.cli.options import Options, RunName, takes
 from braindiffusion.runs import Event, Inspected, InspectRequest, QCFlag
 
 _STYLES = {"problem": "red", "doubt": "yellow", "note": ""}
 
 
+@takes(InspectRequest)
 def inspect(
-    data_dir: Annotated[Path, typer.Argument(help="IXI folder, BIDS dataset or any folder of volumes.")],
-    labels: Annotated[Path | None, typer.Option(help="Folder of label maps: DLMUSE's, or FreeSurfer's.")] = None,
-    participants: Annotated[Path | None, typer.Option(help="IXI.xls, or a table with id, age and sex.")] = None,
-    modality: Annotated[str, typer.Option(help="As prepare takes it: T1, T2, PD ..., T1,T2,PD, T1/T2/PD.")] = "T1",
-    workers: Annotated[int, typer.Option(help="Processes; 0 takes one a core.")] = 0,
+    options: Options[InspectRequest],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    name: working.RunName = None,
+    name: RunName = None,
 ) -> None:
-    """Look at every volume of a folder: who it is of, and what is odd about it. Nothing is prepared.
+    """Check every volume of a folder: its subject, its geometry, and warnings. Nothing is preprocessed.
 
-    Told are wrong orientations, cut-off brains, odd intensities, noise and voxels, duplicates, broken files.
+    Reported are wrong orientations, cut-off brains, odd intensities, noise and voxels, duplicates, broken files.
     """
-    request = working.make(
-        InspectRequest,
-        data_dir=data_dir.absolute(),
-        labels=labels and labels.absolute(),
-        participants=participants and participants.absolute(),
-        modality=modality,
-        workers=workers,
-    )
     rows: dict[str, Inspected] = {}
 
     def keep(event: Event) -> None:
         if isinstance(event, Inspected):
             rows[event.path] = event
 
-    last = drive(working.new_run(request, name), keep)
+    last = runner.run_with_progress(runner.new_run(options.request(), name), keep)
     if as_json:
         typer.echo(
             json.dumps([row.model_dump(mode="json", exclude={"type", "time"}) for row in rows.values()], indent=2)
         )
     elif rows:
         Console().print(_table(list(rows.values())))
-    finish(last)
+    runner.finish(last)
 
 
 def _table(rows: list[Inspected]) -> Table:

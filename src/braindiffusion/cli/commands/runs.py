@@ -1,16 +1,14 @@
-"""The commands that only look: at runs, at models, at this machine."""
+"""The command `runs`."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from braindiffusion.cli.working import find_run
-from braindiffusion.conditions import ConditionSchema
+from braindiffusion.cli.runner import find_run
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     Cancelled,
@@ -20,12 +18,12 @@ from braindiffusion.runs import (
     Metric,
     Progress,
     Run,
-    RunState,
     Warned,
     default_runs_dir,
     list_runs,
 )
 from braindiffusion.runs.command import as_command
+from braindiffusion.runs.folder import LIVE
 
 
 def runs(
@@ -44,7 +42,7 @@ def runs(
         return
     chosen = find_run(run)
     if stop:
-        if chosen.state not in (RunState.RUNNING, RunState.PAUSED):
+        if chosen.state not in LIVE:
             msg = f"The run {chosen.name} does not run: it is {chosen.state}."
             raise BrainDiffusionError(msg)
         chosen.ask_to_stop()
@@ -89,9 +87,9 @@ def _print_run(run: Run, as_json: bool) -> None:
     typer.echo(f"{'command':>8}  {as_command(run.request)}")
     latest: dict[tuple[str, ...], str] = {}
     for event in events:
-        line = _tell(event)
+        line = _line(event)
         if line is not None:
-            # Of each stage's progress and of each of its numbers only the last counts; all else is told as it came.
+            # The latest progress and the latest of each number of a stage; everything else as it came.
             match event:
                 case Progress(stage=stage):
                     place: tuple[str, ...] = (event.type, stage)
@@ -105,7 +103,7 @@ def _print_run(run: Run, as_json: bool) -> None:
         typer.echo(line)
 
 
-def _tell(event: Event) -> str | None:
+def _line(event: Event) -> str | None:
     match event:
         case Progress(stage=stage, step=step, total=total):
             return f"  {stage}: {step} of {total}"
@@ -119,57 +117,3 @@ def _tell(event: Event) -> str | None:
         case Failed(message=message) | Cancelled(message=message) | Finished(message=message):
             return f"  {event.type}{f': {message}' if message else ''}"
     return None
-
-
-def models(
-    name: Annotated[str | None, typer.Argument(help="Name or path of one: tell what it can be asked for.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """List the models that `generate --model` can take, packaged ones and your own trainings, or tell about one."""
-    if name is not None:
-        _print_model(read_card(find_model(name)), as_json)
-        return
-    packaged = list_models()
-    own = [run for run in list_runs() if (run.checkpoints / "best" / "model.json").is_file()]
-    if as_json:
-        rows: list[dict[str, object]] = [
-            {"name": one.name, "path": str(one.path), "card": one.card} for one in packaged
-        ]
-        rows += [{"name": run.name, "path": str(run.path), "card": None} for run in own]
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    for one in packaged:
-        typer.echo(f"{one.name}  {one.card.get('summary', '')}".rstrip())
-    for run in own:
-        typer.echo(f"{run.path}  trained {run.record.created:%Y-%m-%d %H:%M}, {run.state}")
-    if not packaged and not own:
-        typer.echo("There are no models yet: none is packaged, and no training has written a checkpoint.", err=True)
-
-
-def _print_model(card: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(card, indent=2))
-        return
-    for key in ("name", "summary", "description", "intended_use"):
-        if card.get(key):
-            typer.echo(f"{key.replace('_', ' ')}: {card[key]}")
-    schema = ConditionSchema.model_validate(card["configuration"].get("condition") or {})
-    if not schema:
-        typer.echo("It makes brains, and cannot be asked for anything in particular.")
-        return
-    typer.echo("With --condition it can be asked for (percentiles such as 90% too, where there is a range):")
-    for asked, answer in schema.choices().items():
-        typer.echo(f"  {asked}  {answer}")
-
-
-def doctor() -> None:
-    """Look at this machine: versions, device, arithmetic, screen, disk. Exit status 1 where something is broken."""
-    from braindiffusion.doctor import examine
-
-    broken = False
-    for finding in examine():
-        mark = {"good": "ok  ", "fair": "note", "bad": "BAD "}[finding.verdict]
-        typer.echo(f"{mark}  {finding.what}: {finding.told}")
-        broken |= finding.verdict == "bad"
-    if broken:
-        raise typer.Exit(1)

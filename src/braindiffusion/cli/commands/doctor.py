@@ -1,0 +1,16 @@
+"""The command `doctor`."""
+
+import typer
+
+
+def doctor() -> None:
+    """Examine this machine: versions, device, arithmetic, screen, disk. Exit status 1 where something is broken."""
+    from braindiffusion.doctor import examine
+
+    broken = False
+    for finding in examine():
+        mark = {"good": "ok  ", "fair": "note", "bad": "BAD "}[finding.verdict]
+        typer.echo(f"{mark}  {finding.what}: {finding.told}")
+        broken |= finding.verdict == "bad"
+    if broken:
+        raise typer.Exit(1)

@@ -1,0 +1,37 @@
+"""Time that a job still takes, and durations in words."""
+
+from time import monotonic
+
+
+def seconds_left(begun: float, done: int, total: int) -> float | None:
+    """Estimate the remaining time from the mean time of the steps so far.
+
+    Args:
+        begun: `time.monotonic()` before the first of these steps.
+        done: Steps done since then.
+        total: Steps in all.
+
+    Returns:
+        Seconds; None before the first step.
+    """
+    return (monotonic() - begun) / done * (total - done) if done > 0 else None
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words.
+
+    Examples:
+        >>> [duration(seconds) for seconds in (40, 170, 7800, 273600)]
+        ['40 s', '3 min', '2 h 10 min', '3 d 4 h']
+    """
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
