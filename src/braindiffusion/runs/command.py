@@ -77,7 +77,9 @@ def command_arguments(request: Request) -> list[str]:
             words += map(str, value if isinstance(value, tuple) else (value,))
     for name, value in fields.items():
         field = kind.model_fields[name]
-        if flags(kind, name) and (field.is_required() or value != field.get_default(call_default_factory=True)):
+        # With a table of conditions, the command line's default number of samples is the number of its rows.
+        asked = field.is_required() or (name == "num_samples" and fields["conditions"] is not None)
+        if flags(kind, name) and (asked or value != field.get_default(call_default_factory=True)):
             words += _option(flags(kind, name)[0], value, shape_of(field.annotation)[0])
     return words
 
