@@ -64,7 +64,7 @@ pictures: setup  ## Draw the pictures of the documentation
 	cp build/pictures/screenshot.png docs/pictures/napari.png
 
 screenshots: setup  ## Take the screenshots of all docks in both themes (REPORT: a report folder of `evaluate`)
-	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python scripts/make_screenshots.py \
+	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python scripts/take_screenshots.py \
 		$(if $(REPORT),--report $(REPORT))
 
 notebooks: $(VENV)/.developer  ## Run the notebooks and keep their outputs (needs Chrome)

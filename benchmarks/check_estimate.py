@@ -1,9 +1,9 @@
-"""Is `braindiffusion estimate` right? Each case is estimated and really run, at the same time, each in its process.
+"""Compare `braindiffusion estimate` with measurements: each case is estimated and run, each in its own process.
 
     python benchmarks/check_estimate.py ixi.zarr --repeats 3
 
-Both run at once, so that whatever else the machine does slows both; each has one thread. Memory is the highest resident
-size of the process. `beyond` is the same without what Python and its libraries take.
+Both run at once, so that other load slows both; each has one thread. Memory is the peak resident size of the process.
+`beyond` is the same without Python and its libraries.
 """
 
 import json
@@ -38,9 +38,9 @@ class Case:
     def name(self) -> str:
         return f"{self.preset} {self.level} x{self.batch_size}{' checkpointing' if self.checkpointing else ''}"
 
-    def arguments(self, data: Path, people: int) -> list[str]:
+    def arguments(self, data: Path, subjects: int) -> list[str]:
         words = ["train", "--data", str(data), "--preset", self.preset, "--level", str(self.level), "--device", "cpu"]
-        words += ["--batch-size", str(self.batch_size), "--epochs", str(STEPS * self.batch_size / people)]
+        words += ["--batch-size", str(self.batch_size), "--epochs", str(STEPS * self.batch_size / subjects)]
         return words + ["--sample-minutes", "600"] + ["--checkpointing"] * self.checkpointing
 
 
@@ -58,21 +58,21 @@ def start(words: list[str], folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def end(process: "subprocess.Popen[bytes]") -> tuple[bytes, int]:
-    """What it printed, and the most memory that it had."""
-    said = process.stdout.read() if process.stdout else b""
+    """Return what a process printed, and its peak memory in bytes."""
+    printed = process.stdout.read() if process.stdout else b""
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(said.decode())
-    return said, usage.ru_maxrss * 1024
+        raise RuntimeError(printed.decode())
+    return printed, usage.ru_maxrss * 1024
 
 
-def compare(case: Case, data: Path, people: int) -> tuple[float, float, float, float]:
-    """Bytes estimated and measured, seconds a step estimated and measured."""
+def compare(case: Case, data: Path, subjects: int) -> tuple[float, float, float, float]:
+    """Return bytes, estimated and measured, and seconds per step, estimated and measured."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        words = case.arguments(data, people)
-        real, told = start(words, folder), start(["estimate", "--json", *words], folder)
-        (answer, _), (_, measured) = end(told), end(real)
+        words = case.arguments(data, subjects)
+        measured_run, estimated_run = start(words, folder), start(["estimate", "--json", *words], folder)
+        (answer, _), (_, measured) = end(estimated_run), end(measured_run)
         estimate = json.loads(answer)
         (run,) = [path.parent for path in folder.glob("*/run.json")]
         events = [event for event in Run.open(run).events() if isinstance(event, Metric)]
@@ -84,20 +84,20 @@ def compare(case: Case, data: Path, people: int) -> tuple[float, float, float, f
 def main(
     data: Path,
     repeats: int = 3,
-    only: Annotated[str, typer.Option(help="Cases whose names begin so.")] = "",
+    only: Annotated[str, typer.Option(help="Only cases whose names start with this.")] = "",
 ) -> None:
-    people = len(Cohort.open(data)) - len(Cohort.open(data)) // 5
+    subjects = len(Cohort.open(data)) - len(Cohort.open(data)) // 5
     base = float(subprocess.run([sys.executable, "-c", BASE], check=True, capture_output=True).stdout)
     print(f"base {base / 1e9:.2f} GB")
     for case in cases():
         if not case.name.startswith(only):
             continue
-        found = [compare(case, data.absolute(), people) for _ in range(repeats)]
-        told, had, step, took = (statistics.median(column) for column in zip(*found, strict=True))
+        found = [compare(case, data.absolute(), subjects) for _ in range(repeats)]
+        memory, peak, step, seconds = (statistics.median(column) for column in zip(*found, strict=True))
         times = ", ".join(f"{a / b:.2f}" for _, _, a, b in found)
         print(
-            f"{case.name:28} memory {told / 1e9:.2f} of {had / 1e9:.2f} GB: {told / had:.2f}, beyond "
-            f"{(told - base) / (had - base):.2f}; step {step:.3f} of {took:.3f} s: {times}",
+            f"{case.name:28} memory {memory / 1e9:.2f} of {peak / 1e9:.2f} GB: {memory / peak:.2f}, beyond "
+            f"{(memory - base) / (peak - base):.2f}; step {step:.3f} of {seconds:.3f} s: {times}",
             flush=True,
         )
 

@@ -1,6 +1,6 @@
-"""How long a brain and its coarse preview take in a warm engine, as shares of the first, cold job.
+"""Measure the time of a brain and its preview in a warm worker process, relative to the first, cold job.
 
-`python benchmarks/measure_generate.py [--model ixi-2mm] [--repeats 3]`: one engine, the jobs of the Generate dock.
+`python benchmarks/measure_generate.py [--model ixi-2mm] [--repeats 3]`: one process, the jobs of the Generate dock.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from napari_braindiffusion.engine.process import LAST, EngineProcess
 
 
 def measure(engine: EngineProcess, request: Request, root: Path) -> tuple[float, float]:
-    """Seconds to the first volume or preview, and to the end."""
+    """Return the seconds to the first volume or preview, and to the end."""
     run = Run.create(request, root)
     inbox = engine.open_inbox(run.path)
     begun = perf_counter()
@@ -50,16 +50,16 @@ def main() -> None:
         engine = EngineProcess(ENGINE, root / "engine.log")
         _, cold = measure(engine, brain, root)
         whole = median(measure(engine, brain, root)[1] for _ in range(chosen.repeats))
-        looks = [measure(engine, PreviewRequest(request=brain), root) for _ in range(chosen.repeats)]
+        previews = [measure(engine, PreviewRequest(request=brain), root) for _ in range(chosen.repeats)]
         engine.close()
         engine.process.wait()
-    for what, seconds in (
-        ("a brain, engine cold", cold),
-        ("a brain, engine warm", whole),
-        ("first coarse preview", median(first for first, _ in looks)),
-        ("sharper coarse preview", median(last for _, last in looks)),
+    for name, seconds in (
+        ("a brain, cold", cold),
+        ("a brain, warm", whole),
+        ("first preview", median(first for first, _ in previews)),
+        ("refined preview", median(last for _, last in previews)),
     ):
-        print(f"{what:<24}{seconds:7.2f} s   {seconds / cold:5.2f} of the cold one")
+        print(f"{name:<24}{seconds:7.2f} s   {seconds / cold:5.2f} of the cold one")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Asks every address outside of the project that its pages and code name whether it is still there: `make links`.
+"""Check that external addresses in pages and code still exist: `make links`.
 
-Not part of the suite: other people's servers are theirs. Links within the project are held by `mkdocs build --strict`
-and the tests.
+Not part of the suite, since it depends on other servers. Links within the project are checked by `mkdocs build
+--strict` and the tests.
 """
 
 import re
@@ -20,11 +20,11 @@ OURS = re.compile(
 KINDS = (".md", ".py", ".toml", ".yml", ".yaml", ".ipynb", ".cff", ".tsv")
 SECONDS = 20
 REFUSED = (401, 403, 405, 429)
-"""Answers of a server that lives, to a caller that is no browser."""
+"""Answers of servers that refuse callers other than browsers."""
 
 
 def addresses() -> dict[str, str]:
-    """Each address, and a file that names it."""
+    """Return each address with a file that contains it."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
         "\n"
     )
@@ -37,7 +37,7 @@ def addresses() -> dict[str, str]:
 
 
 def problem(address: str) -> str:
-    """What is wrong with an address; empty if nothing."""
+    """Return what is wrong with an address; empty if nothing."""
     request = Request(address, headers={"User-Agent": "Mozilla/5.0 (link check)"})  # noqa: S310 http and https only
     try:
         with urlopen(request, timeout=SECONDS):  # noqa: S310
@@ -49,13 +49,13 @@ def problem(address: str) -> str:
 
 
 def main() -> int:
-    """Ask all of them, and tell which are gone."""
+    """Check all addresses and print those that are gone."""
     found = addresses()
     with ThreadPoolExecutor(8) as pool:
         problems = dict(zip(found, pool.map(problem, found), strict=True))
-    for address, told in problems.items():
-        if told:
-            print(f"{found[address]}: {address} {told}")
+    for address, found_problem in problems.items():
+        if found_problem:
+            print(f"{found[address]}: {address} {found_problem}")
     print(f"{len(found)} addresses, {sum(map(bool, problems.values()))} of them gone")
     return int(any(problems.values()))
 

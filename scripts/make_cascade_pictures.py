@@ -1,9 +1,9 @@
-"""Make the pictures that explain the cascade: a brain in bands, level by level, in patches, and on its way from noise.
+"""Draw the pictures that explain the cascade: bands, levels, patches, and the sampling trajectory.
 
     python scripts/make_cascade_pictures.py
 
 writes `cascade-bands.png`, `cascade-levels.png`, `cascade-patches.png` and `cascade-trajectory.png` into docs/pictures.
-The real brain is the first of the samples, the generated one that of the seed: nothing is picked by hand.
+The real brain is the first packaged one, the generated one is that of the seed: nothing is selected by hand.
 """
 
 import tempfile
@@ -25,23 +25,23 @@ from braindiffusion.models.cascade.files import load_cascade
 from braindiffusion.models.cascade.wavelet import haar
 from braindiffusion.models.registry import DEFAULT_MODEL, find_model
 
-PIXELS = 3  # of a voxel, as wide as it is high
+PIXELS = 3  # per voxel
 LINE = 18
 GREY = 200
-MOMENTS = 5  # of each level's way that are shown
-PATCHES = 4  # that are drawn into a brain
+SHOWN_STEPS = 5  # of each level
+PATCHES = 4  # drawn for each level
 BANDS = ("coarse", "z", "y", "y z", "x", "x z", "x y", "x y z")  # the axes that each band differences
 
 
 def cut(volume: NDArray[np.float32], axis: int, low: float, high: float, height: int) -> Image.Image:
-    """A plane through the middle, upright, in grey, so many pixels high."""
+    """Return a central slice, upright, in grey, with a height in pixels."""
     plane = np.clip((volume.take(volume.shape[axis] // 2, axis=axis) - low) / (high - low), 0, 1) * 255
     upright = Image.fromarray(np.ascontiguousarray(plane.T[::-1]).astype(np.uint8))
     return upright.resize((round(upright.width * height / upright.height), height), Image.Resampling.NEAREST)
 
 
 def table(rows: list[list[Image.Image]], beside: list[str], above: list[str] | None = None) -> Image.Image:
-    """Pictures in rows, what each row is before it, what each column is above it."""
+    """Return a table of pictures with names of rows and columns."""
     pen = ImageDraw.Draw(Image.new("L", (1, 1)))
     left = max(round(pen.textlength(line, font_size=13)) for text in beside for line in text.split("\n")) + 16
     width, height = max(p.width for row in rows for p in row) + 4, max(p.height for row in rows for p in row) + 4
@@ -60,7 +60,7 @@ def table(rows: list[list[Image.Image]], beside: list[str], above: list[str] | N
 
 
 def bands_picture(brain: torch.Tensor) -> Image.Image:
-    """The brain taken apart three times: each row is the coarse band of the row above, in eight.
+    """Return the bands of a brain at three scales: each row decomposes the coarse band of the row above.
 
     Args:
         brain: (1, 1, x, y, z) in [-1, 1].
@@ -78,7 +78,7 @@ def bands_picture(brain: torch.Tensor) -> Image.Image:
 
 
 def real_levels(cascade: Cascade, brain: torch.Tensor) -> list[NDArray[np.float32]]:
-    """The real brain as each level would leave it."""
+    """Return the real brain at the resolution of each level."""
     config = cascade.config
     seen = []
     for level in range(config.number_of_levels):
@@ -90,7 +90,7 @@ def real_levels(cascade: Cascade, brain: torch.Tensor) -> list[NDArray[np.float3
 
 
 def levels_picture(cascade: Cascade, steps: list[CascadeStep], brain: torch.Tensor) -> Image.Image:
-    """What a brain is after each level: a generated one above, a real one below."""
+    """Return a generated and a real brain after each level."""
     generated = [step.smooth()[0, 0].numpy() for step in steps if step.step == step.of]
     rows = [
         [cut(volume, 0, -1, 1, volume.shape[2] * PIXELS) for volume in volumes]
@@ -102,7 +102,7 @@ def levels_picture(cascade: Cascade, steps: list[CascadeStep], brain: torch.Tens
 
 
 def patches_picture(cascade: Cascade, brain: torch.Tensor, inside: torch.Tensor, seed: int) -> Image.Image:
-    """Where the levels that learn from patches look: some draws each.
+    """Return training patches of each level, drawn into a brain.
 
     Args:
         cascade: the model.
@@ -127,16 +127,16 @@ def patches_picture(cascade: Cascade, brain: torch.Tensor, inside: torch.Tensor,
             pen.rectangle((x, height - z - high, x + wide - 1, height - z - 1), outline=255, width=2)
         millimetres = " x ".join(f"{n * edge * cascade.config.spacing:g}" for n in size)
         row.append(picture)
-        names.append(f"level {level}: {millimetres} mm" if config.patch else f"level {level}: all of it")
+        names.append(f"level {level}: {millimetres} mm" if config.patch else f"level {level}: whole volume")
     return table([row], [""], names)
 
 
 def trajectory_picture(steps: list[CascadeStep]) -> Image.Image:
-    """What the model thinks of the brain at some moments of every level, and how much noise is left."""
+    """Return the denoised estimate at some steps of every level, with their noise levels."""
     rows, names = [], []
     for level in range(steps[-1].level + 1):
         own = [step for step in steps if step.level == level]
-        chosen = [own[n] for n in np.linspace(0, len(own) - 1, MOMENTS).round().astype(int)]
+        chosen = [own[n] for n in np.linspace(0, len(own) - 1, SHOWN_STEPS).round().astype(int)]
         row = []
         for step in chosen:
             volume = step.smooth()[0, 0].numpy()
@@ -149,11 +149,11 @@ def trajectory_picture(steps: list[CascadeStep]) -> Image.Image:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path("docs/pictures"),
-    model: Annotated[str, typer.Option(help="A packaged model's name, or a model's path.")] = DEFAULT_MODEL,
-    seed: Annotated[int, typer.Option(help="Of the generated brain, and of the patches.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("docs/pictures"),
+    model: Annotated[str, typer.Option(help="Name of a packaged model, or a path.")] = DEFAULT_MODEL,
+    seed: Annotated[int, typer.Option(help="Seed of the generated brain and the patches.")] = 0,
 ) -> None:
-    """Make the pictures."""
+    """Draw the pictures."""
     out.mkdir(parents=True, exist_ok=True)
     cascade, card = load_cascade(find_model(model))
     with tempfile.TemporaryDirectory() as folder:

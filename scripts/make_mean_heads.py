@@ -1,9 +1,9 @@
-"""Make `src/braindiffusion/example_data/mean_heads.npz`: the mean head and the mean brain that tell how a volume lies.
+"""Make `src/braindiffusion/example_data/mean_heads.npz`: mean head and mean brain, templates for orientation.
 
     python scripts/make_mean_heads.py IXI-2MM src/braindiffusion/example_data/mean_heads.npz
 
 IXI-2MM is a folder with `IXI-T1/` and `labels/`, every label map on the grid of its volume. Every second volume is
-taken, so that the others can tell whether the means are any good.
+used, so that the others can test the result.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ from braindiffusion.cohort.qc.downsample import downsample
 from braindiffusion.cohort.qc.orientation import GRID_MM, peak, place, stretch, unit
 from braindiffusion.volume import load_volume
 
-ROUNDS = 3  # each lays all heads over the mean of the round before
+ROUNDS = 3  # each aligns all heads to the mean of the previous round
 
 
 def mean(heads: list[np.ndarray]) -> np.ndarray:
-    """The mean of heads (40, 40, 40), each moved by whole voxels to where it fits best; its middle is in the middle."""
+    """Return the mean of heads (40, 40, 40), each aligned by a translation of whole voxels, centred."""
     middle = np.array(heads[0].shape) // 2
     moved = [np.roll(head, middle - np.rint(ndimage.center_of_mass(head)).astype(int), (0, 1, 2)) for head in heads]
     for _ in range(ROUNDS):
@@ -35,9 +35,9 @@ def mean(heads: list[np.ndarray]) -> np.ndarray:
 def main(
     source: Annotated[Path, typer.Argument(help="Folder with IXI-T1 and labels.")],
     out: Annotated[Path, typer.Argument(help="The file to write.")],
-    every: Annotated[int, typer.Option(help="Take each volume of this number.")] = 2,
+    every: Annotated[int, typer.Option(help="Use every n-th volume.")] = 2,
 ) -> None:
-    """Make the means."""
+    """Compute and write the means."""
     heads, brains = [], []
     for path in sorted((source / "IXI-T1").iterdir())[::every]:
         (label_path,) = (source / "labels").glob(f"{path.name.removesuffix('.nii.gz')}*")

@@ -1,17 +1,17 @@
-"""Make the pictures beside this script: generated brains beside real ones, the way from noise to one, its regions.
+"""Draw the pictures of examples/: generated and real brains, the denoising process, regions.
 
     python scripts/make_pictures.py
 
-writes `real_vs_generated.png`, `diffusion_process.png`, `brain_emerging.gif` and `brain_regions.png`. Each brain is cut
-where its own bounding box is halved, and scaled by its own brightest percentile: nothing is picked by hand.
+writes `real_vs_generated.png`, `diffusion_process.png`, `denoising.gif` and `brain_regions.png`. Slices go through the
+centre of the bounding box of each brain, with its own contrast limits: nothing is selected by hand.
 
     python scripts/make_pictures.py --generated generated --report report
 
-writes `worst_generated.png` besides: of the brains that `evaluate` compared, those that are least like any real one.
+also writes `worst_generated.png`: of the brains that `evaluate` compared, those least similar to any real one.
 
     python scripts/make_pictures.py --by-map generated --cohort ixi.zarr
 
-writes `asked_by_map.png` besides: brains that were asked for by people's region maps, with map and person.
+also writes `conditioned_on_maps.png`: brains generated from region maps of real subjects, with map and scan.
 """
 
 import json
@@ -39,13 +39,13 @@ from braindiffusion.volume import Volume, load_volume
 TALL = 208  # pixels, and mm, of a cell: the box that holds any adult brain is 160 x 208 x 176 mm
 TITLE = 26
 LINE = 15
-COLUMNS = 8  # moments of the process that are shown
+COLUMNS = 8  # steps of the process that are shown
 PALETTE = np.array([(0, 0, 0)] + [ImageColor.getrgb(region_colour(region.index)) for region in REGIONS[1:]])
 Box = tuple[slice, slice, slice]
 
 
 def generate(model: str, count: int, seed: int, folder: Path) -> list[Path]:
-    """Brains of a model with their trajectories, made by the same job as everywhere."""
+    """Generate brains of a model with their trajectories; return the paths."""
     out = folder / "volumes"
     request = GenerateRequest(model=model, num_samples=count, seed=seed, out=out, trajectory=True)
     for event in perform(Run.create(request, root=folder)):
@@ -55,7 +55,7 @@ def generate(model: str, count: int, seed: int, folder: Path) -> list[Path]:
 
 
 def brain_box(volume: Volume) -> Box:
-    """The smallest box around the brain."""
+    """Return the bounding box of the brain."""
     data = volume.data[0].astype(np.float32)
     background = data.min()
     brain = data > background + 0.05 * (np.percentile(data, 99.9) - background)
@@ -63,14 +63,14 @@ def brain_box(volume: Volume) -> Box:
     return tuple(slice(b[0], b[-1] + 1) for b in bounds)
 
 
-def in_grey(data: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """0 to 255, in the contrast of a brain."""
-    background = float(like.min())
-    return np.clip((data - background) / (np.percentile(like, 99.5) - background) * 255, 0, 255).astype(np.uint8)
+def in_grey(data: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return grey values of 0 to 255, with the contrast limits of a reference."""
+    background = float(reference.min())
+    return np.clip((data - background) / (np.percentile(reference, 99.5) - background) * 255, 0, 255).astype(np.uint8)
 
 
 def planes(data: np.ndarray, spacing: tuple[float, float, float]) -> list[Image.Image]:
-    """Sagittal, coronal and axial cut through the middle, a pixel a millimetre, upright.
+    """Return sagittal, coronal and axial slices through the centre, one pixel per mm, upright.
 
     Args:
         data: (x, y, z), or (x, y, z, 3) in colour; uint8.
@@ -87,13 +87,13 @@ def planes(data: np.ndarray, spacing: tuple[float, float, float]) -> list[Image.
 
 
 def grey_planes(volume: Volume) -> list[Image.Image]:
-    """The planes through the middle of a brain."""
+    """Return the three central slices of a brain."""
     cut = volume.data[0][brain_box(volume)].astype(np.float32)
     return planes(in_grey(cut, cut), volume.spacing)
 
 
 def sheet(title: str, columns: list[list[Image.Image]], names: list[str] | None = None) -> Image.Image:
-    """One column a brain, one row a plane, the title above."""
+    """Return a table of pictures: a column for each brain, a row for each plane."""
     top = TITLE + (LINE + 4 if names else 0)
     picture = Image.new(columns[0][0].mode, (TALL * len(columns), top + 3 * TALL))
     pen = ImageDraw.Draw(picture)
@@ -108,8 +108,8 @@ def sheet(title: str, columns: list[list[Image.Image]], names: list[str] | None 
     return picture
 
 
-def beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures with a grey line between them."""
+def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Return two pictures side by side with a grey line between them."""
     both = Image.new("L", (left.width + 12 + right.width, left.height), 96)
     both.paste(left, (0, 0))
     both.paste(right, (left.width + 12, 0))
@@ -117,23 +117,23 @@ def beside(left: Image.Image, right: Image.Image) -> Image.Image:
 
 
 def process_frames(trajectory: Path) -> tuple[list[str], list[list[Image.Image]]]:
-    """What the frames of a trajectory are called, and the planes of each, in the contrast of the last."""
-    way = load_volume(trajectory)
-    names = [str(step) for step in recorded_steps(trajectory) or range(1, way.channels + 1)]
-    box = brain_box(Volume(way.data[-1:], way.affine))
-    last = way.data[-1][box]
-    return names, [planes(in_grey(frame[box], last), way.spacing) for frame in way.data]
+    """Return names and slices of the frames of a trajectory, with the contrast limits of the last."""
+    steps = load_volume(trajectory)
+    names = [str(step) for step in recorded_steps(trajectory) or range(1, steps.channels + 1)]
+    box = brain_box(Volume(steps.data[-1:], steps.affine))
+    last = steps.data[-1][box]
+    return names, [planes(in_grey(frame[box], last), steps.spacing) for frame in steps.data]
 
 
 def process_picture(names: list[str], frames: list[list[Image.Image]]) -> Image.Image:
-    """Moments of the process, the last one the brain."""
+    """Return a table of steps of the process, the last one the brain."""
     chosen = np.linspace(0, len(frames) - 1, COLUMNS).round().astype(int)
-    title = "from noise to a brain: what the model thinks of it, level by level"
+    title = "denoised estimate during sampling, level by level"
     return sheet(title, [frames[n] for n in chosen], [names[n] for n in chosen])
 
 
 def process_animation(names: list[str], frames: list[list[Image.Image]], path: Path) -> None:
-    """The same as a moving picture, three planes side by side; the brain stays a while."""
+    """Write the process as an animation of three planes that pauses at the end."""
     moving = []
     for name, cuts in zip(names, frames, strict=True):
         picture = Image.new("L", (3 * TALL, TALL + LINE))
@@ -146,7 +146,7 @@ def process_animation(names: list[str], frames: list[list[Image.Image]], path: P
 
 
 def regions_picture(volume: Volume, labels: Volume) -> Image.Image:
-    """The regions of a brain in colour on its planes, with their volumes."""
+    """Return the regions of a brain in colour on its slices, with their volumes."""
     box = brain_box(volume)
     regions = group(labels.data[0])
     grey = volume.data[0][box].astype(np.float32)
@@ -172,48 +172,48 @@ def regions_picture(volume: Volume, labels: Volume) -> Image.Image:
 
 
 def worst(report: Path, generated: Path, count: int) -> Image.Image:
-    """The generated brains that are farthest from all real ones, on blurred voxels as the report has them."""
+    """Return the generated brains with the largest distance to all real ones, by the report's blurred voxels."""
     far = sorted(
         read_evaluation(report).memorization[0].neighbours, key=lambda near: -min(near.to_training, near.to_held_out)
     )
     columns = [grey_planes(load_volume(generated / f"{near.generated}.nii.gz")) for near in far[:count]]
-    return sheet(f"the worst {count} of {len(far)}: least like any real brain", columns)
+    return sheet(f"the worst {count} of {len(far)}: least similar to any real brain", columns)
 
 
-def asked_by_map(generated: Path, cohort: Cohort, count: int) -> Image.Image:
-    """The region map that was asked for, the brain that was made, and the brain of the person whose map it is."""
+def conditioned_on_maps(generated: Path, cohort: Cohort, count: int) -> Image.Image:
+    """Return region maps of real subjects, the brains generated from them, and the subjects' scans."""
     people = {subject.id: row for row, subject in enumerate(cohort.subjects)}
     columns = []
     for path in sorted(generated.glob("*.nii.gz"))[:count]:
         sidecar = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text(encoding="utf-8"))
-        asked = Path(sidecar["condition"]["regions"])
+        region_map = Path(sidecar["condition"]["regions"])
         made = load_volume(path)
         box = brain_box(made)
-        regions = group(standardise_labels(load_volume(asked), made.spacing[0], made.shape))
-        person = cohort.volumes[next(row for name, row in people.items() if asked.name.startswith(name))][0]
+        regions = group(standardise_labels(load_volume(region_map), made.spacing[0], made.shape))
+        person = cohort.volumes[next(row for name, row in people.items() if region_map.name.startswith(name))][0]
         columns.append(planes(PALETTE[regions[box]].astype(np.uint8), made.spacing))
         for brain in (made.data[0][box], person[box]):
             grey = in_grey(brain.astype(np.float32), brain.astype(np.float32))
             columns.append(planes(np.repeat(grey[..., None], 3, axis=-1), made.spacing))
     return sheet(
-        "asked for by the region map of a person whom training never saw; the person's own brain at the right",
+        "conditioned on the region maps of held-out subjects",
         columns,
-        ["asked", "generated", "the person"] * (len(columns) // 3),
+        ["region map", "generated", "real scan"] * (len(columns) // 3),
     )
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path(__file__).parent,
-    model: Annotated[str, typer.Option(help="A packaged model's name, or a model's path.")] = DEFAULT_MODEL,
-    count: Annotated[int, typer.Option(help="Brains of each kind.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of the first generated brain; the others follow.")] = 0,
-    real: Annotated[list[Path] | None, typer.Option(help="Skull-stripped volumes; the samples by default.")] = None,
-    generated: Annotated[Path | None, typer.Option(help="Folder of brains that were evaluated.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Folder that `evaluate` wrote of them.")] = None,
-    by_map: Annotated[Path | None, typer.Option(help="Folder of brains that were asked for by region maps.")] = None,
-    cohort: Annotated[Path | None, typer.Option(help="Prepared cohort with the people whose maps they are.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("examples"),
+    model: Annotated[str, typer.Option(help="Name of a packaged model, or a path.")] = DEFAULT_MODEL,
+    count: Annotated[int, typer.Option(help="Number of brains.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of the first generated brain; the next ones follow.")] = 0,
+    real: Annotated[list[Path] | None, typer.Option(help="Skull-stripped scans; the packaged ones by default.")] = None,
+    generated: Annotated[Path | None, typer.Option(help="Folder of evaluated brains.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder of their report by `evaluate`.")] = None,
+    by_map: Annotated[Path | None, typer.Option(help="Folder of brains generated from region maps.")] = None,
+    cohort: Annotated[Path | None, typer.Option(help="Preprocessed cohort of the subjects of these maps.")] = None,
 ) -> None:
-    """Make the pictures."""
+    """Draw the pictures."""
     out.mkdir(parents=True, exist_ok=True)
     paths = real or [sample_t1_path(index) for index in range(count)]
     with tempfile.TemporaryDirectory() as folder:
@@ -222,18 +222,18 @@ def main(
         names, frames = process_frames(made[0].with_name("sample_001_trajectory.nii.gz"))
     left = sheet(f"generated ({model}, seeds {seed} to {seed + count - 1})", brains)
     right = sheet("real (IXI)", [grey_planes(load_volume(path)) for path in paths[:count]])
-    beside(left, right).save(out / "real_vs_generated.png", optimize=True)
+    side_by_side(left, right).save(out / "real_vs_generated.png", optimize=True)
     process_picture(names, frames).save(out / "diffusion_process.png", optimize=True)
-    process_animation(names, frames, out / "brain_emerging.gif")
+    process_animation(names, frames, out / "denoising.gif")
     regions = regions_picture(load_volume(sample_t1_path()), load_volume(sample_labels_path()))
     regions.save(out / "brain_regions.png", optimize=True)
     if generated is not None and report is not None:
         worst(report, generated, count).save(out / "worst_generated.png", optimize=True)
         print(f"Written: {out / 'worst_generated.png'}")
     if by_map is not None and cohort is not None:
-        asked_by_map(by_map, Cohort.open(cohort), 2).save(out / "asked_by_map.png", optimize=True)
-        print(f"Written: {out / 'asked_by_map.png'}")
-    for name in ("real_vs_generated.png", "diffusion_process.png", "brain_emerging.gif", "brain_regions.png"):
+        conditioned_on_maps(by_map, Cohort.open(cohort), 2).save(out / "conditioned_on_maps.png", optimize=True)
+        print(f"Written: {out / 'conditioned_on_maps.png'}")
+    for name in ("real_vs_generated.png", "diffusion_process.png", "denoising.gif", "brain_regions.png"):
         print(f"Written: {out / name}")
 
 

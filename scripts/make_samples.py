@@ -1,4 +1,4 @@
-"""Make the brains that come with the package: a few IXI volumes, skull-stripped, cropped to the head's inside, small.
+"""Make the packaged example data: a few IXI volumes, skull-stripped and cropped.
 
     python scripts/make_samples.py IXI-2MM src/braindiffusion/example_data
 
@@ -29,17 +29,17 @@ MARGIN = 2  # voxels of background left around the brain
 
 
 def brain_mask(labels: np.ndarray) -> np.ndarray:
-    """Everything that has a region, with the gaps between regions closed and the holes filled; (x, y, z) bool."""
+    """Return all labelled voxels, closed and with holes filled; (x, y, z) bool."""
     padded = np.pad(labels > 0, 3)
     closed = ndimage.binary_closing(padded, ndimage.generate_binary_structure(3, 1), iterations=2)
     return ndimage.binary_fill_holes(closed)[3:-3, 3:-3, 3:-3]
 
 
 def strip_and_crop(t1: Volume, labels: Volume) -> tuple[Volume, Volume]:
-    """The brain alone as uint8 (its 99.9th percentile becomes 250), and its labels, in the smallest box around it."""
+    """Return the brain as uint8 (99.9th percentile at 250) and its labels, cropped to the brain."""
     mask = brain_mask(labels.data[0])
     top = np.percentile(t1.data[0][mask], 99.9)
-    # Inside the mask nothing is 0: 0 says "outside".
+    # 0 means outside of the mask; inside, values are at least 1.
     brain = np.where(mask, np.clip(np.rint(t1.data[0] / top * 250), 1, 255), 0).astype(np.uint8)
     box = tuple(
         slice(max(edge.start - MARGIN, 0), edge.stop + MARGIN)
@@ -52,10 +52,10 @@ def strip_and_crop(t1: Volume, labels: Volume) -> tuple[Volume, Volume]:
 
 def main(
     source: Annotated[Path, typer.Argument(help="Folder with IXI-T1/, labels/ and participants.tsv.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write into.")],
-    subject: Annotated[list[str], typer.Option(help="Take this subject; may be repeated.")] = SUBJECTS,
+    out: Annotated[Path, typer.Argument(help="Folder for the data.")],
+    subject: Annotated[list[str], typer.Option(help="Subject to include (repeatable).")] = SUBJECTS,
 ) -> None:
-    """Write the samples in the layout of IXI, so that every command runs on them as on the real thing."""
+    """Write the samples in the layout of IXI."""
     for name in subject:
         t1 = load_volume(source / "IXI-T1" / f"{name}-T1.nii.gz")
         labels = load_volume(source / "labels" / f"{name}-T1_DLMUSE.nii.gz")

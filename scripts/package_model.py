@@ -1,9 +1,9 @@
-"""Make a trained model one that comes with the package: half-precision weights, a full card, one brain as an example.
+"""Package a trained model: half-precision weights, a full card, one brain as an example.
 
     python scripts/package_model.py checkpoints/best --out src/braindiffusion/models/pretrained/ixi-2mm
 
-The card keeps what training wrote into it: steps, validation losses on the brains that were kept aside, their names.
-With --run, it gets the curves of that training too, behind those of the packaged model that it began from.
+The card keeps steps, validation losses and the split of the training. With --run, it also gets the loss curves of that
+training, after those of the packaged model that it was initialized from.
 """
 
 import json
@@ -22,14 +22,14 @@ from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainReque
 
 LIMIT_MB = 40
 DESCRIPTION = (
-    "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), of any or of a wanted age, sex, volume of regions or "
-    "map of regions. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not "
+    "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), with or without a given age, sex, region volumes or "
+    "region map. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not "
     "for diagnosis."
 )
 CARD = {
     "summary": "skull-stripped T1w brains at 2 mm, IXI Hammersmith, by age, sex and regions",
     "description": DESCRIPTION,
-    "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 kept aside",
+    "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 held out",
     "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",
     "weights_licence": "CC BY-SA 3.0, as the data",
     "intended_use": "method development, teaching, augmentation studies; never clinical decisions",
@@ -38,7 +38,7 @@ COLUMNS = ["step", "training loss since the last line", "validation loss"]
 
 
 def history(run: Run) -> dict[str, list[list[float]]]:
-    """The curves of each level, a row of `COLUMNS` a validation."""
+    """Return the loss curves of each level, a row of `COLUMNS` for each validation."""
     request = run.request
     if not isinstance(request, TrainRequest):
         raise BrainDiffusionError(f"{run.path} is no training run: choose one of `braindiffusion runs`.")
@@ -59,11 +59,11 @@ def history(run: Run) -> dict[str, list[list[float]]]:
 
 def main(
     trained: Annotated[Path, typer.Argument(help="A checkpoint, or a training run.")],
-    out: Annotated[Path, typer.Option(help="Folder of the packaged model.")],
-    seed: Annotated[int, typer.Option(help="Of the example.")] = 0,
-    note: Annotated[str, typer.Option(help="How it was trained: goes into the card.")] = "make train-models",
-    missed: Annotated[str, typer.Option(help="What it was to reach and did not: goes into the card.")] = "",
-    run: Annotated[Path | None, typer.Option(help="Its training run, whose curves the card shall have.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the packaged model.")],
+    seed: Annotated[int, typer.Option(help="Seed of the example.")] = 0,
+    note: Annotated[str, typer.Option(help="Training history for the card.")] = "make train-models",
+    missed: Annotated[str, typer.Option(help="Missed targets for the card.")] = "",
+    run: Annotated[Path | None, typer.Option(help="Training run whose loss curves go into the card.")] = None,
 ) -> None:
     """Write model.json, model.safetensors, example.nii.gz and its sidecar."""
     cascade, card = load_model(trained)
@@ -72,7 +72,7 @@ def main(
     card |= {**CARD, "name": out.name, "training": note}
     if missed:
         card["missed"] = missed
-    card["preset"] = Path(card["preset"]).name  # of a file: no folder of the machine that trained it
+    card["preset"] = Path(card["preset"]).name  # a file name without the folder of this machine
     card["validation_loss"] = [round(loss, 4) for loss in card["validation_loss"]]
     card["parameters"] = [sum(p.numel() for p in level.parameters()) for level in cascade.levels]
     save_model(cascade, out, card, dtype=torch.bfloat16)
@@ -87,7 +87,7 @@ def main(
                 raise BrainDiffusionError(event.message)
         (out / "example.nii.gz").write_bytes((made / "sample_001.nii.gz").read_bytes())
         sidecar = json.loads((made / "sample_001.json").read_text(encoding="utf-8"))
-    for private in ("request", "run", "file"):  # folders of the machine that packaged it
+    for private in ("request", "run", "file"):  # paths of this machine
         del sidecar[private]
     sidecar["command"] = f"braindiffusion generate --model {out.name} --seed {seed}"
     (out / "example.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")

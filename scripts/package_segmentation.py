@@ -1,8 +1,8 @@
-"""Make a trained reader the one that comes with the package: half-precision weights and a full card.
+"""Package a trained segmentation model: half-precision weights and a full card.
 
-    python scripts/package_segmentation.py build/reader/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
+    python scripts/package_segmentation.py build/segmentation/best --out PRETRAINED/ixi-2mm-regions
 
-With --heads, the cohort that it was trained on, embedding and age are fitted first: for a training that was stopped.
+With --heads, the training cohort, embedding and age are fitted first: for a training that was stopped.
 """
 
 import json
@@ -19,9 +19,9 @@ from braindiffusion.segmentation.examples import Examples
 
 CARD = {
     "summary": "brain mask, 40 regions, embedding and age of any T1w volume, at 2 mm",
-    "description": "Reads T1w volumes, whole heads or stripped brains: mask, 40 regions, an embedding, and an age. "
+    "description": "Segments T1w volumes, whole heads or stripped brains: mask, 40 regions, an embedding, and an age. "
     "Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not for diagnosis.",
-    "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 kept aside",
+    "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 held out",
     "labels": "DLMUSE, grouped by the table in braindiffusion.regions",
     "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",
     "weights_licence": "CC BY-SA 3.0, as the data",
@@ -30,31 +30,31 @@ CARD = {
 
 
 def main(
-    trained: Annotated[Path, typer.Argument(help="A reader's folder, or its training run.")],
-    out: Annotated[Path, typer.Option(help="Folder of the packaged reader.")],
+    trained: Annotated[Path, typer.Argument(help="Folder of a model, or its training run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the packaged model.")],
     heads: Annotated[Path | None, typer.Option(help="Fit embedding and age to this cohort first.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="JSON that benchmarks/measure_segmentation.py printed.")] = None,
-    note: Annotated[str, typer.Option(help="How it was trained: goes into the card.")] = "make train-models",
-    missed: Annotated[str, typer.Option(help="What it was to reach and did not: goes into the card.")] = "",
+    measured: Annotated[Path | None, typer.Option(help="JSON output of benchmarks/measure_segmentation.py.")] = None,
+    note: Annotated[str, typer.Option(help="Training history for the card.")] = "make train-models",
+    missed: Annotated[str, typer.Option(help="Missed targets for the card.")] = "",
 ) -> None:
     """Write model.json and model.safetensors."""
-    reader = load_segmentation_model(trained)
-    card = {**reader.card, **CARD, "name": out.name, "training": note}
-    card["parameters"] = sum(p.numel() for p in reader.net.parameters())
-    if figures is not None:
-        card["held_out"] = json.loads(figures.read_text(encoding="utf-8"))
+    model = load_segmentation_model(trained)
+    card = {**model.card, **CARD, "name": out.name, "training": note}
+    card["parameters"] = sum(p.numel() for p in model.net.parameters())
+    if measured is not None:
+        card["held_out"] = json.loads(measured.read_text(encoding="utf-8"))
         card["held_out_command"] = "python benchmarks/measure_segmentation.py heads.zarr --scans DATA"
     if missed:
         card["missed"] = missed
-    reader = SegmentationModel(reader.net, reader.calibration, card)
+    model = SegmentationModel(model.net, model.calibration, card)
     if heads is not None:
-        cohort, box = Cohort.open(heads), reader.net.config.shape
+        cohort, box = Cohort.open(heads), model.net.config.shape
         row = {subject.id: i for i, subject in enumerate(cohort.subjects)}
         examples = Examples(cohort, [row[name] for name in card["split"]["train"]], box, box, 0)
-        for event in fit(reader, examples, out):
+        for event in fit(model, examples, out):
             typer.echo(event.model_dump_json(exclude={"time"}), err=True)
-        reader = load_segmentation_model(out)
-    save_segmentation_model(reader, out, dtype=torch.float16)
+        model = load_segmentation_model(out)
+    save_segmentation_model(model, out, dtype=torch.float16)
     typer.echo(f"{out}: {(out / 'model.safetensors').stat().st_size / 1e6:.1f} MB of weights")
 
 

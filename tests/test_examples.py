@@ -23,7 +23,7 @@ DEVELOPER_SCRIPTS = (
     "make_mean_heads",
     "make_pictures",
     "make_samples",
-    "make_screenshots",
+    "take_screenshots",
     "package_model",
     "package_segmentation",
 )
