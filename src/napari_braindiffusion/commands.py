@@ -1,11 +1,11 @@
 """Commands of menus, palette and keyboard that open a dock or act on layers."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import napari.viewer
 
-FigureName = Literal["volume", "slices", "compare", "process", "regions"]
+    from napari_braindiffusion.layers.figures import FigureName
 
 
 def generate_brain(viewer: "napari.viewer.Viewer") -> None:
@@ -92,8 +92,8 @@ def nearest_brain(viewer: "napari.viewer.Viewer") -> None:
     open_dock(viewer, "Evaluate").find_nearest()
 
 
-def _browse(figure: FigureName, viewer: "napari.viewer.Viewer") -> None:
-    from napari_braindiffusion.engine.browser import open_in_browser
+def _browse(figure: "FigureName", viewer: "napari.viewer.Viewer") -> None:
+    from napari_braindiffusion.layers.figures import open_in_browser
 
     open_in_browser(viewer, figure)
 

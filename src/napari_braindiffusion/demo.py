@@ -28,7 +28,7 @@ from braindiffusion.runs import GenerateRequest
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks.base import TourOffer
 from napari_braindiffusion.docks.open import open_dock
-from napari_braindiffusion.engine.client import JobHandle
+from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import volume_to_layer_data
 

@@ -6,10 +6,11 @@ import sys
 import threading
 
 import pytest
+from qtpy.QtCore import QObject
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import ArtifactWritten, GenerateRequest, RunState, Warned
-from napari_braindiffusion.engine import client as jobs
+from braindiffusion.runs import ArtifactWritten, DifferenceRequest, GenerateRequest, InspectRequest, RunState, Warned
+from napari_braindiffusion.engine import job as jobs
 from napari_braindiffusion.engine.client import EngineClient
 
 TIMEOUT = 20_000
@@ -17,7 +18,7 @@ TIMEOUT = 20_000
 
 @pytest.fixture
 def client(qtbot, fake_engine):
-    client = EngineClient("test", command=fake_engine)
+    client = EngineClient(command=fake_engine)
     yield client
     client.close()
 
@@ -104,6 +105,63 @@ def test_all_open_jobs_of_a_dead_engine_fail(client, qtbot):
         pass
 
 
+def test_a_long_job_has_a_process_of_its_own_that_ends_with_it(client, qtbot, engines, tmp_path):
+    """A preview does not wait behind an inspection, and the memory of the inspection comes back."""
+    generation = client.submit(request("slow", num_samples=50))
+    with qtbot.waitSignal(generation.artifact, timeout=TIMEOUT):
+        pass
+    inspection = client.submit(InspectRequest(data_dir=tmp_path / "nothing"))
+    with qtbot.waitSignal(inspection.failed, timeout=TIMEOUT):
+        pass
+    assert inspection.run.events()[0].pid != generation.run.events()[0].pid == client.pid
+    qtbot.waitUntil(lambda: [one.pid for one in engines()] == [client.pid], timeout=TIMEOUT)
+    assert not generation.is_over
+
+
+def test_a_short_job_takes_the_warm_process_only_if_it_is_idle(client, qtbot, tmp_path):
+    missing = DifferenceRequest(first=tmp_path / "a.nii", second=tmp_path / "b.nii")
+    generation = client.submit(request("slow", num_samples=50))
+    busy = client.submit(missing)
+    with qtbot.waitSignal(busy.failed, timeout=TIMEOUT):
+        pass
+    with qtbot.waitSignal(generation.cancelled, timeout=TIMEOUT):
+        generation.cancel()
+    idle = client.submit(missing)
+    with qtbot.waitSignal(idle.failed, timeout=TIMEOUT):
+        pass
+    assert busy.run.events()[0].pid != client.pid
+    assert idle.run.events()[0].pid == client.pid
+
+
+def test_an_abandoned_job_is_cancelled_and_says_nothing_more(client, qtbot):
+    job = client.submit(request("slow", num_samples=50))
+    with qtbot.waitSignal(job.artifact, timeout=TIMEOUT):
+        pass
+    heard = []
+    job.event.connect(heard.append)
+    client.abandon(job)
+    qtbot.waitUntil(lambda: job.run.state is RunState.CANCELLED, timeout=TIMEOUT)
+    assert heard == []
+    with qtbot.waitSignal(client.submit(request()).finished, timeout=TIMEOUT):
+        pass
+
+
+def test_a_shared_client_gives_memory_back_with_each_user_and_ends_with_the_last(client, qtbot, engines, monkeypatch):
+    monkeypatch.setattr(EngineClient, "_shared", client)
+    one, other = QObject(), QObject()
+    assert EngineClient.shared(one) is EngineClient.shared(other) is client
+    with qtbot.waitSignal(client.submit(request()).finished, timeout=TIMEOUT):
+        pass
+    client.release(one)
+    qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
+    job = client.submit(request("slow", num_samples=50))
+    with qtbot.waitSignal(job.artifact, timeout=TIMEOUT):
+        pass
+    with qtbot.waitSignal(job.cancelled, timeout=TIMEOUT):
+        client.release(other)
+    qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
+
+
 def test_closing_ends_the_engine_and_cancels_its_job(client, qtbot, engines):
     job = client.submit(request("slow", num_samples=50))
     with qtbot.waitSignal(job.artifact, timeout=TIMEOUT):
@@ -117,7 +175,7 @@ def test_closing_ends_the_engine_and_cancels_its_job(client, qtbot, engines):
 def test_an_engine_that_does_not_listen_is_ended_by_force(qtbot, monkeypatch, engines):
     monkeypatch.setattr("napari_braindiffusion.engine.process.PATIENCE", 0.2)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 'fake_engine'; time.sleep(600)"
-    client = EngineClient("deaf", command=(sys.executable, "-c", deaf))
+    client = EngineClient(command=(sys.executable, "-c", deaf))
     job = client.submit(request())
     qtbot.waitUntil(lambda: bool(engines()), timeout=TIMEOUT)
     with qtbot.waitSignal(job.cancelled, timeout=TIMEOUT):
@@ -127,7 +185,7 @@ def test_an_engine_that_does_not_listen_is_ended_by_force(qtbot, monkeypatch, en
 
 def test_an_engine_that_cannot_be_started_is_told(qtbot):
     with pytest.raises(BrainDiffusionError, match="cannot be started"):
-        EngineClient("none", command=("/no/such/python",)).submit(request())
+        EngineClient(command=("/no/such/python",)).submit(request())
 
 
 def test_a_result_that_is_gone_is_told_and_a_preview_that_is_gone_is_not(tmp_path):
@@ -135,7 +193,7 @@ def test_a_result_that_is_gone_is_told_and_a_preview_that_is_gone_is_not(tmp_pat
     announced = [ArtifactWritten(kind=kind, path=gone) for kind in ("preview", "volume")]
     free = threading.Event()
     free.set()
-    ((event, volume),) = jobs._heard(lambda: (one for one in announced), free)
+    ((event, volume),) = jobs._read_volumes(lambda: (one for one in announced), free)
     assert isinstance(event, Warned)
     assert "gone.nii.gz" in event.message
     assert volume is None

@@ -16,7 +16,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import samples_dir
 from napari_braindiffusion.docks import cohort as cohort_dock
 from napari_braindiffusion.docks.cohort import CohortDock
-from napari_braindiffusion.engine.inspection import Inspection
+from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.widgets.tables.subject_model import USE
 
 TIMEOUT = 180_000  # preparing imports torch
@@ -57,7 +57,7 @@ def brains(tmp_path):
 @pytest.fixture
 def headers_only(monkeypatch):
     """No engine looks at the volumes: for tests that are about something else."""
-    monkeypatch.setattr(Inspection, "begin", lambda *_: None)
+    monkeypatch.setattr(LatestJob, "ask", lambda *_: None)
 
 
 def click(qtbot, button):
@@ -81,9 +81,9 @@ def test_a_table_at_once_and_then_what_the_voxels_tell(dock, viewer, qtbot, brai
     assert dock.card.isHidden()
     dock.table.selectRow(1)
     with qtbot.waitSignal(dock.inspection.ended, timeout=TIMEOUT) as ended:
-        assert not dock.looking.isHidden()
+        assert not dock.inspecting.isHidden()
     assert ended.args == [""]
-    assert dock.looking.isHidden()
+    assert dock.inspecting.isHidden()
     good, turned, bad = dock.table.subjects
     assert good.marks == ()
     assert "top is bottom" in turned.remarks
@@ -97,12 +97,12 @@ def test_a_table_at_once_and_then_what_the_voxels_tell(dock, viewer, qtbot, brai
     qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
 
 
-def test_the_look_can_be_stopped(dock, qtbot, brains, notices):
+def test_the_inspection_can_be_stopped(dock, qtbot, brains, notices):
     choose(qtbot, dock, brains)
     with qtbot.waitSignal(dock.inspection.ended, timeout=TIMEOUT):
-        click(qtbot, dock.looking.stop_button)
-    assert dock.looking.isHidden()
-    assert notices() == [("warning", "Not all volumes were looked at.")]
+        click(qtbot, dock.inspecting.stop_button)
+    assert dock.inspecting.isHidden()
+    assert notices() == [("warning", "Not all volumes were inspected.")]
 
 
 def test_without_an_engine_the_table_stays(dock, qtbot, brains, monkeypatch, notices):
@@ -111,7 +111,7 @@ def test_without_an_engine_the_table_stays(dock, qtbot, brains, monkeypatch, not
 
     monkeypatch.setattr(dock.inspection.engine, "submit", refuse)
     choose(qtbot, dock, brains)
-    assert dock.looking.isHidden()
+    assert dock.inspecting.isHidden()
     assert notices() == [("warning", "No engine can be started.")]
     assert dock.prepare_button.isEnabled()
 
@@ -228,7 +228,7 @@ def test_only_the_last_folder_counts(dock, qtbot, brains):
     dock.form.folder.set_path(None)  # while the volumes are looked at
     qtbot.waitUntil(lambda: dock.inspection.job is None, timeout=TIMEOUT)
     assert dock.table.subjects == []
-    assert dock.looking.isHidden()
+    assert dock.inspecting.isHidden()
 
 
 def test_fits_into_300_pixels(dock):

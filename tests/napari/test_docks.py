@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.conditions import ConditionSchema, MapField, Numbers, ScalarField
 from braindiffusion.runs import GenerateRequest, Run, RunState, TrainRequest, list_runs
-from napari_braindiffusion.docks.generate import COARSE, PREVIEW, GenerateDock
+from napari_braindiffusion.docks.generate import LOW_RESOLUTION, PREVIEW, GenerateDock
 from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.engine import trainings as training
 from napari_braindiffusion.engine.client import EngineClient
@@ -43,7 +43,7 @@ class TestGenerate:
     @pytest.fixture
     def dock(self, viewer, fake_engine):
         dock = docked(viewer, GenerateDock(viewer), "Generate")
-        dock.engine = EngineClient("generate", command=fake_engine, parent=dock)
+        dock.engine = dock.preview.engine = EngineClient(command=fake_engine, parent=dock)
         return dock
 
     def test_preview_then_result_and_trajectory_as_layers_in_mm(self, dock, viewer, qtbot):
@@ -158,21 +158,21 @@ class TestGenerate:
     def test_a_coarse_brain_follows_what_is_asked(self, dock, viewer, qtbot, asks):
         dock.form.choose_model(asks)
         asked = []
-        dock.coarse.made.connect(lambda _: asked.append(dock.form.conditions.asked()))
+        dock.preview.volume.connect(lambda _: asked.append(dock.form.conditions.asked()))
         age = dock.form.conditions.rows["age"]
-        with qtbot.waitSignal(dock.coarse.made, timeout=TIMEOUT):
+        with qtbot.waitSignal(dock.preview.volume, timeout=TIMEOUT):
             for years in range(30, 61):  # a slider that is dragged: only where it rests is shown
                 age.slider.setSliderPosition(years * 10)
                 age.slider.sliderMoved.emit(years * 10)
         assert asked[-1] == {"age": 60.0}
-        assert [layer.name for layer in viewer.layers] == [COARSE]
-        request = dock.coarse.last
+        assert [layer.name for layer in viewer.layers] == [LOW_RESOLUTION]
+        request = dock.preview.last.request
         assert request.condition == {"age": 60.0}
         assert list_runs() == []  # it is nobody's history
-        qtbot.waitUntil(lambda: not dock.coarse.pending, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: not dock.preview.pending, timeout=TIMEOUT)
         dock.form.live.setChecked(False)
         age.slider.setSliderPosition(400)
-        assert not dock.coarse.pending
+        assert not dock.preview.pending
         # What is made in full goes on in the same layer.
         click(qtbot, dock.generate_button)
         with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):

@@ -25,10 +25,11 @@ from braindiffusion.runs.reports.evaluation import (
 )
 from braindiffusion.runs.reports.nearest import Match, Nearest, Normal
 from braindiffusion.runs.requests import TrainReaderRequest
-from napari_braindiffusion.engine.layer_jobs import LayerJobs
+from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.io.evaluation_inputs import Origin, known, origin
 from napari_braindiffusion.layers import files as layer_files
 from napari_braindiffusion.layers.files import as_paths, is_brain
+from napari_braindiffusion.layers.jobs import LayerJob
 from napari_braindiffusion.layers.nearest import NearestLayers
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
 from napari_braindiffusion.widgets.forms.evaluate_form import EvaluateForm
@@ -325,7 +326,7 @@ def test_layers_of_one_name_become_files_of_two(tmp_path, qtbot):
 
 def test_what_fails_before_the_engine_is_told(qtbot, notices, tmp_path, monkeypatch):
     viewer, parent = ViewerModel(), QObject()
-    jobs = LayerJobs(viewer, "test", parent)
+    jobs = LayerJob(viewer, EngineClient(parent=parent), parent)
     heard: list[str] = []
     jobs.failed.connect(heard.append)
     jobs.cancelled.connect(lambda: heard.append("cancelled"))

@@ -35,7 +35,7 @@ def viewer(make_napari_viewer_proxy):
 def test_a_generation_that_fails(viewer, qtbot, fake_engine, notices, model, advice, kept):
     dock = GenerateDock(viewer)
     viewer.window.add_dock_widget(dock, name="Generate")
-    dock.engine = EngineClient("generate", command=fake_engine, parent=dock)
+    dock.engine = dock.preview.engine = EngineClient(command=fake_engine, parent=dock)
     job = dock.generate(GenerateRequest(model=model, num_samples=2))
     with qtbot.waitSignal(job.failed, timeout=TIMEOUT):
         pass

@@ -18,7 +18,7 @@ from braindiffusion.models.registry import list_models
 from braindiffusion.runs import GenerateRequest, list_runs
 from braindiffusion.training.presets import AUTO, PRESETS
 from napari_braindiffusion import commands
-from napari_braindiffusion.docks.generate import COARSE, GenerateDock
+from napari_braindiffusion.docks.generate import LOW_RESOLUTION, GenerateDock
 from napari_braindiffusion.widgets.forms import train_form
 from napari_braindiffusion.widgets.forms.generate_form import SAMPLERS
 from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
@@ -67,10 +67,10 @@ def done(qtbot, dock):
 def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_path, monkeypatch):
     form = dock.form
     # a coarse brain follows what is asked
-    with qtbot.waitSignal(dock.coarse.made, timeout=TIMEOUT):
+    with qtbot.waitSignal(dock.preview.volume, timeout=TIMEOUT):
         form.conditions.rows["age"].tick.setChecked(True)
-    assert [layer.name for layer in viewer.layers] == [COARSE]
-    qtbot.waitUntil(lambda: not dock.coarse.pending, timeout=TIMEOUT)
+    assert [layer.name for layer in viewer.layers] == [LOW_RESOLUTION]
+    qtbot.waitUntil(lambda: not dock.preview.pending, timeout=TIMEOUT)
     assert list_runs() == []
 
     # two brains, beside each other, with their way from noise
@@ -182,8 +182,8 @@ def test_the_folder_of_a_brain_opens(dock, viewer, monkeypatch, tmp_path):
 def test_the_engine_is_warm_before_anything_is_asked(dock, qtbot, viewer):
     qtbot.mouseMove(dock)
     dock.enterEvent(None)
-    assert not dock.coarse.pending  # nothing will be shown
-    qtbot.waitUntil(lambda: dock.coarse.job is None, timeout=TIMEOUT)
+    assert not dock.preview.pending  # nothing will be shown
+    qtbot.waitUntil(lambda: dock.preview.job is None, timeout=TIMEOUT)
     assert len(viewer.layers) == 0
     assert dock.engine.pid is not None
 

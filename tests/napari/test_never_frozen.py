@@ -20,8 +20,8 @@ from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.runs import ArtifactWritten, Finished, GenerateRequest, Run
 from braindiffusion.volume import Volume, save_volume
-from napari_braindiffusion.engine import client as jobs
-from napari_braindiffusion.engine.client import JobHandle
+from napari_braindiffusion.engine import job as jobs
+from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.io import files as io
 from napari_braindiffusion.layers.display import show_volume
 from napari_braindiffusion.settings import PLUGIN

@@ -222,10 +222,10 @@ def test_two_brains_compared(viewer, qtbot, notices, engines):
     assert tuple(viewer.layers["made"].translate) != moved
 
     # Where they differ.
-    with qtbot.waitSignal(dock.differing.shown, timeout=120_000) as shown:
+    with qtbot.waitSignal(dock.difference.ended, timeout=120_000):
         dock.form.difference_button.click()
         assert not dock.form.difference_button.isEnabled()
-    (layer,) = shown.args
+    layer = viewer.layers[-1]
     assert layer.name == "real - made (intensity, as stored)"
     assert layer.data == pytest.approx(real - made, abs=1e-3)
     low, high = layer.contrast_limits

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
+from napari.utils.notifications import show_error
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import DifferenceRequest
 from braindiffusion.volume import Volume
+from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import layer_to_volume, volume_to_layer_data
+from napari_braindiffusion.layers.jobs import LayerJob
 from napari_braindiffusion.orthoviews.cursor_values import in_words
-from napari_braindiffusion.orthoviews.difference import Differing
+from napari_braindiffusion.orthoviews.difference import check_pair
 from napari_braindiffusion.orthoviews.mirrored_layers import Mirrors
 from napari_braindiffusion.orthoviews.planes import AXIAL, CORONAL, SAGITTAL, Letters, letters_at, plane_of, turn
 from napari_braindiffusion.orthoviews.rendering import (
@@ -295,46 +299,53 @@ def test_an_oblique_volume_says_its_true_place():
     assert "mm" not in in_words(unknown)
 
 
-# What can go wrong with a difference
+# Errors of a difference
 
 
-def test_only_two_single_brains_differ(viewer, qtbot):
+def test_only_two_single_brains_differ(viewer):
     way = viewer.add_image(np.zeros((2, 4, 4, 4)), name="way")
-    differing = Differing(viewer)
     for images in ([viewer.layers["real"]], [viewer.layers["real"], way]):
         with pytest.raises(BrainDiffusionError, match="Select two brains"):
-            differing.begin(images, together=True)
-    differing.close()
+            check_pair(images)
 
 
-def test_no_engine_can_be_had(viewer, qtbot, notices, monkeypatch):
+@pytest.fixture
+def job(viewer, qtbot, notices):
+    job = LayerJob(viewer, EngineClient())
+    job.failed.connect(show_error)
+    yield job
+    job.close()
+    job.engine.close()
+
+
+def ask_difference(job, viewer):
+    pair = [viewer.layers["real"], viewer.layers["made"]]
+    job.ask(pair, lambda paths: DifferenceRequest(first=paths[0], second=paths[1]))
+
+
+def test_an_engine_that_cannot_start_is_reported(viewer, qtbot, notices, monkeypatch, job):
     def submit(request):
         raise BrainDiffusionError("There is no engine.")
 
-    differing = Differing(viewer)
-    monkeypatch.setattr(differing.engine, "submit", submit)
-    with qtbot.waitSignal(differing.ended, timeout=60_000):
-        differing.begin([viewer.layers["real"], viewer.layers["made"]], together=False)
+    monkeypatch.setattr(job.engine, "submit", submit)
+    with qtbot.waitSignal(job.ended, timeout=60_000):
+        ask_difference(job, viewer)
     assert notices() == [("error", "There is no engine.")]
     monkeypatch.undo()
-    differing.close()
 
 
-def test_layers_cannot_be_handed_over(viewer, qtbot, notices, tmp_path, monkeypatch):
+def test_layers_that_cannot_be_written_are_reported_once(viewer, qtbot, notices, tmp_path, monkeypatch, job):
     (tmp_path / "runs").write_text("no folder")
     monkeypatch.setenv("BRAINDIFFUSION_RUNS", str(tmp_path / "runs"))
-    differing = Differing(viewer)
-    with qtbot.waitSignal(differing.ended, timeout=60_000):
-        differing.begin([viewer.layers["real"], viewer.layers["made"]], together=False)
+    with qtbot.waitSignal(job.ended, timeout=60_000):
+        ask_difference(job, viewer)
     assert len(notices()) == 1
-    assert differing.engine.pid is None
-    differing.close()
+    assert job.engine.pid is None
 
 
-def test_closed_before_the_layers_are_written(viewer, qtbot, tmp_runs):
-    differing = Differing(viewer)
-    differing.begin([viewer.layers["real"], viewer.layers["made"]], together=False)
-    differing.close()
+def test_closed_before_the_layers_are_written(viewer, qtbot, tmp_runs, job):
+    ask_difference(job, viewer)
+    job.close()
     qtbot.waitUntil(lambda: len(list(tmp_runs.glob("layers/*/*.nii.gz"))) == 2, timeout=60_000)
-    assert differing.job is None
-    assert differing.engine.pid is None
+    assert job.job is None
+    assert job.engine.pid is None

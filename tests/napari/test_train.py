@@ -31,6 +31,7 @@ from napari_braindiffusion.docks import run_browser as run_browser
 from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.engine import stall
 from napari_braindiffusion.engine import trainings as training
+from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import LAUNCHERS
 
@@ -309,7 +310,7 @@ def test_what_does_not_fit_is_told_with_a_change_that_makes_it_fit(dock, qtbot):
 
 
 def test_an_estimate_that_cannot_be_made_is_told_in_its_row(dock, qtbot, tmp_path):
-    dock.estimating._client._command = (str(tmp_path / "no python"),)
+    dock.estimating.engine = EngineClient(command=(str(tmp_path / "no python"),), parent=dock)
     with qtbot.waitSignal(dock.estimating.failed, timeout=TIMEOUT):
         dock.form.data.set_path(tmp_path / "some.zarr")
     assert "The engine cannot be started" in dock.estimate.label.text()
@@ -328,7 +329,9 @@ def test_the_engine_tells_what_it_will_take(viewer, qtbot, tmp_path, engines):
     dock = TrainDock(viewer)
     viewer.window.add_dock_widget(dock, name="Train", area="right")
     dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
-    with qtbot.waitSignal(dock.estimating.told, timeout=120_000):
+    with qtbot.waitSignal(
+        dock.estimating.received, timeout=120_000, check_params_cb=lambda event: isinstance(event, Estimated)
+    ):
         dock.form.data.set_path(tmp_path / "noise.zarr")
     assert dock.estimate.label.text().startswith("Preset tiny needs")
     assert "GB that this computer has free" in dock.estimate.label.text()

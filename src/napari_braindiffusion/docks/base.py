@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 )
 
 from braindiffusion.errors import BrainDiffusionError
+from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.settings import PLUGIN, settings
 
 WIDTH = 340
@@ -143,6 +144,7 @@ class Dock(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
+        self.engine = EngineClient.shared(self)
         self._window: QMainWindow | None = None
         self._was_docked = False
         self._in_tabs = False
@@ -205,6 +207,7 @@ class Dock(QWidget):
             self._window.removeEventFilter(self)
             self._window = None
         self.release()
+        self.engine.release(self)
         self.closed.emit()
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 Qt's

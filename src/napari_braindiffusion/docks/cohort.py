@@ -8,12 +8,13 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
 
 from braindiffusion.cohort import Cohort
-from braindiffusion.runs import ArtifactWritten, Finished, Inspected, PrepareRequest, Progress, Warned
+from braindiffusion.runs import ArtifactWritten, Event, Finished, Inspected, PrepareRequest, Progress, Warned
 from braindiffusion.runs.command import as_command
 from napari_braindiffusion.docks.base import Dock
-from napari_braindiffusion.engine.client import EngineClient, JobHandle
-from napari_braindiffusion.engine.inspection import Inspection, Look, look_at_headers
+from napari_braindiffusion.engine.job import JobHandle
+from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import in_background
+from napari_braindiffusion.io.folder import FolderListing, list_folder
 from napari_braindiffusion.layers.cohort import open_cohort, read_subjects, show_cohort
 from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import LayerData
@@ -39,18 +40,17 @@ class CohortDock(Dock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.engine = EngineClient("prepare", parent=self)
         self.job: JobHandle | None = None
-        self.inspection = Inspection(self)
-        self._looks = 0
-        self._look = Look(0)
+        self.inspection = LatestJob(self.engine, self)
+        self._listings = 0
+        self._listing = FolderListing(0)
         self._numbers: dict[str, int] = {}
         self._left_out: list[str] = []
-        self._workers: set[FunctionWorker[Look]] = set()
+        self._workers: set[FunctionWorker[FolderListing]] = set()
 
         self.form = CohortForm()
         self.summary = wrapping_label("Choose a folder of brains.")
-        self.looking = ProgressRow("Stop", "Looks at no more volumes; what was seen stays in the table.")
+        self.inspecting = ProgressRow("Stop", "Inspects no more volumes; results so far stay in the table.")
         self.table = SubjectTable()
         self.table.setToolTip("Who is in the folder, and what is odd. Ticked are used. A double click loads a brain.")
         self.tools = SubjectTools(self.table)
@@ -71,7 +71,7 @@ class CohortDock(Dock):
         self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip("The same preparation as a command for a terminal or a cluster.")
         self.progress = ProgressRow("Cancel", "Stops soon. What is prepared stays, and Prepare goes on from there.")
-        for row in (self.form, self.summary, self.looking, self.tools):
+        for row in (self.form, self.summary, self.inspecting, self.tools):
             self.rows.addWidget(row)
         self.rows.addWidget(self.table, 1)
         self.rows.addWidget(self.card)
@@ -84,10 +84,9 @@ class CohortDock(Dock):
 
         self.form.sources_changed.connect(self.look)
         self.form.out.line.textChanged.connect(lambda text: self.show_button.setEnabled(bool(text)))
-        self.inspection.seen.connect(self._on_seen)
-        self.inspection.progress.connect(self._on_looking)
-        self.inspection.ended.connect(self._on_all_seen)
-        self.looking.stop_requested.connect(self.inspection.stop)
+        self.inspection.received.connect(self._on_inspection_event)
+        self.inspection.ended.connect(self._on_inspection_ended)
+        self.inspecting.stop_requested.connect(self.inspection.cancel)
         self.table.selection_changed.connect(self._on_selection)
         self.table.selectionModel().currentRowChanged.connect(lambda *_: self._on_current())
         self.table.ticked_changed.connect(self._on_selection)
@@ -97,25 +96,25 @@ class CohortDock(Dock):
         self.show_button.clicked.connect(lambda: self.show_prepared())
         self.copy_button.clicked.connect(self._copy)
         self.progress.stop_requested.connect(self._cancel)
-        self.looking.hide()
+        self.inspecting.hide()
         self.show_button.setEnabled(False)
-        self._show(Look(0))
+        self._show(FolderListing(0))
 
     # What the user can ask for
 
     def look(self) -> None:
-        """Look again what is in the folder."""
-        self._looks += 1
+        """List the folder again."""
+        self._listings += 1
         self.inspection.stop()
-        self._show(Look(self._looks))
+        self._show(FolderListing(self._listings))
         request = self.form.inspection()
         if request is None:
             self.summary.setText("Choose a folder of brains.")
             return
-        self.summary.setText(f"Looking into {request.data_dir} …")
-        worker: FunctionWorker[Look] = create_worker(look_at_headers, self._looks, request)
+        self.summary.setText(f"Reading headers in {request.data_dir} …")
+        worker: FunctionWorker[FolderListing] = create_worker(list_folder, self._listings, request)
         self._workers.add(worker)
-        worker.returned.connect(self._on_looked)
+        worker.returned.connect(self._on_listed)
         worker.finished.connect(lambda: self._workers.discard(worker))
         worker.start()
 
@@ -124,7 +123,7 @@ class CohortDock(Dock):
         rows = [row for row in self.table.selected or self.table.ticked if row.shape is not None]
         if len(rows) > MANY:
             show_warning(f"Only the first {MANY} of these {len(rows)} volumes are loaded.")
-        chosen = [self._look.descriptions[row.key] for row in rows[:MANY]]
+        chosen = [self._listing.descriptions[row.key] for row in rows[:MANY]]
         files = sum(1 + bool(one.labels) for one in chosen)
         in_background(read_subjects, chosen, what="Opening", total=files, done=self._on_loaded)
 
@@ -158,7 +157,8 @@ class CohortDock(Dock):
         for worker in self._workers:
             worker.quit()
         self.inspection.close()
-        self.engine.close()
+        if self.job is not None:
+            self.job.cancel()
 
     def apply_theme(self, background: str, text: str) -> None:  # noqa: D102 the base class says it
         theme = get_theme(self._viewer.theme)
@@ -166,35 +166,41 @@ class CohortDock(Dock):
 
     # What is heard
 
-    def _on_looked(self, look: Look) -> None:
-        if look.number != self._looks:
+    def _on_listed(self, listing: FolderListing) -> None:
+        if listing.number != self._listings:
             return  # the folder is another by now
-        if look.error:
-            self.summary.setText(look.error)
-            show_error(look.error)
+        if listing.error:
+            self.summary.setText(listing.error)
+            show_error(listing.error)
             return
-        self._show(look)
+        self._show(listing)
         request = self.form.inspection()
         if request is not None:
-            self.looking.show()
-            self.looking.begin("Looking at the volumes …")
-            self.inspection.begin(request)
+            self.inspecting.show()
+            self.inspecting.begin("Inspecting volumes …")
+            self.inspection.ask(request)
 
-    def _show(self, look: Look) -> None:
-        self._look = look
-        self._numbers = {str(row.path.absolute()): number for number, row in enumerate(look.descriptions)}
-        self.looking.hide()
+    def _show(self, listing: FolderListing) -> None:
+        self._listing = listing
+        self._numbers = {str(row.path.absolute()): number for number, row in enumerate(listing.descriptions)}
+        self.inspecting.hide()
         self.card.show_subject(None)
         self.table.set_subjects(
             [
                 SubjectRow(
                     *(key, one.subject, one.age, one.sex, one.site, one.modality, one.shape, one.spacing), one.marks
                 )
-                for key, one in enumerate(look.descriptions)
+                for key, one in enumerate(listing.descriptions)
             ]
         )
 
-    def _on_seen(self, event: Inspected) -> None:
+    def _on_inspection_event(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self.inspecting.show_progress("Inspecting", event.step, event.total, event.seconds_left)
+        elif isinstance(event, Inspected):
+            self._on_inspected(event)
+
+    def _on_inspected(self, event: Inspected) -> None:
         number = self._numbers.get(event.path)
         if number is not None:
             self.table.know_more(number, event.marks, event.thumbnail)
@@ -202,13 +208,10 @@ class CohortDock(Dock):
             if current is not None and current.key == number:
                 self._on_current()
 
-    def _on_looking(self, event: Progress) -> None:
-        self.looking.show_progress("Looking", event.step, event.total, event.seconds_left)
-
-    def _on_all_seen(self, message: str) -> None:
-        self.looking.hide()
+    def _on_inspection_ended(self, message: str) -> None:
+        self.inspecting.hide()
         if message:
-            show_warning(message)
+            show_warning("Not all volumes were inspected." if message == "Cancelled." else message)
 
     def _on_current(self) -> None:
         self.card.show_subject(self.table.current)
@@ -226,7 +229,9 @@ class CohortDock(Dock):
             told = [f"{len(rows)} volumes found, {ticked} ticked"]
             told += [f"{counts[0]} with a problem"] if counts[0] else []
             told += [f"{counts[1]} to look at"] if counts[1] else []
-            self.summary.setText(". ".join([", ".join(told), *(one.rstrip(".") for one in self._look.problems)]) + ".")
+            self.summary.setText(
+                ". ".join([", ".join(told), *(one.rstrip(".") for one in self._listing.problems)]) + "."
+            )
 
     def _on_loaded(self, loaded: LayerData) -> None:
         if self.has_ended:
@@ -263,7 +268,6 @@ class CohortDock(Dock):
         self.job = None
         self.progress.rest(message)
         self._on_selection()
-        self.engine.close()  # it will hardly be needed again, and holds memory
 
     def _cancel(self) -> None:
         if self.job is not None:

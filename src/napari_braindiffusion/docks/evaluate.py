@@ -23,12 +23,12 @@ from braindiffusion.runs.command import as_command
 from braindiffusion.runs.reports.evaluation import JSON, PAGE, read_evaluation
 from braindiffusion.runs.reports.nearest import Nearest, read_nearest
 from napari_braindiffusion.docks.base import Dock
-from napari_braindiffusion.engine.layer_jobs import LayerJobs, Made
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.evaluation_inputs import Known, Origin, known, origin
 from napari_braindiffusion.io.files import PROVENANCE, SIDECAR, provenance_of
 from napari_braindiffusion.layers.cohort import COHORT
 from napari_braindiffusion.layers.files import as_paths, brains_among, is_brain
+from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
 from napari_braindiffusion.layers.nearest import NearestLayers
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
@@ -50,7 +50,7 @@ class EvaluateDock(Dock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.jobs = LayerJobs(napari_viewer, "evaluate", self)
+        self.jobs = LayerJob(napari_viewer, self.engine, self)
         self.folder: Path | None = None
         """Of the report that is shown."""
         self._neighbours = NearestLayers(napari_viewer)
@@ -196,7 +196,7 @@ class EvaluateDock(Dock):
     def _on_progress(self, event: Progress) -> None:
         self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
 
-    def _on_finished(self, run: Run, made: Made) -> None:
+    def _on_finished(self, run: Run, made: Artifacts) -> None:
         self._end("Done.")
         with self.errors_shown():
             match run.request:
@@ -211,7 +211,7 @@ class EvaluateDock(Dock):
         self._end(message)
         show_error(message)
 
-    def _show_nearest(self, found: Nearest, made: Made) -> None:
+    def _show_nearest(self, found: Nearest, made: Artifacts) -> None:
         self._neighbours.show(found, made, self._asked_for)
         self.nearest_view.show_nearest(found)
         QTimer.singleShot(0, partial(self.reveal, self.nearest_view))

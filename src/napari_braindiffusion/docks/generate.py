@@ -22,6 +22,7 @@ from braindiffusion.runs import (
     ArtifactWritten,
     Finished,
     GenerateRequest,
+    PreviewRequest,
     Progress,
     RegenerateRequest,
 )
@@ -31,8 +32,8 @@ from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.docks.run_browser import Training, find_trainings
-from napari_braindiffusion.engine.client import EngineClient, JobHandle
-from napari_braindiffusion.engine.preview import CoarsePreview
+from napari_braindiffusion.engine.job import JobHandle
+from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.files import PROVENANCE
 from napari_braindiffusion.layers.display import show_trajectory, show_volume
@@ -46,7 +47,9 @@ from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
 
 PREVIEW = "Sampling (preview)"
-COARSE = "Low-resolution preview"
+LOW_RESOLUTION = "Low-resolution preview"
+PREVIEW_PAUSE_MS = 100
+"""Changes of the form within so many milliseconds ask for one preview."""
 
 
 class GenerateDock(Dock):
@@ -60,9 +63,8 @@ class GenerateDock(Dock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.engine = EngineClient("generate", parent=self)
         self.job: JobHandle | None = None
-        self._preview: Layer | None = None
+        self._preview_layer: Layer | None = None
         self._made: list[Layer] = []
         self._begun = 0.0
         self._warmed = False
@@ -91,10 +93,10 @@ class GenerateDock(Dock):
         self.rows.addWidget(self.progress)
         self.rows.addStretch()
 
-        self.coarse = CoarsePreview(lambda request, root: self.engine.submit(request, root), self)
-        self.coarse.made.connect(self._on_coarse)
-        self.coarse.failed.connect(show_error)
-        self.form.asked_anew.connect(self._ask_coarse)
+        self.preview = LatestJob(self.engine, self, pause_ms=PREVIEW_PAUSE_MS, follow=True)
+        self.preview.volume.connect(self._on_preview)
+        self.preview.failed.connect(show_error)
+        self.form.asked_anew.connect(self._ask_preview)
         self.form.model_changed.connect(self._on_model)
         for event in (napari_viewer.layers.events.inserted, napari_viewer.layers.events.removed):
             event.connect(self._offer_maps)
@@ -143,10 +145,10 @@ class GenerateDock(Dock):
         if not self._warmed and self.form.live.isChecked() and self.form.conditions.rows:
             self._warmed = True
             with self.errors_shown():
-                self.coarse.warm(settings().applied_to(self._request()))
+                self.preview.warm(PreviewRequest(request=settings().applied_to(self._request())))
 
     def _start(self, request: GenerateRequest | RegenerateRequest) -> None:
-        self.coarse.stop()
+        self.preview.stop()
         self.job = job = self.engine.submit(request)
         self._made, self._begun = [], monotonic()
         job.progress.connect(self._on_progress)
@@ -163,8 +165,10 @@ class GenerateDock(Dock):
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._offer_maps)
         self._caption.close()
-        self.coarse.close()
-        self.engine.close()
+        self.preview.close()
+        if self.job is not None:
+            self.job.cancel()
+        self._remove_preview()
 
     def _request(self) -> GenerateRequest:
         """What the form asks for, with the layers that are maps of regions as files, which a request can name."""
@@ -192,14 +196,14 @@ class GenerateDock(Dock):
         names = [layer.name for layer in self._viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
         self.form.conditions.offer_layers(names)
 
-    def _ask_coarse(self) -> None:
+    def _ask_preview(self) -> None:
         if self.job is None and self.form.live.isChecked() and self.form.conditions.rows:
             with self.errors_shown():
-                self.coarse.ask(settings().applied_to(self._request()))
+                self.preview.ask(PreviewRequest(request=settings().applied_to(self._request())))
 
-    def _on_coarse(self, volume: Volume) -> None:
+    def _on_preview(self, volume: Volume) -> None:
         # What is made in full goes on in the same layer.
-        self._preview = show_volume(self._viewer, volume, COARSE, layer=self._preview)
+        self._preview_layer = show_volume(self._viewer, volume, LOW_RESOLUTION, layer=self._preview_layer)
 
     def _on_progress(self, event: Progress) -> None:
         self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
@@ -210,11 +214,11 @@ class GenerateDock(Dock):
         name = event.name or Path(event.path).name.removesuffix(".nii.gz")
         match event.kind:
             case "preview":
-                self._preview = show_volume(self._viewer, volume, PREVIEW, layer=self._preview)
+                self._preview_layer = show_volume(self._viewer, volume, PREVIEW, layer=self._preview_layer)
             case "volume":
-                made = show_volume(self._viewer, volume, name, layer=self._preview, metadata=_origin(event.path))
+                made = show_volume(self._viewer, volume, name, layer=self._preview_layer, metadata=_origin(event.path))
                 self._made.append(made)
-                self._preview = None
+                self._preview_layer = None
                 if len(self._made) > 1 and self.form.grid.isChecked():
                     show_mosaic(self._viewer, self._made)
             case "trajectory":
@@ -241,9 +245,13 @@ class GenerateDock(Dock):
         self.progress.rest(message)
         self.generate_button.setEnabled(True)
         self.reproduce_button.setEnabled(True)
-        if self._preview is not None and self._preview in self._viewer.layers:
-            self._viewer.layers.remove(self._preview)  # half a brain is no result
-        self._preview = None
+        self._remove_preview()
+
+    def _remove_preview(self) -> None:
+        """Remove the preview layer: an unfinished sample is no result."""
+        if self._preview_layer is not None and self._preview_layer in self._viewer.layers:
+            self._viewer.layers.remove(self._preview_layer)
+        self._preview_layer = None
 
     def _cancel(self) -> None:
         if self.job is not None:

@@ -1,18 +1,22 @@
 """The Look dock: two more planes and a rendering beside the viewer's own canvas, all with one cursor."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from napari.layers import Image, Labels
 from napari.qt import QtViewer
+from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSplitter
 
+from braindiffusion.runs import DifferenceRequest, Run
 from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
 from napari_braindiffusion.orthoviews.crosshair import Crosshair, Following
 from napari_braindiffusion.orthoviews.cursor_values import in_words
-from napari_braindiffusion.orthoviews.difference import Differing
+from napari_braindiffusion.orthoviews.difference import check_pair, show_difference
 from napari_braindiffusion.orthoviews.pane import Pane
 from napari_braindiffusion.orthoviews.planes import PLANES, Letters, Plane, plane_of, turn
 from napari_braindiffusion.orthoviews.rendering import back_to_planes, show_in_3d
@@ -38,7 +42,8 @@ class OrthoviewsDock(Dock):
         self.panes: list[Pane] = []
         self.compared: SideBySide | None = None
         self.form = LookForm(settings().convention)
-        self.differing = Differing(napari_viewer, self)
+        self.difference = LayerJob(napari_viewer, self.engine, self)
+        self._difference_name = ""
         self.splitter = QSplitter(Qt.Orientation.Vertical, childrenCollapsible=False)
         self.rows.addWidget(self.form)
         self.rows.addWidget(self.splitter, 1)
@@ -55,7 +60,9 @@ class OrthoviewsDock(Dock):
         self.form.together_toggled.connect(self._on_together)
         self.form.in_3d_toggled.connect(self.in_3d)
         self.form.difference_asked.connect(self.differ)
-        self.differing.ended.connect(lambda: self.form.set_busy(False))
+        self.difference.finished.connect(self._on_difference)
+        self.difference.failed.connect(show_error)
+        self.difference.ended.connect(lambda: self.form.set_busy(False))
         dims, layers = napari_viewer.dims, napari_viewer.layers
         self._told_by = (dims.events.point, layers.events, layers.selection.events.active)
         for event in self._told_by:
@@ -93,8 +100,11 @@ class OrthoviewsDock(Dock):
         """Show where the two chosen brains differ."""
         with self.errors_shown():
             images = [brain.image for brain in self.compared.brains] if self.compared else chosen(self._viewer)
-            self.differing.begin(images, together=self.form.together)
+            check_pair(images)
+            align: Literal["centre", "world"] = "centre" if self.form.together else "world"
+            self._difference_name = f"{images[0].name} - {images[1].name}"
             self.form.set_busy(True)
+            self.difference.ask(images, lambda paths: DifferenceRequest(first=paths[0], second=paths[1], align=align))
             if self.compared is None:
                 images[1].visible = False  # it would hide where it differs
 
@@ -120,7 +130,7 @@ class OrthoviewsDock(Dock):
         viewer.layers.events.inserted.disconnect(self._begin)
         viewer.layers.events.removed.disconnect(self._on_removed)
         self.side_by_side(False)
-        self.differing.close()
+        self.difference.close()
         own = plane_of(viewer)
         if own is not None and self._letters is not None:
             turn(viewer, own)  # no letter is left to say that left is right
@@ -198,6 +208,9 @@ class OrthoviewsDock(Dock):
                 self.compared.align_centers()
             else:
                 self.compared.restore_positions()
+
+    def _on_difference(self, run: Run, artifacts: Artifacts) -> None:
+        show_difference(self._viewer, artifacts, self._difference_name)
 
     # The cursor
 

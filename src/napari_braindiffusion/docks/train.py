@@ -12,6 +12,9 @@ from qtpy.QtWidgets import QHBoxLayout
 from braindiffusion.models.registry import list_models
 from braindiffusion.runs import (
     ArtifactWritten,
+    Estimated,
+    EstimateRequest,
+    Event,
     Failed,
     Finished,
     Metric,
@@ -28,8 +31,8 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.docks.copy_command import copy_request, copy_words
 from napari_braindiffusion.docks.run_browser import RunBrowser
-from napari_braindiffusion.engine.client import JobHandle
-from napari_braindiffusion.engine.estimate import Estimating
+from napari_braindiffusion.engine.job import JobHandle
+from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.stall import StallMonitor
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.engine.trainings import History, follow_training, read_history, start_training, was_restarted
@@ -46,6 +49,8 @@ from napari_braindiffusion.widgets.start_button import StartButton
 MANY_WARNINGS = 3
 """Notifications at once; a folder of odd files has hundreds."""
 
+ESTIMATE_PAUSE_MS = 1000
+"""An estimate begins when the form has not changed for so many milliseconds."""
 LOOK_MS = 2000
 """How often to look whether somebody else has begun the run that is shown."""
 NO_DATA = "Choose what to train on first: a prepared cohort (.zarr) or a folder of volumes."
@@ -70,7 +75,7 @@ class TrainDock(Dock):
         self.runs, self.menu = self.run_browser.list, self.run_browser.menu
         self.form = TrainForm()
         self.estimate = EstimateRow()
-        self.estimating = Estimating(self.estimate, self)
+        self.estimating = LatestJob(self.engine, self, pause_ms=ESTIMATE_PAUSE_MS)
         self.training_samples = TrainingSamples(self._viewer, self)
         self.start_button = StartButton()
         self.copy_button = CopyButton("The same training")
@@ -100,6 +105,8 @@ class TrainDock(Dock):
         self.progress.stop_requested.connect(self.stop)
         self.progress.pause_requested.connect(self.pause)
         self.form.changed.connect(self._ask_what_it_takes)
+        self.estimating.received.connect(self._on_estimated)
+        self.estimating.failed.connect(self.estimate.say)
         self.estimate.apply_requested.connect(self.form.apply)
         self._look = QTimer(self, interval=LOOK_MS)
         self._look.timeout.connect(self._look_again)
@@ -276,6 +283,7 @@ class TrainDock(Dock):
     def _quiet(self) -> None:
         self._look.stop()
         self.estimating.stop()
+        self.estimate.say("")
 
     def _ask_what_it_takes(self) -> None:
         self._quiet()
@@ -283,7 +291,12 @@ class TrainDock(Dock):
         if request is None or self.runs.run is not None or self.job is not None:
             return
         if request.data.suffix == ".zarr":  # a folder of volumes is prepared first
-            self.estimating.ask(settings().applied_to(request))
+            self.estimating.ask(EstimateRequest(of=settings().applied_to(request)))
+            self.estimate.say("Estimating memory and time …")
+
+    def _on_estimated(self, event: Event) -> None:
+        if isinstance(event, Estimated):
+            self.estimate.show_estimate(event)
 
     def _on_warned(self, event: Warned) -> None:
         self._warnings += 1

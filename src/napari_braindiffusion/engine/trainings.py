@@ -15,7 +15,8 @@ from typing import Any
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Event, Failed, Run, RunState, Started
 from braindiffusion.runs.folder import is_alive
-from napari_braindiffusion.engine.client import ENGINE, JobHandle
+from napari_braindiffusion.engine.client import ENGINE
+from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.process import LAST, death_notice
 
 POLL_SECONDS = 0.25

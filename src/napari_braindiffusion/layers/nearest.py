@@ -7,9 +7,9 @@ from napari.layers import Layer
 from napari.viewer import Viewer
 
 from braindiffusion.runs.reports.nearest import Match, Nearest
-from napari_braindiffusion.engine.layer_jobs import Made
 from napari_braindiffusion.layers.display import show_volume
 from napari_braindiffusion.layers.grid import show_mosaic
+from napari_braindiffusion.layers.jobs import Artifacts
 
 
 class NearestLayers:
@@ -23,7 +23,7 @@ class NearestLayers:
         self._viewer = viewer
         self._layers: list[Layer] = []
 
-    def show(self, found: Nearest, made: Made, origin: Mapping[str, Any]) -> None:
+    def show(self, found: Nearest, made: Artifacts, origin: Mapping[str, Any]) -> None:
         """Show an answer, and choose the brain.
 
         Args:

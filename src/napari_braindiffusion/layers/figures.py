@@ -1,77 +1,55 @@
-"""Figures of the selected layers that turn and explain themselves in the browser: Plotly, drawn by an engine."""
+"""Interactive figures of the selected layers in the browser, drawn by an engine with Plotly."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from qtpy.QtCore import QObject, QUrl
+from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Run, VisualizeRequest
-from napari_braindiffusion.engine.layer_jobs import LayerJobs, Made
+from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.layers.files import brains_among, is_brain
+from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
 
 FigureName = Literal["volume", "slices", "compare", "process", "regions"]
-MOST = 4
-"""Brains beside each other."""
+MAX_COMPARED = 4
+"""Largest number of volumes in one comparison."""
 
 
-def open_in_browser(viewer: Viewer, figure: FigureName) -> "Drawing | None":
-    """Draw a figure of the selected layers, and open its page as soon as it is there.
+def open_in_browser(viewer: Viewer, figure: FigureName) -> LayerJob | None:
+    """Draw a figure of the selected layers, and open its page when it is ready.
 
     Args:
-        viewer: Whose layers are selected.
+        viewer: Its selected layers are drawn.
         figure: `volume` and `slices` take the active brain; `regions` a brain and its Labels layer; `process` a
             trajectory; `compare` two to four brains.
 
     Returns:
-        The drawing on its way; None where the selection does not suit, which is told.
+        The job; None where the selection does not suit, which is shown.
     """
     try:
         layers = _CHOOSE[figure](viewer)
     except BrainDiffusionError as error:
         show_error(str(error))
         return None
-    return Drawing(viewer, figure, layers)
+    job = LayerJob(viewer, EngineClient.shared(), QApplication.instance())
+    job.finished.connect(_open_page)
+    job.failed.connect(show_error)
+    job.ended.connect(job.deleteLater)
+    show_info("Drawing the figure; it opens in the browser.")
+    job.ask(layers, lambda paths: VisualizeRequest(figure=figure, paths=tuple(paths)))
+    return job
 
 
-class Drawing(QObject):
-    """One page on its way, with an engine process of its own that ends with it.
-
-    Args:
-        viewer: Where the layers are.
-        figure: As `open_in_browser`.
-        layers: In the order of the request's paths.
-    """
-
-    def __init__(self, viewer: Viewer, figure: FigureName, layers: Sequence[Layer]) -> None:
-        super().__init__(QApplication.instance())
-        self.page: Path | None = None
-        self.jobs = LayerJobs(viewer, "figures", self)
-        self.jobs.finished.connect(self._on_finished)
-        self.jobs.failed.connect(self._on_failed)
-        self.jobs.cancelled.connect(self._end)
-        show_info("Drawing. The figure opens in the browser.")
-        self.jobs.ask(layers, lambda paths: VisualizeRequest(figure=figure, paths=tuple(paths)))
-
-    def _on_finished(self, run: Run, made: Made) -> None:
-        ((event, _),) = made
-        self.page = Path(event.path)
-        QDesktopServices.openUrl(QUrl.fromLocalFile(event.path))
-        self._end()
-
-    def _on_failed(self, message: str) -> None:
-        show_error(message)
-        self._end()
-
-    def _end(self) -> None:
-        self.jobs.close()
-        self.deleteLater()
+def _open_page(run: Run, artifacts: Artifacts) -> None:
+    ((event, _),) = artifacts
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(Path(event.path))))
 
 
 def _one_brain(viewer: Viewer) -> list[Layer]:
@@ -85,8 +63,7 @@ def _trajectory(viewer: Viewer) -> list[Layer]:
     chosen = viewer.layers.selection.active
     if not isinstance(chosen, Image) or chosen.ndim != 4:
         raise BrainDiffusionError(
-            "Select a layer that shows how a brain came into being: tick 'Keep the way from noise to brain' in the "
-            "Generate dock."
+            "Select a denoising trajectory: tick 'Save denoising trajectory' in the Generate dock before sampling."
         )
     return [chosen]
 
@@ -109,9 +86,9 @@ def _several(viewer: Viewer) -> list[Layer]:
     """The selected brains; where fewer than two are selected, those that are visible."""
     for layers in (viewer.layers.selection, [layer for layer in viewer.layers if layer.visible]):
         chosen = brains_among(layer for layer in viewer.layers if layer in layers)
-        if 2 <= len(chosen) <= MOST:
+        if 2 <= len(chosen) <= MAX_COMPARED:
             return list(chosen)
-    raise BrainDiffusionError(f"Select two to {MOST} brains to compare: 3D images.")
+    raise BrainDiffusionError(f"Select two to {MAX_COMPARED} brains to compare: 3D images.")
 
 
 def _same_box(one: Layer, other: Layer) -> bool:

@@ -1,0 +1,122 @@
+"""Jobs on layers: the layers are written to files, then an engine works on the files. One job at a time."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from napari.layers import Layer
+from napari.utils.notifications import show_warning
+from napari.viewer import Viewer
+from qtpy.QtCore import QObject, Signal
+
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs import ArtifactWritten, Request
+from braindiffusion.volume import Volume
+from napari_braindiffusion.engine.client import EngineClient
+from napari_braindiffusion.engine.job import JobHandle
+from napari_braindiffusion.layers.files import as_paths
+
+Artifacts = list[tuple[ArtifactWritten, Volume | None]]
+"""The files that a job wrote, in order, each with its volume where it is one."""
+
+
+class LayerJob(QObject):
+    """A job on layers. It begins with `begun` and ends with one of `finished`, `failed` and `cancelled`.
+
+    Args:
+        viewer: Holds the layers.
+        engine: Performs the job.
+        parent: Qt parent.
+    """
+
+    begun = Signal(str)
+    """The first status message."""
+    progress = Signal(object)
+    finished = Signal(object, object)
+    """Run and Artifacts."""
+    failed = Signal(str)
+    cancelled = Signal()
+    ended = Signal()
+    """After each of the three."""
+
+    def __init__(self, viewer: Viewer, engine: EngineClient, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.job: JobHandle | None = None
+        self.engine = engine
+        self._viewer = viewer
+        self._token: object | None = None
+        """Identifies the request until it ends: an answer that carries another one is late."""
+        self._artifacts: Artifacts = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request has not ended."""
+        return self._token is not None
+
+    def ask(self, sources: Sequence[Layer | Path], request: Callable[[list[Path]], Request]) -> None:
+        """Submit what `request` makes of one path for each source; does nothing while another job runs."""
+        if self.is_busy:
+            return
+        token = self._token = object()
+
+        def submit(paths: list[Path] | None) -> None:
+            if self._token is not token:
+                return
+            if paths is None:  # a layer could not be written, which was shown already
+                self._end()
+                self.cancelled.emit()
+                self.ended.emit()
+            else:
+                self._submit(request(paths))
+
+        self.begun.emit("Starting worker process …")
+        try:
+            as_paths(self._viewer, sources, submit)
+        except BrainDiffusionError as error:
+            self._on_failed(str(error))
+
+    def cancel(self) -> None:
+        """Cancel the job."""
+        if self.job is not None:
+            self.job.cancel()
+        elif self.is_busy:
+            self._on_cancelled()
+
+    def close(self) -> None:
+        """Cancel for good. No signal follows."""
+        if (job := self._end()) is not None:
+            self.engine.abandon(job)
+
+    def _submit(self, request: Request) -> None:
+        try:
+            self.job = job = self.engine.submit(request)
+        except BrainDiffusionError as error:
+            self._on_failed(str(error))
+            return
+        self._artifacts = []
+        job.progress.connect(self.progress)
+        job.artifact.connect(lambda event, volume: self._artifacts.append((event, volume)))
+        job.warned.connect(lambda event: show_warning(event.message))
+        job.finished.connect(lambda _: self._on_finished())
+        job.failed.connect(self._on_failed)
+        job.cancelled.connect(lambda _: self._on_cancelled())
+
+    def _on_finished(self) -> None:
+        if (job := self._end()) is not None:
+            self.finished.emit(job.run, self._artifacts)
+            self.ended.emit()
+
+    def _on_cancelled(self) -> None:
+        if self.is_busy:
+            self._end()
+            self.cancelled.emit()
+            self.ended.emit()
+
+    def _on_failed(self, message: str) -> None:
+        if self.is_busy:
+            self._end()
+            self.failed.emit(message)
+            self.ended.emit()
+
+    def _end(self) -> JobHandle | None:
+        job, self.job, self._token = self.job, None, None
+        return job
