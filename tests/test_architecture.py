@@ -1,5 +1,7 @@
 """The arrows of the design, held by import-linter: screens and torch load only where they must."""
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -43,3 +45,24 @@ def test_what_the_plugin_uses_of_the_engine_loads_neither_torch_nor_a_screen() -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_engine_messages_name_no_flag() -> None:
+    # The command line adds the flag of the field that an error is about.
+    doors = ("cli", "runs/requests", "runs/command.py", "runs/launch_script.py", "engine.py")
+    root = PYPROJECT.parent / "src" / "braindiffusion"
+    found = []
+    for path in root.rglob("*.py"):
+        if path.relative_to(root).as_posix().startswith(doors):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        found += [
+            f"{path.name}:{node.lineno} {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+            and re.search(r"(^|[\s(])--[a-z]", node.value)
+        ]
+    assert found == []

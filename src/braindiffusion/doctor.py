@@ -171,12 +171,12 @@ def _bfloat16(device: "torch.device") -> Finding:
         for (kind, layout), value in milliseconds.items()
     )
     if not worst < BF16_ERROR_BOUND:
-        return Finding("bfloat16", "bad", f"wrong by {worst:.1%} here; take --precision float32 ({times}).")
+        return Finding("bfloat16", "bad", f"wrong by {worst:.1%} here; take the precision float32 ({times}).")
     quickest = min(milliseconds, key=lambda key: milliseconds[key])[0]
     if quickest is torch.bfloat16:
         return Finding("bfloat16", "good", f"right to {worst:.2%} and faster than float32 ({times}).")
     return Finding(
-        "bfloat16", "fair", f"right to {worst:.2%} but slower than float32: take --precision float32 ({times})."
+        "bfloat16", "fair", f"right to {worst:.2%} but slower than float32: take the precision float32 ({times})."
     )
 
 

@@ -27,11 +27,11 @@ def size(preset: Preset) -> float:
 @pytest.mark.parametrize(
     ("most", "advised", "words"),
     [
-        (16 * 64**3, {"batch_size": 16}, "use --batch-size 16"),
-        (16 * 32**3, {"patch": 32}, "use --patch 32"),
-        (16 * 16**3, {"patch": 16}, "use --patch 16"),
-        (8 * 16**3, {"patch": 16, "checkpointing": True}, "use --patch 16 --checkpointing"),
-        (16**3, {"batch_size": 1, "patch": 16}, "use --batch-size 1 --patch 16"),
+        (16 * 64**3, {"batch_size": 16}, "use batch size 16"),
+        (16 * 32**3, {"patch": 32}, "use patch size 32"),
+        (16 * 16**3, {"patch": 16}, "use patch size 16"),
+        (8 * 16**3, {"patch": 16, "checkpointing": True}, "use patch size 16, gradient checkpointing"),
+        (16**3, {"batch_size": 1, "patch": 16}, "use batch size 1, patch size 16"),
         (1, {}, "take a device with more memory"),
     ],
 )
@@ -46,7 +46,7 @@ def test_the_mildest_change(most: float, advised: Changes, words: str) -> None:
 def test_a_smaller_preset_is_the_last_way_out() -> None:
     found = mildest_change(GPU, lambda preset: preset.name == "laptop")
     assert found == {"preset": "laptop"}
-    assert in_words(found) == "use --preset laptop"
+    assert in_words(found) == "use preset laptop"
 
 
 def test_what_computes_twice_already_is_not_told_to() -> None:

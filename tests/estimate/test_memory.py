@@ -121,7 +121,7 @@ def test_the_verdict() -> None:
     levels = (LevelEstimate(0, int(2e9), 10, 0.5, 5.0), LevelEstimate(1, int(9.1e9), 10, 1.0, 10.0))
     good = Estimate("cpu", levels, int(16e9), around=3.0)
     assert (good.fits, good.seconds, good.bytes) == (True, 18.0, int(9.1e9))
-    assert good.verdict == "It needs 9.1 GB of the 16.0 GB that cpu has free, and takes about 0:00:18."
-    bad = Estimate("cuda:0", (LevelEstimate(0, int(9.1e9), 10),), int(8e9), advice="use --batch-size 2")
+    assert good.verdict == "It needs 9.1 GB of the 16.0 GB that cpu has free, and takes about 18 s."
+    bad = Estimate("cuda:0", (LevelEstimate(0, int(9.1e9), 10),), int(8e9), advice="use batch size 2")
     assert (bad.fits, bad.seconds) == (False, None)
-    assert bad.verdict == "It needs 9.1 GB, and cuda:0 has 8.0 GB free: use --batch-size 2."
+    assert bad.verdict == "It needs 9.1 GB, and cuda:0 has 8.0 GB free: use batch size 2."

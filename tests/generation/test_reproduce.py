@@ -43,7 +43,7 @@ def test_the_very_same_to_the_last_bit(sidecar: Path) -> None:
     told, was = (json.loads(path.read_text()) for path in (run.results / sidecar.name, sidecar))
     assert told["voxels_sha256"] == was["voxels_sha256"]
     assert as_command(run.request.model_copy(update={"previews": False})) == (
-        f"braindiffusion generate --like {sidecar} --device cpu"
+        f"braindiffusion generate --reproduce {sidecar} --device cpu"
     )
 
 

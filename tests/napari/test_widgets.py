@@ -20,7 +20,7 @@ from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.forms.path_row import PathRow
 from napari_braindiffusion.widgets.forms.train_form import TrainForm
 from napari_braindiffusion.widgets.plots.loss_curve import LossCurve
-from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
+from napari_braindiffusion.widgets.progress_row import ProgressRow
 from napari_braindiffusion.widgets.run_list import RunList
 
 
@@ -99,12 +99,6 @@ class TestProgressRow:
         with qtbot.waitSignal(row.stop_requested):
             qtbot.mouseClick(row.stop_button, Qt.MouseButton.LeftButton)
         assert not row.stop_button.isEnabled()
-
-    @pytest.mark.parametrize(
-        ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (7800, "2 h 10 min"), (273600, "3 d 4 h")]
-    )
-    def test_durations_as_people_say_them(self, seconds, words):
-        assert duration(seconds) == words
 
 
 class TestPathRow:

@@ -34,7 +34,7 @@ def train(tmp_path: Path) -> TrainRequest:
 )
 def test_no_memory_for_a_training(error: Exception, train: TrainRequest, tmp_path: Path) -> None:
     message = said(error, train, tmp_path / "runs")
-    for advice in ("smaller batch size (now 8)", "smaller patches", "--checkpointing", "last checkpoint"):
+    for advice in ("smaller batch size (now 8)", "smaller patches", "gradient checkpointing", "last checkpoint"):
         assert advice in message
     on_a_gpu = any(word in str(error) for word in ("CUDA", "CUDNN", "MPS"))
     assert ("uses this GPU" in message) == on_a_gpu

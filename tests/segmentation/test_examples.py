@@ -78,7 +78,7 @@ def test_around_counts_voxels_to_the_brain() -> None:
 
 def test_stripped_cohorts_cannot_teach(heads: Cohort, tmp_path) -> None:
     stripped = Cohort.create(tmp_path / "a.zarr", Preprocessing(shape=(34, 34, 42)), labels=np.dtype(np.uint16))
-    with pytest.raises(BrainDiffusionError, match="--skull keep and --shape 34 34 42"):
+    with pytest.raises(BrainDiffusionError, match="the skull kept, on 34 x 34 x 42"):
         Examples(stripped, [], BOX, BOX, 0)
-    with pytest.raises(BrainDiffusionError, match="--shape 44 34 42"):
+    with pytest.raises(BrainDiffusionError, match="on 44 x 34 x 42"):
         Examples(heads, [], (34, 24, 32), BOX, 0)

@@ -21,6 +21,7 @@ from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise_file
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.events import ArtifactWritten, Event, Finished, Progress, Warned
 from braindiffusion.runs.requests import PrepareRequest
 
@@ -88,7 +89,7 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
                 cohort.put(_subject(item, people, preprocessing, answer.input_hash), answer.prepared)
                 if answer.prepared.note:
                     yield Warned(message=answer.prepared.note, subject=item.subject)
-            left = (monotonic() - begun) / step * (len(tasks) - step)
+            left = seconds_left(begun, step, len(tasks))
             yield Progress(stage=STAGE, step=step, total=len(tasks), seconds_left=left, message=item.subject)
     finally:
         answers.close()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from braindiffusion.runs import TrainRequest
+from braindiffusion.runs.requests import label
 from braindiffusion.training.plan import preset_of
 from braindiffusion.training.presets import PRESETS, Preset
 
@@ -34,11 +35,13 @@ def mildest_change(request: TrainRequest, fits: Callable[[Preset], bool]) -> Cha
 
 
 def in_words(changes: Changes) -> str:
-    """As options of the command line."""
+    """Return the changes as advice: "use batch size 4, gradient checkpointing"."""
     if not changes:
         return "take a device with more memory"
-    options = {"batch_size": "--batch-size {}", "patch": "--patch {}", "preset": "--preset {}"}
-    return "use " + " ".join(options.get(name, "--checkpointing").format(value) for name, value in changes.items())
+    words = (
+        label(TrainRequest, name).lower() + ("" if value is True else f" {value}") for name, value in changes.items()
+    )
+    return f"use {', '.join(words)}"
 
 
 def _ways(request: TrainRequest, chosen: Preset) -> Iterator[Changes]:

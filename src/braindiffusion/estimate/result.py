@@ -1,7 +1,8 @@
 """The answer: bytes and seconds by level, and a sentence that says whether it fits."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+
+from braindiffusion.runs.durations import duration
 
 GB = 1e9
 
@@ -70,5 +71,5 @@ class Estimate:
         what = f"Preset {self.preset}" if self.preset else "It"
         if not self.fits:
             return f"{what} needs {needs:.1f} GB, and {self.device} has {has:.1f} GB free: {self.advice}."
-        time = str(timedelta(seconds=round(self.seconds or 0)))
+        time = duration(self.seconds or 0)
         return f"{what} needs {needs:.1f} GB of the {has:.1f} GB that {self.device} has free, and takes about {time}."

@@ -19,6 +19,7 @@ from braindiffusion.evaluation.metrics.memorization import judge
 from braindiffusion.evaluation.sources import Brain, Source
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import Event, Progress, Warned
+from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.reports.evaluation import Estimate, Memorization, Neighbour
 
 VOXELS = "low-pass voxels"
@@ -85,7 +86,7 @@ class MeasuredGroups:
             except BrainDiffusionError as error:
                 self.left_out += 1
                 yield Warned(message=f"Left out: {error}", subject=source.name)
-            left = (monotonic() - begun) / step * (len(sources) - step)
+            left = seconds_left(begun, step, len(sources))
             yield Progress(stage=stage, step=step, total=len(sources), seconds_left=left, message=source.name)
 
     def _wanted(self, brain: Brain) -> Generator[Event, None, Labels | None]:

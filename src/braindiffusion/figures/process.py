@@ -56,7 +56,7 @@ def process(trajectory: Volume, *, title: str = "", steps: Sequence[Step] | None
     """
     count = trajectory.channels
     if count < 2:
-        msg = "A trajectory has several frames, this volume has one: `generate --trajectory` writes such."
+        msg = "A trajectory has several frames, this volume has one: generate with the denoising trajectory saved."
         raise BrainDiffusionError(msg)
     if steps is None:
         steps = [Step.of_record(record) for record in trajectory.metadata.get("trajectory", [])]

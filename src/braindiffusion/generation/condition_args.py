@@ -22,8 +22,8 @@ def from_flags(flags: Iterable[str]) -> ConditionArgs:
     for flag in flags:
         name, equals, value = (part.strip() for part in flag.partition("="))
         if not (name and equals and value):
-            msg = f"--condition {flag}: say FIELD=VALUE, such as age=63 or 'volumes.left hippocampus=90%'."
-            raise BrainDiffusionError(msg)
+            msg = f"The condition '{flag}' is no FIELD=VALUE, such as age=63 or 'volumes.left hippocampus=90%'."
+            raise BrainDiffusionError(msg, field="condition")
         pairs.append((name, str(Path(value).absolute()) if Path(value).is_file() else value))
     return _nested(pairs)
 

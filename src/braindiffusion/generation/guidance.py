@@ -14,6 +14,7 @@ from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import GenerateRequest
+from braindiffusion.runs.requests import label
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,16 @@ def guidance_from(
         options = ("guidance_interval", "guidance_rescale", "guidance_fields", "autoguidance")
         for name in options:
             if getattr(request, name):
-                flag = name.replace("_", "-").replace("fields", "field")
-                raise BrainDiffusionError(f"--{flag} changes nothing while --guidance is 1: choose a scale, such as 2.")
+                msg = f"{label(GenerateRequest, name)} has no effect at guidance scale 1: choose one, such as 2."
+                raise BrainDiffusionError(msg, field=name)
         return None, None
     told: dict[str, Any] = {"scale": request.guidance, "interval": request.guidance_interval}
     low, high = request.guidance_interval or (0.0, 1.0)
     if not 0 <= low < high:
-        raise BrainDiffusionError(f"--guidance-interval {low:g} {high:g}: say the lower noise level first.")
+        raise BrainDiffusionError(
+            f"The guidance interval {low:g} to {high:g} is empty: the lower noise level comes first.",
+            "guidance_interval",
+        )
     if request.autoguidance is not None:
         if request.guidance_rescale or request.guidance_fields:
             raise BrainDiffusionError("Autoguidance knows no fields and no rescaling: leave these out, or it.")
@@ -75,12 +79,12 @@ def guidance_from(
         told["autoguidance"] = model_identity(folder)
         return Guidance(request.guidance, request.guidance_interval, weak=weak), told
     if not asked:
-        raise BrainDiffusionError("Guidance needs something to guide by: ask for it with --condition.")
+        raise BrainDiffusionError("Guidance needs a condition to guide by: give one, such as age=63.", "condition")
     fields = request.guidance_fields
     for name in fields or ():
         if name not in cascade.config.condition.names:
             known = ", ".join(cascade.config.condition.names)
-            raise BrainDiffusionError(f"Cannot guide by '{name}': the model knows {known}.")
+            raise BrainDiffusionError(f"Cannot guide by '{name}': the model knows {known}.", "guidance_fields")
     told |= {"rescale": request.guidance_rescale, "fields": fields}
     return Guidance(request.guidance, request.guidance_interval, request.guidance_rescale, fields), told
 

@@ -60,7 +60,7 @@ def finished_samples(
         number, stem = int(match[1]), path.name.removesuffix(".json")
         if other := difference(read_sidecar(path), decides(number)):
             msg = f"{out} holds brains of another request ({path.name}: {other})"
-            raise BrainDiffusionError(f"{msg}: choose another folder with --out, or --overwrite.")
+            raise BrainDiffusionError(f"{msg}: choose another output folder, or overwrite them.", field="out")
         files = [f"{stem}.nii.gz", *([f"{stem}_trajectory.nii.gz"] if trajectory else [])]
         if all((out / name).is_file() for name in files):
             sidecars[number] = sidecars.get(number, 0) + 1

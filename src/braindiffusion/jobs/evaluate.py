@@ -160,12 +160,14 @@ def _left_out(
     if segmenter.reader is None:
         parts.append(LeftOut(what="embedding, read age", why=segmenter.why))
     if not has_features:
-        parts.append(LeftOut(what="KID, Fréchet distance, MMD", why="there are neither a reader nor --features"))
+        parts.append(
+            LeftOut(what="KID, Fréchet distance, MMD", why="there are neither a segmentation model nor features")
+        )
     if not any(seen.asked for seen in measured_groups.generated):
         parts.append(LeftOut(what="condition adherence", why="no sidecar says that its brain was asked for anything"))
     if not groups.card:
         why = (
-            "no --model is given and no sidecar names a packaged one: a fifth of the real brains, drawn by name, "
+            "no model is given and no sidecar names a packaged one: a fifth of the real brains, drawn by name, "
             "stands for the held-out ones, and memorization proves nothing about what a model learnt from"
         )
         parts.append(LeftOut(what="the model's own split", why=why))

@@ -21,6 +21,7 @@ from braindiffusion.models.model_cache import cached_model, release
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import Event, Finished, GenerateRequest, Progress, Run
 from braindiffusion.runs.command import as_command
+from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.provenance import provenance
 
 PREVIEW_SECONDS = 0.25  # a preview costs tens of milliseconds: more often would slow the brain down
@@ -69,7 +70,7 @@ def _make(plan: "GenerationPlan") -> Iterator[Event]:
             if request.num_samples <= FEW:
                 yield Progress(stage=f"{_name(batch)} level {step.level}", step=step.step, total=step.of)
             else:
-                left = (monotonic() - begun) / made * (total - done) if made else None
+                left = seconds_left(begun, made, made + total - done)
                 where = f"{_name(batch)}, level {step.level}"
                 yield Progress(stage="brains", step=done, total=total, seconds_left=left, message=where)
             yield from plan.shown(step, batch)
@@ -98,7 +99,7 @@ class GenerationPlan:
     def __init__(self, request: GenerateRequest, run: Run) -> None:
         self.request, self.run = request, run
         if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
-            raise BrainDiffusionError(f"--only asks for a sample that is none of the {request.num_samples}.")
+            raise BrainDiffusionError(f"A sample number is none of 1 to {request.num_samples}.", field="only")
         self.shard = Shard.of_this_process()
         folder = find_model(request.model)
         self.device = self.shard.device(choose_device(request.device))
@@ -217,7 +218,9 @@ def _sampler(request: GenerateRequest) -> SamplerName | None:
     """
     known = get_args(SamplerName)
     if request.sampler is not None and request.sampler not in known:
-        raise BrainDiffusionError(f"There is no sampler '{request.sampler}': choose one of {', '.join(known)}.")
+        raise BrainDiffusionError(
+            f"There is no sampler '{request.sampler}': choose one of {', '.join(known)}.", "sampler"
+        )
     if request.eta and request.sampler not in (None, "ddim"):
-        raise BrainDiffusionError(f"--eta is DDIM's, and {request.sampler} has none: leave it out.")
+        raise BrainDiffusionError(f"Eta belongs to ddim, and {request.sampler} has none: leave it out.", "eta")
     return cast("SamplerName | None", request.sampler)

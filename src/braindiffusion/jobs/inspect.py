@@ -24,6 +24,7 @@ from braindiffusion.cohort.qc.duplicates import MM, VERY_SAME, Duplicate, Duplic
 from braindiffusion.cohort.qc.orientation import GRID_MM, find_orientation
 from braindiffusion.cohort.qc.thumbnail import write_thumbnail
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.events import Event, Finished, Inspected, Progress, QCFlag, Warned
 from braindiffusion.runs.folder import Run
 from braindiffusion.runs.requests import InspectRequest
@@ -89,7 +90,7 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
             all_seen.append(seen)
             told.append(_row(task, marks, seen.thumbnail))
             yield told[-1]
-            left = (monotonic() - begun) / step * (len(tasks) - step)
+            left = seconds_left(begun, step, len(tasks))
             yield Progress(stage=STAGE, step=step, total=len(tasks), seconds_left=left, message=task.row.subject)
     finally:
         answers.close()

@@ -35,8 +35,8 @@ def prepare(request: PrepareRequest, run: Run) -> Iterator[Event]:
     """
     if request.skull == "strip" and request.labels is None:
         if not request.modality.startswith("T1"):
-            msg = f"Stripping {request.modality} needs a folder of label maps (--labels): only T1w volumes can be read."
-            raise BrainDiffusionError(msg)
+            msg = f"Stripping {request.modality} needs a folder of label maps: only T1w volumes can be segmented."
+            raise BrainDiffusionError(msg, field="labels")
         yield from _read_all(request)
         request = request.model_copy(update={"labels": request.out.with_suffix(".labels")})
     yield from cohort.prepare(request, run)

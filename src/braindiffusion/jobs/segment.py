@@ -75,12 +75,12 @@ def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path]
     source, out = request.input, request.out
     if source.is_dir():
         if out.is_file() or out.name.endswith(WRITABLE_SUFFIXES):
-            raise BrainDiffusionError(f"{source} is a folder: give --out a folder too, not {out.name}.")
+            raise BrainDiffusionError(f"{source} is a folder: the output must be a folder too, not {out.name}.", "out")
         found = [item.path for item in find(source) if not item.problem]
         targets = [(p, out / f"{stem(p)}_regions.nii.gz", out / f"{stem(p)}_mask.nii.gz") for p in found]
         return targets, out / "readings.tsv"
     if not out.name.endswith(WRITABLE_SUFFIXES):
-        raise BrainDiffusionError(f"{source} is one volume: give --out a name that ends in .nii.gz, not {out.name}.")
+        raise BrainDiffusionError(f"{source} is one volume: the output must end in .nii.gz, not be {out.name}.", "out")
     name = stem(out)
     return [(source, out, out.with_name(f"{name}_mask.nii.gz"))], out.with_name(f"{name}.tsv")
 

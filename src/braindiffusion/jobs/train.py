@@ -22,6 +22,7 @@ from braindiffusion.runs import (
     Run,
     TrainRequest,
 )
+from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.files import write_whole
 from braindiffusion.training.checkpoint_files import load_state
 from braindiffusion.training.checkpoints import CheckpointManager
@@ -196,7 +197,7 @@ class _Level:
         if now - self.said < METRIC_SECONDS and done.step < self.until:
             return
         self.said = now
-        left = (now - self.begun) / (done.step - self.first) * (self.until - done.step)
+        left = seconds_left(self.begun, done.step - self.first, self.until - self.first)
         yield Progress(stage=self.stage, step=done.step, total=self.until, seconds_left=left)
         values = {"loss": sum(self.losses) / len(self.losses), "learning_rate": done.learning_rate}
         yield Metric(stage=self.stage, step=done.step, values=values | {"seconds_per_step": done.seconds})

@@ -15,6 +15,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Event, Finished, Metric, Progress, Run
+from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.requests import TrainReaderRequest
 from braindiffusion.segmentation.calibration import age_features, calibrate, uncalibrated
 from braindiffusion.segmentation.examples import SHIFT, Examples
@@ -93,7 +94,7 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
             losses.append(done.loss)
             if now - said >= METRIC_SECONDS or last:
                 said = now
-                left = (now - begun) / (done.step - first) * (request.steps - done.step)
+                left = seconds_left(begun, done.step - first, request.steps - first)
                 yield Progress(stage=STAGE, step=done.step, total=request.steps, seconds_left=left)
                 values = {"loss": sum(losses) / len(losses), "learning_rate": done.learning_rate}
                 yield Metric(stage=STAGE, step=done.step, values=values | {"seconds_per_step": done.seconds})

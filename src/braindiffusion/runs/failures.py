@@ -45,7 +45,7 @@ def _advice(error: Exception, run: Run) -> str:
     """What needs less memory, for what was asked."""
     request = run.request
     others = (
-        "close what else uses this GPU, or run on the CPU (--device cpu)"
+        "close what else uses this GPU, or run on the CPU"
         if any(word in str(error) for word in ("CUDA", "CUDNN", "MPS"))
         else "close other programs"
     )
@@ -53,7 +53,7 @@ def _advice(error: Exception, run: Run) -> str:
         case TrainRequest():
             batch = f"a smaller batch size (now {request.batch_size})" if request.batch_size else "a smaller batch size"
             less = [batch, "a preset with smaller patches"]
-            less += [] if request.checkpointing else ["checkpointing (--checkpointing: slower, but much less memory)"]
+            less += [] if request.checkpointing else ["gradient checkpointing (slower, but much less memory)"]
             return f"take {', '.join(less[:-1])} or {less[-1]}; and {others}. Resume goes on from the last checkpoint"
         case TrainReaderRequest():
             return f"take a smaller batch size (now {request.batch_size}) or window; and {others}"

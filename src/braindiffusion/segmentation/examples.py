@@ -47,7 +47,7 @@ def grouped(cohort: Cohort, row: int) -> Tensor:
         BrainDiffusionError: the cohort has no label maps.
     """
     if cohort.labels is None:
-        raise BrainDiffusionError(f"{cohort.path} has no label maps: prepare it with --labels.")
+        raise BrainDiffusionError(f"{cohort.path} has no label maps: prepare it with a folder of label maps.")
     return torch.from_numpy(regions_of(np.asarray(cohort.labels[row])))
 
 
@@ -73,8 +73,8 @@ class Examples:
         self._heads: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self.margin = (np.array(cohort.preprocessing.shape) - self.box) // 2
         if cohort.preprocessing.skull != "keep" or (self.margin < SHIFT).any():
-            needed = " ".join(str(side + 2 * SHIFT) for side in box)
-            msg = f"{cohort.path} cannot teach a reader: prepare it with --skull keep and --shape {needed} or more."
+            needed = " x ".join(str(side + 2 * SHIFT) for side in box)
+            msg = f"{cohort.path} has no whole heads: prepare it with the skull kept, on {needed} voxels or more."
             raise BrainDiffusionError(msg)
 
     def batch(self, step: int, size: int) -> list[Example]:

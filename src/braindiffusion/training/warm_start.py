@@ -77,8 +77,8 @@ def configuration_of(
         condition = schema_of(cohort, rows, request.conditions)
     else:
         if request.conditions is not None:
-            msg = f"A training that begins from {request.start_from} keeps its conditions: leave --condition out."
-            raise BrainDiffusionError(msg)
+            msg = f"A training that is initialized from {request.start_from} keeps its conditions: leave them out."
+            raise BrainDiffusionError(msg, field="conditions")
         condition = read_configuration(start).condition
         _same_preparation(start, cohort)
     return chosen.cascade(preprocessing.shape, preprocessing.spacing, channels, condition)

@@ -26,6 +26,7 @@ from braindiffusion.runs import (
     Progress,
     RegenerateRequest,
 )
+from braindiffusion.runs.durations import duration
 from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, save_volume
@@ -44,7 +45,7 @@ from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets.copy_button import CopyButton
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
-from napari_braindiffusion.widgets.progress_row import ProgressRow, duration
+from napari_braindiffusion.widgets.progress_row import ProgressRow
 
 PREVIEW = "Sampling (preview)"
 LOW_RESOLUTION = "Low-resolution preview"

@@ -4,8 +4,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from braindiffusion.runs import Estimated
+from braindiffusion.runs.durations import duration
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
-from napari_braindiffusion.widgets.progress_row import duration
 
 WORDS = {"batch_size": "batch size {}", "patch": "patch {}", "checkpointing": "save memory", "preset": "preset {}"}
 

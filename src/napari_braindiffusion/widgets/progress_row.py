@@ -5,6 +5,7 @@ import time
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from braindiffusion.runs.durations import duration
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
 
 PAINT_SECONDS = 0.1
@@ -114,18 +115,3 @@ class ProgressRow(QWidget):
         self.stop_button.setEnabled(False)
         self.label.setText("Stopping after this step …")
         self.stop_requested.emit()
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: `40 s`, `3 min`, `2 h 10 min`, `3 d 4 h`."""
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    minutes = round(whole / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h"

@@ -12,6 +12,7 @@ from braindiffusion.cli.commands.generate import Reproduce, requested
 from braindiffusion.cli.commands.train import THE_ONLY_COHORT, Published, Resume, only_cohort
 from braindiffusion.cli.options import Options, RunName, takes
 from braindiffusion.runs import GenerateRequest, RegenerateRequest, Request, TrainRequest
+from braindiffusion.runs.command import flags
 from braindiffusion.runs.durations import duration
 
 estimate = typer.Typer(
@@ -81,4 +82,10 @@ def answer(request: Request, *, as_json: bool) -> None:
             table.add_row(str(level.level), f"{level.bytes / 1e9:.2f} GB", str(level.steps), step, total)
         Console().print(table)
         typer.echo(found.verdict)
+        if found.changes:
+            words = (
+                flags(TrainRequest, name)[0] + ("" if value is True else f" {value}")
+                for name, value in found.changes.items()
+            )
+            typer.echo(f"Options: {' '.join(words)}")
     raise typer.Exit(0 if found.fits else 1)

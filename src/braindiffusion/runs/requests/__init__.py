@@ -43,6 +43,11 @@ Request = Annotated[
 R = TypeVar("R", bound=BaseRequest)
 
 
+def label(kind: type[BaseRequest], name: str) -> str:
+    """Return the label of a field, as forms show it and messages name it."""
+    return kind.model_fields[name].title or name.replace("_", " ").capitalize()
+
+
 def make_request(kind: type[R], **fields: object) -> R:
     """Return a request.
 
@@ -54,8 +59,8 @@ def make_request(kind: type[R], **fields: object) -> R:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        label = kind.model_fields[name].title if name in kind.model_fields else None
-        msg = f"{label or name}: {first['msg']} (was {first['input']!r})."
+        told = label(kind, name) if name in kind.model_fields else name
+        msg = f"{told}: {first['msg']} (was {first['input']!r})."
         raise BrainDiffusionError(msg, field=name) from error
 
 
@@ -77,5 +82,6 @@ __all__ = [
     "TrainReaderRequest",
     "TrainRequest",
     "VisualizeRequest",
+    "label",
     "make_request",
 ]
