@@ -58,6 +58,6 @@ def test_what_does_not_fit_is_told_with_a_way_out(model: Path, monkeypatch: pyte
     monkeypatch.setattr(generation, "free_bytes", lambda device: half)
     found = estimate(asked)
     assert found.seconds is None
-    assert found.verdict.endswith("use --batch-size 4.")
+    assert found.verdict.endswith("use batch size 4.")
     monkeypatch.setattr(generation, "free_bytes", lambda device: 0)
     assert estimate(asked).advice == "use a device with more memory"

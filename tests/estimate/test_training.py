@@ -55,4 +55,4 @@ def test_what_does_not_fit_is_told_with_a_way_out(store: Path, monkeypatch: pyte
     assert nothing.preset == "tiny"
     assert nothing.levels[0].seconds is None
     monkeypatch.setattr("braindiffusion.estimate.training.free_bytes", lambda device: nothing.bytes - 1)
-    assert estimate(request).verdict.endswith("use --batch-size 1.")
+    assert estimate(request).verdict.endswith("use batch size 1.")

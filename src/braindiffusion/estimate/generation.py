@@ -128,5 +128,5 @@ class _Trial:
         """What would make it fit."""
         for batch in (2**k for k in range(self.batch.bit_length() - 1, -1, -1)):
             if batch < self.batch and all(self.bytes(i, batch) <= available for i in range(self.levels)):
-                return f"use a batch size of {batch}"
+                return f"use batch size {batch}"
         return "use a device with more memory" if self.device.type == "cpu" else "use the CPU"
