@@ -50,7 +50,7 @@ STEPS = (
     ),
     Step(
         "Cohort",
-        lambda dock: dock.form.folder,
+        lambda dock: dock.form.fields["data_dir"].native,
         "Open your own data",
         "Drop a folder of NIfTI files here. The table lists subjects and problems; Preprocess brings the volumes to "
         "one grid for training.",

@@ -65,7 +65,7 @@ def click(qtbot, button):
 
 
 def choose(qtbot, dock, folder, count=3):
-    dock.form.folder.set_path(folder)
+    dock.form.fields["data_dir"].value = folder
     qtbot.waitUntil(lambda: len(dock.table.subjects) == count, timeout=TIMEOUT)
 
 
@@ -144,13 +144,13 @@ def test_loads_the_selected_or_else_the_ticked_with_their_labels(dock, viewer, q
 def test_prepares_in_an_engine_and_names_what_is_left_out(dock, viewer, qtbot, brains, notices, engines):
     sorted(brains.iterdir())[0].unlink()
     choose(qtbot, dock, brains, count=2)
-    dock.form.spacing.setValue(4.0)
+    dock.form.fields["spacing"].value = 4.0
     assert dock.prepare_button.text() == "Prepare (1)"
     click(qtbot, dock.prepare_button)
     assert not dock.prepare_button.isEnabled()
     with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
         pass
-    cohort = Cohort.open(dock.form.out.path)
+    cohort = Cohort.open(dock.form.fields["out"].value)
     assert len(cohort) == 1
     assert any(severity == "warning" and "IXI999" in message for severity, message in notices())
     assert any("Train dock" in message for _, message in notices())
@@ -193,12 +193,12 @@ def test_what_is_missing_is_told_in_plain_words(dock, qtbot, brains, tmp_path, n
     click(qtbot, dock.copy_button)
     assert notices()[-1] == ("error", "Choose a folder of volumes, and where to write the prepared cohort.")
     assert not dock.show_button.isEnabled()
-    dock.form.out.set_path(tmp_path / "nothing.zarr")
+    dock.form.fields["out"].value = tmp_path / "nothing.zarr"
     click(qtbot, dock.show_button)
     qtbot.waitUntil(lambda: "There is no prepared cohort at" in notices()[-1][1], timeout=TIMEOUT)
     choose(qtbot, dock, brains)
     (tmp_path / "file.zarr").write_text("no store")
-    dock.form.out.set_path(tmp_path / "file.zarr")
+    dock.form.fields["out"].value = tmp_path / "file.zarr"
     click(qtbot, dock.prepare_button)
     with qtbot.waitSignal(dock.job.failed, timeout=TIMEOUT):
         pass
@@ -210,7 +210,7 @@ def test_a_bad_folder_is_told_in_plain_words(dock, qtbot, tmp_path, notices, con
     folder = tmp_path / content
     if content == "empty":
         folder.mkdir()
-    dock.form.folder.set_path(folder)
+    dock.form.fields["data_dir"].value = folder
     qtbot.waitUntil(lambda: bool(notices()), timeout=TIMEOUT)
     ((severity, message),) = notices()
     assert severity == "error"
@@ -219,13 +219,13 @@ def test_a_bad_folder_is_told_in_plain_words(dock, qtbot, tmp_path, notices, con
 
 
 def test_only_the_last_folder_counts(dock, qtbot, brains):
-    dock.form.folder.set_path(brains)
-    dock.form.folder.set_path(None)
+    dock.form.fields["data_dir"].value = brains
+    dock.form.fields["data_dir"].value = None
     qtbot.waitUntil(lambda: not dock._workers, timeout=TIMEOUT)
     assert dock.table.subjects == []
     assert dock.summary.text() == "Choose a folder of brains."
     choose(qtbot, dock, brains)
-    dock.form.folder.set_path(None)  # while the volumes are looked at
+    dock.form.fields["data_dir"].value = None  # while the volumes are looked at
     qtbot.waitUntil(lambda: dock.inspection.job is None, timeout=TIMEOUT)
     assert dock.table.subjects == []
     assert dock.inspecting.isHidden()

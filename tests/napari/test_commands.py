@@ -77,7 +77,7 @@ def test_exports_ask_first_and_write_nothing_yet(viewer, qtbot, tmp_path, monkey
     viewer.add_image(np.zeros((4, 4, 4), np.float32), name="brain")
     execute(viewer, command)
     (dialog,) = (one for one in QApplication.topLevelWidgets() if isinstance(one, ExportDialog) and one.isVisible())
-    assert dialog.name.isVisibleTo(dialog) is has_name
+    assert dialog.fields["name"].native.isVisibleTo(dialog) is has_name
     dialog.reject()
     qtbot.waitUntil(lambda: not any(isinstance(one, ExportDialog) for one in QApplication.topLevelWidgets()))
     assert not list(tmp_path.iterdir())

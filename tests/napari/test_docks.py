@@ -48,8 +48,8 @@ class TestGenerate:
 
     def test_preview_then_result_and_trajectory_as_layers_in_mm(self, dock, viewer, qtbot):
         dock.form.choose_model("ok")
-        dock.form.seed.setValue(5)
-        dock.form.trajectory.setChecked(True)
+        dock.form.fields["seed"].value = 5
+        dock.form.fields["trajectory"].value = True
         names = []
         viewer.layers.events.inserted.connect(lambda event: names.append(event.value.name))
         click(qtbot, dock.generate_button)
@@ -67,7 +67,7 @@ class TestGenerate:
         assert way.axis_labels == ("step", "x", "y", "z")
         assert viewer.dims.point[0] == 3
         assert dock.generate_button.isEnabled()
-        assert dock.form.seed.value() == 6  # the next press makes another
+        assert dock.form.fields["seed"].value == 6  # the next press makes another
 
     def test_the_first_brain_stands_upright_left_at_the_left(self, dock, viewer, qtbot):
         dock.generate(GenerateRequest(model="ok", previews=True))
@@ -122,14 +122,14 @@ class TestGenerate:
             pass
 
     def test_without_a_model_it_says_what_to_do(self, dock, qtbot, notices):
-        dock.form.model.clear()
+        dock.form.model.native.clear()
         click(qtbot, dock.generate_button)
         assert dock.job is None
         assert "train one" in notices()[0][1]
 
     def test_copies_a_command_that_asks_for_the_same(self, dock, qtbot):
         dock.form.choose_model("some model")
-        dock.form.number.setValue(5)
+        dock.form.fields["num_samples"].value = 5
         dock.copy_button.menu().actions()[0].trigger()
         assert QApplication.clipboard().text() == "braindiffusion generate --model 'some model' --num-samples 5"
 
@@ -150,7 +150,7 @@ class TestGenerate:
         conditions = dock.form.conditions
         assert list(conditions.rows) == ["age", "regions"]
         conditions.rows["age"].slider.setValue(635)
-        conditions.rows["age"].tick.setChecked(True)
+        conditions.rows["age"].check_box.setChecked(True)
         assert dock.form.request().condition == {"age": 63.5}
         dock.form.choose_model("ok")
         assert dock.form.request().condition == {}
@@ -170,7 +170,7 @@ class TestGenerate:
         assert request.condition == {"age": 60.0}
         assert list_runs() == []  # it is nobody's history
         qtbot.waitUntil(lambda: not dock.preview.pending, timeout=TIMEOUT)
-        dock.form.live.setChecked(False)
+        dock.form.live.value = False
         age.slider.setSliderPosition(400)
         assert not dock.preview.pending
         # What is made in full goes on in the same layer.
@@ -207,7 +207,7 @@ class TestGenerate:
         dock = docked(viewer, GenerateDock(viewer), "Generate")
 
         def trainings():
-            texts = [dock.form.model.itemText(index) for index in range(dock.form.model.count())]
+            texts = [dock.form.model.native.itemText(index) for index in range(len(dock.form.model))]
             return [text for text in texts if "training" in text]
 
         qtbot.waitUntil(lambda: trainings() == ["my training mine"], timeout=TIMEOUT)
@@ -247,14 +247,14 @@ class TestTrain:
     @pytest.fixture
     def dock(self, viewer, tmp_path):
         dock = docked(viewer, TrainDock(viewer), "Train")
-        dock.form.data.set_path(tmp_path)
+        dock.form.fields["data"].value = tmp_path
         return dock
 
     def losses(self, dock):
         return dock.curve.points("level 0", "loss")[0]
 
     def test_start_stop_resume(self, dock, qtbot):
-        dock.form.epochs.setValue(2)
+        dock.form.fields["epochs"].value = 2
         click(qtbot, dock.start_button)
         run = dock.job.run
         qtbot.waitUntil(lambda: len(self.losses(dock)) > 3, timeout=TIMEOUT)
@@ -275,7 +275,7 @@ class TestTrain:
     def test_it_may_go_on_without_the_viewer_and_is_found_again(
         self, dock, viewer, make_napari_viewer_proxy, qtbot, answers, engines
     ):
-        dock.form.epochs.setValue(1000)
+        dock.form.fields["epochs"].value = 1000
         dock.start()
         run = dock.job.run
         qtbot.waitUntil(lambda: len(self.losses(dock)) > 3, timeout=TIMEOUT)
@@ -298,7 +298,7 @@ class TestTrain:
 
     @pytest.mark.parametrize("how", ["dock", "viewer"])
     def test_closing_may_stop_it(self, dock, viewer, qtbot, answers, engines, how):
-        dock.form.epochs.setValue(100)
+        dock.form.fields["epochs"].value = 100
         dock.start()
         run = dock.job.run
         qtbot.waitUntil(lambda: bool(self.losses(dock)), timeout=TIMEOUT)
@@ -308,7 +308,7 @@ class TestTrain:
         assert run.state is RunState.CANCELLED
 
     def test_closing_may_be_called_off(self, dock, viewer, qtbot, answers, engines):
-        dock.form.epochs.setValue(100)
+        dock.form.fields["epochs"].value = 100
         dock.start()
         qtbot.waitUntil(lambda: bool(self.losses(dock)), timeout=TIMEOUT)
         answers.append(OnClose.STAY)
@@ -321,7 +321,7 @@ class TestTrain:
 
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
     def test_a_killed_training_is_told_and_can_be_resumed(self, dock, qtbot, engines, notices):
-        dock.form.epochs.setValue(100)
+        dock.form.fields["epochs"].value = 100
         dock.start()
         run = dock.job.run
         qtbot.waitUntil(lambda: bool(self.losses(dock)), timeout=TIMEOUT)
@@ -333,7 +333,7 @@ class TestTrain:
         assert dock.start_button.isEnabled()
 
     def test_an_earlier_run_is_drawn_with_its_settings(self, viewer, dock, qtbot, tmp_path):
-        dock.form.epochs.setValue(0.5)
+        dock.form.fields["epochs"].value = 0.5
         dock.start()
         run = dock.job.run
         with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
@@ -343,7 +343,7 @@ class TestTrain:
         assert dock.start_button.text() == "Start"
         dock.show_run(run)
         qtbot.waitUntil(lambda: self.losses(dock) == list(range(1, 11)), timeout=TIMEOUT)
-        assert dock.form.epochs.value() == 0.5
+        assert dock.form.fields["epochs"].value == 0.5
         assert dock.progress.label.text() == "learnt"
 
     def test_without_data_it_says_what_to_do(self, viewer, qtbot, notices):
@@ -353,7 +353,7 @@ class TestTrain:
         assert "Choose what to train on" in notices()[0][1]
 
     def test_copies_commands(self, dock, qtbot, tmp_path):
-        dock.form.batch_size.setValue(2)
+        dock.form.fields["batch_size"].value = 2
         dock.copy_button.menu().actions()[0].trigger()
         assert QApplication.clipboard().text() == f"braindiffusion train --data-dir {tmp_path} --batch-size 2"
 

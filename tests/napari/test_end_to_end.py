@@ -39,20 +39,20 @@ def test_sample_prepare_train_stop_resume_generate_save(viewer, qtbot, tmp_path,
 
     # Find and prepare.
     cohort = open_dock(viewer, "Cohort")
-    cohort.form.folder.set_path(samples_dir() / "IXI-T1")
+    cohort.form.fields["data_dir"].value = samples_dir() / "IXI-T1"
     qtbot.waitUntil(lambda: len(cohort.table.subjects) == 6, timeout=TIMEOUT)
-    cohort.form.spacing.setValue(8.0)
-    cohort.form.out.set_path(tmp_path / "brains.zarr")
+    cohort.form.fields["spacing"].value = 8.0
+    cohort.form.fields["out"].value = tmp_path / "brains.zarr"
     qtbot.mouseClick(cohort.prepare_button, Qt.MouseButton.LeftButton)
     with qtbot.waitSignal(cohort.job.finished, timeout=TIMEOUT):
         pass
 
     # Train, stop, resume.
     train = open_dock(viewer, "Train")
-    train.form.data.set_path(tmp_path / "brains.zarr")
-    train.form.preset.setCurrentIndex(train.form.preset.findData("tiny"))
-    train.form.epochs.setValue(4)
-    train.form.validation.setValue(1)
+    train.form.fields["data"].value = tmp_path / "brains.zarr"
+    train.form.fields["preset"].value = "tiny"
+    train.form.fields["epochs"].value = 4
+    train.form.fields["validation_subjects"].value = 1
     qtbot.mouseClick(train.start_button, Qt.MouseButton.LeftButton)
     run = train.job.run
     with qtbot.waitSignal(train.job.metric, timeout=TIMEOUT):
@@ -74,8 +74,8 @@ def test_sample_prepare_train_stop_resume_generate_save(viewer, qtbot, tmp_path,
     # Generate from it.
     generate = open_dock(viewer, "Generate")
     generate.form.choose_model(run.path)
-    generate.form.seed.setValue(11)
-    generate.form.trajectory.setChecked(True)
+    generate.form.fields["seed"].value = 11
+    generate.form.fields["trajectory"].value = True
     qtbot.mouseClick(generate.generate_button, Qt.MouseButton.LeftButton)
     with qtbot.waitSignal(generate.job.ended, timeout=TIMEOUT):
         pass

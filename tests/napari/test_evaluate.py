@@ -72,9 +72,9 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def dock(viewer):
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Evaluate")
-    dock.form.reader.setCurrentIndex(dock.form.reader.findData("none"))
-    dock.form.pairs.setValue(2)
-    dock.form.repeats.setValue(10)
+    dock.form.fields["reader"].value = "none"
+    dock.form.fields["pairs"].value = 2
+    dock.form.fields["repeats"].value = 10
     return dock
 
 
@@ -183,7 +183,7 @@ def test_a_report_from_layers_and_folders_is_made_shown_and_found_again(
     again.reports.choose(run)
     again.reports.run_chosen.emit(run)
     assert again.view.isVisibleTo(again)
-    assert again.form.options()["repeats"] == 10
+    assert again.form.values()["repeats"] == 10
     assert again.form.generated.sources == [made, written]
     again.reports.run_chosen.emit(None)
     assert not again.view.isVisibleTo(again)

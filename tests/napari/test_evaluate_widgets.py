@@ -34,7 +34,7 @@ from napari_braindiffusion.layers.nearest import NearestLayers
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
 from napari_braindiffusion.widgets.forms.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.nearest_view import NearestView
-from napari_braindiffusion.widgets.source_list import BrainList
+from napari_braindiffusion.widgets.source_list import SourceList
 
 NEAR, FAR = (Estimate(value=value, low=value - 0.1, high=value + 0.1) for value in (0.2, 1.5))
 
@@ -206,8 +206,8 @@ def test_the_nearest_brains_in_words_and_on_a_scale(qtbot):
 
 
 @pytest.fixture
-def brains(qtbot) -> BrainList:
-    brains = BrainList("Real brains", "any.")
+def brains(qtbot) -> SourceList:
+    brains = SourceList("Real brains", "any.")
     qtbot.addWidget(brains)
     brains.show()
     return brains
@@ -266,10 +266,10 @@ def test_an_earlier_request_is_asked_for_again(qtbot, tmp_path):
         repeats=20,
     )
     form.show_request(request)
-    assert EvaluateRequest(real=form.real.sources, generated=form.generated.sources, **form.options()) == request
+    assert EvaluateRequest(real=form.real.sources, generated=form.generated.sources, **form.values()) == request
     form.set_models([("a", "a", ""), ("b", "b", "")])
-    form.set_readers([("mine", "mine", "")])
-    assert (form.options()["model"], form.options()["reader"]) == ("b", "mine")
+    form.set_segmentation_models([("mine", "mine", "")])
+    assert (form.values()["model"], form.values()["reader"]) == ("b", "mine")
 
 
 def test_what_the_user_has_is_known(tmp_path, tmp_runs):

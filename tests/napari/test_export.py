@@ -26,7 +26,7 @@ def viewer(make_napari_viewer_proxy):
 
 
 def save(dialog: ExportDialog, out: Path, qtbot) -> None:
-    dialog.out.set_path(out)
+    dialog.fields["out"].value = out
     qtbot.mouseClick(dialog.buttons.button(QDialogButtonBox.StandardButton.Save), Qt.MouseButton.LeftButton)
 
 
@@ -44,9 +44,9 @@ def test_selected_layers_become_files_with_sidecars(viewer, tmp_path, qtbot, not
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a_b_c.nii.gz").write_text("somebody's")
     dialog = ask_and_export(viewer, bids=False)
-    assert dialog.what.currentText() == "the 2 selected layers"
+    assert dialog.fields["what"].current_choice == "the 2 selected layers"
     assert not dialog.buttons.button(QDialogButtonBox.StandardButton.Save).isEnabled()
-    assert not dialog.name.isVisibleTo(dialog)
+    assert not dialog.fields["name"].native.isVisibleTo(dialog)
     save(dialog, tmp_path / "out", qtbot)
     assert told(notices, qtbot) == [("info", f"2 volumes are in {tmp_path / 'out'}.")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -70,7 +70,7 @@ def test_selected_layers_become_a_dataset_with_their_labels(viewer, tmp_path, qt
     stray = viewer.add_labels(np.ones((2, 2, 2), np.uint8), name="stray", units="mm")
     viewer.layers.selection = {image, labels, made, way, stray}
     dialog = ask_and_export(viewer, bids=True)
-    dialog.name.setText("Two")
+    dialog.fields["name"].value = "Two"
     save(dialog, tmp_path / "out", qtbot)
     qtbot.waitUntil(lambda: len(notices()) == 3, timeout=30_000)
     assert ["'way'" in notices()[0][1], "'stray'" in notices()[1][1]] == [True, True]
@@ -89,10 +89,10 @@ def test_the_results_of_a_run(viewer, tmp_path, qtbot, notices, bids):
         save_brain(volume, tmp_path / f"in/sample_{number:03d}.nii.gz", TOLD | {"sample": number})
     save_volume(volume, tmp_path / "in/sample_001_trajectory.nii.gz")
     dialog = ask_and_export(viewer, bids=bids)
-    assert dialog.what.count() == 1
-    dialog.out.set_path(tmp_path / "out")
+    assert len(dialog.fields["what"]) == 1
+    dialog.fields["out"].value = tmp_path / "out"
     assert dialog.choice is None
-    dialog.source.set_path(tmp_path / "in")
+    dialog.fields["source"].value = tmp_path / "in"
     save(dialog, tmp_path / "out", qtbot)
     assert told(notices, qtbot) == [("info", f"2 volumes are in {tmp_path / 'out'}.")]
     assert len(list((tmp_path / "out").rglob("*.nii.gz"))) == 2

@@ -51,7 +51,7 @@ def test_a_training_whose_folder_vanishes(viewer, qtbot, fake_engine, notices, t
     monkeypatch.setattr(training, "ENGINE", fake_engine)
     dock = TrainDock(viewer)
     viewer.window.add_dock_widget(dock, name="Train")
-    dock.form.data.set_path(tmp_path)
+    dock.form.fields["data"].value = tmp_path
     dock.start()
     with qtbot.waitSignal(dock.job.metric, timeout=TIMEOUT):
         pass

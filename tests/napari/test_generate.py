@@ -19,9 +19,8 @@ from braindiffusion.runs import GenerateRequest, list_runs
 from braindiffusion.training.presets import AUTO, PRESETS
 from napari_braindiffusion import commands
 from napari_braindiffusion.docks.generate import LOW_RESOLUTION, GenerateDock
-from napari_braindiffusion.widgets.forms import train_form
-from napari_braindiffusion.widgets.forms.generate_form import SAMPLERS
 from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
+from napari_braindiffusion.widgets.forms.train_form import TrainForm
 from napari_braindiffusion.widgets.model_card import ModelCard, about
 
 TIMEOUT = 60_000
@@ -68,20 +67,20 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     form = dock.form
     # a coarse brain follows what is asked
     with qtbot.waitSignal(dock.preview.volume, timeout=TIMEOUT):
-        form.conditions.rows["age"].tick.setChecked(True)
+        form.conditions.rows["age"].check_box.setChecked(True)
     assert [layer.name for layer in viewer.layers] == [LOW_RESOLUTION]
     qtbot.waitUntil(lambda: not dock.preview.pending, timeout=TIMEOUT)
     assert list_runs() == []
 
     # two brains, beside each other, with their way from noise
-    form.number.setValue(2)
-    form.seed.setValue(7)
-    form.trajectory.setChecked(True)
+    form.fields["num_samples"].value = 2
+    form.fields["seed"].value = 7
+    form.fields["trajectory"].value = True
     qtbot.mouseClick(dock.generate_button, Qt.MouseButton.LeftButton)
     done(qtbot, dock)
     assert notices() == []
     assert dock.progress.label.text().startswith("2 brains in ")
-    assert form.seed.value() == 9
+    assert form.fields["seed"].value == 9
     assert viewer.canvas.grid.enabled
     first, second = (viewer.layers[f"sample {i} (seed {6 + i})"] for i in (1, 2))
     way = viewer.layers["sample 2 (seed 8), from noise"]
@@ -115,7 +114,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     assert dock.progress.label.text() == "The very same brain, to the last bit."
     again = viewer.layers["sample 2 (seed 8) [1]"]
     np.testing.assert_array_equal(again.data, second.data)
-    assert form.seed.value() == 9  # it is no step in a series
+    assert form.fields["seed"].value == 9  # it is no step in a series
     saved = str(list_runs()[-1].results / "sample_001.nii.gz")
     chosen = "napari_braindiffusion.docks.generate.QFileDialog.getOpenFileName"
     monkeypatch.setattr(chosen, lambda *_, **__: (saved, ""))
@@ -125,7 +124,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
 
     # or its settings, to vary them
     form.conditions.ask({})
-    form.number.setValue(5)
+    form.fields["num_samples"].value = 5
     viewer.layers.selection.active = second
     dock.copy_settings_action.trigger()
     request = form.request()
@@ -219,15 +218,24 @@ class TestCard:
         assert about({"configuration": {"condition": {"fields": "none"}}}) == []
 
 
-def test_every_preset_of_the_engine_is_offered():
-    assert list(train_form.PRESETS) == [AUTO, *PRESETS]
+def test_every_preset_of_the_engine_is_offered(qtbot):
+    form = TrainForm()
+    qtbot.addWidget(form)
+    assert form.fields["preset"].choices == (AUTO, *PRESETS)
+    assert all(map(tooltips(form.fields["preset"]).get, (AUTO, *PRESETS)))
+
+
+def tooltips(choice) -> dict[str, str]:
+    items = range(len(choice))
+    return {choice.native.itemData(row): choice.native.itemData(row, Qt.ItemDataRole.ToolTipRole) for row in items}
 
 
 def test_every_sampler_of_the_engine_is_explained(dock):
-    assert set(SAMPLERS) == set(get_args(SamplerName))
     form = dock.form
-    form.sampler.setCurrentIndex(form.sampler.findData("heun"))
-    assert not form.eta.isEnabled()
+    assert set(form.fields["sampler"].choices) == {None, *get_args(SamplerName)}
+    assert all(map(tooltips(form.fields["sampler"]).get, get_args(SamplerName)))
+    form.fields["sampler"].value = "heun"
+    assert not form.fields["eta"].enabled
     assert form.request().sampler == "heun"
     form.show_request(GenerateRequest(model=form.request().model, sampler="ddim", eta=0.5, steps=4, seed=3))
     assert (form.request().sampler, form.request().eta, form.request().steps) == ("ddim", 0.5, 4)

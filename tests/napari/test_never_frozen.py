@@ -132,9 +132,9 @@ def test_the_viewer_stays_awake(make_napari_viewer_proxy, qtbot, files, cohort, 
     rest = max(stalls(SMALL).values())
     assert by_whom == []
 
-    train.form.data.set_path(cohort)
-    train.form.preset.setCurrentIndex(train.form.preset.findData("tiny"))
-    train.form.epochs.setValue(1000)
+    train.form.fields["data"].value = cohort
+    train.form.fields["preset"].value = "tiny"
+    train.form.fields["epochs"].value = 1000
     train.start()
     job = generate.generate(GenerateRequest(previews=True, num_samples=50))
     with qtbot.waitSignals([train.job.metric, job.artifact], timeout=TIMEOUT):

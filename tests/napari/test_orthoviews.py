@@ -90,8 +90,8 @@ def test_one_cursor_in_all_planes(viewer, qtbot):
     assert abs(crossing.y() - target.y()) < 2
     x, y, z = after
     place = f"{'R' if x > 0 else 'L'} {abs(x):.1f} · {'A' if y > 0 else 'P'} {abs(y):.1f} · "
-    qtbot.waitUntil(lambda: dock.form.where.text().startswith(place))
-    assert "in IXI regions" in dock.form.where.text()
+    qtbot.waitUntil(lambda: dock.form.values_label.text().startswith(place))
+    assert "in IXI regions" in dock.form.values_label.text()
 
     # A drag; and with Shift it is the picture that moves.
     drag(coronal.native, target, target + QPoint(30, 0), qtbot)
@@ -148,7 +148,7 @@ def test_one_cursor_in_all_planes(viewer, qtbot):
     # Without layers, and with some again.
     viewer.layers.clear()
     assert len(coronal.model.layers) == 0
-    qtbot.waitUntil(lambda: "Open a brain" in dock.form.where.text())
+    qtbot.waitUntil(lambda: "Open a brain" in dock.form.values_label.text())
     viewer.open_sample(PLUGIN, "real")
     assert plane_of(coronal.model) is CORONAL
     assert pane_of(dock, None).model.dims.ndisplay == 3
@@ -212,13 +212,13 @@ def test_two_brains_compared(viewer, qtbot, notices, engines):
     # Beside each other in every canvas, a cross in each box.
     commands.side_by_side(viewer)
     coronal = pane_of(dock, CORONAL)
-    assert dock.form.side_button.isChecked()
+    assert dock.form.side_by_side_button.isChecked()
     assert coronal.model.canvas.grid.enabled
     left, right = coronal.crosshair.places()
     assert right.x() - left.x() == pytest.approx(coronal.native.width() / 2, abs=1)
     assert len(coronal.crosshair.lines()) == 8
     moved = tuple(viewer.layers["made"].translate)
-    dock.form.together_box.click()
+    dock.form.align_centers_box.click()
     assert tuple(viewer.layers["made"].translate) != moved
 
     # Where they differ.
@@ -241,7 +241,7 @@ def test_two_brains_compared(viewer, qtbot, notices, engines):
 
     # The large canvas in 3D: the plane that it leaves comes to a pane.
     commands.in_3d(viewer)
-    assert dock.form.solid_button.isChecked()
+    assert dock.form.in_3d_button.isChecked()
     assert sorted(pane.plane.name for pane in dock.panes) == ["Axial", "Coronal", "Sagittal"]
     assert letters_of(viewer) == {}
     pane_of(dock, SAGITTAL).button.click()
@@ -251,11 +251,11 @@ def test_two_brains_compared(viewer, qtbot, notices, engines):
 
     # A brain that is compared goes away; so does the comparison.
     viewer.layers["real"].visible = viewer.layers["made"].visible = True
-    dock.form.side_button.click()
+    dock.form.side_by_side_button.click()
     assert dock.compared is not None
     viewer.layers.remove("made")
     assert dock.compared is None
-    assert not dock.form.side_button.isChecked()
+    assert not dock.form.side_by_side_button.isChecked()
     for one in viewer.layers:
         one.visible = False
     commands.in_3d(viewer)

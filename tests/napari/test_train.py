@@ -50,7 +50,7 @@ def dock(viewer, tmp_path, monkeypatch, fake_engine):
     monkeypatch.setattr(training, "ENGINE", fake_engine)
     dock = TrainDock(viewer)
     viewer.window.add_dock_widget(dock, name="Train", area="right")
-    dock.form.data.set_path(tmp_path)
+    dock.form.fields["data"].value = tmp_path
     return dock
 
 
@@ -79,7 +79,7 @@ def show(dock, qtbot, run):
 
 
 def test_pause_go_on_and_stop_while_paused(dock, qtbot):
-    dock.form.epochs.setValue(100)
+    dock.form.fields["epochs"].value = 100
     click(qtbot, dock.start_button)
     run = dock.job.run
     qtbot.waitUntil(lambda: bool(steps(dock)), timeout=TIMEOUT)
@@ -203,11 +203,11 @@ def test_a_paused_run_is_found_paused_and_its_many_warnings_are_told_as_few(dock
 
 def test_the_same_training_for_many_processes(dock, qtbot, tmp_path, notices):
     actions = dict(zip(LAUNCHERS, dock.copy_button.menu().actions(), strict=True))
-    dock.form.data.set_path(None)
+    dock.form.fields["data"].value = None
     actions["slurm"].trigger()
     assert "Choose what to train on first" in notices()[-1][1]
-    dock.form.data.set_path(tmp_path)
-    dock.form.patch.setValue(32)
+    dock.form.fields["data"].value = tmp_path
+    dock.form.fields["patch"].value = 32
     actions["torchrun"].trigger()
     words = f"braindiffusion train --data-dir {tmp_path} --patch 32"
     assert QApplication.clipboard().text() == f"torchrun --nproc-per-node gpu -m {words}"
@@ -312,9 +312,9 @@ def test_what_does_not_fit_is_told_with_a_change_that_makes_it_fit(dock, qtbot):
 def test_an_estimate_that_cannot_be_made_is_told_in_its_row(dock, qtbot, tmp_path):
     dock.estimating.engine = EngineClient(command=(str(tmp_path / "no python"),), parent=dock)
     with qtbot.waitSignal(dock.estimating.failed, timeout=TIMEOUT):
-        dock.form.data.set_path(tmp_path / "some.zarr")
+        dock.form.fields["data"].value = tmp_path / "some.zarr"
     assert "The engine cannot be started" in dock.estimate.label.text()
-    dock.form.data.set_path(tmp_path)  # a folder of volumes is prepared first: nothing to be told yet
+    dock.form.fields["data"].value = tmp_path  # a folder of volumes is prepared first: nothing to be told yet
     assert not dock.estimate.isVisibleTo(dock)
 
 
@@ -328,11 +328,11 @@ def test_the_engine_tells_what_it_will_take(viewer, qtbot, tmp_path, engines):
     store.finish()
     dock = TrainDock(viewer)
     viewer.window.add_dock_widget(dock, name="Train", area="right")
-    dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
+    dock.form.fields["preset"].value = "tiny"
     with qtbot.waitSignal(
         dock.estimating.received, timeout=120_000, check_params_cb=lambda event: isinstance(event, Estimated)
     ):
-        dock.form.data.set_path(tmp_path / "noise.zarr")
+        dock.form.fields["data"].value = tmp_path / "noise.zarr"
     assert dock.estimate.label.text().startswith("Preset tiny needs")
     assert "GB that this computer has free" in dock.estimate.label.text()
     assert not list((tmp_path / "runs").glob("*/run.json"))  # an estimate is nobody's history

@@ -83,7 +83,7 @@ class CohortDock(Dock):
         self.rows.addWidget(self.progress)
 
         self.form.sources_changed.connect(self.look)
-        self.form.out.line.textChanged.connect(lambda text: self.show_button.setEnabled(bool(text)))
+        self.form.fields["out"].changed.connect(lambda path: self.show_button.setEnabled(path is not None))
         self.inspection.received.connect(self._on_inspection_event)
         self.inspection.ended.connect(self._on_inspection_ended)
         self.inspecting.stop_requested.connect(self.inspection.cancel)
@@ -149,7 +149,7 @@ class CohortDock(Dock):
 
     def show_prepared(self) -> None:
         """Show the prepared cohort as one 4D layer, and its labels as another."""
-        path = self.form.out.path
+        path = self.form.fields["out"].value
         if path is not None:
             in_background(open_cohort, path, what="Opening", total=1, done=self._on_opened)
 

@@ -36,7 +36,7 @@ from napari_braindiffusion.widgets.forms.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.nearest_view import NearestView
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 from napari_braindiffusion.widgets.run_list import RunList
-from napari_braindiffusion.widgets.source_list import BrainList
+from napari_braindiffusion.widgets.source_list import SourceList
 
 
 class EvaluateDock(Dock):
@@ -148,7 +148,7 @@ class EvaluateDock(Dock):
             return
         packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
         self.form.set_models([*packaged, *map(_own, found.trainings)])
-        self.form.set_readers(map(_own, found.readers))
+        self.form.set_segmentation_models(map(_own, found.readers))
         self.form.generated.suggest(found.generated)
         self.form.real.suggest(found.real)
         self.reports.set_runs(found.reports)
@@ -169,8 +169,8 @@ class EvaluateDock(Dock):
             return NearestRequest(
                 brain=paths[0],
                 real=tuple(paths[1:]),
-                model=of.model or self.form.model.currentData(),
-                labels=self.form.labels.path,
+                model=of.model or self.form.fields["model"].value,
+                labels=self.form.fields["labels"].value,
             )
 
         self.jobs.ask([brain, *real], request)
@@ -185,7 +185,7 @@ class EvaluateDock(Dock):
 
     def _asked(self) -> tuple[list[Layer | Path], Callable[[list[Path]], EvaluateRequest]]:
         """The form's sources, and the request that paths for them make."""
-        generated, real, options = self.form.generated.sources, self.form.real.sources, self.form.options()
+        generated, real, options = self.form.generated.sources, self.form.real.sources, self.form.values()
 
         def request(paths: list[Path]) -> EvaluateRequest:
             made = len(generated)
@@ -262,7 +262,7 @@ class EvaluateDock(Dock):
             button.setEnabled(True)
         self.progress.rest(message)
 
-    def _add_layers(self, brains: BrainList) -> None:
+    def _add_layers(self, brains: SourceList) -> None:
         selected = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
         cohorts = dict.fromkeys(layer.metadata[COHORT] for layer in selected if COHORT in layer.metadata)
         for path in cohorts:

@@ -143,7 +143,7 @@ class GenerateDock(Dock):
 
     def enterEvent(self, event: QEvent) -> None:  # noqa: D102 Qt's
         super().enterEvent(event)
-        if not self._warmed and self.form.live.isChecked() and self.form.conditions.rows:
+        if not self._warmed and self.form.live.value and self.form.conditions.rows:
             self._warmed = True
             with self.errors_shown():
                 self.preview.warm(PreviewRequest(request=settings().applied_to(self._request())))
@@ -198,7 +198,7 @@ class GenerateDock(Dock):
         self.form.conditions.offer_layers(names)
 
     def _ask_preview(self) -> None:
-        if self.job is None and self.form.live.isChecked() and self.form.conditions.rows:
+        if self.job is None and self.form.live.value and self.form.conditions.rows:
             with self.errors_shown():
                 self.preview.ask(PreviewRequest(request=settings().applied_to(self._request())))
 
@@ -220,7 +220,7 @@ class GenerateDock(Dock):
                 made = show_volume(self._viewer, volume, name, layer=self._preview_layer, metadata=_origin(event.path))
                 self._made.append(made)
                 self._preview_layer = None
-                if len(self._made) > 1 and self.form.grid.isChecked():
+                if len(self._made) > 1 and self.form.grid.value:
                     show_mosaic(self._viewer, self._made)
             case "trajectory":
                 show_trajectory(self._viewer, volume, name, metadata=_origin(event.path))
@@ -232,7 +232,7 @@ class GenerateDock(Dock):
             self._end_job(f"{event.message}." if "last bit" in event.message else made)
             return
         self._end_job(made)
-        self.form.go_on()
+        self.form.update_seed()
 
     def _on_failed(self, message: str) -> None:
         self._end_job(message)

@@ -22,7 +22,7 @@ from napari_braindiffusion.orthoviews.planes import PLANES, Letters, Plane, plan
 from napari_braindiffusion.orthoviews.rendering import back_to_planes, show_in_3d
 from napari_braindiffusion.orthoviews.side_by_side import SideBySide, chosen
 from napari_braindiffusion.settings import remember, settings
-from napari_braindiffusion.widgets.forms.orthoviews_form import LookForm
+from napari_braindiffusion.widgets.forms.orthoviews_form import OrthoviewsForm
 
 VIEWS: tuple[Plane | None, ...] = (*PLANES, None)
 """What there is to see; None is the rendering. The large canvas shows one, the panes the others."""
@@ -41,7 +41,7 @@ class OrthoviewsDock(Dock):
         super().__init__(napari_viewer)
         self.panes: list[Pane] = []
         self.compared: SideBySide | None = None
-        self.form = LookForm(settings().convention)
+        self.form = OrthoviewsForm(settings().convention)
         self.difference = LayerJob(napari_viewer, self.engine, self)
         self._difference_name = ""
         self.splitter = QSplitter(Qt.Orientation.Vertical, childrenCollapsible=False)
@@ -57,7 +57,7 @@ class OrthoviewsDock(Dock):
 
         self.form.convention_changed.connect(self._turn_all)
         self.form.side_by_side_toggled.connect(self.side_by_side)
-        self.form.together_toggled.connect(self._on_together)
+        self.form.align_centers_toggled.connect(self._on_together)
         self.form.in_3d_toggled.connect(self.in_3d)
         self.form.difference_asked.connect(self.differ)
         self.difference.finished.connect(self._on_difference)
@@ -81,7 +81,7 @@ class OrthoviewsDock(Dock):
         """Show the chosen brains beside each other, or all as before."""
         if on and self.compared is None:
             with self.errors_shown():
-                self.compared = SideBySide(self._viewer, chosen(self._viewer), together=self.form.together)
+                self.compared = SideBySide(self._viewer, chosen(self._viewer), together=self.form.align_centers)
         elif not on and self.compared is not None:
             self.compared.end()
             self.compared = None
@@ -101,7 +101,7 @@ class OrthoviewsDock(Dock):
         with self.errors_shown():
             images = [brain.image for brain in self.compared.brains] if self.compared else chosen(self._viewer)
             check_pair(images)
-            align: Literal["centre", "world"] = "centre" if self.form.together else "world"
+            align: Literal["centre", "world"] = "centre" if self.form.align_centers else "world"
             self._difference_name = f"{images[0].name} - {images[1].name}"
             self.form.set_busy(True)
             self.difference.ask(images, lambda paths: DifferenceRequest(first=paths[0], second=paths[1], align=align))
@@ -221,4 +221,4 @@ class OrthoviewsDock(Dock):
         self._later.start()
 
     def _tell(self) -> None:
-        self.form.tell(in_words(self._viewer))
+        self.form.show_values(in_words(self._viewer))

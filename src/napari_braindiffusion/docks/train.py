@@ -107,7 +107,7 @@ class TrainDock(Dock):
         self.form.changed.connect(self._ask_what_it_takes)
         self.estimating.received.connect(self._on_estimated)
         self.estimating.failed.connect(self.estimate.say)
-        self.estimate.apply_requested.connect(self.form.apply)
+        self.estimate.apply_requested.connect(self.form.set_values)
         self._look = QTimer(self, interval=LOOK_MS)
         self._look.timeout.connect(self._look_again)
         self.stall_monitor = StallMonitor(self)
@@ -179,7 +179,7 @@ class TrainDock(Dock):
             return
         self._quiet()
         if isinstance(run.request, TrainRequest):
-            self.form.show_request(run.request)
+            self.form.set_values(run.request)
         self.start_button.setEnabled(False)
         run_in_thread(read_history, run, then=lambda history: self._on_history(run, history))  # may take long
 
@@ -210,8 +210,8 @@ class TrainDock(Dock):
     # What is heard
 
     def _on_looked(self) -> None:
-        packaged = [(model.name, model.name) for model in list_models()]
-        own = [(one.run.name, str(one.run.path)) for one in self.run_browser.trainings if one.has_model]
+        packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
+        own = [(one.run.name, str(one.run.path), str(one.run.path)) for one in self.run_browser.trainings if one.has_model]
         self.form.set_models([*packaged, *own])
 
     def _on_history(self, run: Run, history: History) -> None:

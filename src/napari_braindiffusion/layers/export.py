@@ -67,7 +67,9 @@ def export(viewer: Viewer, choice: ExportChoice, layers: Sequence[Layer]) -> Non
     outgoing: list[Outgoing] = []
     try:
         if choice.source is None:
-            outgoing = _as_pairs(viewer, layers) if choice.bids else [_outgoing(viewer, one) for one in layers]
+            outgoing = (
+                _as_pairs(viewer, layers) if choice.format == "bids" else [_outgoing(viewer, one) for one in layers]
+            )
     except BrainDiffusionError as error:
         show_error(str(error))
         return
@@ -87,14 +89,14 @@ def export(viewer: Viewer, choice: ExportChoice, layers: Sequence[Layer]) -> Non
 def _work(choice: ExportChoice, outgoing: Sequence[Outgoing]) -> Generator[Path]:
     if choice.source is not None:
         brains = brains_in([choice.source])
-        if choice.bids:
+        if choice.format == "bids":
             yield from write_bids(brains, choice.out, name=choice.name)
         else:
             from braindiffusion.volume import load_volume
 
             for brain in brains:
                 yield save_brain(load_volume(brain.path), _free(choice.out, brain.name), brain.told)
-    elif not choice.bids:
+    elif choice.format != "bids":
         for one in outgoing:
             yield save_brain(one.volume, _free(choice.out, one.name), one.told)
     else:

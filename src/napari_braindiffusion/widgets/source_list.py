@@ -60,7 +60,7 @@ class _List(QListWidget):
             super().keyPressEvent(event)
 
 
-class BrainList(QWidget):
+class SourceList(QWidget):
     """A list of sources, with a menu to add to it. A source is a path, or whatever the dock knows a layer by.
 
     Args:
@@ -89,7 +89,7 @@ class BrainList(QWidget):
         self.layers_action = menu.addAction("The selected layers", self.layers_requested.emit)
         self.folder_action = menu.addAction("Folder, prepared cohort or run …", self._choose_folder)
         self.files_action = menu.addAction("Volumes …", self._choose_files)
-        self._suggestions = menu.addSection("Of yours")
+        self._suggestions = menu.addSection("My runs")
         menu.aboutToShow.connect(self.about_to_offer)
         self.add_button.setMenu(menu)
         head = QHBoxLayout()

@@ -11,7 +11,7 @@ the run's own `results` folder. Extra hints, all optional:
 `cli_default`
     The default on the command line, where it differs from that of the field.
 `choices`
-    Values to offer. Others are possible, unless the type says otherwise.
+    Values to offer, with a sentence on each where they need one. Others are possible, unless the type says otherwise.
 `unit`
     The unit of a number.
 `path`
@@ -34,7 +34,9 @@ class BaseRequest(BaseModel):
 
 Seed = Annotated[
     int,
-    Field(title="Seed", description="Seed of every random number: the same seed and request give the same result."),
+    Field(
+        ge=0, title="Seed", description="Seed of every random number: the same seed and request give the same result."
+    ),
 ]
 Device = Annotated[
     str,

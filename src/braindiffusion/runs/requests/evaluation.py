@@ -31,7 +31,7 @@ class EvaluateRequest(BaseRequest):
     """Pairs of brains in each group whose similarity measures diversity. More take longer and are more precise."""
     repeats: int = Field(default=500, ge=10, title="Bootstrap repeats", json_schema_extra={"advanced": True})
     """Repeats of the bootstrap behind each confidence interval. More take longer and are more precise."""
-    seed: int = Field(default=0, title="Seed", json_schema_extra={"advanced": True})
+    seed: int = Field(default=0, ge=0, title="Seed", json_schema_extra={"advanced": True})
     """Seed of the random pairs and of the bootstrap."""
 
 

@@ -19,7 +19,7 @@ class GenerateRequest(BaseRequest):
     num_samples: int = Field(default=1, ge=1, title="Number of samples")
     """Number of brains to generate. Sample i (from 0) uses seed + i: it is the same brain however many are asked
     for."""
-    seed: int = Field(default=0, title="Seed")
+    seed: int = Field(default=0, ge=0, title="Seed")
     """Seed of the first sample; sample i uses seed + i. The same seed, model and settings give the same brain."""
     condition: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict, title="Conditions")
     """What to condition on, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`,
@@ -52,7 +52,15 @@ class GenerateRequest(BaseRequest):
     sampler: str | None = Field(
         default=None,
         title="Sampler",
-        json_schema_extra={"choices": ["ddim", "ddpm", "dpmpp_2m", "heun", "euler_flow"]},
+        json_schema_extra={
+            "choices": {
+                "ddim": "First order, deterministic unless eta is above 0.",
+                "ddpm": "Ancestral: adds fresh noise at each step, needs many steps.",
+                "dpmpp_2m": "DPM-Solver++(2M): second order at one evaluation a step, good with few steps.",
+                "heun": "Second order, two evaluations a step: accurate and twice as slow.",
+                "euler_flow": "Euler along the flow from noise to brain.",
+            }
+        },
     )
     """Sampler: `ddim`, `ddpm`, `dpmpp_2m`, `heun` or `euler_flow`; by default the model's own."""
     steps: int | tuple[int, ...] | None = Field(default=None, title="Sampling steps")
@@ -117,5 +125,5 @@ class DemoRequest(BaseRequest):
     job: Literal["demo"] = "demo"
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "demo"})
     """Folder of the volumes."""
-    seed: int = Field(default=0, title="Seed")
+    seed: int = Field(default=0, ge=0, title="Seed")
     """Seed of the brain."""

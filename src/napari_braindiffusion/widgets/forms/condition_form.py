@@ -1,4 +1,4 @@
-"""What a model can be asked for, drawn from its schema: a slider, a choice, percentiles of region volumes, a layer."""
+"""The form of a model's conditions, made from its schema: sliders, choices, percentiles of region volumes, a layer."""
 
 from collections.abc import Iterable
 
@@ -11,20 +11,20 @@ from napari_braindiffusion.widgets.forms.condition_rows import (
     ConditionRow,
     LayerRow,
     NumberRow,
-    flat,
     readable,
+    without_margins,
 )
 from napari_braindiffusion.widgets.forms.layout import form_layout
 from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
 
 
 class ConditionForm(QWidget):
-    """One row a field; a row that is left alone asks for nothing."""
+    """One row for each field. A row that is left alone is no condition."""
 
     changed = Signal()
-    """Something else is asked for."""
+    """The conditions have changed."""
     drawn = Signal()
-    """The rows are another model's."""
+    """The rows are those of another model."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -32,17 +32,17 @@ class ConditionForm(QWidget):
         self._form = form_layout()
         self._schema = ConditionSchema()
         self._layers: list[str] = []
-        self.reset_button = QPushButton("Ask for nothing")
-        self.reset_button.setToolTip("Leave all of this to the model again.")
-        self.reset_button.clicked.connect(lambda: self.ask({}))
-        layout = flat(QVBoxLayout(self))
+        self.clear_button = QPushButton("Clear conditions")
+        self.clear_button.setToolTip("Remove all conditions: brains of any kind are generated.")
+        self.clear_button.clicked.connect(lambda: self.ask({}))
+        layout = without_margins(QVBoxLayout(self))
         layout.addLayout(self._form)
-        layout.addWidget(self.reset_button)
-        self.changed.connect(self._allow_reset)
+        layout.addWidget(self.clear_button)
+        self.changed.connect(self._allow_clear)
         self.hide()
 
     def set_schema(self, schema: ConditionSchema) -> None:
-        """Draw the rows of a model. Fields that both models have keep what was asked."""
+        """Make the rows of a model. Fields that both models have keep their value."""
         if schema == self._schema:
             return
         asked = self.asked()
@@ -54,7 +54,7 @@ class ConditionForm(QWidget):
             if isinstance(row, LayerRow):
                 row.offer(self._layers)
             row.changed.connect(self.changed)
-            if isinstance(row, PercentilesRow):
+            if isinstance(row, PercentilesRow | LayerRow):
                 self._form.addRow(row)
             else:
                 self._form.addRow(readable(name), row)
@@ -66,30 +66,30 @@ class ConditionForm(QWidget):
         self.drawn.emit()
 
     def offer_layers(self, names: Iterable[str]) -> None:
-        """The Labels layers that can be a map of regions."""
+        """Offer the Labels layers that can be a region map."""
         self._layers = list(names)
         for row in self.rows.values():
             if isinstance(row, LayerRow):
                 row.offer(self._layers)
 
     def asked(self) -> dict[str, Value]:
-        """What is asked for, as a request has it; a map by the name of its layer."""
+        """Return the conditions as a request has them; a region map by the name of its layer."""
         values = {name: row.value() for name, row in self.rows.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
     def map_fields(self) -> tuple[str, ...]:
-        """The fields whose value is the name of a layer."""
+        """Names of the fields whose value is the name of a layer."""
         return tuple(name for name, row in self.rows.items() if isinstance(row, LayerRow))
 
     def ask(self, asked: dict[str, Value]) -> None:
-        """Show these values; what they leave out is not asked for."""
+        """Show these conditions, and no others."""
         for name, row in self.rows.items():
             row.set_value(asked.get(name))
-        self._allow_reset()
+        self._allow_clear()
 
-    def _allow_reset(self) -> None:
-        self.reset_button.setEnabled(bool(self.asked()))
+    def _allow_clear(self) -> None:
+        self.clear_button.setEnabled(bool(self.asked()))
 
 
 def _row(field: AnyField) -> ConditionRow:

@@ -1,9 +1,19 @@
-"""What one field of a condition looks like: a number with a slider, a choice, a layer of the viewer."""
+"""The rows of a condition form: a number with a slider, a choice, a layer of the viewer."""
 
 from collections.abc import Iterable
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QBoxLayout, QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QSlider, QWidget
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
 from braindiffusion.conditions import CategoryField, MapField, ScalarField, Value
 from napari_braindiffusion.widgets.forms.layout import make_narrow
@@ -12,81 +22,83 @@ ANY = "any"
 
 
 class ConditionRow(QWidget):
-    """A field. `value` is None where nothing is asked for; `first` is where the keyboard goes."""
+    """A field. `value` is None where it is no condition; `first` is the widget that the label moves the focus to."""
 
     changed = Signal()
     first: QWidget
 
     def value(self) -> Value | None:
-        """What is asked for, as a request has it."""
+        """Return the condition as a request has it."""
         raise NotImplementedError
 
     def set_value(self, value: Value | None) -> None:
-        """Show what is asked for."""
+        """Show a condition; None shows that there is none."""
         raise NotImplementedError
 
 
 class NumberRow(ConditionRow):
-    """A tick that asks for it, a slider over what the model saw, and the number itself."""
+    """A check box, a slider over the range of the training data, and the number itself."""
 
     def __init__(self, field: ScalarField) -> None:
         super().__init__()
         low, high = field.seen.quantiles[0], field.seen.quantiles[-1]
         unit = f" {field.unit}" if field.unit else ""
-        self.tick = QCheckBox()
-        self.tick.setToolTip(f"Ask for this {field.name}. Without it, brains of any {field.name} come.")
-        self.tick.setAccessibleName(f"Ask for {field.name}")
+        self.check_box = QCheckBox()
+        self.check_box.setToolTip(
+            f"Condition on this {field.name}. Unchecked, brains of any {field.name} are generated."
+        )
+        self.check_box.setAccessibleName(f"Condition on {field.name}")
         self.number = QDoubleSpinBox()
         self.number.setDecimals(1)
         self.number.setRange(low, high)
         self.number.setSuffix(unit)
         self.number.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)  # the slider needs the room
-        self.number.setToolTip(f"The model saw {low:g} to {high:g}{unit}.")
+        self.number.setToolTip(f"The training data range from {low:g} to {high:g}{unit}.")
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(round(low * 10), round(high * 10))
         self.slider.setToolTip(self.number.toolTip())
         self.slider.setMinimumWidth(40)
-        self.first = self.tick
-        row = flat(QHBoxLayout(self))
-        row.addWidget(self.tick)
+        self.first = self.check_box
+        row = without_margins(QHBoxLayout(self))
+        row.addWidget(self.check_box)
         row.addWidget(self.slider, 1)
         row.addWidget(self.number)
         self.number.setValue(field.seen.at(50))
         self.slider.setValue(round(self.number.value() * 10))
         self.slider.valueChanged.connect(lambda tenths: self.number.setValue(tenths / 10))
-        self.slider.sliderMoved.connect(lambda _: self.tick.setChecked(True))
+        self.slider.sliderMoved.connect(lambda _: self.check_box.setChecked(True))
         self.number.valueChanged.connect(self._on_number)
-        self.tick.toggled.connect(lambda _: self.changed.emit())
+        self.check_box.toggled.connect(lambda _: self.changed.emit())
 
     def value(self) -> Value | None:  # noqa: D102 the base class says it
-        return round(self.number.value(), 1) if self.tick.isChecked() else None
+        return round(self.number.value(), 1) if self.check_box.isChecked() else None
 
     def set_value(self, value: Value | None) -> None:  # noqa: D102 the base class says it
         if isinstance(value, int | float):
             self.number.setValue(value)
-        self.tick.setChecked(value is not None)
+        self.check_box.setChecked(value is not None)
 
     def _on_number(self, value: float) -> None:
         self.slider.blockSignals(True)
         self.slider.setValue(round(value * 10))
         self.slider.blockSignals(False)
         if self.number.hasFocus():
-            self.tick.setChecked(True)
-        if self.tick.isChecked():
+            self.check_box.setChecked(True)
+        if self.check_box.isChecked():
             self.changed.emit()
 
 
 class ChoiceRow(ConditionRow):
-    """One of a few words, or any."""
+    """One of a few values, or any."""
 
     def __init__(self, field: CategoryField) -> None:
         super().__init__()
         self.first = self.box = QComboBox()
-        self.box.setToolTip(f"Ask for this {field.name}, or leave it to the model.")
+        self.box.setToolTip(f"Condition on this {field.name}, or on none.")
         self.box.addItem(ANY, None)
         for word in field.values:
             self.box.addItem(word, word)
-        flat(QHBoxLayout(self)).addWidget(self.box)
+        without_margins(QHBoxLayout(self)).addWidget(self.box)
         self.box.currentIndexChanged.connect(lambda _: self.changed.emit())
 
     def value(self) -> Value | None:  # noqa: D102 the base class says it
@@ -104,18 +116,22 @@ class LayerRow(ConditionRow):
         self.first = self.box = QComboBox()
         make_narrow(self.box)
         self.box.setToolTip(
-            "A Labels layer of the 40 regions (or of DLMUSE values): the brain is made with its regions there."
+            "A Labels layer of the 40 regions (or of DLMUSE values): the brain is generated with its regions there."
         )
-        flat(QHBoxLayout(self)).addWidget(self.box)
+        label = QLabel(f"{'Segmentation' if field.name == 'regions' else readable(field.name)} (Labels layer)")
+        label.setBuddy(self.box)
+        column = without_margins(QVBoxLayout(self))  # side by side they would widen the dock
+        column.addWidget(label)
+        column.addWidget(self.box)
         self.offer(())
         self.box.currentIndexChanged.connect(lambda _: self.changed.emit())
 
     def offer(self, names: Iterable[str]) -> None:
-        """Offer these layers; what was chosen stays so while it is among them."""
+        """Offer these layers. What was chosen stays chosen while it is among them."""
         chosen = self.box.currentData()
         self.box.blockSignals(True)
         self.box.clear()
-        self.box.addItem("no layer", None)
+        self.box.addItem("none", None)
         for name in names:
             self.box.addItem(name, name)
         self.set_value(chosen)
@@ -129,11 +145,11 @@ class LayerRow(ConditionRow):
 
 
 def readable(name: str) -> str:
-    """The name of a field or of a region as a person writes it."""
+    """Return the name of a field or of a region as a label."""
     return (name[:1].upper() + name[1:]).replace("csf", "CSF").replace("_", " ")
 
 
-def flat(layout: QBoxLayout) -> QBoxLayout:
-    """Without margins."""
+def without_margins(layout: QBoxLayout) -> QBoxLayout:
+    """Return the layout without margins."""
     layout.setContentsMargins(0, 0, 0, 0)
     return layout

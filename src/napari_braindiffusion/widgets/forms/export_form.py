@@ -1,37 +1,40 @@
-"""What is exported, as what, and where to."""
+"""The dialog of every export: what, as what, and where to."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from pydantic import BaseModel, ConfigDict, Field
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
-from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow
-from napari_braindiffusion.widgets.forms.path_row import PathRow
+from napari_braindiffusion.widgets.forms.request_form import RequestForm
+
+FORMATS = {"nifti": "NIfTI files with sidecars", "bids": "BIDS dataset"}
 
 
-@dataclass(frozen=True)
-class ExportChoice:
-    """What the user wants.
+class ExportChoice(BaseModel):
+    """An export, as the user wants it."""
 
-    Attributes:
-        source: Folder or run; None for the selected layers.
-        bids: A BIDS dataset rather than single files.
-        out: Folder to write into.
-        name: Of the dataset.
-    """
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
-    source: Path | None
-    bids: bool
-    out: Path
-    name: str
+    what: Literal["layers", "folder"] = Field(default="layers", title="Export")
+    """Layers as they are now, or all volumes of a folder; of a run, its results."""
+    source: Path | None = Field(default=None, title="From")
+    """A folder of volumes, or a run. Previews are left out."""
+    format: Literal["nifti", "bids"] = Field(default="nifti", title="Format")
+    """Single files, each with a JSON file of its provenance; or a dataset with a table of participants, which holds the
+    conditions of each brain."""
+    out: Path = Field(title="Output")
+    """Folder to write into. A BIDS dataset needs an empty one."""
+    name: str = Field(default="Brains", title="Name")
+    """Name of the dataset."""
 
 
 class ExportDialog(QDialog):
-    """The one dialog of every export.
+    """Asks for an export.
 
     Args:
-        layers: How many layers are selected; without any, only a folder or a run can be exported.
+        layers: Number of selected layers. Without any, only a folder or a run can be exported.
         bids: Whether a BIDS dataset is offered first.
     """
 
@@ -41,66 +44,46 @@ class ExportDialog(QDialog):
     def __init__(self, layers: int, *, bids: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Export brains")
-        self.what = QComboBox()
-        make_narrow(self.what)
-        if layers:
-            self.what.addItem("the selected layer" if layers == 1 else f"the {layers} selected layers", "layers")
-        self.what.addItem("the brains of a folder or a run", "folder")
-        self.what.setToolTip("Layers as they are now, or all volumes of a folder. Of a run, its results.")
-        self.source = PathRow(
-            "folder", placeholder="folder of volumes, or a run", tooltip="Its volumes are exported, previews left out."
+        selected = "the selected layer" if layers == 1 else f"the {layers} selected layers"
+        offered = [(selected, "layers", "")] if layers else []
+        self.form = RequestForm(
+            ExportChoice,
+            ("what", "source", "format", "out", "name"),
+            options={
+                "what": {"choices": [*offered, ("the brains of a folder or a run", "folder", "")]},
+                "source": {"mode": "d", "default": "folder of volumes, or a run"},
+                "format": {"choices": [(text, value, "") for value, text in FORMATS.items()]},
+                "out": {"mode": "d", "default": "folder to write into"},
+            },
         )
-        self.form = QComboBox()
-        make_narrow(self.form)
-        self.form.addItem("NIfTI files with sidecars", "nifti")
-        self.form.addItem("BIDS dataset", "bids")
-        self.form.setToolTip(
-            "Single files, each with a JSON file that tells where it comes from; or a dataset with a table of "
-            "participants, which tells what each brain was asked to be."
-        )
-        self.out = PathRow("folder", placeholder="folder to write into", tooltip="A BIDS dataset wants an empty one.")
-        self.name = QLineEdit("Brains")
-        self.name.setToolTip("What the dataset calls itself.")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Save | QDialogButtonBox.StandardButton.Cancel)
         self.buttons.button(QDialogButtonBox.StandardButton.Save).setToolTip("Write the files.")
         self.buttons.button(QDialogButtonBox.StandardButton.Cancel).setToolTip("Write nothing.")
-        outer = QVBoxLayout(self)
-        self._rows = form_layout()
-        outer.addLayout(self._rows)
-        outer.addWidget(self.buttons)
-        for label, widget in (
-            ("&What", self.what),
-            ("F&rom", self.source),
-            ("&As", self.form),
-            ("&Into", self.out),
-            ("&Name", self.name),
-        ):
-            self._rows.addRow(label, widget)
-        for signal in (self.what.currentIndexChanged, self.form.currentIndexChanged):
-            signal.connect(self._show_what_counts)
-        for row in (self.source, self.out):
-            row.line.textChanged.connect(self._show_what_counts)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.form)
+        layout.addWidget(self.buttons)
+        self.fields = self.form.fields
+        self.fields["format"].value = "bids" if bids else "nifti"
+        self.form.changed.connect(self._update)
+        for name in ("source", "out"):
+            self.fields[name].line_edit.native.textChanged.connect(self._update)
         self.buttons.accepted.connect(self._accept)
         self.buttons.rejected.connect(self.reject)
-        self.form.setCurrentIndex(self.form.findData("bids" if bids else "nifti"))
-        self._show_what_counts()
+        self._update()
 
     @property
     def choice(self) -> ExportChoice | None:
-        """What is chosen; None as long as something is missing."""
-        of_folder = self.what.currentData() == "folder"
-        if self.out.path is None or (of_folder and self.source.path is None):
+        """The export; None as long as something is missing."""
+        of_folder = self.fields["what"].value == "folder"
+        if self.form.missing() or (of_folder and self.fields["source"].value is None):
             return None
-        return ExportChoice(
-            source=self.source.path if of_folder else None,
-            bids=self.form.currentData() == "bids",
-            out=self.out.path.absolute(),
-            name=self.name.text().strip() or "Brains",
-        )
+        others = {"name": self.fields["name"].value or "Brains"}
+        choice: ExportChoice = self.form.make_request(**others if of_folder else others | {"source": None})
+        return choice
 
-    def _show_what_counts(self) -> None:
-        self._rows.setRowVisible(self.source, self.what.currentData() == "folder")
-        self._rows.setRowVisible(self.name, self.form.currentData() == "bids")
+    def _update(self) -> None:
+        self.form.set_visible("source", self.fields["what"].value == "folder")
+        self.form.set_visible("name", self.fields["format"].value == "bids")
         self.buttons.button(QDialogButtonBox.StandardButton.Save).setEnabled(self.choice is not None)
 
     def _accept(self) -> None:

@@ -1,198 +1,151 @@
-"""What one can choose when brains are made."""
+"""The form of a generation."""
 
+import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFileDialog,
-    QHBoxLayout,
-    QSpinBox,
-    QToolButton,
-    QWidget,
-)
+from magicgui.widgets import CheckBox
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QToolButton, QWidget
 
 from braindiffusion.runs import GenerateRequest
 from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
-from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow
-from napari_braindiffusion.widgets.forms.seed_row import SeedRow
+from napari_braindiffusion.widgets.forms.field_widgets import Choice, ChoiceEdit
+from napari_braindiffusion.widgets.forms.request_form import LARGEST, RequestForm
 from napari_braindiffusion.widgets.model_card import ModelCard
 
-SAMPLERS = {
-    "ddim": "DDIM: first order, deterministic unless eta is above 0.",
-    "ddpm": "DDPM: ancestral, adds fresh noise at each step; wants many steps.",
-    "dpmpp_2m": "DPM-Solver++(2M): second order at one evaluation a step; good with few steps.",
-    "heun": "Heun: second order, two evaluations a step; accurate and twice as slow.",
-    "euler_flow": "Euler along the flow from noise to brain.",
-}
-"""Every sampler of the engine, in a sentence."""
+ADVANCED = (
+    "eta",
+    "guidance_interval",
+    "guidance_rescale",
+    "guidance_fields",
+    "autoguidance",
+    "levels",
+    "batch_size",
+    "device",
+    "precision",
+)
+AFTER_RUN: tuple[Choice, ...] = (
+    ("increment", "increment", "The next run makes other brains: the seed continues after the last sample."),
+    ("keep", "keep", "The next run makes the same brain, or the same noise with other conditions."),
+    ("randomize", "randomize", "The next run uses a random seed."),
+)
+"""What becomes of the seed."""
 
 
-class GenerateForm(QWidget):
-    """Model, what to ask it for, how many, seed, steps, eta and whether to keep the way from noise to brain."""
+class GenerateForm(RequestForm):
+    """Model, conditions, number of samples, seed and sampling: every setting of a `GenerateRequest`."""
 
     model_browsed = Signal(object)
     """Path that the user chose in the dialog."""
     asked_anew = Signal()
-    """What is asked, how strongly, or the seed is another now."""
+    """The conditions, their guidance or the seed have changed: a live preview is out of date."""
     model_changed = Signal(str)
-    """Name or path of the model that is chosen now; empty where there is none."""
+    """Name or path of the chosen model; empty where there is none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.model = QComboBox()
-        make_narrow(self.model)
-        self.model.setMinimumContentsLength(9)  # its button wants its place in 300 pixels
-        self.model.setToolTip("A model that comes along, one of your own trainings, or a folder that you choose.")
-        self.browse = QToolButton(text="…")
-        self.browse.setToolTip("Choose a model folder, a checkpoint or a training run.")
-        self.browse.setAccessibleName("Choose a model folder")
-        self.browse.clicked.connect(self._browse)
-        model_row = QHBoxLayout()
-        model_row.addWidget(self.model, 1)
-        model_row.addWidget(self.browse)
-
-        self.card = ModelCard()
-        self.conditions = ConditionForm()
-        self.live = QCheckBox("Show a coarse brain while I ask")
-        self.live.setChecked(True)
-        self.live.setToolTip("Change what is asked, its guidance or the seed, and a blurred brain follows soon.")
-        self.guidance = QDoubleSpinBox()
-        self.guidance.setRange(0.0, 10.0)
-        self.guidance.setSingleStep(0.5)
-        self.guidance.setValue(1.0)
-        self.guidance.setToolTip(
-            "How strongly the model is held to what is asked: 1 is as it learnt, 2 or 3 more so, at twice the time."
+        card, conditions = ModelCard(), ConditionForm()
+        live = CheckBox(
+            label="Live low-resolution preview",
+            value=True,
+            tooltip="Show a low-resolution brain soon after the conditions, the guidance or the seed change.",
         )
-
-        self.number = _spin(1, 1000, 1, "How many brains. Sample i has the seed + i, however many are asked for.")
-        self.seed_row = SeedRow()
-        self.seed = self.seed_row.seed
-        self.grid = QCheckBox("Beside each other")
-        self.grid.setChecked(True)
-        self.grid.setToolTip("Show the brains as a mosaic, one slice through all. Each stays a layer of its own.")
-
-        self.steps = _spin(0, 1000, 0, "Sampler steps at each level. More are slower and, up to a point, better.")
-        self.steps.setSpecialValueText("as the model")
-        self.sampler = QComboBox()
-        make_narrow(self.sampler)
-        self.sampler.addItem("as the model", None)
-        self.sampler.setToolTip("The way from noise to brain; each model has its own.")
-        for name, told in SAMPLERS.items():
-            self.sampler.addItem(name, name)
-            self.sampler.setItemData(self.sampler.count() - 1, told, Qt.ItemDataRole.ToolTipRole)
-        self.sampler.currentIndexChanged.connect(self._allow_eta)
-        self.eta = QDoubleSpinBox()
-        self.eta.setRange(0.0, 1.0)
-        self.eta.setSingleStep(0.1)
-        self.eta.setToolTip(
-            "DDIM's eta: 0 follows one deterministic way from the noise, 1 adds fresh noise at each step."
+        grid = CheckBox(
+            label="Show as grid",
+            value=True,
+            tooltip="Show the brains as a grid, one slice through all. Each stays a layer of its own.",
         )
-        self.trajectory = QCheckBox("Keep the way from noise to brain")
-        self.trajectory.setToolTip("Adds a 4D layer whose first axis is the sampler's step.")
+        after_run = ChoiceEdit(label="After each run", tooltip="What becomes of the seed after each run.")
+        after_run.offer(AFTER_RUN)
+        sampling = ("steps", "sampler", "trajectory")
+        super().__init__(
+            GenerateRequest,
+            ("model", card, conditions, "guidance", live, "num_samples", grid, "seed", after_run, *sampling),
+            ADVANCED,
+            options={"model": {"choices": ()}, "autoguidance": {"choices": (), "default": "none"}},
+            parent=parent,
+        )
+        self.card, self.conditions = card, conditions
+        self.live, self.grid, self.after_run = live, grid, after_run
+        self.model = self.fields["model"]
+        self.model.native.clear()  # none until some are offered
+        browse = QToolButton(text="…")
+        browse.setToolTip("Choose a model folder, a checkpoint or a training run.")
+        browse.setAccessibleName("Choose a model folder")
+        browse.clicked.connect(self._browse)
+        self.add_beside("model", browse)
 
-        form = form_layout(self)
-        form.addRow("&Model", model_row)
-        form.addRow(self.card)
-        form.addRow(self.conditions)
-        form.addRow("&Guidance", self.guidance)
-        form.addRow(self.live)
-        form.addRow("&How many", self.number)
-        form.addRow(self.grid)
-        form.addRow("&Seed", self.seed_row)
-        form.addRow("S&teps", self.steps)
-        form.addRow("Sam&pler", self.sampler)
-        form.addRow("&Eta", self.eta)
-        form.addRow(self.trajectory)
-        form.labelForField(model_row).setBuddy(self.model)
-        self._form = form
-        self.number.valueChanged.connect(lambda number: form.setRowVisible(self.grid, number > 1))
-        form.setRowVisible(self.grid, False)
-        for signal in (self.conditions.changed, self.guidance.valueChanged, self.seed_row.changed):
-            signal.connect(lambda *_: self.asked_anew.emit())
-        self.conditions.changed.connect(self._show_guidance)
-        self.conditions.drawn.connect(self._show_guidance)
-        self.model.currentIndexChanged.connect(lambda _: self.model_changed.emit(self.model.currentData() or ""))
+        self.grid.visible = False
+        self.fields["num_samples"].changed.connect(self._show_grid)
+        self.fields["sampler"].changed.connect(self._allow_eta)
+        self.model.changed.connect(self._on_model)
+        for name in ("guidance", "seed"):
+            self.fields[name].changed.connect(self._ask_anew)
+        conditions.changed.connect(self.asked_anew)
+        conditions.changed.connect(self._show_guidance)
+        conditions.drawn.connect(self._show_guidance)
         self._show_guidance()
 
-    def set_models(self, models: Iterable[tuple[str, str, str]]) -> None:
-        """Offer models: (what the user reads, what a request names, tooltip). What was chosen stays so."""
-        chosen = self.model.currentData()
-        self.model.blockSignals(True)
-        self.model.clear()
-        for text, name, tooltip in models:
-            self._add(text, name, tooltip)
-        self.choose_model(chosen)
-        self.model.blockSignals(False)
-        if self.model.currentData() != chosen:
-            self.model_changed.emit(self.model.currentData() or "")
+    def set_models(self, models: Iterable[Choice]) -> None:
+        """Offer models. What was chosen stays chosen."""
+        models = list(models)
+        self.model.offer(models)
+        self.fields["autoguidance"].offer(models)
 
     def choose_model(self, name: str | Path | None) -> None:
-        """Choose a model; a path that is not on offer yet is added."""
-        if name is None:
-            return
-        index = self.model.findData(str(name))
-        if index < 0:
-            self._add(Path(name).name, str(name), str(name))
-            index = self.model.count() - 1
-        self.model.setCurrentIndex(index)
+        """Choose a model; a path that is not offered yet is added."""
+        if name is not None:
+            self.model.value = str(name)
 
     def request(self) -> GenerateRequest:
-        """What is asked for, with previews, since somebody watches."""
-        return GenerateRequest(
-            model=self.model.currentData() or "",
-            num_samples=self.number.value(),
-            seed=self.seed.value(),
-            steps=self.steps.value() or None,
-            sampler=self.sampler.currentData(),
-            eta=self.eta.value() if self.eta.isEnabled() else 0.0,
-            condition=self.conditions.asked(),
-            guidance=self.guidance.value() if self.conditions.asked() else 1.0,
-            previews=True,
-            trajectory=self.trajectory.isChecked(),
-        )
+        """Return the request, with previews, since somebody watches.
 
-    def go_on(self) -> None:
-        """Choose the seed of the next generation, as the user wants it."""
-        self.seed_row.go_on(self.number.value())
+        Raises:
+            BrainDiffusionError: a value does not fit.
+        """
+        asked = self.conditions.asked()
+        others = {"condition": asked, "model": self.model.value or "", "previews": True}
+        if not asked:
+            others |= {"guidance": 1.0}
+        if not self.fields["eta"].enabled:
+            others |= {"eta": 0.0}
+        return self.make_request(**others)
 
     def show_request(self, request: GenerateRequest) -> None:
-        """Show what was asked for once: model, questions, seed and all, to ask for it anew or vary it."""
+        """Show the settings of an earlier request; the device stays that of this computer."""
         self.choose_model(request.model)
         self.conditions.ask(request.condition)
-        self.guidance.setValue(request.guidance)
-        self.number.setValue(request.num_samples)
-        self.seed.setValue(request.seed)
-        self.steps.setValue(request.steps if isinstance(request.steps, int) else 0)
-        self.sampler.setCurrentIndex(max(0, self.sampler.findData(request.sampler)))
-        self.eta.setValue(request.eta)
-        self.trajectory.setChecked(request.trajectory)
+        self.set_values(request.model_dump(exclude={"device"}))
 
-    def _allow_eta(self) -> None:
-        self.eta.setEnabled(self.sampler.currentData() in (None, "ddim"))
+    def update_seed(self) -> None:
+        """Choose the seed of the next run, without a live preview of it."""
+        seed = self.fields["seed"]
+        with seed.changed.blocked():
+            match self.after_run.value:
+                case "increment":
+                    seed.value = (seed.value + self.fields["num_samples"].value) % LARGEST
+                case "randomize":
+                    seed.value = random.randrange(LARGEST)  # noqa: S311 no secret
+
+    def _on_model(self, name: str | None) -> None:
+        self.model_changed.emit(name or "")
+
+    def _ask_anew(self, _: object) -> None:
+        self.asked_anew.emit()
+
+    def _show_grid(self, number: int) -> None:
+        self.grid.visible = number > 1
+
+    def _allow_eta(self, sampler: str | None) -> None:
+        self.fields["eta"].enabled = sampler in (None, "ddim")
 
     def _show_guidance(self) -> None:
-        # Without something to hold to, it means nothing.
-        self._form.setRowVisible(self.guidance, bool(self.conditions.asked()))
-        self._form.setRowVisible(self.live, bool(self.conditions.rows))
-
-    def _add(self, text: str, name: str, tooltip: str) -> None:
-        self.model.addItem(text, name)
-        self.model.setItemData(self.model.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        # Without a condition it means nothing.
+        self.set_visible("guidance", bool(self.conditions.asked()))
+        self.live.visible = bool(self.conditions.rows)
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "A model folder, a checkpoint or a training run")
         if chosen:
             self.choose_model(chosen)
             self.model_browsed.emit(Path(chosen))
-
-
-def _spin(low: int, high: int, value: int, tooltip: str) -> QSpinBox:
-    spin = QSpinBox()
-    spin.setRange(low, high)
-    spin.setValue(value)
-    spin.setToolTip(tooltip)
-    return spin

@@ -1,19 +1,19 @@
-"""Region volumes by percentile: a region is found by any part of its name, has a slider, and is taken back by its ✕."""
+"""Conditions on region volumes: a region is found by any part of its name and gets a slider for its percentile."""
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QHBoxLayout, QLabel, QSlider, QToolButton, QVBoxLayout, QWidget
 
 from braindiffusion.conditions import Numbers, Value, VectorField
-from napari_braindiffusion.widgets.forms.condition_rows import ConditionRow, flat, readable
+from napari_braindiffusion.widgets.forms.condition_rows import ConditionRow, readable, without_margins
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
 
 SIDES = ("left", "right")
-USUAL = 90.0
-"""Percentile that a region is first asked for: large, so that something is seen."""
+INITIAL = 90.0
+"""Percentile of a region that is added: large, so that the effect is visible."""
 
 
 class PercentilesRow(ConditionRow):
-    """A box to find entries in, and a slider for each that is asked for; a pair of sides can be asked for at once."""
+    """A box to find entries in, and a slider for each that was added. Both sides of a pair can be added at once."""
 
     def __init__(self, field: VectorField) -> None:
         super().__init__()
@@ -32,18 +32,22 @@ class PercentilesRow(ConditionRow):
         for name in sorted(self._seen, key=_without_side):
             self.box.addItem(self._title(name), name)
         self.box.setCurrentIndex(-1)
-        self.box.lineEdit().setPlaceholderText(f"Ask for one of the {field.name} …")
-        self.box.setToolTip(f"Type or choose a name: its slider sets the percentile of the {field.name} that come out.")
-        self.box.setAccessibleName(f"Ask for one of the {field.name}")
+        self.box.lineEdit().setPlaceholderText(
+            "Add region volume …" if field.name == "volumes" else f"Add {readable(field.name).lower()} …"
+        )
+        self.box.setToolTip(
+            f"Type or choose a name. A slider sets its percentile among the training data's {field.name}."
+        )
+        self.box.setAccessibleName(self.box.lineEdit().placeholderText())
         completer = self.box.completer()
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
-        self._column = flat(QVBoxLayout(self))
+        self._column = without_margins(QVBoxLayout(self))
         self._column.addWidget(self.box)
         self.box.activated.connect(self._on_chosen)
 
-    def add(self, entry: str, percentile: float = USUAL) -> None:
-        """Ask for an entry, or move its slider where it is asked for already. A pair takes the place of its sides."""
+    def add(self, entry: str, percentile: float = INITIAL) -> None:
+        """Add an entry, or move its slider where it was added before. A pair replaces its sides."""
         if entry not in self.sliders:
             pair = _without_side(entry)
             for other in {pair} if pair != entry else {f"{side} {entry}" for side in SIDES}:
@@ -58,7 +62,7 @@ class PercentilesRow(ConditionRow):
         self.changed.emit()
 
     def remove(self, entry: str) -> None:
-        """Ask for it no longer."""
+        """Remove an entry."""
         slider = self.sliders.pop(entry)
         self._column.removeWidget(slider)
         slider.hide()
@@ -89,7 +93,7 @@ class PercentilesRow(ConditionRow):
 
 
 class _Percentile(QWidget):
-    """A percentile among the training subjects, and what that is in the unit of each number that it is asked of."""
+    """A percentile of the training data, and the volume of each side at it."""
 
     changed = Signal()
     removed = Signal()
@@ -102,19 +106,19 @@ class _Percentile(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setAccessibleName(f"Percentile of {title}")
-        self.slider.setToolTip("Percentile among the subjects that the model saw.")
-        self.reset = QToolButton(text="✕")
-        self.reset.setToolTip(f"Leave {title} to the model.")
-        self.reset.setAccessibleName(f"Leave {title} to the model")
-        column = flat(QVBoxLayout(self))
+        self.slider.setToolTip("Percentile among the training subjects.")
+        self.remove_button = QToolButton(text="✕")
+        self.remove_button.setToolTip(f"Remove {title}.")
+        self.remove_button.setAccessibleName(f"Remove {title}")
+        column = without_margins(QVBoxLayout(self))
         column.addWidget(self.label)
         row = QHBoxLayout()
         row.addWidget(self.slider, 1)
         row.addWidget(self.amount)
-        row.addWidget(self.reset)
+        row.addWidget(self.remove_button)
         column.addLayout(row)
         self.slider.valueChanged.connect(self._on_value)
-        self.reset.clicked.connect(self.removed)
+        self.remove_button.clicked.connect(self.removed)
         self._on_value(0)
 
     def _on_value(self, percentile: int) -> None:
