@@ -211,7 +211,9 @@ class TrainDock(Dock):
 
     def _on_looked(self) -> None:
         packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
-        own = [(one.run.name, str(one.run.path), str(one.run.path)) for one in self.run_browser.trainings if one.has_model]
+        own = [
+            (one.run.name, str(one.run.path), str(one.run.path)) for one in self.run_browser.trainings if one.has_model
+        ]
         self.form.set_models([*packaged, *own])
 
     def _on_history(self, run: Run, history: History) -> None:
