@@ -187,7 +187,7 @@ class TestGenerate:
         painted[1:3, 2:4, 3] = 18
         labels = viewer.add_labels(painted, name="my regions", scale=(2, 2, 2), translate=(-4, -5, -6), units="mm")
         assert [rows["regions"].box.itemText(i) for i in range(rows["regions"].box.count())] == [
-            "no layer",
+            "none",
             "my regions",
         ]
         rows["regions"].box.setCurrentIndex(1)
