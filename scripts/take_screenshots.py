@@ -83,7 +83,7 @@ class Session:
 def cohort(session: Session) -> None:
     """Show a folder of scans, one of them opened."""
     dock = session.dock("Cohort")
-    dock.form.folder.set_path(Path("ixi/IXI-T1"))
+    dock.form.fields["data_dir"].value = Path("ixi/IXI-T1")
     session.until(lambda: len(dock.table.subjects) == 6)
     dock.table.selectRow(1)
     dock.load()
@@ -99,9 +99,9 @@ def train(session: Session) -> None:
 
     prepare("ixi/IXI-T1", "brains.zarr", spacing=8, shape=(24, 32, 24), workers=1)
     dock = session.dock("Train")
-    dock.form.data.set_path(Path("brains.zarr"))
-    dock.form.preset.setCurrentIndex(dock.form.preset.findData("tiny"))
-    dock.form.epochs.setValue(60)
+    dock.form.fields["data"].value = Path("brains.zarr")
+    dock.form.fields["preset"].value = "tiny"
+    dock.form.fields["epochs"].value = 60
     dock.start()
     session.until(lambda: dock.job is None)
     session.viewer.layers[0].interpolation2d = "linear"
