@@ -16,14 +16,14 @@ from scipy import ndimage
 
 from braindiffusion.volume import Volume, load_volume, save_volume
 
-# Three women and three men, from 21 to 72 years.
+# Three women and three men, from 21 to 74 years.
 SUBJECTS = [
     "IXI080-HH-1341",
     "IXI056-HH-1327",
     "IXI168-HH-1607",
     "IXI437-HH-2152",
     "IXI161-HH-2533",
-    "IXI175-HH-1570",
+    "IXI327-HH-1999",
 ]
 MARGIN = 2  # voxels of background left around the brain
 

@@ -1,8 +1,10 @@
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from braindiffusion.cohort.find import find, match_labels
+from braindiffusion.cohort.find import find, match_labels, search
 from braindiffusion.errors import BrainDiffusionError
 
 
@@ -125,3 +127,59 @@ def test_labels_of_a_freesurfer_folder(tmp_path: Path) -> None:
     touch(tmp_path, *(f"fs/sub-{n}/mri/{name}.mgz" for n in (1, 12) for name in ("T1", "aseg", "aparc+aseg")))
     found = find(tmp_path / "t1", labels=tmp_path / "fs")
     assert [item.labels for item in found] == [tmp_path / f"fs/sub-{n}/mri/aparc+aseg.mgz" for n in (1, 12)]
+
+
+def test_names_in_other_spellings_are_taken(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-01_T1w.nii.gz", "sub-02_T1w.NII.GZ", "sub-03_t1w.nii.gz", "sub-04-b_T1w.nii.gz")
+    found, passed_over = search(tmp_path)
+    assert [item.subject for item in found] == ["sub-01", "sub-02", "sub-03", "sub-04-b"]
+    assert {item.modality for item in found} == {"T1"}
+    assert not passed_over
+    ixi = touch(
+        tmp_path / "ixi", "IXI012-HH-1211-T1.nii.gz", "IXI013-HH-1212-T1_brain.nii.gz", "IXI033-HH-1259-T1w.nii"
+    )
+    assert [item.subject for item in find(ixi)] == ["IXI012-HH-1211", "IXI013-HH-1212", "IXI033-HH-1259"]
+
+
+def test_a_stripped_copy_beside_its_head_has_a_problem(tmp_path: Path) -> None:
+    head, stripped = find(touch(tmp_path, "IXI012-HH-1211-T1.nii.gz", "IXI012-HH-1211-T1_brain.nii.gz"))
+    assert (head.path.name, head.problem) == ("IXI012-HH-1211-T1.nii.gz", "")
+    assert "already" in stripped.problem
+
+
+def test_files_that_are_passed_over_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-01_T1w.nii.gz", "notes.nii", "sub-01_T2w.nii.gz", "a.mgz", "b.mgz", "c.mgz", "readme.txt")
+    found, (sentence,) = search(tmp_path)
+    assert len(found) == 1
+    assert "4 of the volumes are passed over" in sentence
+    assert "a.mgz, b.mgz, c.mgz and 1 more" in sentence
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_are_followed_once_and_told_where_they_lead_nowhere(tmp_path: Path) -> None:
+    data, other = tmp_path / "my scans", tmp_path / "other"
+    touch(data, "sub-01/sub-01_T1w.nii.gz")
+    touch(other, "sub-06/sub-06_T1w.nii.gz")
+    (data / "sub-05_T1w.nii.gz").symlink_to(".git/annex/objects/not-fetched.nii.gz")
+    (data / "sub-06").symlink_to(other / "sub-06")
+    (data / "again").symlink_to(data)
+    (other / "sub-06" / "up").symlink_to(tmp_path)
+    found, passed_over = search(data)
+    assert [item.subject for item in found] == ["sub-01", "sub-05", "sub-06"]
+    assert ["leads nowhere" in item.problem for item in found] == [False, True, False]
+    assert not passed_over
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "sub-01/sub-01_T1w.nii.gz", "locked/sub-02_T1w.nii.gz")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found, (sentence,) = search(tmp_path)
+    assert [item.subject for item in found] == ["sub-01"]
+    assert sentence == "1 of the folders cannot be read: locked."

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.qc.thumbnail import SIDE
+from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import (
     SUBJECTS,
@@ -19,7 +21,8 @@ from braindiffusion.example_data import (
     samples_dir,
 )
 from braindiffusion.jobs.inspect import inspect
-from braindiffusion.runs import Event, Finished, Inspected, InspectRequest, Run, Warned
+from braindiffusion.regions import MIRRORED, REGIONS, group
+from braindiffusion.runs import Event, Finished, Inspected, InspectRequest, PrepareRequest, Run, Warned
 
 Rows = dict[str, Inspected]
 
@@ -203,6 +206,32 @@ def test_labels_that_lie_elsewhere_are_told(one: Callable[..., tuple[Rows, list[
     assert events[-1].problems == 1
 
 
+def test_mixed_up_sides_of_a_label_map_are_a_problem(
+    one: Callable[..., tuple[Rows, list[Event]]], tmp_path: Path
+) -> None:
+    path = tmp_path / "one" / "labels" / sample_labels_path().name
+    image = nib.load(path)
+    labels = np.asarray(image.dataobj)
+    grouped = group(labels)
+    right = np.isin(MIRRORED[grouped], [region.index for region in REGIONS if region.hemisphere == "R"])
+    few = right & (np.random.default_rng(0).random(labels.shape) < 0.8)
+    dlmuse = np.array([region.dlmuse[0] for region in REGIONS], labels.dtype)
+    nib.save(nib.Nifti1Image(np.where(few, dlmuse[MIRRORED[grouped]], labels), image.affine), path)
+    rows, events = one()
+    assert "problem: its label map mixes up left and right" in told(rows[SUBJECTS[0]])["labels"]
+    assert events[-1].problems == 1
+
+
+def test_a_text_file_is_no_volume_rather_than_one_without_a_label_map(
+    one: Callable[..., tuple[Rows, list[Event]]], tmp_path: Path
+) -> None:
+    text = tmp_path / "one" / "IXI-T1" / "IXI999-HH-9999-T1.nii.gz"
+    text.write_text("no volume")
+    rows, _ = one()
+    assert "no NIfTI" in told(rows["IXI999-HH-9999"])["file"]
+    assert "label map" not in told(rows["IXI999-HH-9999"])["file"]
+
+
 def test_whom_the_table_does_not_know(one: Callable[..., tuple[Rows, list[Event]]], tmp_path: Path) -> None:
     table = tmp_path / "people.tsv"
     table.write_text(f"participant_id\tage\tsex\n{SUBJECTS[0]}\tn/a\tF\n")
@@ -223,3 +252,17 @@ def test_whole_heads_give_no_alarm(shared_data: Path, tmp_path: Path) -> None:
     rows, _ = look(folder, tmp_path / "run", participants=shared_data / "ixi-2mm" / "IXI.xls", workers=2)
     assert len(rows) == 13
     assert all(mark.kind == "person" for row in rows.values() for mark in row.marks)
+
+
+def test_the_three_faulty_label_maps_of_ixi(shared_data: Path, tmp_path: Path) -> None:
+    folder, labels = tmp_path / "heads", shared_data / "ixi-2mm" / "labels"
+    folder.mkdir()
+    faulty = {"IXI175-HH-1570", "IXI256-HH-1723", "IXI438-HH-2155"}
+    for subject in (*faulty, SUBJECTS[0]):
+        (folder / f"{subject}-T1.nii.gz").symlink_to(shared_data / "ixi-2mm" / "IXI-T1" / f"{subject}-T1.nii.gz")
+    rows, _ = look(folder, tmp_path / "run", labels=labels)
+    assert {name for name, row in rows.items() if "mixes up left" in told(row).get("labels", "")} == faulty
+    store = tmp_path / "c.zarr"
+    prepared = list(prepare(PrepareRequest(data_dir=folder, labels=labels, out=store, workers=1)))
+    assert {event.subject for event in prepared if isinstance(event, Warned) and "mixes up" in event.message} == faulty
+    assert [subject.id for subject in Cohort.open(store).subjects] == [SUBJECTS[0]]

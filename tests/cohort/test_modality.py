@@ -11,10 +11,10 @@ from nibabel.affines import apply_affine
 from braindiffusion.cohort import Cohort, Preprocessing, Subject, box_shape
 from braindiffusion.cohort.describe import describe
 from braindiffusion.cohort.find import find
-from braindiffusion.cohort.modality import Modalities
-from braindiffusion.cohort.preprocess import prepare
-from braindiffusion.cohort.split import split_rows
+from braindiffusion.cohort.prepare import prepare
+from braindiffusion.cohort.preprocessing import Modalities
 from braindiffusion.cohort.standardise import standardise
+from braindiffusion.cohort.store import split_rows
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import Finished, GenerateRequest, PrepareRequest, Run, TrainRequest

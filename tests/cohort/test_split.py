@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braindiffusion.cohort.split import split
+from braindiffusion.cohort.store import split
 
 IDS = [f"IXI{i:03d}-HH-{i}" for i in range(150)]
 

@@ -103,6 +103,8 @@ def test_sorts_ages_as_numbers_and_marks_by_gravity(table):
         ("mm<1.5", ["IXI013"]),
         ("site=Guys", ["IXI002"]),
         ("sex>F", []),
+        ("age > 30", ["IXI012", "IXI020"]),
+        ("sex = f  age >= 60", ["IXI020"]),
         ("age>old", []),
     ],
 )

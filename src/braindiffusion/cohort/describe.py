@@ -47,13 +47,13 @@ class Description:
     note: str
 
     @property
-    def marks(self) -> tuple[QCFlag, ...]:
-        """Problem and note as marks."""
+    def flags(self) -> tuple[QCFlag, ...]:
+        """Problem and note as flags."""
         told = (
             QCFlag(kind="file", severity="problem", message=self.problem),
             QCFlag(kind="person", severity="note", message=self.note),
         )
-        return tuple(mark for mark in told if mark.message)
+        return tuple(flag for flag in told if flag.message)
 
 
 def describe(found: Sequence[Found], people: Demographics | None = None) -> Iterator[Description]:
@@ -68,8 +68,7 @@ def describe(found: Sequence[Found], people: Demographics | None = None) -> Iter
     """
     people = people or Demographics()
     for item in found:
-        headers = [_header(path) for path in item.paths]
-        header, problem = headers[0][0], next((told for _, told in headers if told), "")
+        header, problem = _header(item.path)[0], file_problem(item)
         person = people.of(item.subject)
         yield Description(
             subject=item.subject,
@@ -82,7 +81,7 @@ def describe(found: Sequence[Found], people: Demographics | None = None) -> Iter
             spacing=header.spacing if header else None,
             orientation=header.orientation if header else "",
             labels=item.labels,
-            problem=item.problem or problem,
+            problem=problem,
             note=person.problem,
         )
 
@@ -95,6 +94,16 @@ def header_problem(header: VolumeHeader | Volume) -> str:
     if extent < SMALLEST_MM:
         return f"it covers only {extent:.0f} mm along one axis, and a brain needs more than {SMALLEST_MM:.0f}"
     return ""
+
+
+def file_problem(found: Found) -> str:
+    """Return why a record cannot be used, from names and headers; empty if nothing speaks against it.
+
+    An unreadable file comes before a missing label map, and any other problem of the names before both.
+    """
+    if found.problem and not found.lacks_labels:
+        return found.problem
+    return next((problem for _, problem in map(_header, found.paths) if problem), found.problem)
 
 
 def _header(path: Path) -> tuple[VolumeHeader | None, str]:

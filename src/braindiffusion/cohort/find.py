@@ -1,29 +1,36 @@
-"""What is in a folder of volumes: IXI as it is published, a BIDS dataset, or plain files.
+"""Find the volumes of a folder: IXI as it is published, a BIDS dataset, or plain files.
 
 Only names are read, no file is opened.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from braindiffusion.cohort.modality import BIDS_SUFFIXES, Modalities
+from braindiffusion.cohort.preprocessing import BIDS_SUFFIXES, Modalities
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.sidecar import volume_stem
 
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img.gz", ".img")
 """Of volumes; of a NIfTI pair the `.img` is taken."""
 IXI_SITES = ("Guys", "HH", "IOP")
 
-_IXI = re.compile(r"(?P<subject>IXI\d+-(?P<site>[A-Za-z]+)-\d+)[-_](?P<modality>T1|T2|PD|MRA)$", re.IGNORECASE)
-_BIDS = re.compile(
-    r"(?P<subject>sub-[A-Za-z0-9]+)(?:_(?P<session>ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_(?P<modality>[A-Za-z0-9]+)$"
+_IXI = re.compile(
+    r"(?P<subject>IXI\d+-(?P<site>[A-Za-z]+)-\d+)[-_](?P<modality>T1|T2|PD|MRA)w?(?:_brain)?$", re.IGNORECASE
 )
+_BIDS = re.compile(
+    r"(?P<subject>sub-[A-Za-z0-9-]+)(?:_(?P<session>ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_(?P<modality>[A-Za-z0-9]+)$"
+)
+_MODALITIES = {name.lower(): modality for suffix, modality in BIDS_SUFFIXES.items() for name in (suffix, modality)}
+MOST_NAMED = 3
+"""File names that a sentence lists."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A volume that was found, and what the names say about it.
+    """A subject's volume, and what the names say about it.
 
     Attributes:
         subject: id, such as `IXI012-HH-1211`, `sub-01`, `sub-01_ses-02`, or the name of a plain file.
@@ -33,6 +40,7 @@ class Found:
         labels: its region label map.
         problem: why it cannot be used; empty if nothing speaks against it.
         others: the volumes of the further channels, in order.
+        lacks_labels: the problem is that it has no label map, or several.
     """
 
     subject: str
@@ -42,30 +50,39 @@ class Found:
     labels: Path | None = None
     problem: str = ""
     others: tuple[Path, ...] = ()
+    lacks_labels: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Of all channels, in order."""
+        """The volumes of all channels, in order."""
         return (self.path, *self.others)
 
     @property
     def person(self) -> str:
-        """Who it is: sessions of one person are the same."""
+        """Id of the person: sessions of one person have the same."""
         return self.subject.split("_ses-")[0]
 
 
 def find(data_dir: Path, *, modality: str | None = "T1", labels: Path | None = None) -> list[Found]:
-    """The volumes of a folder and its sub-folders, sorted by subject.
+    """Return the volumes of a folder, as `search` finds them."""
+    return search(data_dir, modality=modality, labels=labels)[0]
+
+
+def search(data_dir: Path, *, modality: str | None = "T1", labels: Path | None = None) -> tuple[list[Found], list[str]]:
+    """Find the volumes of a folder and its sub-folders, linked ones too.
 
     Where files are named as IXI or BIDS name them, only these are taken, and only if they are of the modality; in any
     other folder every volume is taken. Of several volumes of one subject and modality the first by path is usable, the
-    others get a problem.
+    others get a problem. So does a link that leads nowhere.
 
     Args:
         data_dir: IXI folder, BIDS dataset, or any folder of NIfTI or MGH files.
         modality: `T1`, `T2`, `PD`, ...; `T1,T2` finds one record a subject with both, `T1/T2` two records; None takes
             all.
         labels: folder of region label maps, matched by subject.
+
+    Returns:
+        Records sorted by subject, and a sentence on each kind of file or folder that is passed over.
 
     Raises:
         BrainDiffusionError: there is no such folder, or nothing in it, or not all that was asked for.
@@ -74,23 +91,41 @@ def find(data_dir: Path, *, modality: str | None = "T1", labels: Path | None = N
     if not data_dir.is_dir():
         raise BrainDiffusionError(f"There is no folder {data_dir}: name the one that holds the volumes.")
     asked = Modalities.parse(modality) if modality else None
-    named = [_from_name(path) for path in _inputs(data_dir, labels)]
-    told = [item for item in named if item.modality is not None]
-    wanted = [item for item in told if asked is None or item.modality in asked.names] if told else named
+    files, unreadable = _inputs(data_dir, labels)
+    every = [_from_name(path) for path in files]
+    named = [item for item in every if item.modality is not None]
+    wanted = [item for item in named if asked is None or item.modality in asked.names] if named else every
     there = {item.modality for item in wanted}
-    # Names that do not tell are taken for the one modality that is asked for.
-    missing = [name for name in asked.names if name not in there] if asked and (told or len(asked.names) > 1) else []
+    # Files whose names do not tell are taken for the one modality that is asked for.
+    missing = [name for name in asked.names if name not in there] if asked and (named or len(asked.names) > 1) else []
     if missing or not wanted:
-        raise BrainDiffusionError(_nothing(data_dir, missing[0] if missing else modality, told))
+        raise BrainDiffusionError(_nothing(data_dir, missing[0] if missing else modality, named))
     wanted.sort(key=lambda item: (item.subject, str(item.path)))
     wanted = _mark_doubles(wanted)
+    passed_over = _passed_over([item.path for item in every if item.modality is None] if named else [], unreadable)
     if asked and len(asked.names) > 1 and not asked.separate:
         wanted = _as_channels(wanted, asked)
-    return match_labels(wanted, labels) if labels is not None else wanted
+    return (match_labels(wanted, labels) if labels is not None else wanted), passed_over
+
+
+def _passed_over(unnamed: Sequence[Path], unreadable: Sequence[Path]) -> list[str]:
+    def listed(paths: Sequence[Path]) -> str:
+        more = len(paths) - MOST_NAMED
+        return ", ".join(path.name for path in paths[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+    sentences = []
+    if unnamed:
+        sentences.append(
+            f"{len(unnamed)} of the volumes are passed over, since their names are neither IXI's nor BIDS' as those of "
+            f"the others are: {listed(unnamed)}."
+        )
+    if unreadable:
+        sentences.append(f"{len(unreadable)} of the folders cannot be read: {listed(unreadable)}.")
+    return sentences
 
 
 def match_labels(found: list[Found], folder: Path) -> list[Found]:
-    """The same records with label maps from a folder.
+    """Return the records with label maps from a folder.
 
     A label map's name is that of the volume, or begins with it, or with the subject's; or it is the
     `SUBJECT/mri/aparc+aseg.mgz` of a FreeSurfer folder. A brain mask counts where there is no other map.
@@ -103,19 +138,22 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     if not folder.is_dir():
         raise BrainDiffusionError(f"There is no folder of label maps at {folder}.")
     volumes = {path.resolve() for item in found for path in item.paths}
-    maps = {_map_name(path): path for path in _volume_files(folder) if path.resolve() not in volumes}
+    maps = {_map_name(path): path for path in _volume_files(folder)[0] if path.resolve() not in volumes}
     matched = []
     for item in found:
-        names = [name for name in maps if _belongs(name, stem(item.path))]
+        names = [name for name in maps if _belongs(name, volume_stem(item.path))]
         names = names or [name for name in maps if _belongs(name, item.subject)]
         # `read` writes a mask beside each map of regions.
         names = [name for name in names if not name.endswith("_mask")] or names
-        problem = item.problem
+        problem = ""
         if not names:
-            problem = problem or f"no label map of {item.subject} in {folder.name}"
+            problem = f"no label map of {item.subject} in {folder.name}"
         elif len(names) > 1:
-            problem = problem or f"{len(names)} label maps ({', '.join(sorted(names))}), and one is needed"
-        matched.append(replace(item, labels=maps[names[0]] if len(names) == 1 else None, problem=problem))
+            problem = f"{len(names)} label maps ({', '.join(sorted(names))}), and one is needed"
+        labels = None if problem else maps[names[0]]
+        if problem and not item.problem:
+            item = replace(item, problem=problem, lacks_labels=True)
+        matched.append(replace(item, labels=labels))
     if not any(item.labels for item in matched):
         raise BrainDiffusionError(
             f"None of the {len(maps)} volumes in {folder} is a label map of a subject: the name has to begin with the "
@@ -124,42 +162,57 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     return matched
 
 
-def stem(path: Path) -> str:
-    """File name without its volume suffix."""
-    return next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.endswith(suffix)), path.stem)
+def is_volume(path: Path) -> bool:
+    """Return whether a file's name ends as that of a volume does, in any case."""
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def _map_name(path: Path) -> str:
-    in_freesurfer = stem(path) == "aparc+aseg" and path.parent.name == "mri"
-    return path.parent.parent.name if in_freesurfer else stem(path)
+    in_freesurfer = volume_stem(path) == "aparc+aseg" and path.parent.name == "mri"
+    return path.parent.parent.name if in_freesurfer else volume_stem(path)
 
 
-def _inputs(data_dir: Path, labels: Path | None) -> list[Path]:
-    files = list(_volume_files(data_dir))
+def _inputs(data_dir: Path, labels: Path | None) -> tuple[list[Path], list[Path]]:
+    files, unreadable = _volume_files(data_dir)
     if (data_dir / "dataset_description.json").exists():
         files = [p for p in files if not {"derivatives", "sourcedata"} & set(p.relative_to(data_dir).parts)]
     if labels is not None and Path(labels).resolve() != data_dir.resolve():
         maps = Path(labels).resolve()
         files = [p for p in files if maps not in p.resolve().parents]
-    return files
+    return files, unreadable
 
 
-def _volume_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.name.endswith(SUFFIXES) and not hidden and path.is_file():
-            yield path
+def _volume_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return all volumes below a folder, and the folders that cannot be read. Links are followed, each folder once."""
+    volumes: list[Path] = []
+    unreadable: list[Path] = []
+    waiting, visited = [folder], set[Path]()
+    while waiting:
+        for parent, folders, files in os.walk(
+            waiting.pop(0), onerror=lambda error: unreadable.append(Path(error.filename))
+        ):
+            here = Path(parent)
+            if here.resolve() in visited:
+                folders.clear()
+                continue
+            visited.add(here.resolve())
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [here / name for name in folders if (here / name).is_symlink()]
+            volumes += [here / name for name in files if not name.startswith(".") and is_volume(here / name)]
+    return sorted(volumes), unreadable
 
 
 def _from_name(path: Path) -> Found:
-    name = stem(path)
+    name = volume_stem(path)
+    problem = "" if path.exists() else f"{path.name} is a link that leads nowhere: fetch the file (git-annex get)"
     if match := _IXI.match(name):
         site = next((s for s in IXI_SITES if s.lower() == match["site"].lower()), match["site"])
-        return Found(match["subject"], path, match["modality"].upper(), site)
+        return Found(match["subject"], path, match["modality"].upper(), site, problem=problem)
     if match := _BIDS.match(name):
         subject = "_".join(part for part in (match["subject"], match["session"]) if part)
-        return Found(subject, path, BIDS_SUFFIXES.get(match["modality"], match["modality"]))
-    return Found(name, path)
+        modality = _MODALITIES.get(match["modality"].lower(), match["modality"])
+        return Found(subject, path, modality, problem=problem)
+    return Found(name, path, problem=problem)
 
 
 def _belongs(name: str, to: str) -> bool:
@@ -171,11 +224,10 @@ def _mark_doubles(found: list[Found]) -> list[Found]:
     first: dict[tuple[str, str | None], Found] = {}
     marked = []
     for item in found:
-        taken = first.setdefault((item.subject, item.modality), item)
-        double = taken is not item
-        marked.append(
-            replace(item, problem=f"{taken.path.name} is there for {item.subject} already") if double else item
-        )
+        key = item.subject, item.modality
+        taken = item if item.problem else first.setdefault(key, item)
+        problem = item.problem if taken is item else f"{taken.path.name} is there for {item.subject} already"
+        marked.append(replace(item, problem=problem))
     return marked
 
 

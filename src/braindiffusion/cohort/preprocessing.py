@@ -1,19 +1,61 @@
-"""What was done to every volume of a cohort, as one small record that travels with the store and with models."""
+"""The preprocessing record that travels with a cohort and with models, and the modalities that it names."""
 
 import hashlib
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from braindiffusion.errors import BrainDiffusionError
 
 BOX_MM = (160.0, 208.0, 176.0)
 """Right-left, posterior-anterior, inferior-superior: holds every adult brain, when centred on the brain."""
 
 
+BIDS_SUFFIXES = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
+
+
 def box_shape(spacing: float) -> tuple[int, int, int]:
-    """Voxels of the default box at a spacing in mm: multiples of 8, so that three Haar levels divide it."""
+    """Return the voxels of the default box at a spacing in mm: multiples of 8, so that three Haar levels divide it."""
     x, y, z = (8 * math.ceil(side / spacing / 8 - 1e-6) for side in BOX_MM)
     return x, y, z
+
+
+@dataclass(frozen=True)
+class Modalities:
+    """The modalities of a cohort, in one word that request, store and model card share.
+
+    `T1` is one channel; `T1,T2,PD` are three channels of one volume a subject; `T1/T2` are two volumes a subject, each
+    of one modality.
+
+    Attributes:
+        names: `T1`, `T2`, `PD`, ... in the requested order.
+        separate: each is a volume of its own; otherwise they are the channels of one.
+    """
+
+    names: tuple[str, ...]
+    separate: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Modalities":
+        """Parse the word.
+
+        Raises:
+            BrainDiffusionError: a name is empty or there twice, or commas and slashes are mixed.
+        """
+        separate = "/" in text
+        names = tuple(name.strip() for name in text.split("/" if separate else ","))
+        names = tuple(BIDS_SUFFIXES.get(name, name) for name in names)
+        if not all(names) or len(set(names)) < len(names) or any("," in name for name in names):
+            raise BrainDiffusionError(
+                f"'{text}' names no modalities: say T1, or T1,T2,PD for the channels of one volume, or T1/T2/PD for "
+                "volumes of their own."
+            )
+        return cls(names, separate)
+
+    def __str__(self) -> str:
+        return ("/" if self.separate else ",").join(self.names)
 
 
 class Preprocessing(BaseModel):
@@ -30,7 +72,7 @@ class Preprocessing(BaseModel):
     modality: str = "T1"
     """`T1,T2,PD` are channels; of `T1/T2` each volume is one, and its subject tells which."""
     percentiles: tuple[float, float] = (0.5, 99.5)
-    """Of the voxels inside the mask; they become -1 and 1, what lies outside is clipped."""
+    """Percentiles of the voxels inside the mask that become -1 and 1; intensities beyond them are clipped."""
     interpolation: Literal["linear"] = "linear"
     """For images that are not at `spacing` yet, after an antialiasing blur; labels take the nearest neighbour."""
     closing_mm: float = 4.0

@@ -11,6 +11,7 @@ from braindiffusion.cohort.mask import brain_centre, brain_mask, head_mask
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import PreparedVolume
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.regions import mixed_sides
 from braindiffusion.volume import Volume, load_volume
 
 BACKGROUND = -1.0
@@ -73,6 +74,8 @@ def standardise(
     regions = None
     closing = preprocessing.closing_mm / preprocessing.spacing
     if labels is not None:
+        if problem := mixed_sides(labels.data[0]):
+            raise BrainDiffusionError(problem)
         regions = transforms.resample_labels(_regions(labels), labels.affine, image.shape[1:], grid)
         mask = brain_mask(regions, closing)
         if not mask.any():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from braindiffusion.cohort.preprocessing import Preprocessing
-from braindiffusion.cohort.split import split
+from braindiffusion.cohort.store import split
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.sources import Source, find_brains, preprocessing_of
 from braindiffusion.models.registry import find_model, is_packaged, read_card

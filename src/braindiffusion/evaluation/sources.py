@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.cohort.find import SUFFIXES, find, match_labels, stem
+from braindiffusion.cohort.find import SUFFIXES, find, is_volume, match_labels
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.store import Cohort, Subject
@@ -20,6 +20,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import group, is_grouped
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import GenerateRequest, Run
+from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.volume import Volume, load_volume
 
 _BESIDE = ("_preview", "_trajectory", "_labels", "_regions", "_mask")
@@ -121,11 +122,11 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
             raise BrainDiffusionError(f"The run {path} made no brains: its job is {run.request.job}.")
         path = run.request.out or run.results
     if path.is_file():
-        if not path.name.endswith(SUFFIXES):
+        if not is_volume(path):
             raise BrainDiffusionError(f"{path} is no volume: they end in {', '.join(SUFFIXES)}.")
         found = [item for item in find(path.parent, modality=None) if item.path == path]
     else:
-        found = [item for item in find(path, modality=None) if not stem(item.path).endswith(_BESIDE)]
+        found = [item for item in find(path, modality=None) if not volume_stem(item.path).endswith(_BESIDE)]
     if labels is not None:
         found = match_labels(found, labels)
     if not found:
@@ -146,7 +147,7 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
-    file = path.with_name(f"{stem(path)}.json")
+    file = path.with_name(f"{volume_stem(path)}.json")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -21,7 +21,7 @@ SUBJECTS = (
     "IXI168-HH-1607",
     "IXI437-HH-2152",
     "IXI161-HH-2533",
-    "IXI175-HH-1570",
+    "IXI327-HH-1999",
 )
 """Young to old, three women and three men."""
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from braindiffusion.cohort.find import Found, find, match_labels, stem
-from braindiffusion.cohort.modality import BIDS_SUFFIXES
+from braindiffusion.cohort.find import Found, find, match_labels
+from braindiffusion.cohort.preprocessing import BIDS_SUFFIXES
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import GenerateRequest, Run
-from braindiffusion.runs.sidecar import is_generated, read_sidecar
+from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem
 
 SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {"MRA": "angio"}
 """What BIDS calls the modalities that our words name otherwise."""
@@ -99,7 +99,7 @@ def _found(source: Path) -> list[Found]:
         asked = run.request
         source = asked.out if isinstance(asked, GenerateRequest) and asked.out is not None else run.results
     # Labels beside the volumes are no brains: only what is named as a scan is taken where anything is.
-    found = [Found(stem(source), source)] if source.is_file() else find(source, modality=None)
+    found = [Found(volume_stem(source), source)] if source.is_file() else find(source, modality=None)
     found = [item for item in found if _is_brain(item.path)]
     if not found:
         raise BrainDiffusionError(f"There are no brains in {source}: name volumes, folders of them, or runs.")
@@ -107,7 +107,7 @@ def _found(source: Path) -> list[Found]:
 
 
 def _is_brain(path: Path) -> bool:
-    return not stem(path).endswith(_NO_BRAIN)
+    return not volume_stem(path).endswith(_NO_BRAIN)
 
 
 def _suffix(item: Found, told: Mapping[str, Any], otherwise: str) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from braindiffusion.cohort import preprocess as cohort
-from braindiffusion.cohort.find import find, stem
+from braindiffusion.cohort import prepare as cohort
+from braindiffusion.cohort.find import find
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import REGIONS
 from braindiffusion.runs import Event, Progress, Run, Warned
 from braindiffusion.runs.requests import PrepareRequest
+from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.volume import Volume, save_volume
 
 STAGE = "read"
@@ -52,7 +53,7 @@ def _read_all(request: PrepareRequest) -> Iterator[Event]:
     reader = load_segmentation_model()
     yield Progress(stage=STAGE, step=0, total=len(volumes))
     for step, path in enumerate(volumes, start=1):
-        target = folder / f"{stem(path)}.nii.gz"
+        target = folder / f"{volume_stem(path)}.nii.gz"
         if not target.is_file() or target.stat().st_mtime < path.stat().st_mtime:
             try:
                 volume, reading = segment_file(reader, path)

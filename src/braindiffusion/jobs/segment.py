@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from braindiffusion.cohort.find import find, stem
+from braindiffusion.cohort.find import find
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import REGIONS
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Progress, Run, Warned
 from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.requests import ReadRequest
+from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.segmentation.files import load_segmentation_model
 from braindiffusion.segmentation.model import Segmentation, SegmentationModel
 from braindiffusion.volume import WRITABLE_SUFFIXES, Volume, load_volume, save_volume
@@ -77,11 +78,11 @@ def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path]
         if out.is_file() or out.name.endswith(WRITABLE_SUFFIXES):
             raise BrainDiffusionError(f"{source} is a folder: the output must be a folder too, not {out.name}.", "out")
         found = [item.path for item in find(source) if not item.problem]
-        targets = [(p, out / f"{stem(p)}_regions.nii.gz", out / f"{stem(p)}_mask.nii.gz") for p in found]
+        targets = [(p, out / f"{volume_stem(p)}_regions.nii.gz", out / f"{volume_stem(p)}_mask.nii.gz") for p in found]
         return targets, out / "readings.tsv"
     if not out.name.endswith(WRITABLE_SUFFIXES):
         raise BrainDiffusionError(f"{source} is one volume: the output must end in .nii.gz, not be {out.name}.", "out")
-    name = stem(out)
+    name = volume_stem(out)
     return [(source, out, out.with_name(f"{name}_mask.nii.gz"))], out.with_name(f"{name}.tsv")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from braindiffusion.cohort.preprocess import prepare
+from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.runs import (

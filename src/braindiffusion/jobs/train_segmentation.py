@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from braindiffusion.cohort.split import split
-from braindiffusion.cohort.store import Cohort
+from braindiffusion.cohort.store import Cohort, split
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Event, Finished, Metric, Progress, Run

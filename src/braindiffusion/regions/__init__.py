@@ -1,4 +1,4 @@
-"""The regions that models are told of and read: 40 groups of DLMUSE's 146, left and right kept apart. Needs no torch.
+"""The 40 regions of the models: groups of DLMUSE's 146, left and right kept apart. Needs no torch.
 
 The grouping is the table beside this file: one line a region, its tissue, and the values that it takes in of DLMUSE
 (their names: `labels.tsv` of the IXI label maps) and of FreeSurfer's aparc+aseg and wmparc (their names:
@@ -15,6 +15,7 @@ from braindiffusion.regions.table import (
     group,
     is_grouped,
     mirror,
+    mixed_sides,
     region_index,
     regions_of,
     volumes_ml,
@@ -28,6 +29,7 @@ __all__ = [
     "group",
     "is_grouped",
     "mirror",
+    "mixed_sides",
     "region_index",
     "regions_of",
     "volumes_ml",

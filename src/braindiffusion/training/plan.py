@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from braindiffusion.cohort.split import split_rows
-from braindiffusion.cohort.store import Cohort
+from braindiffusion.cohort.store import Cohort, split_rows
 from braindiffusion.devices import choose_device
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.config import LevelConfig

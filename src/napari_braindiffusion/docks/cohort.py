@@ -188,7 +188,7 @@ class CohortDock(Dock):
         self.table.set_subjects(
             [
                 SubjectRow(
-                    *(key, one.subject, one.age, one.sex, one.site, one.modality, one.shape, one.spacing), one.marks
+                    *(key, one.subject, one.age, one.sex, one.site, one.modality, one.shape, one.spacing), one.flags
                 )
                 for key, one in enumerate(listing.descriptions)
             ]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from braindiffusion.cohort.mask import largest_bright
 from braindiffusion.cohort.qc.orientation import HeadOrientation
 from braindiffusion.nifti import open_image
+from braindiffusion.regions import mixed_sides
 from braindiffusion.runs.events import QCFlag, Severity
 from braindiffusion.volume import Volume
 
@@ -57,7 +58,7 @@ def by_severity(marks: Iterable[QCFlag]) -> tuple[QCFlag, ...]:
     return tuple(sorted(marks, key=lambda mark: _SEVERITY[mark.severity]))
 
 
-def _doubt(kind: str, message: str) -> QCFlag:
+def _warning(kind: str, message: str) -> QCFlag:
     return QCFlag(kind=kind, severity="doubt", message=message)
 
 
@@ -72,7 +73,7 @@ def header_flags(path: Path, affine: NDArray[np.float64], spacing: Sequence[floa
     low, high = min(spacing), max(spacing)
     if high >= THICK_MM or high / low >= UNEVEN:
         sides = " x ".join(f"{side:.3g}" for side in spacing)
-        yield _doubt("spacing", f"its voxels are {sides} mm: thick slices hold no fine structure")
+        yield _warning("spacing", f"its voxels are {sides} mm: thick slices hold no fine structure")
     tilt = float(np.degrees(obliquity(affine)).max())
     if tilt > TILT_DEGREES:
         message = f"it lies {tilt:.0f} degrees tilted to the axes of its world, and is used as it is stored"
@@ -90,9 +91,9 @@ def _forms(image: Any) -> Iterator[QCFlag]:
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*image.shape[:3], 1]
     apart = float(np.linalg.norm(corners @ (affines[0] - affines[1]).T, axis=1).max())
     if np.linalg.det(affines[0][:3, :3]) * np.linalg.det(affines[1][:3, :3]) < 0:
-        yield _doubt("header", "its qform and its sform disagree about which side is left")
+        yield _warning("header", "its qform and its sform disagree about which side is left")
     elif apart > FORMS_MM:
-        yield _doubt("header", f"its qform and its sform place it up to {apart:.0f} mm apart")
+        yield _warning("header", f"its qform and its sform place it up to {apart:.0f} mm apart")
 
 
 @dataclass(frozen=True)
@@ -127,21 +128,21 @@ def voxel_flags(
     tissue = largest_bright(small)
     millilitres = float(tissue.sum()) * mm**3 / 1000
     if not SMALL_ML <= millilitres <= LARGE_ML:
-        yield _doubt("size", f"{millilitres:.0f} ml stand out from its background, which is no brain and no head")
+        yield _warning("size", f"{millilitres:.0f} ml stand out from its background, which is no brain and no head")
     yield from _cut_off(tissue, mm, stripped=orientation.stripped)
     yield from _intensities(data)
 
 
 def _orientation(orientation: HeadOrientation) -> Iterator[QCFlag]:
     if orientation.likeness + orientation.margin < LIKENESS:
-        yield _doubt("content", "its picture is not that of a T1w head")
+        yield _warning("content", "its picture is not that of a T1w head")
     elif orientation.margin >= TURN:
         told = [
             f"{_SIDES[axis]} is {_SIDES[seen] if seen not in 'LR' else 'a side'}"
             for axis, seen in zip("RAS", orientation.codes, strict=True)
             if axis != seen
         ]
-        yield _doubt("orientation", f"it lies otherwise than its header says: by its picture, {', '.join(told)}")
+        yield _warning("orientation", f"it lies otherwise than its header says: by its picture, {', '.join(told)}")
 
 
 def _cut_off(tissue: NDArray[np.bool_], mm: float, *, stripped: bool) -> Iterator[QCFlag]:
@@ -153,7 +154,7 @@ def _cut_off(tissue: NDArray[np.bool_], mm: float, *, stripped: bool) -> Iterato
             if area > FACE_CM2[name] and not neck:
                 cut.append(f"{name} ({area:.0f} cm² of tissue on that face)")
     if cut:
-        yield _doubt("cut-off", f"it is cut off at the {' and at the '.join(cut)}")
+        yield _warning("cut-off", f"it is cut off at the {' and at the '.join(cut)}")
 
 
 def _intensities(data: NDArray[Any]) -> Iterator[QCFlag]:
@@ -163,9 +164,9 @@ def _intensities(data: NDArray[Any]) -> Iterator[QCFlag]:
     head = sample[sample > low + (upper - low) * 0.1]
     if np.count_nonzero(head == high) > CLIPPED * head.size:
         share = np.count_nonzero(head == high) / head.size
-        yield _doubt("intensities", f"{share:.0%} of it has the highest intensity, {high:g}: it is clipped")
+        yield _warning("intensities", f"{share:.0%} of it has the highest intensity, {high:g}: it is clipped")
     elif len(np.unique(head)) < LEVELS:
-        yield _doubt("intensities", f"it has only {len(np.unique(head))} grey values")
+        yield _warning("intensities", f"it has only {len(np.unique(head))} grey values")
     if high - low > HOT * max(upper - low, 1e-6):
         yield QCFlag(
             kind="intensities",
@@ -175,17 +176,20 @@ def _intensities(data: NDArray[Any]) -> Iterator[QCFlag]:
         )
 
 
-def label_flag(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> QCFlag | None:
-    """Whether a label map lies where the brain is.
+def label_flags(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> Iterator[QCFlag]:
+    """Check that a label map lies on the brain, and that left and right are not mixed up in it.
 
     Args:
-        volume: of the label map.
+        volume: the volume of the label map.
         labels: in the same world, on any grid.
         small: the volume on a coarse grid.
     """
     places = np.argwhere(labels.data[0] > 0)
     if not len(places):
-        return QCFlag(kind="labels", severity="problem", message="its label map is empty")
+        yield QCFlag(kind="labels", severity="problem", message="its label map is empty")
+        return
+    if problem := mixed_sides(labels.data[0]):
+        yield QCFlag(kind="labels", severity="problem", message=problem)
     places = places[:: max(1, len(places) // 20_000)]
     world = np.c_[places, np.ones(len(places))] @ labels.affine.T @ np.linalg.inv(volume.affine).T
     factor = np.array(small.shape) / volume.shape
@@ -194,8 +198,7 @@ def label_flag(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> QC
     on_tissue = np.zeros(len(places), bool)
     on_tissue[inside] = largest_bright(small)[tuple(voxels[inside].T)]
     if on_tissue.mean() < LABELLED:
-        return _doubt("labels", f"only {on_tissue.mean():.0%} of its label map lies on tissue")
-    return None
+        yield _warning("labels", f"only {on_tissue.mean():.0%} of its label map lies on tissue")
 
 
 def measure(
@@ -223,9 +226,9 @@ def unusual(one: Measures, usual: Measures) -> Iterator[QCFlag]:
     """Where a volume is unlike the others of its cohort."""
     if (times := _times(one.brightness, usual.brightness)) > BRIGHT:
         how = "brighter" if one.brightness > usual.brightness else "darker"
-        yield _doubt("intensities", f"it is {times:.0f} times {how} than the others: another scaling")
+        yield _warning("intensities", f"it is {times:.0f} times {how} than the others: another scaling")
     if one.noise > NOISY * usual.noise:
-        yield _doubt("noise", f"it is {_times(one.noise, usual.noise):.1f} times as noisy as the others")
+        yield _warning("noise", f"it is {_times(one.noise, usual.noise):.1f} times as noisy as the others")
     if _times(one.voxel, usual.voxel) > GRID:
         message = f"its voxels of {one.voxel:.2g} mm are unlike the others' of {usual.voxel:.2g} mm"
         yield QCFlag(kind="spacing", severity="note", message=message)

@@ -158,7 +158,8 @@ class SubjectModel(QAbstractTableModel):
         return self._pictures[path]
 
 
-_ASKED = re.compile(r"(age|sex|site|kind|subject|mm|voxels)(<=|>=|=|<|>)(\S+)", re.IGNORECASE)
+_ASKED = re.compile(r"(age|sex|site|kind|modality|subject|mm|voxels)(<=|>=|=|<|>)(\S+)", re.IGNORECASE)
+_SPACED = re.compile(r"\s*(<=|>=|=|<|>)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
@@ -180,7 +181,7 @@ class SubjectFilter(QSortFilterProxyModel):
 
     def set_text(self, text: str) -> None:
         """Words are looked for anywhere; `age>60`, `sex=F`, `site=HH`, `mm<1.5` (the largest side) in their column."""
-        self._tests = [_test(word) for word in text.split()]
+        self._tests = [_test(word) for word in _SPACED.sub(r"\1", text).split()]
         self.invalidate()
 
     def set_only_odd(self, only_odd: bool) -> None:
@@ -212,6 +213,7 @@ def _fits(column: str, sign: str, asked: str, row: SubjectRow) -> bool:
         "sex": row.sex,
         "site": row.site,
         "kind": row.modality,
+        "modality": row.modality,
         "subject": row.subject,
         "mm": max(row.spacing) if row.spacing else None,
         "voxels": max(row.shape) if row.shape else None,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from braindiffusion.cohort import Cohort
-from braindiffusion.cohort.preprocess import prepare
+from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.standardise import standardise_file
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import SUBJECTS
@@ -81,7 +81,7 @@ def test_what_is_done_is_not_done_again(ixi: Path, ask: Ask, monkeypatch: pytest
         done.extend(path.name for path in paths)
         return standardise_file(paths, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("braindiffusion.cohort.preprocess.standardise_file", counted)
+    monkeypatch.setattr("braindiffusion.cohort.prepare.standardise_file", counted)
     list(prepare(ask(ixi)))
     assert done == []
     changed = ixi / "IXI-T1" / "IXI012-HH-1211-T1.nii.gz"

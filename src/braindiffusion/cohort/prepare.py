@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from braindiffusion.cohort.demographics import Demographics, read_demographics
-from braindiffusion.cohort.find import Found, find
-from braindiffusion.cohort.modality import Modalities
+from braindiffusion.cohort.describe import file_problem
+from braindiffusion.cohort.find import Found, search
 from braindiffusion.cohort.parallel import in_order
-from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
+from braindiffusion.cohort.preprocessing import Modalities, Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise_file
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.errors import BrainDiffusionError
@@ -61,7 +61,10 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
     Raises:
         BrainDiffusionError: nothing was found, nothing could be prepared, or `request.out` holds something else.
     """
-    found = choose(find(request.data_dir, modality=request.modality, labels=request.labels), request.subjects)
+    every, passed_over = search(request.data_dir, modality=request.modality, labels=request.labels)
+    found = choose(every, request.subjects)
+    for sentence in passed_over:
+        yield Warned(message=sentence)
     people = read_demographics(request.participants) if request.participants else Demographics()
     preprocessing = _preprocessing(request)
     cohort = _open_or_create(request, preprocessing, found)
@@ -70,7 +73,8 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
     usable = [item for item in found if not item.problem]
     left_out = [item for item in found if item.problem]
     for item in left_out:
-        yield Warned(message=f"{item.path.name} is left out: {item.problem}.", subject=item.subject)
+        problem = file_problem(item).rstrip(".")
+        yield Warned(message=f"{item.path.name} is left out: {problem}.", subject=item.subject)
     for problem in people.problems(dict.fromkeys(item.subject for item in usable)):
         yield Warned(message=problem)
     problems = len(left_out)
