@@ -11,10 +11,20 @@ from torch import nn
 from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.estimate import Estimate, LevelEstimate, estimate
-from braindiffusion.estimate.memory import LiveBytes, counted, learning, parameters, sample_bytes, sampling
+from braindiffusion.estimate.memory import (
+    LiveBytes,
+    counted,
+    learning,
+    parameters,
+    sample_bytes,
+    sampling,
+    training_bytes,
+)
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import PrepareRequest, TrainRequest
+from braindiffusion.training.ema import SIGMA_RELS
+from braindiffusion.training.optimizers import make_optimizers
 
 SCHEMA = ConditionSchema(fields=(MapField(name="regions", labels=5),))
 
@@ -97,6 +107,23 @@ def test_parameters_are_those_of_the_model() -> None:
     cascade = Cascade(config())
     expected = tuple(sum(t.nbytes for t in (*level.parameters(), *level.buffers())) for level in cascade.levels)
     assert parameters(config()) == pytest.approx(expected, abs=1000)  # a level's constants are no buffers
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_the_state_of_the_optimizer_is_counted(name: str) -> None:
+    level = Cascade(config()).level(0)
+    optimizers = make_optimizers(
+        level, learning_rate=1e-3, weight_decay=0, muon_learning_rate=1e-3 if name == "muon" else None
+    )
+    for parameter in level.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for optimizer in optimizers:
+        optimizer.step()
+    state = [v for o in optimizers for s in o.state.values() for k, v in s.items() if k != "step"]
+    step = learning(config(), 0, 1)
+    counted = training_bytes((0,), step, 0, muon=name == "muon") - step.working
+    counted -= len(SIGMA_RELS) * step.weights
+    assert counted == pytest.approx(sum(tensor.nbytes for tensor in state), abs=3000)  # constants are no parameters
 
 
 def test_a_sample_is_its_bands_and_its_map() -> None:

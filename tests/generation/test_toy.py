@@ -87,9 +87,8 @@ def toy(shapes: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
         batch_size=8,
         epochs=12,
         augmented_copies=0,
-        learning_rate=5e-3,
-        warmup=20,
-        constant=90,
+        learning_rate=2e-3,
+        muon_learning_rate=5e-3,
         validations=1,
         snapshots=0,
     )

@@ -7,7 +7,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import region_index
 from braindiffusion.segmentation import examples as module
-from braindiffusion.segmentation.examples import Examples, _around
+from braindiffusion.segmentation.examples import Examples, _distance_outside
 
 BOX = (24, 24, 32)
 
@@ -70,10 +70,10 @@ def test_turning_follows_a_rotation(heads: Cohort, monkeypatch: pytest.MonkeyPat
     assert np.linalg.det(turn) == pytest.approx(1, abs=1e-4)
 
 
-def test_around_counts_voxels_to_the_brain() -> None:
+def test_distance_outside_counts_voxels_to_the_brain() -> None:
     mask = torch.zeros(9, 9, 9, dtype=torch.bool)
     mask[4, 4, 4] = True
-    assert _around(mask)[4, 4].tolist() == [3, 3, 2, 1, 0, 1, 2, 3, 3]
+    assert _distance_outside(mask)[4, 4].tolist() == [3, 3, 2, 1, 0, 1, 2, 3, 3]
 
 
 def test_stripped_cohorts_cannot_teach(heads: Cohort, tmp_path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from braindiffusion.training.ema import SIGMA_RELS, PowerEma, overlap, posthoc_coefficients, sigma_rel_to_gamma
+from braindiffusion.training.ema import SIGMA_RELS, PowerEma, posthoc_coefficients, profile_products, sigma_rel_to_gamma
 
 STEPS = 2000
 
@@ -16,11 +16,13 @@ def profile(t: float, step: float, gamma: float) -> float:
 
 @pytest.mark.parametrize(("step", "other"), [(3.0, 5.0), (5.0, 3.0), (4.0, 4.0)])
 @pytest.mark.parametrize(("width", "wide"), [(0.05, 0.10), (0.10, 0.07), (0.2, 0.03)])
-def test_overlap_is_the_integral_of_the_profiles(step: float, other: float, width: float, wide: float) -> None:
+def test_profile_products_are_the_integral_of_the_profiles(
+    step: float, other: float, width: float, wide: float
+) -> None:
     gamma, g = sigma_rel_to_gamma(width), sigma_rel_to_gamma(wide)
     end = min(step, other)
     wanted = quad(lambda t: profile(t, step, gamma) * profile(t, other, g), 0, end, epsabs=1e-13, epsrel=1e-11)[0]
-    found = overlap(np.array([step]), np.array([gamma]), other, g)
+    found = profile_products(np.array([step]), np.array([gamma]), other, g)
     np.testing.assert_allclose(found, wanted, rtol=1e-8)
 
 

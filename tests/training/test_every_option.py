@@ -32,6 +32,7 @@ RECIPE: Options = {
 LEVEL: Options = {"patch": 4, "steps": 3}
 UNET: Options = {"widths": (4,), "blocks": (1,), "attention": (False,), "embedding": 8, "map_width": 2}
 ZERO_SNR = {"schedule": "linear", "sigma_max": 70000.0}
+MATRICES = {"UNetConfig": {"widths": (16,)}}  # large enough for Muon
 WORSE = {"epochs": 2, "validations": 4, "learning_rate": 30.0, "max_norm": 1e3}
 
 # What each option is changed to, and what else must be so, before and after, for it to matter.
@@ -64,8 +65,11 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "affine": (False, {}),
         "elastic": (8.0, {}),
         "bias": (0.2, {}),
+        "optimizer": ("adamw", MATRICES),
         "learning_rate": (1e-4, {}),
+        "muon_learning_rate": (1e-4, MATRICES),
         "warmup": (1, {}),
+        "decay": (0.0, {}),
         "constant": (1, {}),
         "weight_decay": (0.5, {}),
         "max_norm": (1e-3, {}),

@@ -15,11 +15,11 @@ from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import load_cascade
 from braindiffusion.models.cascade.config import LevelConfig, UNetConfig
 from braindiffusion.runs import Cancelled, Finished, Metric, Progress, Run, TrainRequest
+from braindiffusion.training.checkpoints import save_posthoc_ema
 from braindiffusion.training.ema import SIGMA_RELS
-from braindiffusion.training.posthoc_ema import save_posthoc_ema
 from braindiffusion.training.presets import LevelRecipe, Preset
 
-UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,), embedding=16, map_width=4, checkpointing=True)
+UNET = UNetConfig(widths=(16,), blocks=(1,), attention=(False,), embedding=16, map_width=4, checkpointing=True)
 LEVEL = LevelConfig(unet=UNET, patch=4, steps=2)
 RECIPE = LevelRecipe(
     batch_size=1,
@@ -44,10 +44,12 @@ def quick() -> object:
         yield
 
 
-def new_run(cohort: Cohort, folder: Path, recipe: LevelRecipe = RECIPE) -> Run:
+def new_run(cohort: Cohort, folder: Path, recipe: LevelRecipe = RECIPE, precision: str = "auto") -> Run:
     preset = folder / "own.json"
     preset.write_text(Preset(depth=1, levels=(LEVEL, LEVEL), recipes=(recipe, recipe)).model_dump_json())
-    request = TrainRequest(data=cohort.path, preset=str(preset), validation_subjects=2, device="cpu")
+    request = TrainRequest(
+        data=cohort.path, preset=str(preset), validation_subjects=2, device="cpu", precision=precision
+    )
     return Run.create(request, root=folder, name="run")
 
 
@@ -92,13 +94,17 @@ def test_a_signal_keeps_a_checkpoint_from_which_it_goes_on_exactly(
     }
 
 
-def test_accumulated_batches_are_one_larger_batch(cohort: Cohort, straight: Run, tmp_path: Path) -> None:
-    run = new_run(cohort, tmp_path, RECIPE.model_copy(update={"batch_size": 2, "accumulate": 1}))
-    assert isinstance(list(perform(run))[-1], Finished)
+def test_accumulated_batches_are_one_larger_batch(cohort: Cohort, tmp_path: Path) -> None:
+    recipes = (RECIPE, RECIPE.model_copy(update={"batch_size": 2, "accumulate": 1}))
+    runs = []
+    for name, recipe in zip(("accumulated", "larger"), recipes, strict=True):
+        (tmp_path / name).mkdir()
+        runs.append(new_run(cohort, tmp_path / name, recipe, "float32"))
+        assert isinstance(list(perform(runs[-1]))[-1], Finished)
     for name in ("last", "best"):
-        one, other = (load_file(r.checkpoints / name / "model.safetensors") for r in (run, straight))
-        for key, value in one.items():
-            np.testing.assert_allclose(other[key], value, rtol=1e-4, atol=1e-6, err_msg=key)
+        accumulated, larger = (load_file(run.checkpoints / name / "model.safetensors") for run in runs)
+        for key, value in larger.items():
+            np.testing.assert_allclose(accumulated[key], value, rtol=1e-4, atol=1e-6, err_msg=key)
 
 
 def test_it_stops_early_and_keeps_the_best(cohort: Cohort, tmp_path: Path) -> None:

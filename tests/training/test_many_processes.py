@@ -31,7 +31,8 @@ def runs(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     root = tmp_path_factory.mktemp("runs")
     published = ["--out", str(root / "published")]
     words = (
-        "train --preset tiny --level 2 --epochs 4 --batch-size 1 --accumulate 2 --validation-subjects 2 --device cpu"
+        "train --preset tiny --level 2 --epochs 4 --batch-size 1 --accumulate 2 --validation-subjects 2 "
+        "--device cpu --precision float32"
     )
     train = [*words.split(), "--device", "cpu", "--data", str(cohort.path), *published]
     lists = [
@@ -54,7 +55,14 @@ def runs(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def alone(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same by one process, with a batch of four."""
     request = TrainRequest(
-        data=cohort.path, preset="tiny", levels=(2,), epochs=4, batch_size=4, device="cpu", validation_subjects=2
+        data=cohort.path,
+        preset="tiny",
+        levels=(2,),
+        epochs=4,
+        batch_size=4,
+        device="cpu",
+        precision="float32",
+        validation_subjects=2,
     )
     run = Run.create(request, root=tmp_path_factory.mktemp("alone"))
     with pytest.MonkeyPatch.context() as patch:

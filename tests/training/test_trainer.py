@@ -93,14 +93,13 @@ def test_normalised_bands_have_unit_variance_in_the_brain(cohort: Cohort) -> Non
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
-    trainer = LevelTrainer.__new__(LevelTrainer)
-    trainer.recipe = LevelRecipe(batch_size=1, epochs=1, learning_rate=1.0, warmup=10, constant=100)
-    assert [trainer.learning_rate(s) for s in (1, 5, 10, 100, 400)] == pytest.approx([0.1, 0.5, 1, 1, 0.5])
+    recipe = LevelRecipe(batch_size=1, epochs=1, warmup=10, constant=100, decay=0.0)
+    assert [recipe.rate_scale(s, 400) for s in (1, 5, 10, 100, 400)] == pytest.approx([0.1, 0.5, 1, 1, 0.5])
 
 
 def test_power_ema_is_the_power_function_average() -> None:
     module = torch.nn.Linear(1, 1, bias=False).double()
-    ema = PowerEma(module, relative_width=0.10)
+    ema = PowerEma(module, sigma_rel=0.10)
     values = np.sin(np.arange(1, 401) / 30)
     for step, value in enumerate(values, start=1):
         module.weight.data.fill_(value)

@@ -23,6 +23,7 @@ from braindiffusion.models.cascade.cascade import Level
 from braindiffusion.models.cascade.conditioning import as_condition
 from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.training.ema import SIGMA_RELS
+from braindiffusion.training.optimizers import muon_weights
 
 
 class LiveBytes(TorchDispatchMode):
@@ -79,10 +80,12 @@ class Memory:
     Attributes:
         weights: bytes of its parameters and constants.
         working: bytes at the highest that come on top while it works; gradients among them.
+        matrices: bytes of the parameters that Muon updates where it is the optimizer.
     """
 
     weights: int
     working: int
+    matrices: int = 0
 
 
 @cache
@@ -115,7 +118,8 @@ def learning(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype =
         noise = torch.empty_like(clean)
         prediction = level.config.prediction
         denoising_loss(network, clean, noise, torch.ones(batch), condition, prediction=prediction).mean().backward()
-        return Memory(weights, live.peak - weights)
+        matrices = sum(weight.nbytes for weight in muon_weights(level).values())
+        return Memory(weights, live.peak - weights, matrices)
 
 
 @cache
@@ -156,13 +160,15 @@ def parameters(config: CascadeConfig) -> tuple[int, ...]:
         return tuple(after - before for before, after in itertools.pairwise(sizes))
 
 
-def training_bytes(weights: tuple[int, ...], step: Memory, drawn: int, copies: int = 2) -> int:
-    """What a device holds while one level learns: models, the optimizer's moments, averages, and one step.
+def training_bytes(weights: tuple[int, ...], step: Memory, drawn: int, copies: int = 2, *, muon: bool = False) -> int:
+    """Return what a device holds while one level learns: models, the optimizer's state, averages, and one step.
 
     Args:
         weights: bytes of each level.
         step: of the level.
         drawn: bytes that work where a sample is made in between.
         copies: of the whole model: the one that learns, and the one that is sampled from.
+        muon: whether Muon updates the matrices. It holds one number for each weight, AdamW two.
     """
-    return copies * sum(weights) + (2 + len(SIGMA_RELS)) * step.weights + max(step.working, drawn)
+    state = 2 * step.weights - muon * step.matrices
+    return copies * sum(weights) + state + len(SIGMA_RELS) * step.weights + max(step.working, drawn)

@@ -22,4 +22,7 @@ def preset_bytes(preset: Preset, spacing: float) -> int:
     levels = range(config.number_of_levels)
     drawn = max(sampling(config, index, 1, torch.bfloat16).working for index in levels)
     steps = [learning(config, index, preset.recipes[index].batch_size, torch.bfloat16) for index in levels]
-    return max(training_bytes(parameters(config), step, drawn) for step in steps)
+    return max(
+        training_bytes(parameters(config), step, drawn, muon=recipe.optimizer == "muon")
+        for step, recipe in zip(steps, preset.recipes, strict=True)
+    )

@@ -98,7 +98,7 @@ class _Trial:
     def steps(self, index: int) -> int:
         """Optimizer steps of a level."""
         recipe = self.preset.recipes[index]
-        return max(1, math.ceil(recipe.epochs * len(self.rows) / _samples(recipe)))
+        return recipe.steps(len(self.rows))
 
     def bytes(self, preset: Preset, index: int) -> int:
         """Of memory while a level learns."""
@@ -110,7 +110,9 @@ class _Trial:
             step = replace(step, working=round(BORROWED * step.working))
         copies = 4 if on_cpu else 2  # on the CPU the last and the best weights, too
         data = self._data(index, recipe) if on_cpu else 0
-        return self.held + training_bytes(parameters(config), step, drawn, copies) + data
+        return (
+            self.held + training_bytes(parameters(config), step, drawn, copies, muon=recipe.optimizer == "muon") + data
+        )
 
     def sampled(self, index: int) -> range:
         """Levels that a sample is made with while this one learns: those from the coarsest on that have learnt."""
@@ -124,7 +126,7 @@ class _Trial:
         """
         measured = min(MEASURED, len(self.rows)) * max(self.brain)
         brains = self.brains(index) * self.brain[index] + min(self.held_out, HELD_OUT) * self.brain[index]
-        ahead = (AHEAD + 1) * _samples(recipe)
+        ahead = (AHEAD + 1) * recipe.samples()
         samples = max(ahead, HELD_OUT) * sample_bytes(self.config, index)
         return measured + min(int(brains), 2 * CACHE_BYTES) + samples
 
@@ -132,7 +134,7 @@ class _Trial:
         """Versions of brains that a level is expected to make, each once."""
         recipe = self.preset.recipes[index]
         versions = len(self.rows) * max(1, recipe.augmented_copies)
-        return versions * (1 - (1 - 1 / versions) ** (self.steps(index) * _samples(recipe)))
+        return versions * (1 - (1 - 1 / versions) ** (self.steps(index) * recipe.samples()))
 
     def seconds(self, index: int) -> tuple[float, float]:
         """Of a step of a level, and of making one version of a brain for it."""
@@ -147,7 +149,7 @@ class _Trial:
 
     def _step_seconds(self, index: int, recipe: LevelRecipe) -> float:
         """A step of a small batch tells whether the whole one may be tried; if not, what a sample more takes."""
-        samples = _samples(recipe)
+        samples = recipe.samples()
         small, larger = (
             recipe.model_copy(update={"batch_size": min(size, recipe.batch_size), "accumulate": 1})
             for size in (SMALL, LARGER)
@@ -178,7 +180,7 @@ class _Trial:
         level, recipe = self.config.levels[index], self.preset.recipes[index]
         grid = self.config.grid(index)
         patch = math.prod(min(level.patch or n, n) for n in grid)
-        return level.steps * FORWARD * step / _samples(recipe) * math.prod(grid) / patch
+        return level.steps * FORWARD * step / recipe.samples() * math.prod(grid) / patch
 
     def level(self, index: int, needs: int, step: float, brain: float, sample: float) -> LevelEstimate:
         """What a level takes altogether: steps, brains, validations, samples."""
@@ -186,7 +188,7 @@ class _Trial:
         learn, brains = steps * step, self.brains(index) * brain
         # Another device works while the CPU makes brains; a CPU does both.
         total = learn + brains if self.device.type == "cpu" else max(learn, brains)
-        asked = max(HELD_OUT, _samples(recipe)) / _samples(recipe) * FORWARD * step
+        asked = max(HELD_OUT, recipe.samples()) / recipe.samples() * FORWARD * step
         total += min(recipe.validations, steps) * asked
         total += (1 + total / (60 * self.request.sample_minutes)) * sample
         return LevelEstimate(index, needs, steps, step, total)
@@ -203,7 +205,3 @@ def _plain(config: CascadeConfig, levels: Sequence[LevelConfig], but: int | None
         for index, level in enumerate(levels)
     ]
     return config.model_copy(update={"levels": tuple(plain)})
-
-
-def _samples(recipe: LevelRecipe) -> int:
-    return recipe.batch_size * recipe.accumulate

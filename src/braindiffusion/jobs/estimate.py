@@ -1,4 +1,4 @@
-"""The job `estimate`: what another job will take, told by the engine process before that one starts."""
+"""The job `estimate`: memory and time of another job before it starts."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,17 @@ from braindiffusion.runs import Estimated, EstimateRequest, Event, Finished, Run
 
 
 def estimate(request: EstimateRequest, run: Run) -> Iterator[Event]:
-    """Tell memory at once, and time when it has been measured.
+    """Estimate memory at once, and time after a few steps were measured.
 
     Args:
-        request: the job that is asked about. On a CPU the process itself counts: have a fresh one do this.
-        run: its folder stays empty.
+        request: the job to estimate. On a CPU the memory of this process counts: use a fresh one.
+        run: the run; its folder stays empty.
 
     Yields:
-        Estimated, better and better.
+        Estimated, first without time, then with it.
 
     Raises:
-        BrainDiffusionError: what the job itself would raise before its first step.
+        BrainDiffusionError: as the job itself before its first step.
     """
     for found in estimates(request.of):
         yield _event(found)

@@ -1,4 +1,4 @@
-"""The job `read`: volumes in; label maps, masks and one table of volumes and ages out."""
+"""The job `read`: segment T1w volumes into label maps, brain masks and one table of region volumes and ages."""
 
 import csv
 import io
@@ -23,56 +23,56 @@ COLUMNS = ("volume", "age", "brain", *(region.name for region in REGIONS[1:]))
 
 
 def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
-    """Read one volume, or all T1w volumes of a folder.
+    """Segment one volume, or all T1w volumes of a folder.
 
     Args:
-        request: what to read, and where to write. Of one volume, `regions.nii.gz` gets `regions_mask.nii.gz` and
-            `regions.tsv` beside it; of a folder, each volume gets two files, and all of them one `readings.tsv`.
-        run: the run that asks; nothing is written into its folder.
+        request: input and output. For one volume, `regions_mask.nii.gz` and `regions.tsv` are written beside
+            `regions.nii.gz`; for a folder, two files for each volume, and one `readings.tsv` for all.
+        run: unused; nothing is written into its folder.
 
     Yields:
         Progress for each volume, ArtifactWritten for each label map, Warned for each volume that is left out, Finished.
 
     Raises:
-        BrainDiffusionError: there is nothing to read, the output is no place for it, or nothing could be read.
+        BrainDiffusionError: there is no volume, the output has the wrong type, or no volume could be segmented.
     """
     targets, table = _targets(request)
-    reader = load_segmentation_model(request.model)
+    model = load_segmentation_model(request.model)
     rows, problems = [], 0
     yield Progress(stage=STAGE, step=0, total=len(targets))
     for step, (path, regions_path, mask_path) in enumerate(targets, start=1):
         try:
-            volume, reading = segment_file(reader, path)
+            volume, found = segment_file(model, path)
         except BrainDiffusionError as error:
             problems += 1
             yield Warned(message=f"Left out: {error}", subject=path.name)
         else:
-            save_volume(Volume(reading.regions[None], volume.affine, _labels_of(volume)), regions_path)
-            save_volume(Volume(reading.mask[None].astype(np.uint8), volume.affine, _labels_of(volume)), mask_path)
-            rows.append(_row(path, volume, reading))
+            save_volume(Volume(found.regions[None], volume.affine, _labels_of(volume)), regions_path)
+            save_volume(Volume(found.mask[None].astype(np.uint8), volume.affine, _labels_of(volume)), mask_path)
+            rows.append(_row(path, volume, found))
             write_whole(table, _tsv(rows))
             yield ArtifactWritten(kind="volume", path=str(regions_path), name=f"regions of {path.name}")
         yield Progress(stage=STAGE, step=step, total=len(targets), message=path.name)
     if not rows:
-        raise BrainDiffusionError(f"Nothing of {request.input} could be read: see the warnings.")
-    yield Finished(message=f"{len(rows)} read; volumes (ml) and ages are in {table}", problems=problems)
+        raise BrainDiffusionError(f"No volume of {request.input} could be segmented: see the warnings.")
+    yield Finished(message=f"{len(rows)} segmented; region volumes (ml) and ages are in {table}", problems=problems)
 
 
-def segment_file(reader: SegmentationModel, path: Path) -> tuple[Volume, Segmentation]:
-    """A file, and what is read in it.
+def segment_file(model: SegmentationModel, path: Path) -> tuple[Volume, Segmentation]:
+    """Return the volume of a file and its segmentation.
 
     Raises:
-        BrainDiffusionError: it is no volume, or no brain is in it; the sentence names the file.
+        BrainDiffusionError: the file is no volume, or has no brain. The message names the file.
     """
     volume = load_volume(path)
     try:
-        return volume, reader.predict_volume(volume)
+        return volume, model.predict_volume(volume)
     except BrainDiffusionError as error:
         raise BrainDiffusionError(f"{path}: {error}.") from error
 
 
 def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path]:
-    """Each volume with the places of its label map and its mask; and the place of the table."""
+    """Return each volume with the paths of its label map and mask, and the path of the table."""
     source, out = request.input, request.out
     if source.is_dir():
         if out.is_file() or out.name.endswith(WRITABLE_SUFFIXES):
@@ -87,15 +87,15 @@ def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path]
 
 
 def _labels_of(volume: Volume) -> dict[str, object]:
-    """Metadata of a label map in the space of a volume."""
+    """Return the metadata of a label map on the grid of a volume."""
     return {"kind": "labels"} | {key: volume.metadata[key] for key in ("header",) if key in volume.metadata}
 
 
-def _row(path: Path, volume: Volume, reading: Segmentation) -> list[str]:
+def _row(path: Path, volume: Volume, found: Segmentation) -> list[str]:
     voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
-    counts = np.bincount(reading.regions.ravel(), minlength=len(REGIONS))[1:]
-    volumes = [np.count_nonzero(reading.mask), *counts]
-    return [path.name, f"{reading.age:.1f}", *(f"{count * voxel:.3f}" for count in volumes)]
+    counts = np.bincount(found.regions.ravel(), minlength=len(REGIONS))[1:]
+    volumes = [np.count_nonzero(found.mask), *counts]
+    return [path.name, f"{found.age:.1f}", *(f"{count * voxel:.3f}" for count in volumes)]
 
 
 def _tsv(rows: list[list[str]]) -> str:

@@ -1,4 +1,4 @@
-"""The job `train`: a cohort in, a model out, level by level, coarse first."""
+"""The job `train`: train a model on a cohort, level by level, the coarsest first."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -24,78 +24,75 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.files import write_whole
-from braindiffusion.training.checkpoint_files import load_state
-from braindiffusion.training.checkpoints import CheckpointManager
+from braindiffusion.training.checkpoints import CheckpointManager, load_state
 from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.novelty import Novelty
 from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.plan import levels_of, preset_of, rows_of
 from braindiffusion.training.presets import Preset
 from braindiffusion.training.trainer import LevelTrainer, StepDone, fit_normalisation
-from braindiffusion.training.warm_start import configuration_of, keep_start, load_start
+from braindiffusion.training.warm_start import configuration_of, copy_initial_model, load_initial_model
 
 METRIC_SECONDS = 1.0
 
 
 def train(request: TrainRequest, run: Run) -> Iterator[Event]:
-    """Train a cascade, or go on where this run stopped.
+    """Train a cascade, or resume the training of this run.
 
-    Every process of a launch does this job, each with its share of every batch; the first one's events are the run's.
+    Every process of a launch performs this job, each with its part of every batch. Only the main process writes.
 
     Args:
-        request: what to train on, and how.
+        request: the cohort, and how to train.
         run: gets the checkpoints, samples, and (where `request.data` is a folder of volumes) the prepared cohort.
 
     Yields:
         Progress and Metric by level (`level 0` is the coarsest), CheckpointWritten, samples as previews.
 
     Raises:
-        BrainDiffusionError: no cohort, no such preset, too few subjects, a damaged checkpoint.
+        BrainDiffusionError: no cohort, no such preset, too few subjects, a damaged checkpoint, a loss that is not
+            finite.
     """
     distributed = Distributed(request)
-    start = keep_start(request, run, distributed)
+    start = copy_initial_model(request, run, distributed)
     chosen = _preset(request, run, distributed)
     wanted = levels_of(request, chosen)
     cohort = yield from _cohort(request, run, distributed)
     training, validation = rows_of(cohort, request.validation_subjects)
     torch.manual_seed(request.seed)
     cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(distributed.fabric.device)
-    before = None if start is None else load_start(cascade, start)
+    before = None if start is None else load_initial_model(cascade, start)
 
-    checkpoints = CheckpointManager(
-        run, cascade, _card(request, chosen, cohort, training, validation), before, writes=distributed.is_main
-    )
+    card = _card(request, chosen, cohort, training, validation)
+    checkpoints = CheckpointManager(run, cascade, card, before, writes=distributed.is_main)
     states = [load_state(checkpoints.resume_folder, index) for index in range(len(chosen.recipes))]
     for index, state in enumerate(states):
         level = cascade.level(index)
-        if state is None:
-            if start is None:
-                fit_normalisation(PatchDataset(cohort, cascade, index, training, 0, request.seed), level)
-        else:
+        if state is not None:
             checkpoints.restore(index, state)
             for name, buffer in level.named_buffers():
                 buffer.copy_(state[f"constant.{name}"])
-        checkpoints.constants(index, dict(level.named_buffers()))
+        elif start is None:
+            fit_normalisation(PatchDataset(cohort, cascade, index, training, 0, request.seed), level)
+        checkpoints.set_buffers(index, dict(level.named_buffers()))
     novelty = Novelty(cohort, training, validation)
     for index in wanted:
         recipe = chosen.recipes[index]
-        trainer = LevelTrainer(distributed, cascade, index, recipe, request.seed)
+        until = recipe.steps(len(training), distributed.world)
+        trainer = LevelTrainer(distributed, cascade, index, recipe, request.seed, until)
         if (state := states[index]) is not None:
             trainer.load(state)
-        seen = PatchDataset(cohort, cascade, index, training, recipe.augmented_copies, request.seed, recipe.warp)
+        patches = PatchDataset(cohort, cascade, index, training, recipe.augmented_copies, request.seed, recipe.warp)
         held_out = PatchDataset(cohort, cascade, index, validation or training, 0, request.seed)
-        until = max(1, math.ceil(recipe.epochs * len(training) / trainer.samples))
-        if (
-            yield from _Level(request, distributed, trainer, checkpoints, novelty, until).train(seen, held_out)
-        ) is Command.STOP:
+        level_training = _LevelTraining(request, distributed, trainer, checkpoints, novelty, until)
+        if (yield from level_training.run(patches, held_out)) is Command.STOP:
             return
     yield ArtifactWritten(kind="model", path=str(checkpoints.best), name="best")
     yield Finished(message=f"The model is in {checkpoints.best}.")
 
 
 @dataclass
-class _Level:
-    """The training of one level as the run tells it."""
+class _LevelTraining:
+    """The training of one level: steps, validations, checkpoints, samples, and the events of these."""
 
     request: TrainRequest
     distributed: Distributed
@@ -104,72 +101,72 @@ class _Level:
     novelty: Novelty
     until: int
     losses: list[float] = field(default_factory=list)
-    said: float = -math.inf
+    reported: float = -math.inf
 
-    def train(self, patches: PatchDataset, held_out: PatchDataset) -> Generator[Event, None, Command]:
-        """Train it; whatever ends it, a checkpoint is kept.
+    def run(self, patches: PatchDataset, held_out: PatchDataset) -> Generator[Event, None, Command]:
+        """Train the level. However it ends, a checkpoint is written.
 
-        Events are only yielded between two steps, where it may be closed: the fellows of this process then hear that it
-        is the end before they begin the next step, which they could not do alone.
+        Events are yielded only between two steps, where the generator may be closed. The other processes then receive
+        STOP before the next step, which they could not do alone.
 
         Returns:
-            STOP where the first process was stopped.
+            STOP where the main process was stopped.
         """
         trainer, checkpoints, distributed = self.trainer, self.checkpoints, self.distributed
-        self.begun, self.first = monotonic(), trainer.step
-        kept = sampled = self.begun
-        steps, order = trainer.run(patches, self.until), Command.GO
+        self.started, self.first = monotonic(), trainer.step
+        saved = sampled = self.started
+        steps, command = trainer.run(patches, self.until), Command.STEP
         try:
             yield Progress(stage=self.stage, step=self.first, total=self.until)
-            if not self.first and self.request.start_from is not None:  # so that what is worse never counts as the best
+            # A warm start is validated first, so that worse weights never count as the best.
+            if not self.first and self.request.start_from is not None:
                 yield self.validate(held_out)
             while not self.finished():
                 now = monotonic()
                 sample = now - sampled >= 60 * self.request.sample_minutes
-                keep = sample or now - kept >= 60 * self.request.checkpoint_minutes
-                order = distributed.broadcast_command(Command.KEEP if keep else Command.GO)
-                if order is Command.STOP:
+                save = sample or now - saved >= 60 * self.request.checkpoint_minutes
+                command = distributed.broadcast_command(Command.SAVE if save else Command.STEP)
+                if command is Command.STOP:
                     break
-                events = list(self.tell(next(steps)))
+                events = list(self.report(next(steps)))
                 if self.due(trainer.recipe.validations):
                     events.append(self.validate(held_out))
                 if trainer.recipe.snapshots and (self.due(trainer.recipe.snapshots) or self.finished()):
-                    checkpoints.note_averages(trainer)
-                if order is Command.KEEP or self.finished():
-                    events.append(checkpoints.keep(trainer))
-                    kept = monotonic()
+                    checkpoints.save_averages(trainer)
+                if command is Command.SAVE or self.finished():
+                    events.append(checkpoints.save(trainer))
+                    saved = monotonic()
                 if distributed.is_main and (sample or self.finished()):
                     events += self.sample()
                     sampled = monotonic()
                 if self.finished() and trainer.step < self.until:
                     best = checkpoints.levels[trainer.index].best_step
                     events.append(Log(message=f"{self.stage} stops early: nothing was better than step {best}."))
-                told = monotonic()
+                yielded = monotonic()
                 yield from events
-                held = monotonic() - told  # a pause is no time that learning took
-                self.begun, kept, sampled = self.begun + held, kept + held, sampled + held
+                paused = monotonic() - yielded  # a pause is not training time
+                self.started, saved, sampled = self.started + paused, saved + paused, sampled + paused
         except GeneratorExit:
-            order = Command.STOP
+            command = Command.STOP
             if not self.finished():
-                distributed.broadcast_command(order)
+                distributed.broadcast_command(command)
             raise
         finally:
             steps.close()
-            # Alone, whatever happened; together only where all know of the end.
-            if checkpoints.levels[trainer.index].step < trainer.step and (
-                distributed.world == 1 or order is Command.STOP
-            ):
-                checkpoints.keep(trainer)
-        return order
+            # A single process saves whatever happened; several only where all of them stop here.
+            unsaved = checkpoints.levels[trainer.index].step < trainer.step
+            if unsaved and (distributed.world == 1 or command is Command.STOP):
+                checkpoints.save(trainer)
+        return command
 
     def validate(self, held_out: PatchDataset) -> Metric:
-        """Ask the held-out subjects, and remember what does best."""
+        """Compute the validation loss, and keep the weights if it is the best."""
         loss = self.trainer.validate(held_out)
-        self.checkpoints.validated(self.trainer, loss)
+        self.checkpoints.record_validation(self.trainer, loss)
         return Metric(stage=self.stage, step=self.trainer.step, values={"validation_loss": loss})
 
     def sample(self) -> Iterator[Event]:
-        """A brain by what has been learnt so far, always of the same seed, and how new it is."""
+        """Generate a brain of the request's seed with the present weights, and measure its novelty."""
         written, brain = self.checkpoints.sample(self.request.seed)
         yield written
         if (novelty := self.novelty.of(brain)) is not None:
@@ -177,27 +174,27 @@ class _Level:
 
     @property
     def stage(self) -> str:
-        """Its name in events."""
+        """Name of the level in events."""
         return f"level {self.trainer.index}"
 
     def finished(self) -> bool:
-        """All steps are done, or it gets no better."""
+        """Return whether all steps are done, or the validation loss has stopped to fall."""
         patience, stale = self.trainer.recipe.patience, self.checkpoints.levels[self.trainer.index].stale
         return self.trainer.step >= self.until or (patience is not None and stale >= patience)
 
     def due(self, times: int) -> bool:
-        """Whether something that is done so many times, evenly, is to be done after this step."""
+        """Return whether an action that happens so many times, evenly, is due after this step."""
         step = self.trainer.step
         return step % math.ceil(self.until / times) == 0 or step == self.until
 
-    def tell(self, done: StepDone) -> Iterator[Event]:
-        """Where it stands, not oftener than anybody looks."""
+    def report(self, done: StepDone) -> Iterator[Event]:
+        """Yield progress and metrics, at most once in `METRIC_SECONDS`."""
         now = monotonic()
         self.losses.append(done.loss)
-        if now - self.said < METRIC_SECONDS and done.step < self.until:
+        if now - self.reported < METRIC_SECONDS and done.step < self.until:
             return
-        self.said = now
-        left = seconds_left(self.begun, done.step - self.first, self.until - self.first)
+        self.reported = now
+        left = seconds_left(self.started, done.step - self.first, self.until - self.first)
         yield Progress(stage=self.stage, step=done.step, total=self.until, seconds_left=left)
         values = {"loss": sum(self.losses) / len(self.losses), "learning_rate": done.learning_rate}
         yield Metric(stage=self.stage, step=done.step, values=values | {"seconds_per_step": done.seconds})
@@ -205,18 +202,17 @@ class _Level:
 
 
 def _preset(request: TrainRequest, run: Run, distributed: Distributed) -> Preset:
-    """The preset with the request's changes; the run keeps it, so that resuming needs no other file."""
-    kept = run.path / "preset.json"
-    text = distributed.broadcast(
-        kept.read_text() if kept.is_file() else preset_of(request).model_dump_json(indent=2) + "\n"
-    )
+    """Return the preset with the request's changes, and write it into the run, so that resuming needs no other file."""
+    file = run.path / "preset.json"
+    text = file.read_text() if file.is_file() else preset_of(request).model_dump_json(indent=2) + "\n"
+    text = distributed.broadcast(text)
     if distributed.is_main:
-        write_whole(kept, text)
+        write_whole(file, text)
     return Preset.model_validate_json(text)
 
 
 def _cohort(request: TrainRequest, run: Run, distributed: Distributed) -> Generator[Event, None, Cohort]:
-    """The prepared cohort; a folder of volumes is prepared into the run first."""
+    """Return the prepared cohort; a folder of volumes is prepared into the run first."""
     if (request.data / "zarr.json").is_file() or request.data.suffix == ".zarr":
         return Cohort.open(request.data)
     out = run.path / "cohort.zarr"
@@ -224,7 +220,7 @@ def _cohort(request: TrainRequest, run: Run, distributed: Distributed) -> Genera
         for event in prepare(PrepareRequest(data_dir=request.data, out=out), run):
             if not isinstance(event, Finished):
                 yield event
-    distributed.broadcast_command(Command.GO)  # the others wait for it
+    distributed.broadcast_command(Command.STEP)  # the other processes wait for it
     return Cohort.open(out)
 
 

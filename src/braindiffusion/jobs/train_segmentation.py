@@ -1,4 +1,4 @@
-"""The job `train-reader`: a cohort of whole heads with label maps in, a reader out."""
+"""The job `train-reader`: train a segmentation model on a cohort of whole heads with label maps."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -23,7 +23,7 @@ from braindiffusion.segmentation.model import SegmentationModel, predict_regions
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
 from braindiffusion.segmentation.scores import region_dice
 from braindiffusion.segmentation.training import SegmentationTrainer
-from braindiffusion.training.checkpoint_files import load_state, save_state
+from braindiffusion.training.checkpoints import load_state, save_state
 
 METRIC_SECONDS = 5.0
 VALIDATION_HEADS = 6
@@ -31,11 +31,11 @@ STAGE, FITTING = "reader", "ages"
 
 
 def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
-    """Train a reader, or go on where this run stopped.
+    """Train a segmentation model, or resume the training of this run.
 
     Args:
-        request: what to train on, and how.
-        run: gets `checkpoints/best` (the reader) and `checkpoints/resume`.
+        request: the cohort, and how to train.
+        run: gets `checkpoints/best` (the model) and `checkpoints/resume`.
 
     Yields:
         Progress, Metric (loss; Dice of held-out heads, half of them stripped), CheckpointWritten.
@@ -74,7 +74,7 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
     card = _card(request, cohort, training, validation)
 
     def keep(dice: float) -> None:
-        """The state, and the reader where it is the best so far."""
+        """Write the resume file, and the model if it is the best so far."""
         nonlocal highest
         if dice > highest:
             highest = dice
@@ -109,29 +109,29 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
             keep(-math.inf)
     error = yield from fit(load_segmentation_model(best), examples, best)
     yield ArtifactWritten(kind="model", path=str(best), name="best")
-    yield Finished(message=f"The reader is in {best}; ages of people who were left out: {error:.1f} years off.")
+    yield Finished(message=f"The segmentation model is in {best}; cross-validated error of ages: {error:.1f} years.")
 
 
-def fit(reader: SegmentationModel, examples: Examples, folder: Path) -> Generator[Event, None, float]:
-    """Look at all training brains, stripped and in their heads, and fit embedding and age.
+def fit(model: SegmentationModel, examples: Examples, folder: Path) -> Generator[Event, None, float]:
+    """Segment all training brains, stripped and as whole heads, and calibrate embedding and age.
 
-    The embedding is that of stripped brains, as generated ones are. Ages are learnt from both views: learnt from
+    The embedding is calibrated on stripped brains, as generated ones are. Ages are fitted to both views: fitted to
     stripped brains alone, they are ten years off for whole heads.
 
     Args:
-        reader: with a trained network.
-        examples: of the training subjects.
-        folder: gets the reader.
+        model: a model with a trained network.
+        examples: examples of the training subjects.
+        folder: gets the model.
 
     Returns:
-        Mean absolute error, in years, of ages foretold for training subjects who were left out.
+        Mean absolute error of cross-validated ages in years.
     """
     pooled, features = [], []
     for done, row in enumerate(examples.rows, start=1):
         for stripped in (True, False):
             volume, _ = examples.plain(row, stripped=stripped)
             box = np.ascontiguousarray(volume)
-            regions, means = predict_regions(reader.net, box)
+            regions, means = predict_regions(model.net, box)
             if stripped:
                 pooled.append(means)
             features.append(age_features(regions, box, means))
@@ -141,19 +141,19 @@ def fit(reader: SegmentationModel, examples: Examples, folder: Path) -> Generato
     ages = np.array([np.nan if age is None else age for age in known])
     calibration, error = calibrate(np.array(pooled), np.array(features), ages, people)
     save_segmentation_model(
-        SegmentationModel(reader.net, calibration, {**reader.card, "age_error_left_out": error}), folder
+        SegmentationModel(model.net, calibration, {**model.card, "age_error_left_out": error}), folder
     )
     return error
 
 
 def _box(cohort: Cohort) -> tuple[int, int, int]:
-    """The largest box that can be shifted within the cohort's: 80 x 104 x 88 within 96 x 120 x 104."""
+    """Return the largest box that can be shifted within the cohort's: 80 x 104 x 88 within 96 x 120 x 104."""
     x, y, z = ((side - 2 * SHIFT) // 8 * 8 for side in cohort.preprocessing.shape)
     return x, y, z
 
 
 def validate(net: SegmentationNet, examples: Examples, rows: list[int]) -> float:
-    """Mean Dice of the regions over some heads as they are, every other one stripped."""
+    """Return the mean Dice of the regions over some heads, every other one stripped."""
     scores = []
     for i, row in enumerate(rows):
         volume, truth = examples.plain(row, stripped=i % 2 == 1)

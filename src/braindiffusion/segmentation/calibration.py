@@ -1,7 +1,7 @@
-"""What is fitted once the network is trained, in closed form: the scale of the embedding, and the age.
+"""Calibration of a trained segmentation model, in closed form: scale of the embedding, and age.
 
-Age is a ridge regression on what the network read: the logarithm of each region's share of the brain, its mean
-intensity, and the embedding. 118 ages are too few to train a head of many weights, and enough for this.
+Age is a ridge regression on the segmentation: the logarithm of each region's share of the brain, its mean
+intensity, and the embedding. 118 ages are too few to train a head of many weights, but enough for this.
 """
 
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from braindiffusion.regions import REGIONS
 Floats = NDArray[np.float64]
 PENALTIES = tuple(10.0 ** np.arange(-1, 5.1, 0.5))
 SMALLEST = 1e-5
-"""Share of the brain: a region that is not found counts as so much (about 10 mm³)."""
+"""Least share of the brain that a region counts as (about 10 mm³)."""
 BEYOND = 5.0
-"""Years: so much beyond the youngest and the oldest learnt from may an age be told."""
+"""Years beyond the youngest and oldest training subject to which ages are limited."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Constants of a reader.
+    """Constants of a segmentation model.
 
     Attributes:
         embedding_mean: (D,) of the training brains.
@@ -30,7 +30,7 @@ class Calibration:
         age_std: (F,).
         age_weights: (F,) years for each standard deviation.
         age_offset: (1,) years; NaN where no age is known.
-        age_range: (2,) years: no age beyond is told.
+        age_range: (2,) years: limits of estimated ages.
     """
 
     embedding_mean: Floats
@@ -42,17 +42,17 @@ class Calibration:
     age_range: Floats
 
     def embedding(self, pooled: Floats) -> Floats:
-        """Pooled features as an embedding: mean 0 and variance 1 over the training brains."""
+        """Return pooled features as an embedding: mean 0 and variance 1 over the training brains."""
         return (pooled - self.embedding_mean) / self.embedding_std
 
     def age(self, features: Floats) -> float:
-        """Years."""
+        """Return the age in years."""
         standard = (features - self.age_mean) / self.age_std
         return float(np.clip(self.age_offset[0] + standard @ self.age_weights, *self.age_range))
 
 
 def uncalibrated(pooled: int) -> Calibration:
-    """Of a reader in training: the embedding is as it was pooled, and no age is known."""
+    """Return the calibration of a model in training: the embedding is not scaled, and no age is known."""
     features = 2 * (len(REGIONS) - 1) + pooled
     none, one = np.zeros(pooled), np.ones(pooled)
     nothing = np.zeros(features)
@@ -60,7 +60,7 @@ def uncalibrated(pooled: int) -> Calibration:
 
 
 def age_features(regions: NDArray[np.uint8], box: NDArray[np.float32], pooled: Floats) -> Floats:
-    """What age is told from.
+    """Return the features from which age is estimated.
 
     Args:
         regions: (x, y, z), grouped.
@@ -80,24 +80,24 @@ def age_features(regions: NDArray[np.uint8], box: NDArray[np.float32], pooled: F
 
 
 def calibrate(pooled: Floats, features: Floats, ages: Floats, people: NDArray[np.int64]) -> tuple[Calibration, float]:
-    """Fit the constants.
+    """Fit the calibration.
 
     Args:
         pooled: (m, D) pooled features of training brains.
-        features: (n, F) age features of them, of each in one view or in several.
+        features: (n, F) age features, of each brain in one view or several.
         ages: (n,) years, NaN where unknown.
-        people: (n,) whose brain each view is: views of one person are left out together.
+        people: (n,) person of each view: views of one person are left out together.
 
     Returns:
-        The constants, and the mean absolute error in years of ages foretold for people who were left out.
+        The calibration, and the mean absolute error in years of cross-validated ages.
     """
     known = np.isfinite(ages)
     mean, std = _spread(features)
     pooled_mean, pooled_std = _spread(pooled)
     if len(np.unique(people[known])) < 2:
         return replace(uncalibrated(pooled.shape[1]), embedding_mean=pooled_mean, embedding_std=pooled_std), np.nan
-    x, y, who = (features[known] - mean) / std, ages[known], people[known]
-    errors = [_left_out_error(x, y, who, penalty) for penalty in PENALTIES]
+    x, y, person = (features[known] - mean) / std, ages[known], people[known]
+    errors = [_left_out_error(x, y, person, penalty) for penalty in PENALTIES]
     best = int(np.argmin(errors))
     weights, offset = _ridge(x, y, PENALTIES[best])
     span = np.array([y.min() - BEYOND, y.max() + BEYOND])
@@ -110,7 +110,7 @@ def _spread(values: Floats) -> tuple[Floats, Floats]:
 
 
 def _ridge(x: Floats, y: Floats, penalty: float) -> tuple[Floats, float]:
-    """Weights and offset, by the dual: fewer brains than features."""
+    """Return weights and offset, solved in the dual: there are fewer brains than features."""
     middle, offset = x.mean(0), y.mean()
     centred = x - middle
     weights = centred.T @ np.linalg.solve(centred @ centred.T + penalty * np.eye(len(y)), y - offset)
@@ -118,12 +118,12 @@ def _ridge(x: Floats, y: Floats, penalty: float) -> tuple[Floats, float]:
 
 
 def _left_out_error(x: Floats, y: Floats, people: NDArray[np.int64], penalty: float, folds: int = 20) -> float:
-    """Mean absolute error of people who were left out, a twentieth of them at a time."""
+    """Return the mean absolute error of cross-validation over people, in 20 folds."""
     _, number = np.unique(people, return_inverse=True)
-    told = np.empty_like(y)
+    estimated = np.empty_like(y)
     for fold in range(folds):
         out = number % folds == fold
         if out.any():
             weights, offset = _ridge(x[~out], y[~out], penalty)
-            told[out] = x[out] @ weights + offset
-    return float(np.abs(told - y).mean())
+            estimated[out] = x[out] @ weights + offset
+    return float(np.abs(estimated - y).mean())

@@ -1,6 +1,6 @@
-"""What a reader learns from: whole heads and stripped brains, moved, mirrored, and seen through other scanners' eyes.
+"""Training examples of the segmentation model: whole heads and stripped brains, with augmented position and contrast.
 
-Every example is a function of its key alone, so that an interrupted training goes on with what it would have had.
+Every example is a function of its key alone, so that an interrupted training resumes exactly.
 """
 
 import math
@@ -17,22 +17,22 @@ from braindiffusion.regions import MIRRORED, REGIONS, regions_of
 from braindiffusion.segmentation.network import PRIOR
 
 SHIFT = 5
-"""Voxels, along each axis: so far may the box of an unknown head be off."""
+"""Largest error of the box of an unknown head, in voxels along each axis."""
 DEGREES, SCALE = 8.0, 0.08
 RARE = 1e-3
-"""Added to every share in the prior: nothing is impossible."""
-LEFT = 2
-"""Voxels around the brain that a skull stripper may leave."""
+"""Added to every frequency in the prior, so that no region is impossible."""
+RIM = 2
+"""Largest rim around the brain that a skull stripper may leave, in voxels."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A window into one head.
+    """A window of one head.
 
     Attributes:
         volume: (1, x, y, z) float32 in [-1, 1].
         regions: (x, y, z) uint8.
-        origin: (3,) voxel of the box where the window begins.
+        origin: (3,) first voxel of the window in the box.
     """
 
     volume: Tensor
@@ -41,7 +41,7 @@ class Example:
 
 
 def grouped(cohort: Cohort, row: int) -> Tensor:
-    """Regions of one head, (x, y, z) uint8.
+    """Return the regions of one head, (x, y, z) uint8.
 
     Raises:
         BrainDiffusionError: the cohort has no label maps.
@@ -52,17 +52,17 @@ def grouped(cohort: Cohort, row: int) -> Tensor:
 
 
 class Examples:
-    """Serves windows of a cohort of whole heads.
+    """The training examples from a cohort of whole heads.
 
     Args:
-        cohort: prepared with the skull and with label maps, in a box with room for `SHIFT` around the reader's.
+        cohort: prepared with the skull kept and with label maps, in a box with room for `SHIFT` around the model's.
         rows: subjects to draw from.
-        box: voxels of the reader's box.
+        box: voxels of the model's box.
         window: voxels of an example.
-        seed: of every draw.
+        seed: seed of every random draw.
 
     Raises:
-        BrainDiffusionError: the cohort was prepared otherwise.
+        BrainDiffusionError: the cohort was prepared in another way.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Examples:
             raise BrainDiffusionError(msg)
 
     def batch(self, step: int, size: int) -> list[Example]:
-        """The examples of a step: each of another subject, every other one stripped."""
+        """Return the examples of a step: each of another subject, every other one stripped."""
         made = []
         for position in range(step * size, (step + 1) * size):
             epoch, index = divmod(position, len(self.rows))
@@ -87,12 +87,12 @@ class Examples:
         return made
 
     def example(self, row: int, key: int, *, stripped: bool) -> Example:
-        """One window of one head."""
+        """Return one window of one head."""
         rng = np.random.default_rng((self.seed, key, 1))
         volume, regions = self._head(row, rng, stripped=stripped)
         if rng.random() < 0.5:  # x runs from left to right in RAS+
             volume, regions = volume.flip(0), torch.from_numpy(MIRRORED)[regions.flip(0).long()]
-        origin = rng.integers(0, (self.box - self.window) // 2 + 1) * 2  # where a site begins
+        origin = rng.integers(0, (self.box - self.window) // 2 + 1) * 2  # the first voxel of a site
         shift = np.rint(rng.normal(0, SHIFT / 3, 3)).clip(-SHIFT, SHIFT).astype(int)
         if rng.random() < 0.5:
             volume, regions = self._moved(volume, regions, origin, shift, rng)
@@ -100,17 +100,17 @@ class Examples:
             first = self.margin + origin + shift
             cut = tuple(slice(int(a), int(a + n)) for a, n in zip(first, self.window, strict=True))
             volume, regions = volume[cut], regions[cut]
-        volume = _other_scanner(volume, rng, quiet_air=stripped)
+        volume = _vary_contrast(volume, rng, quiet_air=stripped)
         return Example(volume[None] * 2 - 1, regions.contiguous(), torch.from_numpy(origin).float())
 
     def plain(self, row: int, *, stripped: bool) -> tuple[Tensor, Tensor]:
-        """One head in the reader's box as it is: (x, y, z) in [-1, 1], and its regions."""
+        """Return one head in the model's box without augmentation: (x, y, z) in [-1, 1], and its regions."""
         volume, regions = self._head(row, None, stripped=stripped)
         cut = tuple(slice(int(a), int(a + n)) for a, n in zip(self.margin, self.box, strict=True))
         return volume[cut] * 2 - 1, regions[cut]
 
     def prior(self) -> Tensor:
-        """Logarithm of how often each region is in each cell of the box, in these heads and their mirror images."""
+        """Return the log frequency of each region in each cell of the box, over these heads and their mirror images."""
         side = [int(n) // PRIOR for n in self.box]
         cells = torch.arange(math.prod(side)).reshape(side)
         for axis in range(3):
@@ -119,28 +119,28 @@ class Examples:
         for row in self.rows:
             _, regions = self.plain(row, stripped=False)
             counts += torch.bincount((cells * len(REGIONS) + regions).flatten(), minlength=len(counts))
-        often = counts.reshape(*side, len(REGIONS)).movedim(-1, 0).double()
-        often = often + often.flip(1)[torch.from_numpy(MIRRORED).long()]
-        return (often / often.sum(0) + RARE).log().float()
+        frequency = counts.reshape(*side, len(REGIONS)).movedim(-1, 0).double()
+        frequency = frequency + frequency.flip(1)[torch.from_numpy(MIRRORED).long()]
+        return (frequency / frequency.sum(0) + RARE).log().float()
 
     def _head(self, row: int, rng: np.random.Generator | None, *, stripped: bool) -> tuple[Tensor, Tensor]:
-        """Intensities in [0, 1] and regions of a whole volume; strippers differ in how much they leave."""
+        """Return intensities in [0, 1] and regions of a whole volume; a stripped one has a random rim."""
         if row not in self._heads:  # 4 bytes a voxel: half a gigabyte for 120 heads
             self._heads[row] = (
                 torch.from_numpy(np.asarray(self.cohort.volumes[row])[0]),
-                _around(torch.from_numpy(np.asarray(self.cohort.masks[row]))),
+                _distance_outside(torch.from_numpy(np.asarray(self.cohort.masks[row]))),
                 grouped(self.cohort, row),
             )
         half, around, regions = self._heads[row]
         volume = half.float().add_(1).mul_(0.5)
         if stripped:
-            volume *= around <= (0 if rng is None else int(rng.integers(0, LEFT + 1)))
+            volume *= around <= (0 if rng is None else int(rng.integers(0, RIM + 1)))
         return volume, regions
 
     def _moved(
         self, volume: Tensor, regions: Tensor, origin: np.ndarray, shift: np.ndarray, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """The window, turned, scaled and shifted within the head; linear, and nearest for the regions."""
+        """Return the window rotated, scaled and shifted: linear interpolation, nearest neighbour for the regions."""
         angles = np.radians(rng.uniform(-DEGREES, DEGREES, 3))
         linear = np.diag(1 + rng.uniform(-SCALE, SCALE, 3))
         for axis, angle in enumerate(angles):
@@ -154,7 +154,7 @@ class Examples:
         theta = np.zeros((3, 4))
         theta[:, :3] = linear * window[None] / size[:, None]
         theta[:, 3] = 2 * middle / size - 1
-        theta = theta[::-1][:, [2, 1, 0, 3]]  # PyTorch names the last axis first
+        theta = theta[::-1][:, [2, 1, 0, 3]]  # PyTorch orders the axes from last to first
         matrix = torch.from_numpy(theta.copy()).float()[None]
         grid = F.affine_grid(matrix, [1, 1, *map(int, window)], align_corners=False)
         moved = F.grid_sample(volume[None, None], grid, mode="bilinear", align_corners=False)[0, 0]
@@ -162,17 +162,17 @@ class Examples:
         return moved, named.to(torch.uint8)
 
 
-def _around(mask: Tensor) -> Tensor:
-    """How many voxels each voxel is outside of a mask, (x, y, z) uint8; `LEFT` + 1 and more are one."""
-    steps, brain = torch.full(mask.shape, LEFT + 1, dtype=torch.uint8), mask.float()
-    for step in range(LEFT + 1):
+def _distance_outside(mask: Tensor) -> Tensor:
+    """Return the distance of each voxel from a mask, (x, y, z) uint8, at most `RIM` + 1 voxels."""
+    steps, brain = torch.full(mask.shape, RIM + 1, dtype=torch.uint8), mask.float()
+    for step in range(RIM + 1):
         steps[(brain > 0) & (steps > step)] = step
         brain = F.max_pool3d(brain[None], 3, stride=1, padding=1)[0]
     return steps
 
 
-def _other_scanner(volume: Tensor, rng: np.random.Generator, *, quiet_air: bool) -> Tensor:
-    """Another gain, contrast, coil, resolution and noise; in and out in [0, 1]."""
+def _vary_contrast(volume: Tensor, rng: np.random.Generator, *, quiet_air: bool) -> Tensor:
+    """Return the volume with another gain, contrast, bias field, resolution and noise, all in [0, 1]."""
     air = volume <= 0
     volume = volume * float(rng.uniform(0.45, 1.15))
     volume = volume.clamp(min=0).pow(float(np.exp(rng.normal(0, 0.2))))

@@ -1,4 +1,4 @@
-"""Files of a segmentation model: a folder like a generator's, whose card says `"kind": "reader"`."""
+"""Files of a segmentation model: a model folder whose card has `"kind": "reader"`."""
 
 import json
 from dataclasses import asdict
@@ -26,16 +26,16 @@ from braindiffusion.segmentation.network import SegmentationConfig, Segmentation
 
 
 def load_segmentation_model(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODEL) -> SegmentationModel:
-    """A reader by the name of a packaged one, or by the path of a model folder or of a training run.
+    """Load a packaged model by its name, or a model folder or a training run by its path.
 
     Raises:
-        BrainDiffusionError: there is none, it is damaged, or it is a generator.
+        BrainDiffusionError: there is no such model, it is damaged, or it is a generator.
     """
     folder = find_model(name_or_path)
     card = read_card(folder)
     if card.get("kind") != SEGMENTATION_KIND:
         raise BrainDiffusionError(
-            f"{folder} makes brains and cannot read them: choose a reader like {DEFAULT_SEGMENTATION_MODEL}."
+            f"{folder} is a generator: choose a segmentation model such as {DEFAULT_SEGMENTATION_MODEL}."
         )
     try:
         net = SegmentationNet(SegmentationConfig.model_validate(card.get("configuration")))
@@ -44,27 +44,28 @@ def load_segmentation_model(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODE
         calibration = Calibration(**constants)
         net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except (ValidationError, SafetensorError, OSError, TypeError, RuntimeError) as error:
-        msg = f"The reader {folder} is damaged, or of another version ({str(error).splitlines()[0]}): fetch it again."
+        what = str(error).splitlines()[0]
+        msg = f"The segmentation model {folder} is damaged, or of another version ({what}): fetch it again."
         raise BrainDiffusionError(msg) from error
     net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return SegmentationModel(net.eval(), calibration, card)
 
 
-def save_segmentation_model(reader: SegmentationModel, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write a reader's folder; each file is whole or absent.
+def save_segmentation_model(model: SegmentationModel, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model folder; each file is complete or absent.
 
     Args:
-        reader: its card goes into `model.json`; kind and configuration are added.
-        folder: made if absent.
-        dtype: of the network's weights in the file; the constants stay float64.
+        model: the model. Its card is written to `model.json`, with kind and configuration.
+        folder: created if absent.
+        dtype: type of the network's weights in the file; the calibration stays float64.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous().to(dtype) for name, t in reader.net.state_dict().items()}
-    for name, constant in asdict(reader.calibration).items():
+    tensors = {name: t.detach().cpu().contiguous().to(dtype) for name, t in model.net.state_dict().items()}
+    for name, constant in asdict(model.calibration).items():
         tensors[f"calibration.{name}"] = torch.from_numpy(np.array(constant, np.float64))
     part = folder / (WEIGHTS + ".part")
     save_file(tensors, part)
-    part.chmod(0o644)  # safetensors' own files are for their writer only
+    part.chmod(0o644)  # safetensors writes files that only the user can read
     part.replace(folder / WEIGHTS)
-    card = {**reader.card, "kind": SEGMENTATION_KIND, "configuration": reader.net.config.model_dump(mode="json")}
+    card = {**model.card, "kind": SEGMENTATION_KIND, "configuration": model.net.config.model_dump(mode="json")}
     write_whole(folder / CARD, json.dumps(card, indent=2) + "\n")

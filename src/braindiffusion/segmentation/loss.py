@@ -1,4 +1,4 @@
-"""Cross-entropy and Dice, on some sites of each window: all that touch the brain, and a few of those that do not."""
+"""Cross-entropy and Dice loss on a sample of the sites of each window: most in or at the brain, some outside of it."""
 
 import torch
 import torch.nn.functional as F
@@ -7,23 +7,23 @@ from torch import Tensor
 from braindiffusion.segmentation.network import SegmentationNet, sites
 
 INSIDE, OUTSIDE = 3000, 1000
-"""Sites of each window. All 21,500 would tell little more, and 41 logits of each voxel cost more than the trunk."""
+"""Sites of each window. All 21,500 would add little, and 41 logits of each voxel cost more than the trunk."""
 
 
 def segmentation_loss(
     net: SegmentationNet, volume: Tensor, regions: Tensor, origin: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """How far the net is from naming every voxel.
+    """Return cross-entropy plus Dice loss of sampled voxels.
 
-    The mean cross-entropy of the chosen voxels, and one minus the mean soft Dice of the regions among them (Milletari
-    et al. 2016, without the squares), background left out.
+    The Dice loss is one minus the mean soft Dice of the regions among them (Milletari et al. 2016, without the
+    squares), background left out.
 
     Args:
         net: the network.
         volume: (batch, 1, x, y, z) in [-1, 1].
         regions: (batch, x, y, z) uint8.
         origin: (batch, 3).
-        generator: chooses the sites; on the CPU.
+        generator: source of the random choice of sites, on the CPU.
     """
     features, _ = net.trunk(volume, origin)
     named = sites(regions[:, None]).movedim(1, -1)  # (batch, x, y, z, 8)
@@ -36,7 +36,7 @@ def segmentation_loss(
 
 
 def _choose(named: Tensor, generator: torch.Generator) -> Tensor:
-    """Sites of one window, (sites, 8) regions each: flat indices."""
+    """Return flat indices of the sampled sites of one window, (x, y, z, 8) regions."""
     brain = (named > 0).any(-1).float()
     near = F.max_pool3d(brain[None], 3, stride=1, padding=1)[0].flatten().cpu() > 0
     picks = []
@@ -46,15 +46,15 @@ def _choose(named: Tensor, generator: torch.Generator) -> Tensor:
     return torch.cat(picks)
 
 
-def _dice_loss(thought: Tensor, right: Tensor, truth: Tensor) -> Tensor:
-    """One minus the mean Dice of the regions that are there.
+def _dice_loss(predicted: Tensor, right: Tensor, truth: Tensor) -> Tensor:
+    """Return one minus the mean Dice of the regions that are present.
 
     Args:
-        thought: (regions,) sums of their probabilities.
-        right: (voxels,) probability of the truth.
-        truth: (voxels,).
+        predicted: (regions,) sums of predicted probabilities.
+        right: (voxels,) probability of the true region.
+        truth: (voxels,) true region.
     """
-    size = torch.bincount(truth, minlength=len(thought)).to(thought)
+    size = torch.bincount(truth, minlength=len(predicted)).to(predicted)
     hit = torch.zeros_like(size).index_add(0, truth, right)
-    dice = (2 * hit / (size + thought).clamp(min=1e-6))[1:]
+    dice = (2 * hit / (size + predicted).clamp(min=1e-6))[1:]
     return 1 - dice[size[1:] > 0].sum() / (size[1:] > 0).sum().clamp(min=1)

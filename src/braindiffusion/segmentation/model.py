@@ -1,4 +1,4 @@
-"""A trained reader, and what it reads in a box."""
+"""A trained segmentation model and its result."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,13 +23,13 @@ CLOSING_MM = 4.0
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a reader found.
+    """The segmentation of a volume.
 
     Attributes:
         regions: (x, y, z) uint8, values of `braindiffusion.regions`.
-        mask: (x, y, z) bool, the brain: the regions, closed and filled.
+        mask: (x, y, z) bool, brain mask: the regions, closed and filled.
         embedding: (D,) float32, mean 0 and variance 1 over the training brains.
-        age: years; NaN of a reader that was told no ages.
+        age: estimated age in years; NaN of a model that was trained without ages.
     """
 
     regions: NDArray[np.uint8]
@@ -39,29 +39,29 @@ class Segmentation:
 
 
 class SegmentationModel:
-    """Reads brains.
+    """A segmentation network with its calibration.
 
     Args:
         net: the network, in evaluation mode.
         calibration: constants of embedding and age.
-        card: all of the model card.
+        card: the model card.
     """
 
     def __init__(self, net: SegmentationNet, calibration: Calibration, card: dict[str, Any]) -> None:
         self.net, self.calibration, self.card = net, calibration, card
 
     def predict(self, box: NDArray[np.floating]) -> Segmentation:
-        """Read a brain that lies in the reader's box.
+        """Segment a volume on the model's own grid.
 
         Args:
-            box: (x, y, z) in [-1, 1], air -1, stripped or with its head; shape and spacing are the network's.
+            box: (x, y, z) in [-1, 1], air -1, stripped or whole head, with the shape and spacing of the network.
 
         Raises:
-            BrainDiffusionError: the box has another shape.
+            BrainDiffusionError: the volume has another shape.
         """
         if box.shape != self.net.config.shape:
             expected = " x ".join(map(str, self.net.config.shape))
-            msg = f"The reader reads boxes of {expected} voxels, not {box.shape}: use `predict_volume` for others."
+            msg = f"The segmentation model takes volumes of {expected} voxels, not {box.shape}: use `predict_volume`."
             raise BrainDiffusionError(msg)
         regions, pooled = predict_regions(self.net, box)
         age = self.calibration.age(age_features(regions, box, pooled))
@@ -69,51 +69,53 @@ class SegmentationModel:
         return Segmentation(regions, mask, self.calibration.embedding(pooled).astype(np.float32), age)
 
     def predict_volume(self, volume: Volume) -> Segmentation:
-        """Read any T1w volume, whole head or stripped.
+        """Segment any T1w volume, whole head or stripped.
 
-        It is read twice: in the box of its head, to find the brain, and again in the box of that brain, with the
+        It is segmented twice: in the box of the head, to find the brain, and again in the box of that brain, with the
         brain's own range of intensities.
 
         Args:
-            volume: one channel, any unit of intensity, any orientation and spacing.
+            volume: one channel, of any intensity unit, orientation and spacing.
 
         Returns:
-            What was read; regions and mask on the volume's own grid, nearest neighbour.
+            The segmentation; regions and mask are on the volume's own grid, by nearest neighbour.
 
         Raises:
             BrainDiffusionError: the volume is empty, a slab or has several channels, or no brain is found in it.
         """
         if volume.channels != 1:
-            raise BrainDiffusionError(f"a reader reads one volume, and this one has {volume.channels} channels")
+            raise BrainDiffusionError(
+                f"a segmentation model takes one channel, and this volume has {volume.channels} channels"
+            )
         config = self.net.config
         preprocessing = Preprocessing(spacing=config.spacing, shape=config.shape, skull="keep")
         prepared = standardise(volume, preprocessing)
         for again in (True, False):
-            reading = self.predict(prepared.volume[0].astype(np.float32))
-            if not reading.mask.any():
+            found = self.predict(prepared.volume[0].astype(np.float32))
+            if not found.mask.any():
                 raise BrainDiffusionError("no brain is found in the volume, which has to be a T1w head")
             if again:
-                where = Volume(reading.mask[None].astype(np.uint8), prepared.affine)
+                where = Volume(found.mask[None].astype(np.uint8), prepared.affine)
                 prepared = standardise(volume, preprocessing, where)
         regions, mask = (
             resample_labels(labels.astype(np.uint8), prepared.affine, volume.shape, volume.affine)
-            for labels in (reading.regions, reading.mask)
+            for labels in (found.regions, found.mask)
         )
-        return replace(reading, regions=regions.astype(np.uint8), mask=mask.astype(bool))
+        return replace(found, regions=regions.astype(np.uint8), mask=mask.astype(bool))
 
 
 @torch.inference_mode()
 def predict_regions(net: SegmentationNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Regions of a box, and the trunk's features in their mean over the brain, (D,), finest resolution first.
+    """Return the regions of a volume, and the features of the trunk averaged over the brain, (D,), finest first.
 
-    Only the largest connected part is brain: whole heads have parts that look like it.
+    Only the largest connected component is brain: whole heads have other parts that look like it.
     """
     device = next(net.parameters()).device
     volume = torch.from_numpy(np.ascontiguousarray(box, np.float32))[None, None].to(device)
     features, scales = net.trunk(volume)
     named = torch.zeros((*features.shape[:-1], VOXELS), dtype=torch.uint8, device=device)
-    there = (sites(volume) > -1).any(1)  # air of a stripped brain is nothing else
-    # Some at a time: 41 logits of every voxel at once would take 120 MB.
+    there = (sites(volume) > -1).any(1)  # air of a stripped brain is background
+    # In chunks: 41 logits of every voxel at once would take 120 MB.
     named[there] = torch.cat([net.classify(some).argmax(-1).to(torch.uint8) for some in features[there].split(8192)])
     regions = _largest(voxels(named)[0].cpu().numpy())
     brain = torch.from_numpy((regions > 0).astype(np.float32))[None, None].to(device)

@@ -1,8 +1,8 @@
-"""The network that reads a brain: a U-Net on half the resolution whose every site names its eight voxels.
+"""The segmentation network: a U-Net on half the resolution, each of whose sites classifies eight voxels.
 
-The eight voxels of a site come in as channels, so nothing is lost, and the trunk works on an eighth of the sites: a
-brain takes a second on one core. Normalisation is over the channels of each site (as in `model.unet`): air around a
-stripped brain and the neck under a whole head must not change what is read inside.
+The eight voxels of a site are input channels, so nothing is lost, and the trunk works on an eighth of the sites: a
+brain takes a second on one core. Normalisation is over the channels of each site (as in `models.cascade.unet`): air around a
+stripped brain and the neck under a whole head must not change the result inside.
 """
 
 import itertools
@@ -24,12 +24,12 @@ PRIOR = 4
 
 
 class SegmentationConfig(BaseModel):
-    """What a reader is built from."""
+    """Configuration of the segmentation network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shape: tuple[int, int, int] = (80, 104, 88)
-    """Voxels of the box that is read."""
+    """Voxels of the box that is segmented."""
     spacing: float = Field(default=2.0, gt=0)
     """Millimetres."""
     widths: tuple[int, ...] = (24, 64, 128)
@@ -37,13 +37,13 @@ class SegmentationConfig(BaseModel):
     down_blocks: tuple[int, ...] = (0, 1, 2)
     up_blocks: tuple[int, ...] = (1, 1, 1)
     detail: int = 64
-    """Channels that the head gets straight from the voxels around a site, past the trunk."""
+    """Channels that the head gets from the voxels around a site directly, not through the trunk."""
     hidden: int = 160
     """Width of the head."""
 
     @property
     def multiple(self) -> int:
-        """What every side of a volume has to be a multiple of."""
+        """Number of which every side of a volume must be a multiple."""
         return SITE << (len(self.widths) - 1)
 
     @property
@@ -71,7 +71,7 @@ class Block(nn.Module):
 
 
 class SegmentationNet(nn.Module):
-    """Sites from voxels, features from sites, regions from features."""
+    """The network: features of sites from voxels, regions from features."""
 
     def __init__(self, config: SegmentationConfig) -> None:
         super().__init__()
@@ -89,14 +89,14 @@ class SegmentationNet(nn.Module):
         self.register_buffer("prior", torch.zeros(1, len(REGIONS), *(side // PRIOR for side in config.shape)))
 
     def trunk(self, volume: Tensor, origin: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Features of every site.
+        """Return the features of every site.
 
         Args:
             volume: (batch, 1, x, y, z) in [-1, 1], sides multiples of `config.multiple`.
-            origin: (batch, 3) voxel of the box where each volume begins; None: it is the box.
+            origin: (batch, 3) first voxel of each window in the box; None where the volume is the box.
 
         Returns:
-            What the head reads, (batch, x / 2, y / 2, z / 2, features), and the way up's features at each resolution,
+            Inputs of the head, (batch, x / 2, y / 2, z / 2, features), and the decoder's features at each resolution,
             (batch, width, ...), finest first.
         """
         seen = torch.cat((sites(volume), self._places(volume, origin)), dim=1)
@@ -116,13 +116,13 @@ class SegmentationNet(nn.Module):
         return fine, scales[::-1]
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits of the voxels of some sites: (..., features) to (..., 8, regions)."""
+        """Return the logits of the voxels of some sites: (..., features) to (..., 8, regions)."""
         flat: Tensor = self.head(F.silu(self.hidden(features)))
         logits: Tensor = flat.unflatten(-1, (VOXELS, len(REGIONS)))
         return logits + features[..., None, -len(REGIONS) :]
 
     def _expected(self, volume: Tensor, origin: Tensor | None) -> Tensor:
-        """Logarithm of how often each region is at each site of a training brain: (batch, regions, sites)."""
+        """Return the log frequency of each region at each site in the training brains: (batch, regions, sites)."""
         size = [side // SITE for side in self.config.shape]
         x, y, z = (n // SITE for n in volume.shape[2:])
         prior: Tensor = self.get_buffer("prior")
@@ -131,7 +131,7 @@ class SegmentationNet(nn.Module):
         return torch.stack([whole[:, a : a + x, b : b + y, c : c + z] for a, b, c in first])
 
     def _places(self, volume: Tensor, origin: Tensor | None) -> Tensor:
-        """Where each site is in the box, from -1 to 1: (batch, 3, sites)."""
+        """Return the coordinates of each site in the box, from -1 to 1: (batch, 3, sites)."""
         batch, _, *shape = volume.shape
         axes = [
             (torch.arange(n // SITE, device=volume.device) * SITE + 0.5 * SITE) * (2 / side) - 1
@@ -146,14 +146,14 @@ class SegmentationNet(nn.Module):
 
 
 def sites(volume: Tensor) -> Tensor:
-    """Voxels to sites: (batch, 1, x, y, z) to (batch, 8, x / 2, y / 2, z / 2), in channels-last memory."""
+    """Convert voxels to sites: (batch, 1, x, y, z) to (batch, 8, x / 2, y / 2, z / 2), in channels-last memory."""
     b, _, x, y, z = volume.shape
     parts = volume.reshape(b, x // SITE, SITE, y // SITE, SITE, z // SITE, SITE)
     return parts.permute(0, 1, 3, 5, 2, 4, 6).reshape(b, x // SITE, y // SITE, z // SITE, VOXELS).movedim(-1, 1)
 
 
 def voxels(named: Tensor) -> Tensor:
-    """Sites to voxels: (batch, x, y, z, 8) to (batch, 2x, 2y, 2z); undoes `sites`."""
+    """Convert sites to voxels: (batch, x, y, z, 8) to (batch, 2x, 2y, 2z); the inverse of `sites`."""
     b, x, y, z, _ = named.shape
     parts = named.reshape(b, x, y, z, SITE, SITE, SITE).permute(0, 1, 4, 2, 5, 3, 6)
     return parts.reshape(b, x * SITE, y * SITE, z * SITE)

@@ -1,4 +1,4 @@
-"""Training a reader: the state of it, and one step after the other."""
+"""Training of the segmentation network: a generator of steps."""
 
 import math
 import time
@@ -12,21 +12,27 @@ from braindiffusion.segmentation.examples import Example, Examples
 from braindiffusion.segmentation.loss import segmentation_loss
 from braindiffusion.segmentation.network import SegmentationNet
 from braindiffusion.training.ema import PowerEma
-from braindiffusion.training.trainer import StepDone, require_finite, seeded
+from braindiffusion.training.optimizers import (
+    clip_gradients,
+    load_optimizer_tensors,
+    make_optimizers,
+    optimizer_tensors,
+)
+from braindiffusion.training.trainer import StepDone, seeded
 
 WARMUP, MAX_NORM = 50, 1.0
 
 
 class SegmentationTrainer:
-    """Weights, optimizer, average of the weights, step.
+    """The trainer of the segmentation network: weights, optimizer, average of the weights, step.
 
     Args:
         fabric: device and precision.
         net: the network.
-        steps: how many there will be: the learning rate comes down to zero with them, as a cosine.
-        batch_size: windows a step.
-        learning_rate: at its highest.
-        seed: of every draw.
+        steps: length of the training, over which the learning rate falls to zero as a cosine.
+        batch_size: windows of a step.
+        learning_rate: highest learning rate.
+        seed: seed of every random draw.
     """
 
     def __init__(
@@ -36,15 +42,15 @@ class SegmentationTrainer:
         self.batch_size, self.highest_rate = batch_size, learning_rate
         net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.ema = PowerEma(net)
-        optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
-        module, self.optimizer = fabric.setup(net, optimizer)
+        module = fabric.setup_module(net)
+        (self.optimizer,) = make_optimizers(net, learning_rate=learning_rate, weight_decay=1e-2)
         self.module: nn.Module = module
         module.mark_forward_method("trunk")
         module.mark_forward_method("classify")
         self.step = 0
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine."""
+        """Return the learning rate of a step: linear warm-up, then half a cosine."""
         warm = min(1.0, step / WARMUP)
         return self.highest_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
 
@@ -60,15 +66,14 @@ class SegmentationTrainer:
             loss = self.loss(examples.batch(self.step, self.batch_size), seeded(self.seed, step))
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
-            norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
-            require_finite(norm, "the segmentation model", step)
+            clip_gradients(self.net, MAX_NORM, "the segmentation model", step)
             self.optimizer.step()
             self.ema.update(self.net, step)
             self.step = step
             yield StepDone(step, float(loss.detach()), rate, time.perf_counter() - start)
 
     def loss(self, batch: list[Example], generator: torch.Generator) -> Tensor:
-        """Mean over a batch of windows."""
+        """Return the mean loss of a batch of windows."""
         device = self.fabric.device
         volume, regions, origin = (
             torch.stack([getattr(one, name) for one in batch]).to(device) for name in ("volume", "regions", "origin")
@@ -76,7 +81,7 @@ class SegmentationTrainer:
         return segmentation_loss(self.module, volume, regions, origin, generator)  # type: ignore[arg-type]
 
     def averaged(self) -> SegmentationNet:
-        """A reader with the averaged weights, on the CPU."""
+        """Return a network with the averaged weights on the CPU."""
         net = SegmentationNet(self.net.config)
         net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         averages = {name: p.cpu() for name, p in self.ema.state().items()}
@@ -84,25 +89,19 @@ class SegmentationTrainer:
         return net.eval()
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that an exact resume needs, as tensors."""
-        names = [name for name, _ in self.net.named_parameters()]
+        """Return all that an exact resume needs, as tensors."""
         tensors = {"step": torch.tensor(self.step)}
         tensors |= {f"weight.{name}": p.detach().cpu() for name, p in self.net.named_parameters()}
         tensors |= {f"ema.{name}": p.cpu() for name, p in self.ema.state().items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"{key}.{names[i]}": value.cpu() for key, value in moments.items()}
-        return tensors
+        return tensors | optimizer_tensors(self.net, [self.optimizer])
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Continue from `state()`."""
-        names = [name for name, _ in self.net.named_parameters()]
         self.step = int(tensors["step"])
         for name, parameter in self.net.named_parameters():
             parameter.copy_(tensors[f"weight.{name}"])
         for name, average in self.ema.state().items():
             average.copy_(tensors[f"ema.{name}"])
-        state = self.optimizer.state_dict()
-        keys = ("step", "exp_avg", "exp_avg_sq")
-        state["state"] = {i: {k: tensors[f"{k}.{name}"] for k in keys} for i, name in enumerate(names)}
-        self.optimizer.load_state_dict(state)
+        if self.step:
+            load_optimizer_tensors(self.net, [self.optimizer], tensors)

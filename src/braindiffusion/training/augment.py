@@ -1,7 +1,7 @@
-"""The brains that a small cohort lacks: mirrored, moved, bent and unevenly lit a little.
+"""Augmentation of brains: mirror, affine and elastic deformation, bias field.
 
-The amounts of turning, scaling and shifting are what living heads in a scanner differ by (they are learnt as part of
-the distribution). Interpolation blurs, so levels that learn fine texture only mirror: see the presets.
+Rotation, scale and shift stay within the range of heads in a scanner, since they are learnt as part of the
+distribution. Interpolation blurs, so levels that learn fine texture only mirror: see the presets.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ CONTROLS, LOCKED = 7, 2
 
 @dataclass(frozen=True)
 class Warp:
-    """What versions of a brain differ by, besides left and right.
+    """Deformations of augmented copies, besides the mirror.
 
     Attributes:
-        affine: turn by up to 4 degrees, scale by 4 % and shift by 2 mm.
-        elastic: bend by up to this many mm, smoothly over some 4 cm; 0 does not. Beyond a fifth of that it may fold.
-        bias: light unevenly, by a polynomial with coefficients up to this; 0 does not, 0.1 is a few per cent.
+        affine: rotate by up to 4 degrees, scale by 4 % and shift by 2 mm.
+        elastic: largest elastic displacement in mm, smooth over about 4 cm; beyond 8 mm it may fold. 0 for none.
+        bias: largest coefficient of a polynomial bias field; 0.1 is a few per cent, 0 for none.
     """
 
     affine: bool = True
@@ -40,15 +40,15 @@ def augment(
     key: tuple[int, int, int],
     warp: Warp = Warp(),
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """One version of a brain, the same for the same key.
+    """Return one augmented copy of a brain, the same for the same key.
 
     Args:
         volume: (channels, x, y, z) in [-1, 1], background -1.
         mask: (1, x, y, z) in [0, 1].
-        labels: (x, y, z) uint8, grouped regions: the names of the sides change in the mirror. Or None.
+        labels: (x, y, z) uint8, grouped regions, or None. The mirror exchanges left and right regions.
         spacing: mm.
-        key: (seed, subject, copy). Even copies are not mirrored, odd ones are; 0 and 1 stay as they are.
-        warp: what happens to the others.
+        key: (seed, subject, copy). Odd copies are mirrored; copies 0 and 1 are not deformed.
+        warp: deformations of the other copies.
     """
     seed, subject, copy = key
     if copy > 1:
@@ -72,7 +72,7 @@ def _draw(rng: np.random.Generator, warp: Warp) -> Movement | None:
     limits = np.array([SCALE, DEGREES, SHIFT_MM])[:, None] * warp.affine
     scales, degrees, shift = (tuple(row) for row in (rng.uniform(-1, 1, (3, 3)) * limits + [[1], [0], [0]]).tolist())
     bend = None
-    if warp.elastic:  # the borders stay, so that nothing is pulled in from outside of the box
+    if warp.elastic:  # the borders are fixed, so that nothing is pulled in from outside of the box
         bend = np.zeros((CONTROLS, CONTROLS, CONTROLS, 3))
         inner = (slice(LOCKED, -LOCKED),) * 3
         bend[inner] = rng.uniform(-warp.elastic, warp.elastic, bend[inner].shape)

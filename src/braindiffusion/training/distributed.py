@@ -1,6 +1,6 @@
-"""The processes that train together: one, or as many as torchrun or SLURM started. Fabric does the work.
+"""Distributed training with Lightning Fabric: one process, or as many as torchrun or SLURM started.
 
-All do the same steps, each with its share of every batch. The first alone decides, tells and writes.
+All processes do the same steps, each with its part of every batch. Only the main process decides and writes.
 """
 
 from datetime import timedelta
@@ -24,41 +24,41 @@ from braindiffusion.runs import TrainRequest
 from braindiffusion.runs.process_rank import Launch
 
 PATIENCE = timedelta(hours=1)
-"""How long processes wait for the first, which alone prepares volumes and makes samples."""
+"""Longest wait for the main process, which alone prepares volumes and generates samples."""
 
 
 class Command(IntEnum):
-    """What the first process tells all, before each step."""
+    """A command of the main process to all, before each step."""
 
     STOP = 0
-    GO = 1
-    KEEP = 2
-    """Go, and keep a checkpoint after the step."""
+    STEP = 1
+    SAVE = 2
+    """Do a step, then write a checkpoint."""
 
 
 class Distributed:
-    """This process and its fellows, met and ready.
+    """The process group of a training, initialized.
 
     Args:
         request: device, precision, strategy.
 
     Raises:
-        BrainDiffusionError: the device is not there, or there is nothing to share a model out over.
+        BrainDiffusionError: the device is not available, or strategy fsdp was asked of one process.
     """
 
     def __init__(self, request: TrainRequest) -> None:
         launch = Launch.of_this_process()
         self.rank, self.world = launch.rank, launch.world
         device = choose_device(request.device)
-        dtype = choose_precision(device, request.precision)
+        self.dtype = choose_precision(device, request.precision)
         if request.strategy == "fsdp" and self.world == 1:
-            raise BrainDiffusionError("Strategy fsdp shares a model out over processes: start them with torchrun.")
+            raise BrainDiffusionError("Strategy fsdp shards a model over processes: start several with torchrun.")
         self.fabric = Fabric(
             accelerator=device.type,
             devices=self.world // launch.machines,
             num_nodes=launch.machines,
             strategy=_strategy(request.strategy, self.world) if self.world > 1 else "auto",
-            precision="bf16-mixed" if dtype == torch.bfloat16 else "32-true",
+            precision="bf16-mixed" if self.dtype == torch.bfloat16 else "32-true",
             plugins=[] if self.world > 1 else LightningEnvironment(),  # a job of SLURM's may be one process
         )
         self.fabric.launch()
@@ -68,24 +68,24 @@ class Distributed:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process decides, tells and writes."""
+        """Whether this is the main process, which decides and writes."""
         return self.rank == 0
 
-    def broadcast_command(self, order: Command) -> Command:
-        """The first process's order."""
+    def broadcast_command(self, command: Command) -> Command:
+        """Return the main process's command."""
         if self.world == 1:
-            return order
-        said = torch.tensor(int(order), device=self.fabric.device)
-        torch.distributed.broadcast(said, 0)
-        return Command(int(said))
+            return command
+        number = torch.tensor(int(command), device=self.fabric.device)
+        torch.distributed.broadcast(number, 0)
+        return Command(int(number))
 
     def broadcast(self, text: str) -> str:
-        """The first process's text."""
-        said: str = self.fabric.broadcast(text)
-        return said
+        """Return the main process's text."""
+        main: str = self.fabric.broadcast(text)
+        return main
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over all processes."""
+        """Return the mean over all processes."""
         if self.world == 1:
             return value
         mean = self.fabric.all_reduce(value, reduce_op="mean")
@@ -100,7 +100,7 @@ def _strategy(name: str, world: int) -> Strategy:
 
 
 def _shard(level: nn.Module, mesh: Any) -> nn.Module:
-    """Each process keeps its part of every block, and borrows the rest while the block works."""
+    """Shard every block over the processes; a block is gathered while it runs."""
     level.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as fully_shard needs it
     for module in level.modules():
         if isinstance(module, ResidualBlock):
@@ -110,12 +110,12 @@ def _shard(level: nn.Module, mesh: Any) -> nn.Module:
 
 
 def gather_full(tensor: Tensor) -> Tensor:
-    """A copy, on the CPU, of a tensor that may be shared out; all processes must ask."""
+    """Return a full copy of a tensor on the CPU, sharded or not. All processes must call it."""
     tensor = tensor.detach()
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).to("cpu", copy=True)
 
 
 def shard_like(tensor: Tensor, value: Tensor) -> Tensor:
-    """A whole value, shared out as `tensor` is."""
+    """Return a full value, sharded as `tensor` is."""
     value = value.to(tensor.device)
     return distribute_tensor(value, tensor.device_mesh, tensor.placements) if isinstance(tensor, DTensor) else value

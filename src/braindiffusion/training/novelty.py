@@ -1,6 +1,6 @@
-"""Does a model that learns begin to copy? Asked of every sample that is made while it learns.
+"""Novelty of training samples: a hint whether a model begins to copy training brains.
 
-Cheap, and a hint: `evaluate` judges many brains, with intervals.
+`evaluate` measures it on many brains, with intervals.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from braindiffusion.cohort.nearest import low_pass, neighbours, views
 from braindiffusion.cohort.store import Cohort
 
 FEWEST = 2
-"""Held-out brains that tell how new a new person is: each is compared with the others."""
+"""Least number of held-out brains, which give the novelty of a new person: each is compared with the others."""
 FINE_MM = 4.0
-"""Finer volumes are averaged to about this first: it is much faster, and what is compared is coarser still."""
+"""Finer volumes are averaged to about this spacing first: it is faster, and the compared volumes are coarser still."""
 
 
 class Novelty:
-    """Compares brains with those that a model learns from and with those that it never sees.
+    """Novelty of generated brains against training brains and held-out brains.
 
     Args:
-        cohort: all of them.
-        training: rows that are learnt from.
-        held_out: rows that are not, of people who are not learnt from either.
+        cohort: all brains.
+        training: rows of the training subjects.
+        held_out: rows of other people.
     """
 
     def __init__(self, cohort: Cohort, training: Sequence[int], held_out: Sequence[int]) -> None:
@@ -32,16 +32,16 @@ class Novelty:
         self._spacing = cohort.preprocessing.spacing
 
     def of(self, volume: NDArray[np.float32]) -> float | None:
-        """How new a brain is: 1 as a new person, towards 0 a copy.
+        """Return the novelty of a brain: 1 for a new person, towards 0 for a copy.
 
-        Its distance to the nearest training brain over that to the nearest held-out one, over what this ratio is for
-        held-out people, in the middle. The first call reads the cohort.
+        It is the distance to the nearest training brain over that to the nearest held-out one, divided by the median
+        of this ratio for held-out people. The first call reads the cohort.
 
         Args:
             volume: (x, y, z) in [-1, 1].
 
         Returns:
-            None where fewer than `FEWEST` brains are held out, or there is no brain.
+            None where fewer than `FEWEST` brains are held out, or the volume is empty.
         """
         if len(self._rows[1]) < FEWEST or not (volume > -1).any():
             return None

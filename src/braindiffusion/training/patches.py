@@ -1,7 +1,7 @@
-"""What a level learns from: normalised coefficients of the cohort's brains, whole or in patches.
+"""The data set of a level: coefficients of the cohort's brains, whole or in patches.
 
-Every draw is a function of (seed, level, number of the sample) alone: an interrupted training goes on with the very
-batch that it would have had, a batch can be shared out, and no worker or queue has a state to be saved.
+Every random draw is a function of (seed, level, number of the sample) alone. An interrupted training continues with the
+batch that it would have had, a batch can be split over processes, and no worker or queue has a state to be saved.
 """
 
 from collections import OrderedDict
@@ -23,18 +23,18 @@ from braindiffusion.training.augment import Warp, augment
 from braindiffusion.training.subject_condition import subject_condition
 
 CACHE_BYTES = max(2 * 2**30, psutil.virtual_memory().total // 8)
-"""Versions of brains that are remembered, so that each is made once where they fit."""
+"""Memory for augmented copies, so that each is made once where they fit."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Coefficients to learn.
+    """A batch of samples.
 
     Attributes:
-        first: number of its first sample, counted from the beginning of the training.
+        first: number of the first sample, counted from the beginning of the training.
         bands: (batch, bands, channels, x, y, z), not normalised, coarse first (where the level has a coarse band).
         origin: (batch, 3) first site of each patch.
-        condition: what is known of the brains; maps cover the patch, in voxels.
+        condition: conditions of the brains; maps cover the patch, in voxels.
     """
 
     first: int
@@ -45,13 +45,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Brain:
-    """One version of one brain, as a level sees it.
+    """One copy of one brain, decomposed for a level.
 
     Attributes:
         bands: (bands, channels, x, y, z) float32, not normalised.
-        inside: (x, y, z), the share of each site that is brain.
-        condition: what is known of it, a batch of one.
-        centres: (n, 3), the sites on which a patch may be centred.
+        inside: (x, y, z), share of each site that is brain.
+        condition: its condition, a batch of one.
+        centres: (n, 3), sites on which a patch may be centred.
     """
 
     bands: Tensor
@@ -61,21 +61,21 @@ class Brain:
 
     @property
     def bytes(self) -> int:
-        """Of memory."""
+        """Memory in bytes."""
         return sum(t.nbytes for t in (self.bands, self.inside, *self.condition.values())) + self.centres.nbytes
 
 
 class PatchDataset:
-    """Serves one level's batches.
+    """The batches of one level.
 
     Args:
         cohort: the prepared brains.
-        cascade: for its transforms.
-        level: the level's index.
+        cascade: the model, for its decomposition and patch size.
+        level: index of the level.
         subjects: rows of the cohort to draw from.
-        copies: how many augmented versions of each brain (deterministic, so that they can be remembered); 0 for none.
-        seed: of all draws.
-        warp: what the versions differ by.
+        copies: number of augmented copies of each brain, deterministic; 0 for the brain as it is.
+        seed: seed of all random draws.
+        warp: deformations of the copies.
     """
 
     def __init__(
@@ -96,17 +96,17 @@ class PatchDataset:
         self._lock = Lock()  # batches are made ahead, in another thread
 
     def brain(self, subject: int, copy: int = -1) -> Brain:
-        """One brain's coefficients, where the brain is, and what is known of it.
+        """Return the coefficients, mask and condition of one brain.
 
         Args:
             subject: row of the cohort.
-            copy: augmented version; -1 is the brain as it is.
+            copy: number of the augmented copy; -1 is the brain as it is.
         """
         key = (subject, copy)
         with self._lock:
             brain = self._cache.get(key)
         if brain is None:
-            brain = self._make(subject, copy)  # two threads may make the same: it is the same
+            brain = self._make(subject, copy)  # two threads may make the same copy: the results are equal
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = brain
@@ -142,12 +142,12 @@ class PatchDataset:
         return x, y, z
 
     def batch(self, step: int, size: int, rows: range | None = None) -> Batch:
-        """The batch of a training step: each sample from another brain, patches centred inside brains.
+        """Return the batch of a training step: each sample from another brain, patches centred inside brains.
 
         Args:
-            step: from 0.
+            step: number of the step, from 0.
             size: samples of the whole batch.
-            rows: which of them to make; None makes all.
+            rows: samples to make; None makes all.
         """
         rows = range(size) if rows is None else rows
         bands, origins, conditions = zip(*(self._sample(step * size + row) for row in rows), strict=True)
@@ -155,7 +155,7 @@ class PatchDataset:
         return Batch(step * size + rows.start, torch.stack(bands), torch.stack(origins), condition)
 
     def _sample(self, number: int) -> tuple[Tensor, Tensor, Condition]:
-        """Bands, first site and condition of one sample."""
+        """Return bands, first site and condition of one sample."""
         epoch, index = divmod(number, len(self.subjects))
         order = np.random.default_rng((self.seed, self.level, epoch, 1)).permutation(len(self.subjects))
         rng = np.random.default_rng((self.seed, self.level, number))

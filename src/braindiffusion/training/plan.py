@@ -1,4 +1,4 @@
-"""What a training request means: the preset with its changes, the levels to train, training and validation subjects."""
+"""Plan of a training from its request: preset with changes, levels to train, training and validation subjects."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from braindiffusion.models.cascade.config import LevelConfig
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import TrainRequest
 from braindiffusion.training.presets import AUTO, Preset, preset, preset_for
-from braindiffusion.training.warm_start import built_as
+from braindiffusion.training.warm_start import with_networks_of
 
 
 def preset_of(request: TrainRequest) -> Preset:
-    """The preset with the request's changes."""
+    """Return the preset with the request's changes."""
     chosen = preset(preset_for(choose_device(request.device)) if request.preset == AUTO else request.preset)
     if request.start_from is not None:
-        chosen = built_as(chosen, find_model(request.start_from))
+        chosen = with_networks_of(chosen, find_model(request.start_from))
     asked = {name: getattr(request, name) for name in ("batch_size", "accumulate", "epochs", "patience")}
     changes = {name: value for name, value in asked.items() if value is not None}
     recipes = tuple(recipe.model_copy(update=changes) for recipe in chosen.recipes)
@@ -26,10 +26,10 @@ def preset_of(request: TrainRequest) -> Preset:
 
 
 def levels_of(request: TrainRequest, chosen: Preset) -> Sequence[int]:
-    """Those that are to be trained.
+    """Return the indices of the levels to train.
 
     Raises:
-        BrainDiffusionError: the preset has not so many.
+        BrainDiffusionError: the preset has fewer levels.
     """
     there = range(len(chosen.recipes))
     wanted = there if request.levels is None else request.levels
@@ -49,7 +49,7 @@ def _changed(level: LevelConfig, request: TrainRequest) -> LevelConfig:
 
 
 def rows_of(cohort: Cohort, aside: int | None) -> tuple[list[int], list[int]]:
-    """Rows of the training and of the validation subjects; all rows of one person are on one side."""
+    """Return the rows of the training and of the validation subjects. All rows of one person are in one of them."""
     people = len({subject.person for subject in cohort.subjects})
     if people < 2:
         msg = f"{cohort.path} holds {people} subject: a model needs at least 2 to learn from."

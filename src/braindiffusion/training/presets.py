@@ -1,7 +1,8 @@
-"""Presets: a cascade, and how each of its levels is trained."""
+"""Presets: the networks of a cascade, and the recipe by which each of its levels is trained."""
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,56 +14,92 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import Warp
 
+WARMUP = 200
+"""Steps of linear warm-up where a recipe names none."""
+
 
 class LevelRecipe(BaseModel):
-    """How one level is trained."""
+    """The training of one level."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_size: int = Field(ge=1)
-    """Samples at once, of each process."""
+    """Samples of each process at once."""
     accumulate: int = Field(default=1, ge=1)
-    """Batches that make one step: the step is that of a batch so many times as large, in the memory of one."""
+    """Batches whose gradients are added for one step: a larger batch in the memory of one."""
     epochs: float = Field(gt=0)
-    """Passes over the training subjects (one patch a subject and pass)."""
+    """Passes over the training subjects, with one patch of each subject."""
     augmented_copies: int = Field(default=2, ge=0)
-    """Augmented versions of each brain: 2 only mirrors, the others differ by the next three; 0 takes it as it is."""
+    """Augmented copies of each brain: the brain, its mirror image, and others deformed by the next
+    three options; 0 for the brain as it is."""
     affine: bool = True
-    """Turn, scale and shift a little."""
+    """Rotate, scale and shift copies a little."""
     elastic: float = Field(default=0.0, ge=0, le=20)
-    """Bend by up to so many mm."""
+    """Largest elastic displacement of copies in mm."""
     bias: float = Field(default=0.0, ge=0, le=1)
-    """Light unevenly: coefficients of the polynomial up to this; 0.1 is a few per cent."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    warmup: int = Field(default=100, ge=0)
-    """Steps of linear warm-up."""
-    constant: int = Field(default=1500, ge=1)
-    """Steps after which the rate falls as one over the square root of the step (Karras et al. 2024)."""
+    """Largest coefficient of a polynomial bias field in copies; 0.1 is a few per cent."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """Muon for the matrices within the network and AdamW for the rest, or AdamW for all."""
+    learning_rate: float = Field(default=6e-4, gt=0)
+    """Highest learning rate of AdamW."""
+    muon_learning_rate: float = Field(default=2e-3, gt=0)
+    """Highest learning rate of Muon, whose updates are as large as AdamW's."""
+    warmup: int | None = Field(default=None, ge=0)
+    """Steps of linear warm-up; None takes 200, or a tenth of the steps where that is less."""
+    decay: float = Field(default=0.25, ge=0, le=1)
+    """Share of the steps, at the end, in which the learning rate falls to zero, linearly."""
+    constant: int | None = Field(default=None, ge=1)
+    """Steps after which the rate falls as one over the square root of the step (Karras et al. 2024), or None."""
     weight_decay: float = Field(default=1e-2, ge=0)
-    """Of AdamW."""
+    """Share of a weight that is taken away at each step, times the learning rate."""
     max_norm: float = Field(default=1.0, gt=0)
-    """Gradients are clipped to this length."""
+    """Norm to which gradients are clipped."""
     weighting: Weighting = "none"
-    """How much each noise level counts: see `diffusion.weights`."""
+    """Loss weight of noise levels: see `diffusion.weights`."""
     min_snr_gamma: float = Field(default=5.0, gt=0)
-    """Where the weight `min_snr` stops to grow."""
+    """Signal-to-noise ratio at which the weight `min_snr` stops growing."""
     band_weights: tuple[float, ...] | None = None
-    """How much each band counts (7 for details, 1 for the coarsest), relative to each other; None counts all alike."""
+    """Loss weight of each band (7 of a detail level, 1 of the coarsest), relative to each other; None: all alike."""
     validations: int = Field(default=20, ge=1)
-    """How often the held-out subjects are asked, evenly over the training."""
+    """Number of validations, evenly over the training."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop after so many validations without a better one; None trains to the end. What is best is kept either way."""
+    """Stop after so many validations without a better one; None trains to the end. The best weights are kept anyway."""
     snapshots: int = Field(default=8, ge=0)
-    """How often both averages of the weights are written down, evenly: for an average of another width afterwards."""
+    """Number of times that both averages of the weights are stored, evenly, for a post-hoc average."""
 
     @model_validator(mode="before")
     @classmethod
     def _earlier_names(cls, values: Any) -> Any:
-        """Read the field names of earlier preset files and model cards."""
+        """Read what earlier versions wrote into preset files and model cards; they knew AdamW without decay alone."""
         if isinstance(values, dict) and "variants" in values:
-            values = {**values, "augmented_copies": values["variants"]}
+            values = {"optimizer": "adamw", "decay": 0.0, **values, "augmented_copies": values["variants"]}
             del values["variants"]
         return values
+
+    def samples(self, processes: int = 1) -> int:
+        """Return the samples of one step of all processes together."""
+        return self.batch_size * self.accumulate * processes
+
+    def steps(self, subjects: int, processes: int = 1) -> int:
+        """Return the optimizer steps of a training on some subjects."""
+        return max(1, math.ceil(self.epochs * subjects / self.samples(processes)))
+
+    def rate_scale(self, step: int, steps: int | None) -> float:
+        """Return the share of the highest learning rate at a step.
+
+        Args:
+            step: from 1.
+            steps: of the whole training; None where its end is not known, for a rate that does not fall to zero.
+        """
+        warmup = self.warmup
+        if warmup is None:
+            warmup = WARMUP if steps is None else min(WARMUP, steps // 10)
+        scale = min(1.0, step / max(1, warmup))
+        if self.constant is not None:
+            scale *= min(1.0, math.sqrt(self.constant / step))
+        if steps is not None and self.decay:
+            scale *= min(1.0, (steps + 1 - step) / (self.decay * steps + 1))
+        return scale
 
     @property
     def warp(self) -> Warp:
@@ -71,14 +108,14 @@ class LevelRecipe(BaseModel):
 
 
 class Preset(BaseModel):
-    """A cascade without its shape and spacing, which come from the cohort."""
+    """Networks and recipes of a cascade; its shape and spacing come from the cohort."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = ""
-    """What it is called in a model's card; empty for a file of one's own."""
+    """Name in a model's card; empty for a user's file."""
     about: str = ""
-    """What it is for."""
+    """Purpose, in a few words."""
     depth: int
     levels: tuple[LevelConfig, ...]
     recipes: tuple[LevelRecipe, ...]
@@ -93,7 +130,7 @@ class Preset(BaseModel):
     def cascade(
         self, shape: tuple[int, int, int], spacing: float, channels: int, condition: ConditionSchema
     ) -> CascadeConfig:
-        """The cascade for volumes of this shape; one level less or more where the shape asks for it.
+        """Return the configuration of the cascade for volumes of this shape.
 
         Raises:
             BrainDiffusionError: the shape cannot be halved so often.
@@ -172,10 +209,10 @@ _GPU_8GB = Preset(
         _details((48, 96, 192), (2, 3, 3), 12, patch=24),
     ),
     recipes=(
-        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=1000, augmented_copies=8, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=2000, augmented_copies=2, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=16, epochs=1000, augmented_copies=8),
+        LevelRecipe(batch_size=16, epochs=2000, augmented_copies=2),
     ),
 )
 _GPU_24GB = Preset(
@@ -189,10 +226,10 @@ _GPU_24GB = Preset(
         _details((64, 128, 256), (2, 3, 3), 12, patch=24),
     ),
     recipes=(
-        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=1000, augmented_copies=8, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=2500, augmented_copies=2, learning_rate=5e-4),
+        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=16, epochs=1000, augmented_copies=8),
+        LevelRecipe(batch_size=16, epochs=2500, augmented_copies=2),
     ),
 )
 _GPU_80GB = Preset(
@@ -206,24 +243,24 @@ _GPU_80GB = Preset(
         _details((96, 192, 384), (2, 3, 4), 12, patch=40),
     ),
     recipes=(
-        LevelRecipe(batch_size=64, epochs=3200, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=64, epochs=4000, augmented_copies=32, elastic=4.0, learning_rate=5e-4),
-        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=8, learning_rate=5e-4),
-        LevelRecipe(batch_size=16, epochs=1500, augmented_copies=2, learning_rate=5e-4),
+        LevelRecipe(batch_size=64, epochs=3200, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=64, epochs=4000, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=8),
+        LevelRecipe(batch_size=16, epochs=1500, augmented_copies=2),
     ),
 )
 PRESETS = {one.name: one for one in (_TINY, _LAPTOP, _GPU_8GB, _GPU_24GB, _GPU_80GB)}
 """By name, smallest first."""
 AUTO = "auto"
-"""The preset that suits the device."""
+"""Choose the preset by the device."""
 _SUITS_FROM = {_GPU_80GB.name: 75e9, _GPU_24GB.name: 22e9, _GPU_8GB.name: 7.5e9}
-"""Bytes of a GPU: a little less than it is sold for, which is what the driver leaves."""
+"""Least memory of a GPU in bytes: a little less than its nominal memory, since the driver takes some."""
 
 
 def preset_for(device: torch.device) -> str:
-    """Name of the preset that suits a device: by a GPU's whole memory, whatever is free of it now.
+    """Return the name of the preset for a device: by the total memory of a GPU.
 
-    Apple's GPUs share the memory of the whole computer and are not as fast as it is large: they take the smallest.
+    Apple's GPUs share the computer's memory and are slower than its size suggests: they take the smallest that fits.
     """
     if device.type == "cpu":
         return _LAPTOP.name
@@ -233,10 +270,10 @@ def preset_for(device: torch.device) -> str:
 
 
 def preset(name: str) -> Preset:
-    """A preset by name, or from a JSON file (`braindiffusion preset laptop` writes one to begin with).
+    """Return a preset by name, or from a JSON file.
 
     Raises:
-        BrainDiffusionError: there is none of that name, or the file is none.
+        BrainDiffusionError: there is no such preset, or the file is not valid.
     """
     if name in PRESETS:
         return PRESETS[name]
@@ -244,7 +281,7 @@ def preset(name: str) -> Preset:
         return Preset.model_validate_json(Path(name).read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        msg = f"{name} is no preset ({'.'.join(map(str, first['loc']))}: {first['msg']})."
+        msg = f"{name} is not a valid preset ({'.'.join(map(str, first['loc']))}: {first['msg']})."
         raise BrainDiffusionError(msg) from error
     except OSError as error:
         msg = f"There is no preset '{name}': choose one of {AUTO}, {', '.join(PRESETS)}, or a file."

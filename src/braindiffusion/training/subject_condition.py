@@ -1,4 +1,4 @@
-"""What a cohort can teach a model to be asked for, and what it tells of each brain."""
+"""Conditions from a cohort: the schema that it can teach a model, and the condition of each subject."""
 
 from collections.abc import Iterable
 
@@ -26,7 +26,7 @@ ENTRIES = tuple(region.name for region in REGIONS if region.index != BACKGROUND)
 
 
 def schema_of(cohort: Cohort, rows: list[int], wanted: Iterable[str] | None = None) -> ConditionSchema:
-    """The conditions that a cohort's training subjects tell.
+    """Return the conditions that vary among a cohort's training subjects.
 
     Args:
         cohort: the prepared brains.
@@ -34,7 +34,7 @@ def schema_of(cohort: Cohort, rows: list[int], wanted: Iterable[str] | None = No
         wanted: fields of `NAMES`; None takes all that vary among these subjects.
 
     Raises:
-        BrainDiffusionError: a wanted field is unknown, or the cohort does not tell it.
+        BrainDiffusionError: a wanted field is unknown, or the same in all training subjects.
     """
     known = {field.name: field for field in _fields(cohort, rows)}
     if wanted is None:
@@ -71,7 +71,7 @@ def _fields(cohort: Cohort, rows: list[int]) -> Iterable[AnyField]:
 
 
 def _has_regions(cohort: Cohort, rows: list[int]) -> bool:
-    """Whether the label maps are of regions; a mask, of background and one value, is not."""
+    """Return whether the label maps are region maps; a mask of background and one value is not."""
     assert cohort.labels is not None  # noqa: S101 asked by the caller
     try:
         regions = regions_of(np.asarray(cohort.labels[rows[0]]))
@@ -81,14 +81,14 @@ def _has_regions(cohort: Cohort, rows: list[int]) -> bool:
 
 
 def subject_condition(schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | None) -> Condition:
-    """What is known of one brain, as a batch of one; what is not known is hidden.
+    """Return the condition of one subject, a batch of one; missing values are null.
 
     Args:
         schema: the fields.
-        cohort: for its table.
-        row: the subject.
-        labels: (x, y, z) uint8, grouped: of the version of the brain that is learnt (mirrored, moved), or None. Volumes
-            are counted in it.
+        cohort: the cohort.
+        row: row of the subject.
+        labels: (x, y, z) uint8, grouped regions of the copy, deformed with it, or None. Region volumes are
+            counted in it.
     """
     subject = cohort.subjects[row]
     condition: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""Training one level of the cascade: a generator that yields what a step found."""
+"""Training of one level of the cascade: a generator of steps."""
 
 import math
 import time
@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -15,25 +14,31 @@ from torch import Tensor
 from braindiffusion.diffusion.condition import Condition, drop_fields
 from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.diffusion.weights import noise_weight, weighted
-from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade, Level
 from braindiffusion.training.distributed import Distributed, gather_full, shard_like
 from braindiffusion.training.ema import SIGMA_RELS, PowerEma
+from braindiffusion.training.optimizers import (
+    clip_gradients,
+    load_optimizer_tensors,
+    make_optimizers,
+    optimizer_tensors,
+    scale_learning_rates,
+)
 from braindiffusion.training.patches import Batch, PatchDataset
 from braindiffusion.training.presets import LevelRecipe
 
 AHEAD, FAR_AHEAD = 2, 8
-"""Steps whose batches are made, each in a thread, while the network works: on this CPU, on another device."""
+"""Batches made ahead in threads while the network runs: on the same CPU, on another device."""
 HELD_OUT = 32
-"""Samples of a validation, or a whole batch where that is more."""
+"""Samples of a validation, or those of a step where that is more."""
 MEASURED = 32
-"""Brains whose coefficients tell a level's mean and spread."""
+"""Brains from which the means and standard deviations of a level's bands are computed."""
 TRAINING, VALIDATION = 2, 3
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimizer step: its number from 1, the loss of the whole batch, the seconds it took."""
+    """An optimizer step: number from 1, loss of the whole batch, learning rate of AdamW, duration."""
 
     step: int
     loss: float
@@ -42,60 +47,48 @@ class StepDone:
 
 
 def seeded(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator that is a function of a key: what it draws depends on nothing that was drawn before."""
+    """Return a random generator that is a function of a key alone."""
     return torch.Generator(device).manual_seed(int(np.random.default_rng(key).integers(2**62)))
 
 
-def require_finite(norm: Tensor | None, stage: str, step: int) -> None:
-    """Stop a training before a gradient that is not finite reaches the weights.
-
-    Args:
-        norm: length of the gradient; not finite where the loss is not.
-        stage: what is trained, for the message.
-        step: the step, from 1.
-
-    Raises:
-        BrainDiffusionError: the length is not finite.
-    """
-    if norm is not None and not bool(gather_full(norm).isfinite()):
-        msg = (
-            f"The loss or the gradient of {stage} is not finite at step {step}. What was learnt before is kept: "
-            "begin again with a lower learning rate or in float32."
-        )
-        raise BrainDiffusionError(msg)
-
-
 class LevelTrainer:
-    """The state of training one level: weights, optimizer, averages of the weights, step.
+    """The trainer of one level: weights, optimizers, averages of the weights, step.
 
     Args:
-        distributed: device, precision, and who else trains.
-        cascade: the model; only this level's weights are touched.
+        distributed: device, precision, processes.
+        cascade: the model; only this level's weights change.
         index: the level.
         recipe: batch size, rates.
-        seed: of every draw.
-
-    Raises:
-        BrainDiffusionError: the recipe weighs other bands than the level has.
+        seed: seed of every random draw.
+        steps: length of the whole training, at whose end the learning rate falls; None if it never falls.
     """
 
-    def __init__(self, distributed: Distributed, cascade: Cascade, index: int, recipe: LevelRecipe, seed: int) -> None:
+    def __init__(
+        self,
+        distributed: Distributed,
+        cascade: Cascade,
+        index: int,
+        recipe: LevelRecipe,
+        seed: int,
+        steps: int | None = None,
+    ) -> None:
         self.distributed, self.index, self.recipe, self.seed = distributed, index, recipe, seed
         self.device = distributed.fabric.device
         self.level: Level = cascade.level(index)
         self.level.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.module = distributed.fabric.setup_module(self.level)
-        adamw = torch.optim.AdamW(
-            self.level.parameters(),
-            lr=recipe.learning_rate,
+        self.optimizers = make_optimizers(
+            self.level,
+            learning_rate=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
-            fused=self.device.type == "cuda",
+            muon_learning_rate=recipe.muon_learning_rate if recipe.optimizer == "muon" else None,
+            dtype=distributed.dtype,
         )
-        self.optimizer = cast(torch.optim.Optimizer, distributed.fabric.setup_optimizers(adamw))
         self.averages = {width: PowerEma(self.level, width) for width in SIGMA_RELS}
         self.dropout = {field.name: field.dropout for field in cascade.config.condition.fields}
-        self.samples = recipe.batch_size * recipe.accumulate * distributed.world
-        """Samples of one step, of all processes together."""
+        self.steps = steps
+        self.samples = recipe.samples(distributed.world)
+        """Samples of one step of all processes together."""
         self.band_weights = None
         if recipe.band_weights is not None:
             self.band_weights = torch.tensor(recipe.band_weights, device=self.device)
@@ -104,21 +97,20 @@ class LevelTrainer:
 
     @property
     def ema(self) -> PowerEma:
-        """The average that is sampled with."""
+        """The average that models are sampled with."""
         return self.averages[SIGMA_RELS[-1]]
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, constant, then 1 / sqrt(step)."""
-        rate = self.recipe.learning_rate * min(1.0, step / max(1, self.recipe.warmup))
-        return rate * min(1.0, math.sqrt(self.recipe.constant / step))
+        """Return the learning rate of AdamW at a step, from 1; Muon's has the same course."""
+        return self.recipe.learning_rate * self.recipe.rate_scale(step, self.steps)
 
     def loss(self, batch: Batch, size: int, purpose: int = TRAINING) -> Tensor:
-        """Mean error of the prediction for a batch; what is random about a sample is a function of its number.
+        """Return the mean weighted error of a batch. All randomness of a sample is a function of its number.
 
         Args:
-            batch: a share of a whole batch.
+            batch: part of a whole batch.
             size: samples of the whole batch, over which the noise levels are stratified.
-            purpose: other draws for another purpose.
+            purpose: key of the draws: `TRAINING` or `VALIDATION`.
         """
         level, device, config = self.level, self.device, self.level.config
         step, start = divmod(batch.first, size)
@@ -132,34 +124,34 @@ class LevelTrainer:
         noise = torch.stack([torch.randn(clean.shape[1:], generator=draw, device=device) for draw in draws])
         coarse = coarse_sigma = None
         if level.has_coarse:
-            share = torch.cat([torch.rand(1, generator=draw, device=device) for draw in draws])
-            coarse_sigma = config.coarse_sigma_max * share.square()
-            hiss = [torch.randn(bands.shape[2:], generator=draw, device=device) for draw in draws]
-            coarse = bands[:, 0] + torch.stack(hiss) * coarse_sigma[:, None, None, None, None]
+            uniform = torch.cat([torch.rand(1, generator=draw, device=device) for draw in draws])
+            coarse_sigma = config.coarse_sigma_max * uniform.square()
+            coarse_noise = [torch.randn(bands.shape[2:], generator=draw, device=device) for draw in draws]
+            coarse = bands[:, 0] + torch.stack(coarse_noise) * coarse_sigma[:, None, None, None, None]
         coordinates = level.coordinates(batch.origin, tuple(clean.shape[2:]))
-        told = self._conditions(batch.condition, [seeded(*key, 2, number) for number in numbers])
+        condition = self._conditions(batch.condition, [seeded(*key, 2, number) for number in numbers])
 
         def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
             out: Tensor = self.module(x, log_sigma, coarse, coarse_sigma, coordinates, condition)
             return out
 
-        error = denoising_loss(network, clean, noise, sigma, told, prediction=config.prediction)
+        error = denoising_loss(network, clean, noise, sigma, condition, prediction=config.prediction)
         recipe = self.recipe
         weight = noise_weight(recipe.weighting, config.prediction, sigma, gamma=recipe.min_snr_gamma)
         return weighted(error, weight, self.band_weights)
 
     def _conditions(self, condition: Condition, draws: list[torch.Generator]) -> Condition:
-        """What each sample's network hears of its condition."""
-        heard = [
+        """Return the condition with the fields of each sample dropped at random."""
+        kept = [
             drop_fields({n: f[i : i + 1] for n, f in condition.items()}, self.dropout, d) for i, d in enumerate(draws)
         ]
-        return {name: torch.cat([one[name] for one in heard]).to(self.device) for name in condition}
+        return {name: torch.cat([one[name] for one in kept]).to(self.device) for name in condition}
 
-    def _shares(self, patches: PatchDataset, step: int, size: int, many: int) -> list[Batch]:
-        """What this process does of a step's batch, so many samples at once."""
+    def _batches(self, patches: PatchDataset, step: int, size: int, at_once: int) -> list[Batch]:
+        """Return this process's part of a step's samples, in batches of `at_once`."""
         mine = size // self.distributed.world
         first = self.distributed.rank * mine
-        return [patches.batch(step, size, range(i, i + many)) for i in range(first, first + mine, many)]
+        return [patches.batch(step, size, range(i, i + at_once)) for i in range(first, first + mine, at_once)]
 
     def run(self, patches: PatchDataset, until: int) -> Generator[StepDone]:
         """Train up to step `until`. Closing the generator stops after a whole step."""
@@ -167,7 +159,7 @@ class LevelTrainer:
         with ThreadPoolExecutor(ahead_by, thread_name_prefix="batches") as background:
 
             def begin(step: int) -> Future[list[Batch]]:
-                return background.submit(self._shares, patches, step, self.samples, self.recipe.batch_size)
+                return background.submit(self._batches, patches, step, self.samples, self.recipe.batch_size)
 
             ahead = deque(begin(step) for step in range(self.step, min(until, self.step + ahead_by)))
             self.module.train()
@@ -181,36 +173,33 @@ class LevelTrainer:
 
     def _step(self, batches: list[Batch]) -> tuple[float, float]:
         fabric, step = self.distributed.fabric, self.step + 1
-        rate = self.learning_rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        scale_learning_rates(self.optimizers, self.recipe.rate_scale(step, self.steps))
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for i, batch in enumerate(batches):
             with fabric.no_backward_sync(self.module, enabled=self.distributed.world > 1 and i + 1 < len(batches)):
                 loss = self.loss(batch, self.samples) / len(batches)
                 fabric.backward(loss)
             total += loss.detach()
-        norm = fabric.clip_gradients(
-            self.module, self.optimizer, max_norm=self.recipe.max_norm, error_if_nonfinite=False
-        )
-        require_finite(norm, f"level {self.index}", step)
-        self.optimizer.step()
+        clip_gradients(self.level, self.recipe.max_norm, f"level {self.index}", step)
+        for optimizer in self.optimizers:
+            optimizer.step()
         for average in self.averages.values():
             average.update(self.level, step)
         self.step = step
-        return float(self.distributed.mean(total)), rate
+        return float(self.distributed.mean(total)), self.learning_rate(step)
 
     @torch.no_grad()
     def validate(self, patches: PatchDataset) -> float:
-        """Loss of the averaged weights on held-out brains, always with the same patches and the same noise."""
+        """Return the loss of the averaged weights on held-out brains, always of the same patches and noise."""
         trained = {name: p.detach().clone() for name, p in self.level.named_parameters()}
         self._use(self.ema.state())
         self.module.eval()
-        many = max(4, self.recipe.batch_size)
-        share = many * self.distributed.world
-        size = math.ceil(max(HELD_OUT, self.samples) / share) * share
-        losses = [self.loss(batch, size, VALIDATION) for batch in self._shares(patches, 0, size, many)]
+        at_once = max(4, self.recipe.batch_size)
+        multiple = at_once * self.distributed.world
+        size = math.ceil(max(HELD_OUT, self.samples) / multiple) * multiple
+        losses = [self.loss(batch, size, VALIDATION) for batch in self._batches(patches, 0, size, at_once)]
         self._use(trained)
         self.module.train()
         return float(self.distributed.mean(torch.stack(losses).mean()))
@@ -221,38 +210,28 @@ class LevelTrainer:
             p.copy_(weights[name])
 
     def averaged(self) -> dict[str, Tensor]:
-        """Both averages, on the CPU: `ema.<width>.<parameter>`. All processes must ask."""
+        """Return both averages on the CPU: `ema.<width>.<parameter>`. All processes must call it."""
         return {
             f"ema.{w}.{n}": gather_full(t) for w, average in self.averages.items() for n, t in average.state().items()
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that an exact resume needs, as tensors. All processes must ask."""
-        names = [name for name, _ in self.level.named_parameters()]
-        tensors = {"step": torch.tensor(self.step), **self.averaged()}
-        tensors |= {f"weight.{name}": gather_full(p) for name, p in self.level.named_parameters()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"{key}.{names[i]}": gather_full(value) for key, value in moments.items()}
-        return tensors
+        """Return all that an exact resume needs, as tensors. All processes must call it."""
+        weights = {f"weight.{name}": gather_full(p) for name, p in self.level.named_parameters()}
+        moments = optimizer_tensors(self.level, self.optimizers)
+        return {"step": torch.tensor(self.step), **self.averaged(), **weights, **moments}
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from `state()`."""
-        parameters = dict(self.level.named_parameters())
         self.step = int(tensors["step"])
         for width, average in self.averages.items():
             for name, value in average.state().items():
                 value.copy_(shard_like(value, tensors[f"ema.{width}.{name}"]))
-        for name, p in parameters.items():
+        for name, p in self.level.named_parameters():
             p.copy_(shard_like(p, tensors[f"weight.{name}"]))
         if self.step:
-            state = self.optimizer.state_dict()
-            state["state"] = {
-                i: {"step": tensors[f"step.{name}"]}
-                | {key: shard_like(p, tensors[f"{key}.{name}"]) for key in ("exp_avg", "exp_avg_sq")}
-                for i, (name, p) in enumerate(parameters.items())
-            }
-            self.optimizer.load_state_dict(state)
+            load_optimizer_tensors(self.level, self.optimizers, tensors)
 
 
 def fit_normalisation(patches: PatchDataset, level: Level, brains: int = MEASURED) -> None:

@@ -1,7 +1,6 @@
-"""What a training begins from: nothing, or what another model has learnt.
+"""Warm start of a training from another model.
 
-A model that begins from another is built as that one is and asked what that one is asked; its cohort must be prepared
-as that one's was.
+The new model has the networks and conditions of the other one, and its cohort must be prepared as that one's was.
 """
 
 import shutil
@@ -22,15 +21,15 @@ from braindiffusion.training.presets import Preset
 from braindiffusion.training.subject_condition import schema_of
 
 
-def built_as(chosen: Preset, start: Path) -> Preset:
-    """The preset with the levels of the model that is begun from: only its recipes remain.
+def with_networks_of(chosen: Preset, start: Path) -> Preset:
+    """Return the recipes of a preset with the networks of the initial model.
 
     Args:
-        chosen: how to train.
-        start: model folder.
+        chosen: the preset.
+        start: folder of the initial model.
 
     Raises:
-        BrainDiffusionError: it has another number of levels.
+        BrainDiffusionError: the model has another number of levels.
     """
     there = read_configuration(start)
     if len(there.levels) != len(chosen.recipes):
@@ -39,8 +38,8 @@ def built_as(chosen: Preset, start: Path) -> Preset:
     return chosen.model_copy(update={"depth": there.depth, "levels": there.levels})
 
 
-def keep_start(request: TrainRequest, run: Run, distributed: Distributed) -> Path | None:
-    """The model that is begun from, copied into the run: it must be the same when the run is resumed.
+def copy_initial_model(request: TrainRequest, run: Run, distributed: Distributed) -> Path | None:
+    """Copy the initial model into the run, so that it is the same when the run is resumed, and return its folder.
 
     Raises:
         BrainDiffusionError: there is no such model.
@@ -53,24 +52,24 @@ def keep_start(request: TrainRequest, run: Run, distributed: Distributed) -> Pat
         kept.mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, CARD):  # the card last: where it is, all is there
             shutil.copyfile(found / name, kept / name)
-    distributed.broadcast_command(Command.GO)
+    distributed.broadcast_command(Command.STEP)
     return kept
 
 
 def configuration_of(
     request: TrainRequest, chosen: Preset, cohort: Cohort, rows: list[int], start: Path | None
 ) -> CascadeConfig:
-    """The model to train on these subjects.
+    """Return the configuration of the model to train.
 
     Args:
-        request: for its conditions.
+        request: the request, for its conditions.
         chosen: the preset.
         cohort: the prepared brains.
         rows: training subjects.
-        start: folder of the model that is begun from.
+        start: folder of the initial model, or None.
 
     Raises:
-        BrainDiffusionError: the cohort is not prepared as that model's was, or conditions are asked for beside it.
+        BrainDiffusionError: the cohort is not prepared as the initial model's was, or other conditions are asked for.
     """
     preprocessing, channels = cohort.preprocessing, cohort.volumes.shape[1]
     if start is None:
@@ -85,27 +84,27 @@ def configuration_of(
 
 
 def _same_preparation(start: Path, cohort: Cohort) -> None:
-    """Raise where a brain of this cohort would look strange to the model; another modality may be learnt."""
+    """Raise where the cohort is not prepared as the initial model's was; another modality is allowed."""
     here, there = cohort.preprocessing, Preprocessing.model_validate(read_card(start)["preprocessing"])
     for name in ("spacing", "shape", "skull"):
         ours, its = getattr(here, name), getattr(there, name)
         if ours != its:
-            msg = f"{cohort.path} has {name} {ours}, the model that is begun from {its}: prepare it with --{name} so."
+            msg = f"{cohort.path} has {name} {ours}, the initial model {its}: prepare it with the same {name}."
             raise BrainDiffusionError(msg)
     if len(here.channels) != len(there.channels):
-        msg = f"{cohort.path} has {len(here.channels)} channels, the model that is begun from {len(there.channels)}."
+        msg = f"{cohort.path} has {len(here.channels)} channels, the initial model {len(there.channels)}."
         raise BrainDiffusionError(msg)
 
 
-def load_start(cascade: Cascade, start: Path) -> tuple[int, ...]:
-    """Take over what a model has learnt, and what its coefficients are normalised by.
+def load_initial_model(cascade: Cascade, start: Path) -> tuple[int, ...]:
+    """Load the weights and normalisation of the initial model.
 
     Args:
-        cascade: of the same configuration.
-        start: model folder.
+        cascade: a model of the same configuration.
+        start: folder of the initial model.
 
     Returns:
-        the steps of each level so far.
+        Steps that each level was trained.
     """
     known, card = load_cascade(start)
     with torch.no_grad():

@@ -14,6 +14,6 @@ def ema(
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
 ) -> None:
     """Write a training's model with another moving average of its weights, without training again."""
-    from braindiffusion.training.posthoc_ema import save_posthoc_ema
+    from braindiffusion.training.checkpoints import save_posthoc_ema
 
     typer.echo(save_posthoc_ema(find_run(run), width, out))
