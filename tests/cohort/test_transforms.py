@@ -58,10 +58,10 @@ def test_bending_by_nothing_turns_as_torchio_does(image: torch.Tensor) -> None:
     (turned,), _ = move([image], None, SPACING, Movement(*TURNED))
     affine = np.diag([SPACING, SPACING, SPACING, 1])
     torchio = tio.Affine(*TURNED, default_pad_value="minimum")(tio.ScalarImage(tensor=image, affine=affine)).data
-    torch.testing.assert_close(turned, torchio)
-    (bent,), _ = move([image], None, SPACING, Movement(*TURNED, np.zeros((7, 7, 7, 3))))
     core = (slice(None), *(slice(4, -4),) * 3)
-    torch.testing.assert_close(bent[core], turned[core], atol=1e-5, rtol=0)
+    torch.testing.assert_close(turned[core], torchio[core], atol=1e-5, rtol=0)
+    (bent,), _ = move([image], None, SPACING, Movement(*TURNED, np.zeros((7, 7, 7, 3))))
+    torch.testing.assert_close(bent, turned, atol=1e-5, rtol=0)
 
 
 def test_all_images_and_labels_are_moved_alike(bend: np.ndarray) -> None:

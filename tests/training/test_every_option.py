@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from safetensors.numpy import load_file
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.devices import choose_precision
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs.train import train
 from braindiffusion.models.cascade.config import LevelConfig, UNetConfig
@@ -53,7 +54,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "strategy": ("fsdp", {}),
         "seed": (1, {}),
         "device": ("warp", {}),
-        "precision": ("bfloat16", {}),
+        "precision": ("float32" if choose_precision(torch.device("cpu")) == torch.bfloat16 else "bfloat16", {}),
         "checkpoint_minutes": (1e-9, {}),
         "sample_minutes": (1e-9, {}),
     },

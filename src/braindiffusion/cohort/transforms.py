@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 import torchio as tio
 from numpy.typing import NDArray
@@ -146,44 +145,43 @@ def move(
         spacing: mm.
         movement: the same for all.
     """
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    turn = tio.Affine(movement.scales, movement.degrees, movement.shift_mm, default_pad_value="minimum")
-    if movement.bend_mm is not None:
-        reference = tio.ScalarImage(tensor=images[0][:1], affine=affine)
-        grid = _sampling_grid(movement.bend_mm, turn.get_affine_transform(reference), reference)
-        turned = None if labels is None else _sample(labels[None].float(), grid, "nearest")[0].to(labels.dtype)
-        return [_sample(image, grid, "bilinear") for image in images], turned
-    subject = tio.Subject({f"image{i}": tio.ScalarImage(tensor=t, affine=affine) for i, t in enumerate(images)})
-    if labels is not None:
-        subject.add_image(tio.LabelMap(tensor=labels[None], affine=affine), "labels")
-    moved = turn(subject)
-    turned = None if labels is None else _tensor(moved, "labels")[0].to(labels.dtype)
-    return [_tensor(moved, f"image{i}") for i in range(len(images))], turned
+    grid = _sampling_grid(movement, images[0].shape[1:], spacing)
+    moved = _sample(torch.cat(images), grid, "bilinear").split([len(image) for image in images])
+    turned = None if labels is None else _sample(labels[None].float(), grid, "nearest")[0].to(labels.dtype)
+    return list(moved), turned
 
 
-def _sampling_grid(bend_mm: NDArray[np.float64], turn: sitk.Transform, image: tio.ScalarImage) -> torch.Tensor:
-    """Where each voxel takes its value from: first bent, then turned, (1, x, y, z, 3) in voxels as from -1 to 1.
+def _sampling_grid(movement: Movement, shape: tuple[int, ...], spacing: float) -> torch.Tensor:
+    """Return where each voxel takes its value from, (1, x, y, z, 3) in the coordinates of `grid_sample`.
 
-    The same field as TorchIO's `ElasticDeformation`, which takes 0.8 s for each image and would blur once more.
+    Places are first bent, then turned, by the same fields as TorchIO's `ElasticDeformation` and `Affine`, which take
+    0.8 s and 0.06 s for each brain. All is linear, so it is summed axis by axis.
     """
-    shape, spacing = image.spatial_shape, image.spacing[0]
-    bases = []
-    for n, controls in zip(shape, bend_mm.shape, strict=False):
-        mesh = controls - 3
-        places = np.linspace(0, mesh, n)
-        bases.append(BSpline.design_matrix(places, np.arange(-3.0, mesh + 4), 3).toarray())
-    bend = np.einsum("xi,yj,zk,ijkc->xyzc", *bases, bend_mm, optimize=True)
-    where = np.stack(np.meshgrid(*(np.arange(n) * spacing for n in shape), indexing="ij"), axis=-1) + bend
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    image = tio.ScalarImage(tensor=torch.empty(1, 1, 1, 1).expand(1, *shape), affine=affine)
+    turn = tio.Affine(movement.scales, movement.degrees, movement.shift_mm).get_affine_transform(image)
     lps = np.array([-1.0, -1.0, 1.0])
     origin = np.array(turn.TransformPoint((0.0, 0.0, 0.0)))
     matrix = np.stack([np.array(turn.TransformPoint(tuple(axis))) - origin for axis in np.eye(3)], axis=1)
-    where = ((where * lps) @ matrix.T + origin) * lps
-    grid = 2 * where / (spacing * (np.array(shape) - 1)) - 1
-    return torch.from_numpy(grid[None, ..., ::-1].astype(np.float32))  # torch counts axes from the last
+    # From mm in RAS to -1 at the first voxel and 1 at the last one.
+    unit = 2 / (spacing * (np.array(shape) - 1))
+    matrix, origin = unit[:, None] * (lps[:, None] * matrix * lps), unit * lps * origin - 1
+    grid = np.zeros((*shape, 3), np.float32)
+    if movement.bend_mm is not None:
+        field = (movement.bend_mm @ matrix.T).astype(np.float32)
+        for n in reversed(shape):  # the last axis first, and each becomes the first one
+            mesh = field.shape[2] - 3
+            places = BSpline.design_matrix(np.linspace(0, mesh, n), np.arange(-3.0, mesh + 4), 3)
+            field = np.tensordot(places.toarray().astype(np.float32), field, (1, 2))
+        grid = np.ascontiguousarray(field)
+    for axis, n in enumerate(shape):
+        along = np.outer(np.arange(n) * spacing, matrix[:, axis]) + (origin if axis == 0 else 0)
+        grid += along.astype(np.float32).reshape([n if i == axis else 1 for i in range(3)] + [3])
+    return torch.from_numpy(grid[None]).flip(-1)  # torch counts axes from the last
 
 
 def _sample(image: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
-    """(C, x, y, z) at the places of a grid; outside is each channel's minimum."""
+    """Return (C, x, y, z) at the places of a grid; outside is each channel's minimum."""
     low = image.amin((1, 2, 3), keepdim=True)
     moved = torch.nn.functional.grid_sample((image - low)[None], grid, mode=mode, align_corners=True)
     return moved[0] + low

@@ -56,9 +56,9 @@ def _segment_all(request: PrepareRequest) -> Iterator[Event]:
         target = folder / f"{volume_stem(path)}.nii.gz"
         if not target.is_file() or target.stat().st_mtime < path.stat().st_mtime:
             try:
-                volume, found = segment_file(model, path)
+                volume, segmentation = segment_file(model, path)
             except BrainDiffusionError as error:
                 yield Warned(message=str(error), subject=path.name)
             else:
-                save_volume(Volume(_DLMUSE[found.regions][None], volume.affine, {"kind": "labels"}), target)
+                save_volume(Volume(_DLMUSE[segmentation.regions][None], volume.affine, {"kind": "labels"}), target)
         yield Progress(stage=STAGE, step=step, total=len(volumes), message=path.name)

@@ -1,8 +1,8 @@
 """The segmentation network: a U-Net on half the resolution, each of whose sites classifies eight voxels.
 
 The eight voxels of a site are input channels, so nothing is lost, and the trunk works on an eighth of the sites: a
-brain takes a second on one core. Normalisation is over the channels of each site (as in `models.cascade.unet`): air around a
-stripped brain and the neck under a whole head must not change the result inside.
+brain takes a second on one core. Normalisation is over the channels of each site (as in `models.cascade.unet`): air
+around a stripped brain and the neck under a whole head must not change the result inside.
 """
 
 import itertools

@@ -147,7 +147,7 @@ def clip_gradients(network: nn.Module, max_norm: float, stage: str, step: int) -
 
 def optimizer_tensors(network: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """Return the state of the optimizers on the CPU: `<kind>.<parameter>`. All processes must call it."""
-    names = {parameter: name for name, parameter in network.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
     return {
         f"{kind}.{names[parameter]}": gather_full(value)
         for optimizer in optimizers
@@ -166,7 +166,7 @@ def load_optimizer_tensors(
         optimizers: as they were made.
         tensors: the state; others may be among it.
     """
-    names = {parameter: name for name, parameter in network.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
     for optimizer in optimizers:
         kinds = ("momentum_buffer",) if isinstance(optimizer, Muon) else ("exp_avg", "exp_avg_sq")
         state = optimizer.state_dict()

@@ -24,7 +24,8 @@ class Conv3d(nn.Conv3d):
         if self._wrong_in_onednn(x, dtype):
             with torch.autocast("cpu", enabled=False):
                 bias = None if self.bias is None else self.bias.float()
-                return self._conv_forward(x.float(), self.weight.float(), bias).to(dtype)
+                exact: Tensor = self._conv_forward(x.float(), self.weight.float(), bias)
+            return exact.to(dtype)
         if len(x) == 1 and x.device.type == "cpu" and plain and torch.is_inference_mode_enabled() and self._onednn():
             padding = cast(tuple[int, ...], self.padding)
             out: Tensor = torch.mkldnn_convolution(
