@@ -11,6 +11,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import WEIGHTS, find_model, read_card
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
+from braindiffusion.runs.versions import check_format
 
 DECISIVE = (
     "model.sha256",
@@ -46,12 +47,13 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     """All that a sidecar tells.
 
     Raises:
-        BrainDiffusionError: it cannot be read.
+        BrainDiffusionError: it cannot be read, or a newer version has written it.
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BrainDiffusionError(f"{path} cannot be read as a brain's sidecar ({error}).") from error
+    check_format(told, path)
     return told if isinstance(told, dict) else {}
 
 

@@ -13,6 +13,7 @@ pause            somebody asks for the run to hold; it goes on when the file is 
 The command line, the engine process and the plugin all read a run through `Run`, while it works and a year later.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -40,7 +41,7 @@ from braindiffusion.runs.events import (
 )
 from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.requests import Request
-from braindiffusion.runs.versions import versions
+from braindiffusion.runs.versions import FORMAT_VERSION, check_format, versions
 
 RUNS_VARIABLE = "BRAINDIFFUSION_RUNS"
 _MILESTONES = (b'"started"', b'"finished"', b'"failed"', b'"cancelled"', b'"paused"', b'"continued"')
@@ -67,6 +68,8 @@ class RunRecord(BaseModel):
 
     request: Request
     created: datetime
+    format_version: int = 1
+    """Version of the folder's format. Before version 2 it was not written down."""
     command: list[str] = Field(default_factory=list)
     versions: dict[str, str | None] = Field(default_factory=dict)
 
@@ -107,6 +110,7 @@ class Run:
         record = RunRecord(
             request=request,
             created=now,
+            format_version=FORMAT_VERSION,
             command=list(sys.argv if command is None else command),
             versions=versions(),
         )
@@ -151,7 +155,9 @@ class Run:
         """The contents of `run.json`."""
         file = self.path / "run.json"
         try:
-            return RunRecord.model_validate_json(file.read_bytes())
+            told = json.loads(file.read_bytes())
+            check_format(told, file)
+            return RunRecord.model_validate(told)
         except FileNotFoundError:
             msg = f"{self.path} is no run folder: it has no run.json."
         except OSError as error:
@@ -159,6 +165,8 @@ class Run:
         except ValidationError as error:
             first = error.errors()[0]
             msg = f"{file} is not the record of a run ({'.'.join(map(str, first['loc']))}: {first['msg']})."
+        except ValueError as error:
+            msg = f"{file} is not the record of a run ({error})."
         raise BrainDiffusionError(msg)
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from braindiffusion.runs.command import as_command
 from braindiffusion.runs.folder import Run
-from braindiffusion.runs.versions import versions
+from braindiffusion.runs.versions import FORMAT_VERSION, versions
 
 
 def file_sha256(path: Path) -> str:
@@ -49,6 +49,7 @@ def provenance(
         OSError: the model's weights cannot be read.
     """
     return {
+        "format_version": FORMAT_VERSION,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "synthetic": True,
         "command": as_command(run.request),

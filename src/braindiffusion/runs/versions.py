@@ -1,9 +1,31 @@
-"""What software made something, asked without importing it."""
+"""Versions: of the software that made something, asked without importing it, and of the files that are written."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from braindiffusion import __version__
+from braindiffusion.errors import BrainDiffusionError
+
+FORMAT_VERSION = 2
+"""Version of `run.json` and of sidecars. 1, which is not written down: before errors told the field that they are about
+and runs their format."""
+
+
+def check_format(told: object, file: Path) -> None:
+    """Refuse a file that a newer version of this software has written.
+
+    Args:
+        told: The contents of the file, as JSON is read. Without a `format_version` it is of version 1.
+        file: The file.
+
+    Raises:
+        BrainDiffusionError: its format is newer.
+    """
+    found = told.get("format_version", 1) if isinstance(told, dict) else 1
+    if isinstance(found, int) and found > FORMAT_VERSION:
+        msg = f"{file} has format version {found}, and this version of BrainDiffusion reads {FORMAT_VERSION} at most"
+        raise BrainDiffusionError(f"{msg}: update BrainDiffusion.")
 
 
 def package_version(name: str) -> str | None:
