@@ -108,7 +108,7 @@ def model_page() -> str:
         "Read the [limits](limits.md) too.",
     ]
     for model in [*list_models(), *list_segmentation_models()]:
-        parts += [f"## {model.name}", *_card(model.card)]
+        parts += [f"## {model.name}", *_card(model.card.to_json())]
     return "\n\n".join(parts) + "\n"
 
 

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw
 from braindiffusion import prepare
 from braindiffusion.cohort.transforms import patch_centres
 from braindiffusion.example_data import samples_dir
-from braindiffusion.generation.sampling import CascadeStep, sample_cascade
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.files import load_cascade
+from braindiffusion.models.cascade.sampling import CascadeStep, sample_cascade
 from braindiffusion.models.cascade.wavelet import haar
 from braindiffusion.models.registry import DEFAULT_MODEL, find_model
 
@@ -158,7 +158,7 @@ def main(
     cascade, card = load_cascade(find_model(model))
     with tempfile.TemporaryDirectory() as folder:
         samples = samples_dir()
-        wanted = {name: card["preprocessing"][name] for name in ("spacing", "shape")}
+        wanted = {name: card.preprocessing[name] for name in ("spacing", "shape")}
         cohort = prepare(samples / "IXI-T1", Path(folder) / "one.zarr", labels=samples / "labels", workers=1, **wanted)
         brain = torch.from_numpy(np.asarray(cohort.volumes[0], dtype=np.float32))[None]
         inside = torch.from_numpy(np.asarray(cohort.masks[0]) > 0)

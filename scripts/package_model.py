@@ -42,7 +42,7 @@ def history(run: Run) -> dict[str, list[list[float]]]:
     request = run.request
     if not isinstance(request, TrainRequest):
         raise BrainDiffusionError(f"{run.path} is no training run: choose one of `braindiffusion runs`.")
-    start = {} if request.start_from is None else read_card(find_model(request.start_from))
+    start = {} if request.start_from is None else read_card(find_model(request.start_from)).to_json()
     curves: dict[str, list[list[float]]] = dict(start.get("history", {}))
     before = {f"level {i}": steps for i, steps in enumerate(start.get("steps", []))}
     losses: dict[str, list[float]] = {}
@@ -66,7 +66,8 @@ def main(
     run: Annotated[Path | None, typer.Option(help="Training run whose loss curves go into the card.")] = None,
 ) -> None:
     """Write model.json, model.safetensors, example.nii.gz and its sidecar."""
-    cascade, card = load_model(trained)
+    cascade, before = load_model(trained)
+    card = before.to_json()
     if run is not None:
         card |= {"history": history(Run(run)), "history_columns": COLUMNS}
     card |= {**CARD, "name": out.name, "training": note}

@@ -39,8 +39,8 @@ def test_every_command_is_described(pages: ModuleType) -> None:
 def test_every_packaged_model_has_its_card(pages: ModuleType) -> None:
     page = pages.model_page()
     for model in [*list_models(), *list_segmentation_models()]:
-        assert f"## {model.name}\n\n{model.card['description']}" in page
-        assert model.card["weights_licence"] in page
+        assert f"## {model.name}\n\n{model.card.description}" in page
+        assert model.card.weights_licence in page
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pydantic import ValidationError
 
-from braindiffusion.conditions import ConditionSchema, Value
+from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
@@ -47,16 +48,16 @@ class Model:
 
     Attributes:
         path: Its folder.
-        card: What it was trained on, and how well it does: all of its `model.json`.
+        card: What it was trained on, and how well it does.
     """
 
     path: Path
-    card: dict[str, Any] = field(repr=False)
+    card: ModelCard = field(repr=False)
 
     @property
     def name(self) -> str:
         """What its card calls it."""
-        return str(self.card.get("name", self.path.name))
+        return self.card.name or self.path.name
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -66,7 +67,7 @@ class Model:
             >>> load_model().conditions["sex"]
             'F or M'
         """
-        return ConditionSchema.model_validate(self.card["configuration"].get("condition", {})).choices()
+        return self.card.conditions.choices()
 
     @overload
     def sample(self, num: None = None, *, seed: int = 0, trajectory: bool = False, **asked: Any) -> Volume: ...
@@ -217,7 +218,7 @@ def train(data: str | Path, preset: str = "auto", *, on_event: OnEvent | None = 
 
     Examples:
         >>> model = train("cohort.zarr", "tiny", levels=(0,), epochs=1)    # doctest: +SKIP
-        >>> model.card["steps"]                                            # doctest: +SKIP
+        >>> model.card.steps                                            # doctest: +SKIP
         [1, 0, 0, 0]
 
     Args:

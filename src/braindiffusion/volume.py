@@ -192,6 +192,18 @@ def to_ras(data: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> tuple[npt
     return np.moveaxis(turned, -1, 0), affine @ inv_ornt_aff(ornt, data.shape[1:])
 
 
+def box_affine(shape: tuple[int, int, int], spacing: float) -> npt.NDArray[np.float64]:
+    """Return the affine of a box whose middle is at 0 mm: RAS+, isotropic.
+
+    Args:
+        shape: Voxels along x, y and z.
+        spacing: Voxel size in millimetres.
+    """
+    affine = np.diag([spacing] * 3 + [1.0])
+    affine[:3, 3] = [-spacing * (n - 1) / 2 for n in shape]
+    return affine
+
+
 def save_volume(volume: Volume, path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None) -> None:
     """Write a volume as NIfTI: whole or not at all, and the same bytes for the same volume.
 

@@ -11,18 +11,18 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from napari.layers import Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QEventLoop, QTimer
 
 import napari
-from braindiffusion.conditions import ConditionSchema, MapField
+from braindiffusion.conditions import MapField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path, sample_t1_path
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import DEFAULT_MODEL, find_model, read_card
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.volume import load_volume
@@ -63,10 +63,11 @@ def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
     return viewer, job
 
 
-def the_same_regions(card: Mapping[str, Any]) -> dict[str, float | str | dict[str, float | str]]:
+def the_same_regions(card: ModelCard) -> dict[str, float | str | dict[str, float | str]]:
     """What asks a model for a brain with the regions of the real one; nothing of a model that knows no maps."""
-    schema = ConditionSchema.model_validate((card.get("configuration") or {}).get("condition") or {})
-    return {field.name: str(sample_labels_path(PERSON)) for field in schema.fields if isinstance(field, MapField)}
+    return {
+        field.name: str(sample_labels_path(PERSON)) for field in card.conditions.fields if isinstance(field, MapField)
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

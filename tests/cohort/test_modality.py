@@ -210,6 +210,6 @@ def test_modality_is_a_word_to_ask_for(small: Callable[[str], Path], tmp_path: P
     cascade, card = load_cascade(run.checkpoints / "best")
     (field,) = [field for field in cascade.config.condition.fields if field.name == "modality"]
     assert getattr(field, "values", None) == ("T1", "T2")
-    sides = [{name.split("_")[0] for name in card["split"][side]} for side in ("train", "validation")]
+    sides = [{name.split("_")[0] for name in getattr(card.split, side)} for side in ("train", "validation")]
     assert not sides[0] & sides[1]
-    assert [len(card["split"][side]) for side in ("train", "validation")] == [4, 2]
+    assert [len(getattr(card.split, side)) for side in ("train", "validation")] == [4, 2]

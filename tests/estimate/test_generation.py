@@ -46,7 +46,7 @@ def test_what_is_guided_or_kept_takes_more(model: Path, monkeypatch: pytest.Monk
     assert guided.bytes > 1.5 * plain.bytes  # asked and unasked in one batch
     assert kept.bytes > plain.bytes
     trial = generation._Trial(request(model, condition={"age": 60}, guidance=2.0, guidance_interval=[0.1, 1.0]))
-    inside = [0.1 <= sigma <= 1.0 for sigma in trial.config.levels[0].sampling_sigmas(5)[:-1].tolist()]
+    inside = [0.1 <= sigma <= 1.0 for sigma in trial.configs[0].levels[0].sampling_sigmas(5)[:-1].tolist()]
     assert trial._guided(0) == pytest.approx((1 + sum(inside) / 5) / 2)
     assert 0 < sum(inside) < 5
 

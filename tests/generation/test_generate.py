@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.sampling import sample_cascade
 from braindiffusion.jobs import perform
 from braindiffusion.jobs.generate import generate
 from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.runs import ArtifactWritten, GenerateRequest, Progress, Run, RunState
 
 
@@ -32,18 +32,18 @@ def test_one_seed_one_brain(cascade: Cascade, eta: float) -> None:
 
 def test_levels_follow_each_other_and_the_coarse_band_stays(cascade: Cascade) -> None:
     steps = list(sample_cascade(cascade, [1]))
-    assert [(s.level, s.step) for s in steps] == [(i, j) for i in range(3) for j in (1, 2, 3)]
+    assert [(s.level, s.step) for s in steps] == [(0, 0), *((i, j) for i in range(3) for j in (1, 2, 3))]
     assert all(s.volume().shape == (1, 1, 16, 24, 16) for s in steps)
     # What a finer level adds has no mean over 2 x 2 x 2 voxels: the anatomy that was there stays.
-    coarse, fine = steps[5].band, steps[-1].band
+    coarse, fine = steps[6].denoised, steps[-1].denoised
     from braindiffusion.models.cascade.wavelet import haar
 
     torch.testing.assert_close(haar(fine)[:, 0], coarse, atol=1e-4, rtol=1e-4)
 
 
 def test_number_of_steps_and_levels_can_be_chosen(cascade: Cascade) -> None:
-    assert len(list(sample_cascade(cascade, [1], steps=5))) == 15
-    partial = list(sample_cascade(cascade, [1], until=0))
+    assert len(list(sample_cascade(cascade, [1], steps=5))) == 1 + 15
+    partial = list(sample_cascade(cascade, [1], levels=1))
     assert {s.level for s in partial} == {0}
     assert partial[-1].volume().shape == (1, 1, 16, 24, 16)
 
@@ -53,8 +53,8 @@ def test_temperature_scales_the_spread(cascade: Cascade) -> None:
         level = cascade.config.levels[0].model_copy(update={"temperature": temperature})
         config = cascade.config.model_copy(update={"levels": (level,) * 3})
         other = Cascade(config).eval()  # its branches are silent, so its D is that of white data: linear
-        *_, step = sample_cascade(other, list(range(16)), until=0)
-        return float(step.band.std(0).mean())
+        *_, step = sample_cascade(other, list(range(16)), levels=1)
+        return float(step.denoised.std(0).mean())
 
     assert spread(0.0) == pytest.approx(0, abs=1e-6)
     assert spread(0.5) == pytest.approx(0.5 * spread(1.0), rel=1e-4)

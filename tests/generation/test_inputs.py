@@ -13,14 +13,17 @@ from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.guidance import Guidance
 from braindiffusion.generation.inputs import Conditions, load_label_map
-from braindiffusion.generation.outputs import box_affine
-from braindiffusion.generation.sampling import sample_cascade
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade import Cascade
-from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.cascade.generator import CascadeGenerator
+from braindiffusion.models.cascade.sampling import sample_cascade
+from braindiffusion.models.generator import Generator
 from braindiffusion.regions import group
 from braindiffusion.runs import GenerateRequest
+from braindiffusion.volume import box_affine
 
 CPU = torch.device("cpu")
+SHAPE = (16, 24, 16)
 
 
 def last(cascade: Cascade, condition: Condition | None, **options: object) -> torch.Tensor:
@@ -29,18 +32,23 @@ def last(cascade: Cascade, condition: Condition | None, **options: object) -> to
 
 
 @pytest.fixture
-def blob(told: Cascade, tmp_path: Path) -> Path:
+def generator(told: Cascade) -> Generator:
+    return CascadeGenerator(told, ModelCard())
+
+
+@pytest.fixture
+def blob(tmp_path: Path) -> Path:
     """A map on the model's own grid: two regions."""
-    labels = np.zeros(told.config.shape, np.uint8)
+    labels = np.zeros(SHAPE, np.uint8)
     labels[3:9, 5:15, 4:12] = 18
     labels[9:13, 5:15, 4:12] = 40
-    nib.save(nib.Nifti1Image(labels, box_affine(told.config)), tmp_path / "blob.nii.gz")
+    nib.save(nib.Nifti1Image(labels, box_affine(SHAPE, 2.0)), tmp_path / "blob.nii.gz")
     return tmp_path / "blob.nii.gz"
 
 
-def test_all_that_is_asked_changes_the_brain(told: Cascade, blob: Path) -> None:
+def test_all_that_is_asked_changes_the_brain(told: Cascade, blob: Path, generator: Generator) -> None:
     def made(asked: dict) -> torch.Tensor:
-        return last(told, Conditions(GenerateRequest(condition=asked), told.config).tensors([1], CPU))
+        return last(told, Conditions(GenerateRequest(condition=asked), generator).tensors([1], CPU))
 
     unasked = made({})
     for asked in ({"age": 60}, {"sex": "M"}, {"volumes": {"brainstem": "90%"}}, {"regions": str(blob)}):
@@ -48,36 +56,36 @@ def test_all_that_is_asked_changes_the_brain(told: Cascade, blob: Path) -> None:
     torch.testing.assert_close(made({"age": "60"}), made({"age": 60.0}), atol=0, rtol=0)
 
 
-def test_hidden_fields_are_no_condition(told: Cascade) -> None:
-    nothing = Conditions(GenerateRequest(condition={"sex": "M"}), told.config).tensors([1], CPU)
+def test_hidden_fields_are_no_condition(told: Cascade, generator: Generator) -> None:
+    nothing = Conditions(GenerateRequest(condition={"sex": "M"}), generator).tensors([1], CPU)
     nothing = {name: torch.full_like(t, 255 if t.dtype == torch.uint8 else torch.nan) for name, t in nothing.items()}
     torch.testing.assert_close(last(told, nothing), last(told, None), atol=0, rtol=0)
 
 
-def test_guidance(told: Cascade) -> None:
-    condition = Conditions(GenerateRequest(condition={"age": 60, "sex": "M"}), told.config).tensors([1], CPU)
+def test_guidance(told: Cascade, generator: Generator) -> None:
+    condition = Conditions(GenerateRequest(condition={"age": 60, "sex": "M"}), generator).tensors([1], CPU)
     asked, unasked = last(told, condition), last(told, None)
     close = {"atol": 1e-5, "rtol": 0}
-    torch.testing.assert_close(last(told, condition, guidance=Guidance(1.0)), asked, **close)
-    torch.testing.assert_close(last(told, condition, guidance=Guidance(0.0)), unasked, **close)
-    guided = last(told, condition, guidance=Guidance(2.0))
+    torch.testing.assert_close(last(told, condition, hooks=[Guidance(1.0)]), asked, **close)
+    torch.testing.assert_close(last(told, condition, hooks=[Guidance(0.0)]), unasked, **close)
+    guided = last(told, condition, hooks=[Guidance(2.0)])
     assert float((guided - asked).abs().mean()) > 1e-4
     for other in (
         Guidance(2.0, interval=(0.1, 3.0)),
         Guidance(2.0, rescale=0.7),
         Guidance(2.0, fields=("age",)),
-        Guidance(2.0, weak=told),  # away from itself is nowhere
+        Guidance(2.0, weak=generator),  # away from itself is nowhere
     ):
-        assert float((last(told, condition, guidance=other) - guided).abs().mean()) > 1e-5, other
-    torch.testing.assert_close(last(told, condition, guidance=Guidance(2.0, weak=told)), asked, **close)
-    torch.testing.assert_close(last(told, condition, guidance=Guidance(2.0, interval=(900, 901))), asked, **close)
+        assert float((last(told, condition, hooks=[other]) - guided).abs().mean()) > 1e-5, other
+    torch.testing.assert_close(last(told, condition, hooks=[Guidance(2.0, weak=generator)]), asked, **close)
+    torch.testing.assert_close(last(told, condition, hooks=[Guidance(2.0, interval=(900, 901))]), asked, **close)
 
 
-def test_each_sample_has_its_row(told: Cascade, tmp_path: Path) -> None:
+def test_each_sample_has_its_row(told: Cascade, tmp_path: Path, generator: Generator) -> None:
     table = tmp_path / "cohort.csv"
     table.write_text("age,volumes.brainstem\n40,\n,22\n60,\n")
     request = GenerateRequest(condition={"sex": "F", "age": 50, "volumes": {"left hippocampus": 4}}, conditions=table)
-    conditions = Conditions(request, told.config)
+    conditions = Conditions(request, generator)
     assert conditions.checked(2) == {"age": 50.0, "sex": "F", "volumes": {"left hippocampus": 4.0, "brainstem": 22.0}}
     assert conditions.asked(4) == conditions.asked(1)
     batch = conditions.tensors([1, 2, 3, 4], CPU)
@@ -88,11 +96,11 @@ def test_each_sample_has_its_row(told: Cascade, tmp_path: Path) -> None:
     torch.testing.assert_close(step.volume()[2], alone.volume()[0], atol=1e-4, rtol=0)
     table.write_text("age\n40\n400\n")
     with pytest.raises(BrainDiffusionError, match=r"cohort.csv, row 2: age = 400 years is far from"):
-        Conditions(GenerateRequest(conditions=table), told.config)
+        Conditions(GenerateRequest(conditions=table), generator)
 
 
-def test_a_map_on_the_models_own_grid_stays_where_it_is(told: Cascade, blob: Path) -> None:
-    labels = load_label_map(blob, told.config)
+def test_a_map_on_the_models_own_grid_stays_where_it_is(blob: Path) -> None:
+    labels = load_label_map(blob, SHAPE, 2.0)
     assert labels.dtype == np.uint8
     assert np.array_equal(labels, nib.load(blob).get_fdata())
 
@@ -100,21 +108,21 @@ def test_a_map_on_the_models_own_grid_stays_where_it_is(told: Cascade, blob: Pat
 def test_a_map_of_any_orientation_and_spacing_comes_as_brains_did(shared_data: Path, tmp_path: Path) -> None:
     path = sorted((shared_data / "ixi-2mm" / "labels").glob("*.nii.gz"))[0]
     volume = shared_data / "ixi-2mm" / "IXI-T1" / path.name.replace("_DLMUSE", "")
-    config = CascadeConfig.model_construct(shape=(80, 104, 88), spacing=2.0)
+    box = (80, 104, 88), 2.0
     prepared = standardise_file(volume, path, Preprocessing())
     wanted = group(prepared.labels)
-    assert np.array_equal(load_label_map(path, config), wanted)
+    assert np.array_equal(load_label_map(path, *box), wanted)
 
     image = nib.load(path)
     halves = image.affine @ np.array([[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 0.5, -0.25], [0, 0, 0, 1]])
     fine = np.asarray(image.dataobj).repeat(2, 0).repeat(2, 1).repeat(2, 2)
     turned = nib.Nifti1Image(fine, halves).as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
     nib.save(turned, tmp_path / "turned.nii.gz")
-    assert np.array_equal(load_label_map(tmp_path / "turned.nii.gz", config), wanted)
+    assert np.array_equal(load_label_map(tmp_path / "turned.nii.gz", *box), wanted)
 
     grouped = nib.Nifti1Image(wanted, prepared.affine)
     nib.save(grouped, tmp_path / "grouped.nii.gz")
-    assert np.array_equal(load_label_map(tmp_path / "grouped.nii.gz", config), wanted)
+    assert np.array_equal(load_label_map(tmp_path / "grouped.nii.gz", *box), wanted)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +134,8 @@ def test_a_map_of_any_orientation_and_spacing_comes_as_brains_did(shared_data: P
         (np.ones((60, 60, 60), np.uint8), "does not fit into the box of 32 x 48 x 32 mm"),
     ],
 )
-def test_what_is_no_label_map_is_told(told: Cascade, tmp_path: Path, values: np.ndarray, said: str) -> None:
+def test_what_is_no_label_map_is_told(tmp_path: Path, values: np.ndarray, said: str) -> None:
     path = tmp_path / "odd.nii.gz"
     nib.save(nib.Nifti1Image(values, np.diag([2.0, 2, 2, 1])), path)
     with pytest.raises(BrainDiffusionError, match=rf"odd\.nii\.gz: .*{said}"):
-        load_label_map(path, told.config)
+        load_label_map(path, SHAPE, 2.0)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.sampling import sample_cascade
 from braindiffusion.jobs import perform
 from braindiffusion.jobs.preview import preview
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.runs import ArtifactWritten, GenerateRequest, PreviewRequest, Progress, Run, RunState
 from braindiffusion.runs.command import as_command
@@ -47,7 +47,7 @@ def test_shows_a_brain_and_sharpens_it_in_the_same_file(tmp_path: Path, tmp_runs
 
 def test_what_is_interpolated_has_no_blocks_and_the_same_mean(cascade: Cascade) -> None:
     step = next(iter(sample_cascade(cascade, [1])))
-    object.__setattr__(step, "band", torch.linspace(-2, 2, 4).reshape(1, 1, 4, 1, 1).expand(1, 1, 4, 6, 4))
+    object.__setattr__(step, "denoised", torch.linspace(-2, 2, 4).reshape(1, 1, 4, 1, 1).expand(1, 1, 4, 6, 4))
     blocks, smooth = step.volume()[0, 0, :, 12, 8], step.smooth()[0, 0, :, 12, 8]
     assert float(blocks.diff().max()) > 2 * float(smooth.diff().max())
     torch.testing.assert_close(smooth.mean(), blocks.mean(), atol=1e-5, rtol=0)
@@ -77,11 +77,11 @@ def test_bad_questions_are_told_and_a_cancel_stops_it(told_model: Path, tmp_runs
 def test_a_model_is_read_once_and_again_when_its_file_is_another(
     model: Path, cascade: Cascade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, card = cached_model(model, CPU)
-    assert cached_model(model, CPU)[0] is first
-    assert card["name"] == "toy"
+    first = cached_model(model, CPU)
+    assert cached_model(model, CPU) is first
+    assert first.card.name == "toy"
     save_model(speaking(cascade.config, seed=5), model, CARD)
-    again, _ = cached_model(model, CPU)
+    again = cached_model(model, CPU)
     assert again is not first
     (model / "model.safetensors").unlink()
     with pytest.raises(BrainDiffusionError):

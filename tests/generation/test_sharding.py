@@ -140,7 +140,7 @@ def test_a_brain_again_from_its_sidecar(request_: GenerateRequest, tmp_path: Pat
     assert sidecar["seed"] == 9
 
     cascade, card = load_cascade(Path(request_.model))
-    save_model(cascade, Path(request_.model), {**card, "name": "other"})
+    save_model(cascade, Path(request_.model), {**card.to_json(), "name": "other"})
     with pytest.raises(BrainDiffusionError, match="is not the one that made"):
         request_from_sidecar(tmp_path / "out" / "sample_001.json", tmp_path / "again")
     (tmp_path / "out" / "sample_001.json").write_text("{}")
@@ -172,7 +172,7 @@ def test_a_weaker_model_guides(cascade: Cascade, model: Path, tmp_path: Path, tm
         ({"condition": {}, "conditions": None}, "Guidance needs a condition to guide by"),
         ({"guidance_fields": ("iq",)}, "Cannot guide by 'iq': the model knows age, sex"),
         ({"guidance_interval": (5.0, 1.0)}, "the lower noise level comes first"),
-        ({"autoguidance": "ixi-2mm"}, "Autoguidance knows no fields"),
+        ({"autoguidance": "ixi-2mm"}, "Autoguidance takes neither guided conditions nor rescaling"),
         ({"condition": {"iq": 100}}, "cannot be asked for 'iq'"),
     ],
 )

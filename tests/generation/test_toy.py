@@ -15,9 +15,8 @@ from scipy import ndimage
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.conditions import ConditionSchema
-from braindiffusion.generation.outputs import box_affine
 from braindiffusion.jobs import perform
-from braindiffusion.models.cascade import Cascade, load_model
+from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import Finished, GenerateRequest, Run, TrainRequest
 from braindiffusion.training.distributed import Distributed
@@ -25,7 +24,7 @@ from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.presets import LevelRecipe, Preset
 from braindiffusion.training.subject_condition import schema_of
 from braindiffusion.training.trainer import LevelTrainer
-from braindiffusion.volume import Volume, load_volume, save_volume
+from braindiffusion.volume import Volume, box_affine, load_volume, save_volume
 
 SHAPE = (16, 16, 16)
 REACH = 4.0
@@ -110,7 +109,7 @@ def toy(shapes: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_right_shape_at_the_right_place(toy: Path, tmp_path: Path, tmp_runs: Path) -> None:
     rng = np.random.default_rng(1)
     asked = [("FM"[i % 2], place(rng)) for i in range(SAMPLES)]
-    grid = box_affine(load_model(toy)[0].config)
+    grid = box_affine(SHAPE, 2.0)
     for i, (_, centre) in enumerate(asked):
         save_volume(Volume(mark(centre)[None], grid), tmp_path / f"{i}.nii")
     with (tmp_path / "asked.csv").open("w", newline="") as file:

@@ -25,7 +25,7 @@ def test_a_model_comes_back(tmp_path: Path) -> None:
     cascade.level(1).std.fill_(3.25)
     save_model(cascade, tmp_path, {"name": "mine"})
     again, card = load_model(tmp_path)
-    assert card["name"] == "mine"
+    assert card.name == "mine"
     assert again.config == CONFIG
     for name, tensor in cascade.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, rtol=0, atol=0)

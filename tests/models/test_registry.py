@@ -7,6 +7,7 @@ import pytest
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models import registry as pretrained
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import PretrainedModel, find_model, list_models
 from braindiffusion.runs import Run, TrainRequest
 
@@ -29,7 +30,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_packaged_models_are_listed_with_their_cards(packaged: Path) -> None:
-    assert list_models() == [PretrainedModel("small", packaged / "small", {"summary": "for tests"})]
+    assert list_models() == [PretrainedModel("small", packaged / "small", ModelCard(summary="for tests"))]
 
 
 def test_a_packaged_name_comes_before_a_folder_of_that_name(

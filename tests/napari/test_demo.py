@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from braindiffusion.example_data import SUBJECTS, sample_labels_path
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import find_model, read_card
 from napari_braindiffusion import demo
 
@@ -50,8 +51,8 @@ def test_makes_a_brain_and_a_picture(model, tmp_path):
 def test_a_model_that_knows_maps_is_asked_for_the_regions_of_the_person_beside():
     card = read_card(find_model("ixi-2mm"))
     assert demo.the_same_regions(card) == {"regions": str(sample_labels_path(demo.PERSON))}
-    assert SUBJECTS[demo.PERSON] in card["split"]["validation"]  # no brain that training saw
-    assert demo.the_same_regions({"configuration": {}}) == {}
+    assert SUBJECTS[demo.PERSON] in card.split.validation  # no brain that training saw
+    assert demo.the_same_regions(ModelCard()) == {}
 
 
 def test_says_what_went_wrong_before_a_window_opens(tmp_path, capsys):

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField, VectorField
 from braindiffusion.diffusion.samplers import SamplerName
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.models.registry import list_models
@@ -21,7 +22,7 @@ from napari_braindiffusion import commands
 from napari_braindiffusion.docks.generate import LOW_RESOLUTION, GenerateDock
 from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
 from napari_braindiffusion.widgets.forms.train_form import TrainForm
-from napari_braindiffusion.widgets.model_card import ModelCard, about
+from napari_braindiffusion.widgets.model_card import ModelCardView, about
 
 TIMEOUT = 60_000
 
@@ -190,7 +191,7 @@ def test_the_engine_is_warm_before_anything_is_asked(dock, qtbot, viewer):
 class TestCard:
     def test_tells_all_that_one_wants_to_know_of_the_packaged_model(self, qtbot):
         packaged = list_models()[0]
-        card = ModelCard()
+        card = ModelCardView()
         qtbot.addWidget(card)
         card.show_card(packaged.card, packaged.path)
         for word in (
@@ -203,7 +204,7 @@ class TestCard:
             "CC BY-SA",
         ):
             assert word.lower() in card.details.text().lower()
-        assert packaged.card["summary"] in card.summary.text()
+        assert packaged.card.summary in card.summary.text()
         assert card.folder_button.toolTip() == str(packaged.path)
         card.show_card(None)
         assert card.isHidden()
@@ -211,11 +212,13 @@ class TestCard:
     def test_a_training_without_words_tells_what_it_knows(self, dock):
         assert dock.form.card.summary.text() == "2 subjects; 1 were kept aside"
         done_so = {"spacing": 1.0, "shape": (8, 8, 8), "skull": "strip", "modality": "T1"}
-        told = dict(about({"preprocessing": done_so, "evaluation": {"kid": 0.01234, "w": "few"}, "limits": ["a", "b"]}))
+        fields = {"preprocessing": done_so, "evaluation": {"kid": 0.01234, "w": "few"}, "limits": ["a", "b"]}
+        untold = ModelCard.model_validate(fields)
+        told = dict(about(untold))
         assert told["What it makes"] == "Skull-stripped T1 brains at 1 mm (8 x 8 x 8 voxels)."
         assert told["Figures"] == "Kid 0.0123; w few."
         assert told["Limits"] == "A; b."
-        assert about({"configuration": {"condition": {"fields": "none"}}}) == []
+        assert about(ModelCard(configuration={"condition": {"fields": "none"}})) == []
 
 
 def test_every_preset_of_the_engine_is_offered(qtbot):

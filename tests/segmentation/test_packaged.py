@@ -44,6 +44,6 @@ def test_it_is_small_and_is_no_generator(reader: SegmentationModel) -> None:
     (packaged,) = (one for one in list_segmentation_models() if one.name == DEFAULT_SEGMENTATION_MODEL)
     assert (packaged.path / "model.safetensors").stat().st_size < 10e6
     assert DEFAULT_SEGMENTATION_MODEL not in [model.name for model in list_models()]
-    split = packaged.card["split"]
+    split = packaged.card.to_json()["split"]
     assert not set(split["train"]) & set(split["validation"])
     assert len(split["validation"]) == 30

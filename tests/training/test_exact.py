@@ -132,7 +132,7 @@ def test_it_stops_early_and_keeps_the_best(cohort: Cohort, tmp_path: Path) -> No
 def test_the_kept_average_is_made_again_from_what_was_noted(straight: Run, tmp_path: Path) -> None:
     made, about = load_cascade(save_posthoc_ema(straight, SIGMA_RELS[-1], tmp_path / "same"))
     kept, _ = load_cascade(straight.checkpoints / "last")
-    assert about["average_width"] == SIGMA_RELS[-1]
+    assert about.to_json()["average_width"] == SIGMA_RELS[-1]
     for (name, one), (_, other) in zip(made.named_parameters(), kept.named_parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=2e-3, atol=1e-5, msg=name)  # noted in half precision
     other, _ = load_cascade(save_posthoc_ema(straight, 0.2, tmp_path / "other"))

@@ -7,8 +7,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import cast
 
-import torch
-
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.estimate.device import free_bytes, held_bytes, settle
@@ -18,9 +16,8 @@ from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, as_volume
-from braindiffusion.generation.sampling import sample_cascade
-from braindiffusion.models.cascade import load_cascade, trained_levels
-from braindiffusion.models.registry import find_model
+from braindiffusion.models.cascade.generator import CascadeGenerator
+from braindiffusion.models.registry import find_model, load_generator
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.volume import save_volume
 
@@ -59,23 +56,22 @@ class _Trial:
     def __init__(self, request: GenerateRequest) -> None:
         begun = perf_counter()
         self.request = request
-        self.cascade, card = load_cascade(find_model(request.model))
-        self.config, self.levels = self.cascade.config, trained_levels(card)
-        self.stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
-        self.conditions = Conditions(request, self.config)
-        self.guidance, _ = guidance_from(request, self.cascade, asked=bool(self.conditions))
         self.device = choose_device(request.device)
         self.dtype = choose_precision(self.device, request.precision)
+        self.generator = load_generator(find_model(request.model))
+        self.generator.to(self.device)
+        self.conditions = Conditions(request, self.generator)
+        self.guidance, _ = guidance_from(request, self.generator, asked=bool(self.conditions))
         weak = self.guidance.weak if self.guidance else None
-        self.models = [self.cascade, *([weak] if weak else [])]
-        for model in self.models:
-            model.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        models = (self.generator, weak)
+        self.configs = [model.cascade.config for model in models if isinstance(model, CascadeGenerator)]
         self.batch = min(request.batch_size, request.num_samples)
         self.batches = math.ceil(request.num_samples / request.batch_size)
-        self.steps = self.config.steps(request.steps)[: self.levels]
+        self.steps = self.generator.steps(request.steps)
+        self.levels = len(self.steps)
         self.held = held_bytes(self.device)  # on a CPU the models are among it
         if self.device.type != "cpu":
-            self.held = sum(sum(parameters(model.config)) for model in self.models)
+            self.held = sum(sum(parameters(config)) for config in self.configs)
         self.begun = perf_counter() - begun
 
     def bytes(self, index: int, batch: int) -> int:
@@ -83,22 +79,22 @@ class _Trial:
         both = 2 if self.guidance is not None and self.guidance.weak is None else 1  # asked and unasked in one batch
         frames = 0
         if self.request.trajectory:
-            frames = 4 * math.prod(self.config.shape) * self.config.channels * FRAMES_PER_LEVEL * (index + 1) * batch
-        return self.held + sampling(self.config, index, both * batch, self.dtype).working + frames
+            frames = 4 * math.prod(self.generator.shape) * self.generator.channels * FRAMES_PER_LEVEL
+            frames *= (index + 1) * batch
+        working = sampling(self.configs[0], index, both * batch, self.dtype).working if self.configs else 0
+        return self.held + working + frames
 
     def seconds(self) -> tuple[list[float], float]:
         """Of a step of each level, and of all that comes after the steps."""
         guidance = replace(self.guidance, interval=None) if self.guidance else None
         steps, last = [], perf_counter()
-        for step in sample_cascade(
-            self.cascade,
+        for step in self.generator.sample(
             [self.request.seed] * self.batch,
             condition=self.conditions.tensors(range(1, self.batch + 1), self.device),
-            guidance=guidance,
+            hooks=[guidance] if guidance else [],
             sampler=cast(SamplerName | None, self.request.sampler),
             steps=TRIED,
             eta=self.request.eta,
-            until=self.levels - 1,
             dtype=self.dtype,
         ):
             settle(self.device)
@@ -107,8 +103,8 @@ class _Trial:
                 steps.append((now - last) * self._guided(step.level))
             last = now
         begun = perf_counter()
-        volume = as_volume(step.volume()[0], self.cascade)
-        if self.stripped:
+        volume = as_volume(step.volume()[0], self.generator.spacing)
+        if self.generator.card.skull_stripped:
             volume = replace(volume, data=clear_background(volume.data))
         with tempfile.TemporaryDirectory() as folder:
             save_volume(volume, Path(folder) / "volume.nii.gz")
@@ -118,10 +114,10 @@ class _Trial:
 
     def _guided(self, index: int) -> float:
         """Cost of a level's mean step, of one that is guided: outside of the interval one evaluation is enough."""
-        if self.guidance is None or self.guidance.interval is None:
+        if self.guidance is None or self.guidance.interval is None or not self.configs:
             return 1.0
         low, high = self.guidance.interval
-        sigmas = self.config.levels[index].sampling_sigmas(self.steps[index])[:-1]
+        sigmas = self.configs[0].levels[index].sampling_sigmas(self.steps[index])[:-1]
         return (1 + float(((sigmas >= low) & (sigmas <= high)).double().mean())) / 2
 
     def advice(self, available: int) -> str:

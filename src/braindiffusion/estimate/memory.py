@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_iter
 
 from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.models.cascade.cascade import Level
-from braindiffusion.models.cascade.conditioning import as_condition
 from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.training.ema import SIGMA_RELS
 from braindiffusion.training.optimizers import muon_weights
 

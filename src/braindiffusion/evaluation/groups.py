@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import split
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.sources import Source, find_brains, preprocessing_of
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import find_model, is_packaged, read_card
 from braindiffusion.runs.requests import EvaluateRequest
 
@@ -26,19 +26,19 @@ class Groups:
         held_out: real brains that it never saw.
         generated: generated brains.
         preprocessing: of the box that all are brought into.
-        card: of the model, which tells the split; empty where none does.
+        card: of the model, which tells the split; None where none is known.
     """
 
     training: list[Source]
     held_out: list[Source]
     generated: list[Source]
     preprocessing: Preprocessing
-    card: dict[str, Any]
+    card: ModelCard | None
 
     @property
     def model(self) -> str:
         """Name of the model; empty where none is known."""
-        return str(self.card.get("name", ""))
+        return (self.card.name or "") if self.card else ""
 
     @property
     def every(self) -> list[Source]:
@@ -82,8 +82,7 @@ def choose_real_groups(
             card = _card(name)
             preprocessing = preprocessing_of(real, card)
     found = find_brains(real, preprocessing, labels)
-    told = (card or {}).get("split") or {}
-    learnt, kept = told.get("train"), set(told.get("validation", ()))
+    learnt, kept = (card.split.train, set(card.split.validation)) if card else (None, set())
     if learnt is None:
         learnt, held_out_names = split([one.name for one in found], len(found) // HELD_OUT_SHARE)
         kept = set(held_out_names)
@@ -91,13 +90,13 @@ def choose_real_groups(
     held_out = [one for one in found if one.name in kept] or [one for one in found if one.name not in set(learnt)]
     if card is not None and not training:
         msg = (
-            f"None of the {len(found)} real brains is among those that {card.get('name', 'the model')} learnt from: "
+            f"None of the {len(found)} real brains is among those that {card.name or 'the model'} learnt from: "
             "give its own cohort, where subjects have the names of the model's card."
         )
         raise BrainDiffusionError(msg)
     _enough("training", training)
     _enough("held-out", held_out)
-    return Groups(training, held_out, [], preprocessing, card or {})
+    return Groups(training, held_out, [], preprocessing, card)
 
 
 def _enough(what: str, group: list[Source]) -> None:
@@ -105,7 +104,7 @@ def _enough(what: str, group: list[Source]) -> None:
         raise BrainDiffusionError(f"There are {len(group)} {what} brains, and {FEWEST} are the fewest that tell.")
 
 
-def _card(model: str | None) -> dict[str, Any] | None:
+def _card(model: str | None) -> ModelCard | None:
     return None if model is None else read_card(find_model(model))
 
 

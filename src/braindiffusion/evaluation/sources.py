@@ -17,6 +17,7 @@ from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.store import Cohort, Subject
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.card import ModelCard
 from braindiffusion.regions import group, is_grouped
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import GenerateRequest, Run
@@ -67,10 +68,10 @@ class Source:
     counterpart: str = ""
 
 
-def preprocessing_of(paths: Iterable[Path], card: Mapping[str, Any] | None) -> Preprocessing:
+def preprocessing_of(paths: Iterable[Path], card: ModelCard | None) -> Preprocessing:
     """The box that all brains are brought into: that of the model, else of the first cohort, else the package's own."""
-    if card is not None and card.get("preprocessing"):
-        return Preprocessing.model_validate(card["preprocessing"])
+    if card is not None and card.prepared is not None:
+        return card.prepared
     stores = (Cohort.open(path).preprocessing for path in paths if path.suffix == ".zarr")
     return next(stores, Preprocessing())
 

@@ -13,13 +13,12 @@ from braindiffusion.conditions import MapField, Value
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.condition_args import ConditionArgs, from_table
-from braindiffusion.generation.outputs import box_affine
-from braindiffusion.models.cascade.conditioning import as_condition
-from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.condition_tensors import as_condition
+from braindiffusion.models.generator import Generator
 from braindiffusion.regions import regions_of
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
-from braindiffusion.volume import Volume, load_volume
+from braindiffusion.volume import Volume, box_affine, load_volume
 
 MAPS_REMEMBERED = 8
 
@@ -29,26 +28,28 @@ class Conditions:
 
     Args:
         request: with `condition` and `conditions`.
-        config: of the model.
+        generator: the model.
 
     Raises:
         BrainDiffusionError: the model cannot be asked for that; the sentence names the row of a table.
     """
 
-    def __init__(self, request: GenerateRequest, config: CascadeConfig) -> None:
-        self._config = config
-        self._maps = [field.name for field in config.condition.fields if isinstance(field, MapField)]
+    def __init__(self, request: GenerateRequest, generator: Generator) -> None:
+        self._schema, self._shape = generator.conditions, generator.shape
+        self._maps = [field.name for field in self._schema.fields if isinstance(field, MapField)]
         rows = from_table(request.conditions) if request.conditions else [{}]
         self._asked = [_merged(request.condition, row) for row in rows]
         self._checked = []
         for number, asked in enumerate(self._asked, start=1):
             try:
-                self._checked.append(config.condition.check(asked))
+                self._checked.append(self._schema.check(asked))
             except BrainDiffusionError as error:
                 if request.conditions is None:
                     raise
                 raise BrainDiffusionError(f"{request.conditions}, row {number}: {error}") from error
-        self._labels = lru_cache(MAPS_REMEMBERED)(lambda path: load_label_map(Path(path), config))
+        self._labels = lru_cache(MAPS_REMEMBERED)(
+            lambda path: load_label_map(Path(path), generator.shape, generator.spacing)
+        )
         self._sha256 = lru_cache(None)(lambda path: file_sha256(Path(path)))
         maps = {str(one[name]) for one in self._checked for name in self._maps if name in one}
         for path in maps if len(maps) <= MAPS_REMEMBERED else ():  # of many, each when its turn comes
@@ -75,7 +76,7 @@ class Conditions:
         """For a batch of these samples; None where nothing is asked of any."""
         if not any(self.checked(number) for number in numbers):
             return None
-        schema, shape = self._config.condition, self._config.shape
+        schema, shape = self._schema, self._shape
         alone = []
         for number in numbers:
             asked: dict[str, Value | NDArray[np.uint8]] = {**self.checked(number)}
@@ -94,7 +95,7 @@ def _merged(common: ConditionArgs, row: ConditionArgs) -> ConditionArgs:
     return merged
 
 
-def load_label_map(path: Path, config: CascadeConfig) -> NDArray[np.uint8]:
+def load_label_map(path: Path, shape: tuple[int, int, int], spacing: float) -> NDArray[np.uint8]:
     """A label map as the model knows it: grouped, in its box.
 
     A map on the very grid of the model's own brains stays where it is; any other is brought to the model's spacing and
@@ -102,7 +103,8 @@ def load_label_map(path: Path, config: CascadeConfig) -> NDArray[np.uint8]:
 
     Args:
         path: DLMUSE values, or those of `braindiffusion.regions`; any orientation and spacing.
-        config: of the model.
+        shape: voxels of the box of the model (x, y, z).
+        spacing: of the model, in mm.
 
     Returns:
         (x, y, z).
@@ -113,9 +115,9 @@ def load_label_map(path: Path, config: CascadeConfig) -> NDArray[np.uint8]:
     volume = load_volume(path)
     try:
         values = volume.data[0]
-        in_place = volume.shape == config.shape and np.allclose(volume.affine, box_affine(config), atol=1e-3)
+        in_place = volume.shape == shape and np.allclose(volume.affine, box_affine(shape, spacing), atol=1e-3)
         if not in_place or not _is_whole(volume):
-            values = standardise_labels(volume, config.spacing, config.shape)
+            values = standardise_labels(volume, spacing, shape)
         return regions_of(values.astype(np.int64))
     except BrainDiffusionError as error:
         raise BrainDiffusionError(f"{path}: {str(error).rstrip('.')}.") from error

@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from braindiffusion.models.cascade.cascade import Cascade
-from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.runs import ArtifactWritten, Event
 from braindiffusion.runs.files import write_whole
-from braindiffusion.volume import Volume, save_volume
+from braindiffusion.volume import Volume, box_affine, save_volume
 
 FRAMES_PER_LEVEL = 6
 """Frames of a trajectory from each level: enough to watch, and small enough to write and to scroll."""
@@ -92,34 +90,21 @@ class Sample:
         return ArtifactWritten(kind="preview", path=str(path), name=self.name)
 
 
-def channel_names(card: dict[str, Any], channels: int) -> list[str]:
-    """What the channels of a model are, from its card; numbers where the card does not tell."""
-    modality = str((card.get("preprocessing") or {}).get("modality", ""))
-    names = modality.split(",")
-    return names if len(names) == channels else [f"channel{n}" for n in range(1, channels + 1)]
-
-
 def voxels_sha256(data: NDArray[np.float32]) -> str:
     """What two brains have in common only if they are the same to the last bit. Data is (x, y, z)."""
     return hashlib.sha256(np.ascontiguousarray(data, "<f4").tobytes()).hexdigest()
 
 
-def box_affine(config: CascadeConfig) -> NDArray[np.float64]:
-    """Voxels of the model's box to mm: RAS+, the middle of the box at 0 mm."""
-    affine = np.diag([config.spacing] * 3 + [1.0])
-    affine[:3, 3] = [-config.spacing * (n - 1) / 2 for n in config.shape]
-    return affine
-
-
-def as_volume(sample: Tensor, cascade: Cascade) -> Volume:
-    """A sample as a volume.
+def as_volume(sample: Tensor, spacing: float) -> Volume:
+    """Return a sample as a volume.
 
     Args:
         sample: (channels, x, y, z) in [-1, 1], background -1.
-        cascade: for its spacing.
+        spacing: voxel size in mm.
 
     Returns:
-        intensities in [0, 1], background 0; see `box_affine`.
+        intensities in [0, 1], background 0, the middle of the box at 0 mm.
     """
     data = (sample.float().cpu().numpy() + 1) / 2
-    return Volume(np.ascontiguousarray(data.clip(0, 1)), box_affine(cascade.config))
+    x, y, z = data.shape[1:]
+    return Volume(np.ascontiguousarray(data.clip(0, 1)), box_affine((x, y, z), spacing))

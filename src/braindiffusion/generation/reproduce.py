@@ -35,9 +35,9 @@ def model_identity(folder: Path) -> dict[str, str]:
         BrainDiffusionError: its card cannot be read.
     """
     card = read_card(folder)
-    configuration = json.dumps(card.get("configuration"), sort_keys=True).encode()
+    configuration = json.dumps(card.configuration, sort_keys=True).encode()
     return {
-        "name": str(card.get("name", folder.name)),
+        "name": card.name or folder.name,
         "sha256": file_sha256(folder / WEIGHTS),
         "configuration_sha256": hashlib.sha256(configuration).hexdigest(),
     }

@@ -19,7 +19,6 @@ from braindiffusion.evaluation.report.page import write_page
 from braindiffusion.evaluation.report.pictures import galleries
 from braindiffusion.evaluation.targets import targets
 from braindiffusion.generation.inputs import load_label_map
-from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run
 from braindiffusion.runs.command import as_command
@@ -165,7 +164,7 @@ def _left_out(
         )
     if not any(seen.asked for seen in measured_groups.generated):
         parts.append(LeftOut(what="condition adherence", why="no sidecar says that its brain was asked for anything"))
-    if not groups.card:
+    if groups.card is None:
         why = (
             "no model is given and no sidecar names a packaged one: a fifth of the real brains, drawn by name, "
             "stands for the held-out ones, and memorization proves nothing about what a model learnt from"
@@ -176,7 +175,7 @@ def _left_out(
 
 def _label_maps(groups: Groups) -> Callable[[str], Labels] | None:
     """How requested label maps come into the model's box; None where no model is known."""
-    if not groups.card:
+    if groups.card is None:
         return None
-    config = CascadeConfig.model_validate(groups.card["configuration"])
-    return lambda path: load_label_map(Path(path), config)
+    box = groups.preprocessing
+    return lambda path: load_label_map(Path(path), box.shape, box.spacing)

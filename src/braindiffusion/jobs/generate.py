@@ -12,11 +12,10 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
-from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, Sample, as_volume, channel_names
+from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, Sample, as_volume
 from braindiffusion.generation.reproduce import model_identity
-from braindiffusion.generation.sampling import CascadeStep, sample_cascade
 from braindiffusion.generation.sharding import Shard, finished_samples
-from braindiffusion.models.cascade import trained_levels
+from braindiffusion.models.generator import GenerationStep
 from braindiffusion.models.model_cache import cached_model, release
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import Event, Finished, GenerateRequest, Progress, Run
@@ -67,6 +66,8 @@ def _make(plan: "GenerationPlan") -> Iterator[Event]:
             continue
         batch = [plan.sample(number) for number in numbers]
         for step in plan.steps(numbers):
+            if not step.step:  # the initial noise
+                continue
             if request.num_samples <= FEW:
                 yield Progress(stage=f"{_name(batch)} level {step.level}", step=step.step, total=step.of)
             else:
@@ -104,23 +105,23 @@ class GenerationPlan:
         folder = find_model(request.model)
         self.device = self.shard.device(choose_device(request.device))
         self.dtype = choose_precision(self.device, request.precision)
-        self.cascade, card = cached_model(folder, self.device)
-        self.levels = min(trained_levels(card), request.levels or self.cascade.config.number_of_levels)
-        self.conditions = Conditions(request, self.cascade.config)
-        self.guidance, guided = guidance_from(request, self.cascade, asked=bool(self.conditions))
+        self.generator = cached_model(folder, self.device)
+        card = self.generator.card
+        self.conditions = Conditions(request, self.generator)
+        self.guidance, guided = guidance_from(request, self.generator, asked=bool(self.conditions))
         self.sampler = _sampler(request)
-        self.stripped = (card.get("preprocessing") or {}).get("skull") == "strip"
-        self.channels = channel_names(card, self.cascade.config.channels)
-        by_level = self.cascade.config.steps(request.steps)[: self.levels]
-        samplers = [self.sampler or level.sampler for level in self.cascade.config.levels[: self.levels]]
+        self.stripped = card.skull_stripped
+        self.channels = card.channel_names(self.generator.channels)
+        by_level = self.generator.steps(request.steps)[: request.levels]
+        samplers = self.generator.samplers(self.sampler)[: request.levels]
         self._details = provenance(
             run,
             model=folder,
             seed=request.seed,
             sampler=", ".join(dict.fromkeys(samplers)),
             steps=sum(by_level),
-            model_name=str(card.get("name", folder.name)),
-            preprocessing_hash=card.get("preprocessing_hash"),
+            model_name=card.name or folder.name,
+            preprocessing_hash=card.preprocessing_hash,
             steps_by_level=by_level,
             eta=request.eta,
             guidance=guided,
@@ -165,44 +166,43 @@ class GenerationPlan:
             "condition_files": self.conditions.files(number),
         }
 
-    def steps(self, numbers: Sequence[int]) -> Iterator[CascadeStep]:
+    def steps(self, numbers: Sequence[int]) -> Iterator[GenerationStep]:
         """Make a batch."""
-        return sample_cascade(
-            self.cascade,
+        return self.generator.sample(
             [self.request.seed + number - 1 for number in numbers],
             condition=self.conditions.tensors(numbers, self.device),
-            guidance=self.guidance,
+            hooks=[self.guidance] if self.guidance else [],
             sampler=self.sampler,
             steps=self.request.steps,
             eta=self.request.eta,
-            until=self.levels - 1,
+            levels=self.request.levels,
             dtype=self.dtype,
         )
 
-    def shown(self, step: CascadeStep, batch: Sequence[Sample]) -> Iterator[Event]:
+    def shown(self, step: GenerationStep, batch: Sequence[Sample]) -> Iterator[Event]:
         """Previews of a step, and its frames for the trajectories, where they are due."""
         request, now = self.request, perf_counter()
         waited = now - batch[0].previewed > PREVIEW_SECONDS or step.step == step.of
-        due = request.previews and waited and not step.last
+        due = request.previews and waited and step.step > 0 and not step.last
         stride = -(-step.of // FRAMES_PER_LEVEL)
-        framed = request.trajectory and (step.of - step.step) % stride == 0
+        framed = request.trajectory and step.step > 0 and (step.of - step.step) % stride == 0
         if not due and not framed:
             return
         exact = step.volume() if framed else None
         smooth = step.smooth() if due else None
         for index, sample in enumerate(batch):
             if exact is not None:
-                sample.frames.append(as_volume(exact[index], self.cascade).data)
+                sample.frames.append(as_volume(exact[index], self.generator.spacing).data)
                 sample.moments.append(
                     {"level": step.level, "step": step.step, "of": step.of, "sigma": round(step.sigma, 4)}
                 )
             if smooth is not None:
                 sample.previewed = now
-                yield sample.preview(as_volume(smooth[index], self.cascade), self.run.results)
+                yield sample.preview(as_volume(smooth[index], self.generator.spacing), self.run.results)
 
-    def written(self, step: CascadeStep, index: int, sample: Sample) -> Iterator[Event]:
+    def written(self, step: GenerationStep, index: int, sample: Sample) -> Iterator[Event]:
         """Write a sample that is done."""
-        volume = as_volume(step.volume()[index], self.cascade)
+        volume = as_volume(step.volume()[index], self.generator.spacing)
         if self.stripped:
             volume = replace(volume, data=clear_background(volume.data))
         if self.request.trajectory:

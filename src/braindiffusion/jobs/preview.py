@@ -12,9 +12,6 @@ from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import Sample, as_volume
-from braindiffusion.generation.sampling import sample_cascade
-from braindiffusion.models.cascade import trained_levels
-from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.model_cache import cached_model, release
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import Event, Finished, PreviewRequest, Progress, Run
@@ -44,35 +41,30 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
     """
     asked = request.request
     device = choose_device(asked.device)
-    cascade, card = cached_model(find_model(asked.model), device)
-    config = cascade.config
-    conditions = Conditions(asked, config)
-    guidance, _ = guidance_from(asked, cascade, asked=bool(conditions))
-    last = _last_level(config, min(trained_levels(card), asked.levels or config.number_of_levels))
-    steps = tuple(max(FEWEST, level.steps // SHARE) for level in config.levels)
+    generator = cached_model(find_model(asked.model), device)
+    conditions = Conditions(asked, generator)
+    guidance, _ = guidance_from(asked, generator, asked=bool(conditions))
+    sizes = generator.voxel_sizes[: asked.levels]
+    last = next((i for i, millimetres in enumerate(sizes) if millimetres <= ENOUGH_MM), len(sizes) - 1)
+    steps = tuple(max(FEWEST, n // SHARE) for n in generator.steps())
     sample = Sample(1, asked.seed, run.results)
     try:
-        for step in sample_cascade(
-            cascade,
+        for step in generator.sample(
             [asked.seed],
             condition=conditions.tensors([1], device),
-            guidance=guidance,
+            hooks=[guidance] if guidance else [],
             sampler=SAMPLER,
             steps=steps,
-            until=last,
+            levels=last + 1,
             dtype=choose_precision(device, asked.precision),
         ):
+            if not step.step:  # the initial noise
+                continue
             yield Progress(stage=f"level {step.level}", step=step.step, total=step.of)
-            shown = step.level == last or config.spacing * 2**step.halvings <= FIRST_MM
+            shown = step.level == last or sizes[step.level] <= FIRST_MM
             if shown and step.step == step.of:
-                told = sample.preview(as_volume(step.smooth()[0], cascade), run.results)
+                told = sample.preview(as_volume(step.smooth()[0], generator.spacing), run.results)
                 yield told.model_copy(update={"kind": "volume"}) if step.level == last else told
     finally:
         release(device)
     yield Finished()
-
-
-def _last_level(config: CascadeConfig, levels: int) -> int:
-    """The first of these levels whose voxels are small enough; the last where none are."""
-    sizes = [config.spacing * 2 ** (config.halvings(i) - (config.bands(i) > 1)) for i in range(levels)]
-    return next((i for i, millimetres in enumerate(sizes) if millimetres <= ENOUGH_MM), levels - 1)

@@ -1,20 +1,29 @@
-"""The models that come along, and how any model is found. Needs no torch.
+"""Packaged models and models of the user: found by name or path, their cards, their kinds. Needs no torch.
 
-A model folder holds `model.json` (card and configuration) and `model.safetensors`. Packaged ones are the folders beside
-this file.
+A model folder holds `model.json` (card and configuration) and `model.safetensors`. Packaged ones are the folders in
+`pretrained`.
 """
 
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.card import CASCADE_KIND, ModelCard
+
+if TYPE_CHECKING:
+    from braindiffusion.models.generator import Generator
 
 DEFAULT_MODEL = "ixi-2mm"
 DEFAULT_SEGMENTATION_MODEL = "ixi-2mm-regions"
 SEGMENTATION_KIND = "reader"
-"""`kind` of a reader's card; a generator's says none."""
+"""`kind` in the card of a segmentation model."""
+KINDS = {CASCADE_KIND: "braindiffusion.models.cascade.generator:load_generator"}
+"""Kinds of generators: module and function that reads a model folder as a `Generator`. A new kind adds its line."""
 CARD, WEIGHTS = "model.json", "model.safetensors"
 _HOME = Path(__file__).parent / "pretrained"
 
@@ -24,32 +33,32 @@ class PretrainedModel:
     """A model that comes with the package.
 
     Attributes:
-        name: What `generate --model` takes.
-        path: Its folder.
-        card: What it was trained on and how well it does: all of its `model.json`, its configuration too.
+        name: the name that requests take.
+        path: its folder.
+        card: its training, its figures and its configuration.
     """
 
     name: str
     path: Path
-    card: dict[str, Any]
+    card: ModelCard
 
 
 def list_models() -> list[PretrainedModel]:
-    """The packaged models that make brains, by name.
+    """Return the packaged models that generate brains, by name.
 
     Raises:
         BrainDiffusionError: the `model.json` of a packaged model is damaged.
     """
-    return [model for model in _packaged() if model.card.get("kind") != SEGMENTATION_KIND]
+    return [model for model in _packaged() if model.card.kind != SEGMENTATION_KIND]
 
 
 def list_segmentation_models() -> list[PretrainedModel]:
-    """The packaged models that read brains, by name.
+    """Return the packaged segmentation models, by name.
 
     Raises:
         BrainDiffusionError: as `list_models`.
     """
-    return [model for model in _packaged() if model.card.get("kind") == SEGMENTATION_KIND]
+    return [model for model in _packaged() if model.card.kind == SEGMENTATION_KIND]
 
 
 def _packaged() -> list[PretrainedModel]:
@@ -57,36 +66,53 @@ def _packaged() -> list[PretrainedModel]:
     return [PretrainedModel(folder.name, folder, read_card(folder)) for folder in folders]
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a model folder: all of its `model.json`.
+def read_card(folder: Path) -> ModelCard:
+    """Return the card of a model folder.
 
     Raises:
         BrainDiffusionError: there is none, or it cannot be read.
     """
     file = folder / CARD
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
+        return ModelCard.model_validate(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         msg = f"{folder} is no model: it has no {CARD}."
+        raise BrainDiffusionError(msg) from error
+    except ValidationError as error:
+        msg = f"The model card {file} does not describe a model: copy or install the model again."
         raise BrainDiffusionError(msg) from error
     except (OSError, ValueError) as error:
         msg = f"The model card {file} cannot be read ({error}): copy or install the model again."
         raise BrainDiffusionError(msg) from error
-    if not isinstance(card, dict):
-        msg = f"The model card {file} does not describe a model: copy or install the model again."
-        raise BrainDiffusionError(msg)
-    return card
+
+
+def load_generator(folder: Path) -> "Generator":
+    """Read a model that generates brains, on the CPU.
+
+    Args:
+        folder: see `find_model`.
+
+    Raises:
+        BrainDiffusionError: its kind is not known, or a file is missing, damaged, or of another model.
+    """
+    kind = read_card(folder).kind
+    if kind not in KINDS:
+        known = ", ".join(sorted(KINDS))
+        raise BrainDiffusionError(f"{folder} holds a model of the kind {kind}, which does not generate: use {known}.")
+    module, function = KINDS[kind].split(":")
+    generator: Generator = getattr(import_module(module), function)(folder)
+    return generator
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """The model folder that a person means.
+    """Return the folder of a model.
 
     Args:
-        name_or_path: Name of a packaged model; or path of a model folder (a checkpoint is one), of a folder of
+        name_or_path: name of a packaged model; or path of a model folder (a checkpoint is one), of a folder of
             checkpoints, or of a training run, of which the best checkpoint is taken.
 
     Returns:
-        A folder with `model.json` and `model.safetensors`, absolute.
+        a folder with `model.json` and `model.safetensors`, absolute.
 
     Raises:
         BrainDiffusionError: there is no such model, or half of it is missing.
@@ -109,7 +135,7 @@ def find_model(name_or_path: str | Path) -> Path:
 
 
 def is_packaged(name: str) -> bool:
-    """Whether this is a packaged model's name. (`./name` never is: it is a path.)"""
+    """Return whether this is a packaged model's name. (`./name` never is: it is a path.)"""
     return any(name == file.parent.name for file in _HOME.glob(f"*/{CARD}"))
 
 

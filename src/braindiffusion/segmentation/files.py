@@ -33,12 +33,12 @@ def load_segmentation_model(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODE
     """
     folder = find_model(name_or_path)
     card = read_card(folder)
-    if card.get("kind") != SEGMENTATION_KIND:
+    if card.kind != SEGMENTATION_KIND:
         raise BrainDiffusionError(
             f"{folder} is a generator: choose a segmentation model such as {DEFAULT_SEGMENTATION_MODEL}."
         )
     try:
-        net = SegmentationNet(SegmentationConfig.model_validate(card.get("configuration")))
+        net = SegmentationNet(SegmentationConfig.model_validate(card.configuration))
         tensors = load_file(folder / WEIGHTS)
         constants = {name[12:]: tensors.pop(name).numpy() for name in list(tensors) if name.startswith("calibration.")}
         calibration = Calibration(**constants)
@@ -48,7 +48,7 @@ def load_segmentation_model(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODE
         msg = f"The segmentation model {folder} is damaged, or of another version ({what}): fetch it again."
         raise BrainDiffusionError(msg) from error
     net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return SegmentationModel(net.eval(), calibration, card)
+    return SegmentationModel(net.eval(), calibration, card.to_json())
 
 
 def save_segmentation_model(model: SegmentationModel, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:

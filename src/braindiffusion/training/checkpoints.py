@@ -25,9 +25,10 @@ from torch import Tensor
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.outputs import as_volume
-from braindiffusion.generation.sampling import sample_cascade
+from braindiffusion.models.card import trained_levels
 from braindiffusion.models.cascade.cascade import Cascade
-from braindiffusion.models.cascade.files import load_cascade, save_model, trained_levels
+from braindiffusion.models.cascade.files import load_cascade, save_model
+from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Run
 from braindiffusion.training.ema import SIGMA_RELS, posthoc_coefficients
 from braindiffusion.training.trainer import LevelTrainer
@@ -147,10 +148,10 @@ class CheckpointManager:
         """
         steps = self.steps()
         self._load_weights(best=False)
-        for step in sample_cascade(self.model, [seed], until=trained_levels({"steps": steps}) - 1):
+        for step in sample_cascade(self.model, [seed], levels=trained_levels(steps)):
             volume = step.volume()
         path = self.run.results / f"sample_step_{sum(steps):07d}.nii.gz"
-        save_volume(as_volume(volume[0], self.model), path)
+        save_volume(as_volume(volume[0], self.model.config.spacing), path)
         written = ArtifactWritten(kind="preview", path=str(path), name=f"training sample, step {sum(steps)}")
         return written, volume[0, 0].cpu().numpy()
 
@@ -209,7 +210,7 @@ def save_posthoc_ema(run: Run, width: float, out: Path) -> Path:
     steps = []
     for index in range(cascade.config.number_of_levels):
         stored = _load_averages(run.checkpoints / "averages", index)
-        if card["steps"][index] and len(stored) < FEWEST_AVERAGES:
+        if card.level_steps[index] and len(stored) < FEWEST_AVERAGES:
             msg = (
                 f"Level {index} of {run.name} stored its averages {len(stored)} times, and it takes {FEWEST_AVERAGES}: "
                 "train longer."
@@ -226,7 +227,8 @@ def save_posthoc_ema(run: Run, width: float, out: Path) -> Path:
         for name, parameter in cascade.level(index).named_parameters():
             averages = torch.stack([stored[step][f"ema.{sigma_rel}.{name}"] for step, sigma_rel in keys])
             parameter.copy_(torch.tensordot(torch.from_numpy(coefficients).float(), averages, 1))
-    save_model(cascade, out, {**card, "steps": steps, "validation_loss": [None] * len(steps), "average_width": width})
+    averaged = {"steps": steps, "validation_loss": [None] * len(steps), "average_width": width}
+    save_model(cascade, out, {**card.to_json(), **averaged})
     return out
 
 

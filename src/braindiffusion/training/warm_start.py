@@ -85,7 +85,7 @@ def configuration_of(
 
 def _same_preparation(start: Path, cohort: Cohort) -> None:
     """Raise where the cohort is not prepared as the initial model's was; another modality is allowed."""
-    here, there = cohort.preprocessing, Preprocessing.model_validate(read_card(start)["preprocessing"])
+    here, there = cohort.preprocessing, read_card(start).prepared or Preprocessing()
     for name in ("spacing", "shape", "skull"):
         ours, its = getattr(here, name), getattr(there, name)
         if ours != its:
@@ -109,5 +109,4 @@ def load_initial_model(cascade: Cascade, start: Path) -> tuple[int, ...]:
     known, card = load_cascade(start)
     with torch.no_grad():
         cascade.load_state_dict(known.state_dict())
-    steps = card.get("steps") or [1] * len(cascade.config.levels)
-    return tuple(int(n) for n in steps)
+    return card.level_steps or (1,) * len(cascade.config.levels)

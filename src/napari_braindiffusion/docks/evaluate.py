@@ -146,7 +146,7 @@ class EvaluateDock(Dock):
     def _offer(self, found: Known) -> None:
         if self.has_ended:
             return
-        packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
+        packaged = [(model.name, model.name, str(model.card.description)) for model in list_models()]
         self.form.set_models([*packaged, *map(_own, found.trainings)])
         self.form.set_segmentation_models(map(_own, found.readers))
         self.form.generated.suggest(found.generated)

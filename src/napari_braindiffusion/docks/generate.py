@@ -10,7 +10,6 @@ import numpy as np
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from pydantic import ValidationError
 from qtpy.QtCore import QEvent, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
@@ -117,7 +116,7 @@ class GenerateDock(Dock):
     def _offer_models(self, trainings: Sequence[Training]) -> None:
         if self.has_ended:
             return
-        packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
+        packaged = [(model.name, model.name, str(model.card.description)) for model in list_models()]
         own = [
             (f"my training {one.run.name}", str(one.run.path), str(one.run.path)) for one in trainings if one.has_model
         ]
@@ -186,8 +185,8 @@ class GenerateDock(Dock):
         try:
             folder = find_model(name)
             card = read_card(folder)
-            schema = ConditionSchema.model_validate(card.get("configuration", {}).get("condition", {}))
-        except (BrainDiffusionError, ValidationError):  # the engine says what is wrong, when it is asked for a brain
+            schema = card.conditions
+        except BrainDiffusionError:  # the engine says what is wrong, when it is asked for a brain
             folder, card, schema = None, None, ConditionSchema()
         self.form.card.show_card(card, folder)
         self.form.conditions.set_schema(schema)

@@ -210,7 +210,7 @@ class TrainDock(Dock):
     # What is heard
 
     def _on_looked(self) -> None:
-        packaged = [(model.name, model.name, model.card.get("description", "")) for model in list_models()]
+        packaged = [(model.name, model.name, str(model.card.description)) for model in list_models()]
         own = [
             (one.run.name, str(one.run.path), str(one.run.path)) for one in self.run_browser.trainings if one.has_model
         ]

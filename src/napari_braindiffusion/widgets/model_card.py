@@ -3,21 +3,19 @@
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from braindiffusion.conditions import ConditionSchema, MapField, ScalarField, VectorField
+from braindiffusion.conditions import MapField, ScalarField, VectorField
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.card import ModelCard
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
 
-Card = Mapping[str, Any]
 
-
-class ModelCard(QWidget):
+class ModelCardView(QWidget):
     """A line that says what the model is, and the rest behind a click."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -45,13 +43,13 @@ class ModelCard(QWidget):
         layout.addWidget(self.more)
         self.hide()
 
-    def show_card(self, card: Card | None, folder: Path | None = None) -> None:
+    def show_card(self, card: ModelCard | None, folder: Path | None = None) -> None:
         """Show the card of a model in a folder; None hides what was shown."""
-        self.setVisible(bool(card))
-        if not card:
+        self.setVisible(card is not None)
+        if card is None:
             return
         self._folder = folder
-        self.summary.setText(str(card.get("summary") or one_line(card)))
+        self.summary.setText(str(card.summary or one_line(card)))
         lines = (f"<p><b>{escape(what)}.</b> {escape(told)}</p>" for what, told in about(card))
         self.details.setText("".join(lines))
         self.folder_button.setVisible(folder is not None)
@@ -61,23 +59,23 @@ class ModelCard(QWidget):
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._folder)))
 
 
-def one_line(card: Card) -> str:
+def one_line(card: ModelCard) -> str:
     """What a model is, where its card has no summary: what it makes, of how many people it learnt."""
     made, learnt = _made(card), _learnt(card)
     return ", ".join(part for part in (made, learnt) if part) or "A model without a description."
 
 
-def about(card: Card) -> list[tuple[str, str]]:
+def about(card: ModelCard) -> list[tuple[str, str]]:
     """All that a person wants to know of a model, as (what, told); what a card does not tell is left out."""
     told = {
-        "What it makes": card.get("description") or _made(card),
-        "Trained on": card.get("data") or _learnt(card),
+        "What it makes": card.description or _made(card),
+        "Trained on": card.data or _learnt(card),
         "Can be asked for": _asked(card),
-        "How it was trained": ". ".join(one for one in (card.get("training"), _steps(card)) if one),
+        "How it was trained": ". ".join(one for one in (str(card.training), _steps(card)) if one),
         "Figures": _figures(card),
-        "Use": card.get("intended_use"),
-        "Limits": card.get("limits") or card.get("limitations"),
-        "Licence": card.get("weights_licence") or card.get("data_licence"),
+        "Use": card.intended_use,
+        "Limits": card.stated_limits,
+        "Licence": card.weights_licence or card.data_licence,
     }
     return [(what, _sentence(said)) for what, said in told.items() if said]
 
@@ -87,8 +85,8 @@ def _sentence(told: object) -> str:
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
-def _made(card: Card) -> str:
-    done = card.get("preprocessing") or {}
+def _made(card: ModelCard) -> str:
+    done = card.preprocessing
     if "spacing" not in done:
         return ""
     skull = "skull-stripped " if done.get("skull") == "strip" else ""
@@ -96,16 +94,15 @@ def _made(card: Card) -> str:
     return f"{skull}{done.get('modality', '')} brains at {done['spacing']:g} mm ({box} voxels)".strip()
 
 
-def _learnt(card: Card) -> str:
-    split = card.get("split") or {}
-    train, kept = len(split.get("train", ())), len(split.get("validation", ()))
+def _learnt(card: ModelCard) -> str:
+    train, kept = len(card.split.train or ()), len(card.split.validation)
     return f"{train} subjects" + (f"; {kept} were kept aside" if kept else "") if train else ""
 
 
-def _asked(card: Card) -> str:
+def _asked(card: ModelCard) -> str:
     try:
-        schema = ConditionSchema.model_validate((card.get("configuration") or {}).get("condition") or {})
-    except ValidationError:
+        schema = card.conditions
+    except BrainDiffusionError:
         return ""
     words = []
     for field in schema.fields:
@@ -120,18 +117,17 @@ def _asked(card: Card) -> str:
     return ", ".join(words) or "nothing in particular"
 
 
-def _steps(card: Card) -> str:
-    parameters = sum(card.get("parameters") or ())
-    steps = card.get("steps") or ()
+def _steps(card: ModelCard) -> str:
+    parameters, steps = card.parameter_count, card.level_steps
     size = f"{parameters / 1e6:.0f} million parameters" if parameters else ""
     return ", ".join(one for one in (size, f"{sum(steps):,} steps over {len(steps)} levels" if steps else "") if one)
 
 
-def _figures(card: Card) -> str:
+def _figures(card: ModelCard) -> str:
     """Validation losses, and whatever else the card holds as named numbers."""
-    losses = card.get("validation_loss") or ()
+    losses = [loss for loss in card.validation_loss if loss is not None]
     words = [f"validation loss by level {', '.join(f'{loss:.3g}' for loss in losses)}"] if losses else []
-    measured = card.get("evaluation") or card.get("figures") or {}
+    measured = card.figures
     if isinstance(measured, Mapping):
         numbers = {name: value for name, value in measured.items() if isinstance(value, int | float | str)}
         words += [

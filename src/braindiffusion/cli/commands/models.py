@@ -1,11 +1,11 @@
 """The command `models`."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from braindiffusion.conditions import ConditionSchema
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.runs import list_runs
 
@@ -22,27 +22,27 @@ def models(
     own = [run for run in list_runs() if (run.checkpoints / "best" / "model.json").is_file()]
     if as_json:
         rows: list[dict[str, object]] = [
-            {"name": one.name, "path": str(one.path), "card": one.card} for one in packaged
+            {"name": one.name, "path": str(one.path), "card": one.card.to_json()} for one in packaged
         ]
         rows += [{"name": run.name, "path": str(run.path), "card": None} for run in own]
         typer.echo(json.dumps(rows, indent=2))
         return
     for one in packaged:
-        typer.echo(f"{one.name}  {one.card.get('summary', '')}".rstrip())
+        typer.echo(f"{one.name}  {one.card.summary}".rstrip())
     for run in own:
         typer.echo(f"{run.path}  trained {run.record.created:%Y-%m-%d %H:%M}, {run.state}")
     if not packaged and not own:
         typer.echo("There are no models yet: none is packaged, and no training has written a checkpoint.", err=True)
 
 
-def _print_model(card: dict[str, Any], as_json: bool) -> None:
+def _print_model(card: ModelCard, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(card, indent=2))
+        typer.echo(json.dumps(card.to_json(), indent=2))
         return
     for key in ("name", "summary", "description", "intended_use"):
-        if card.get(key):
-            typer.echo(f"{key.replace('_', ' ')}: {card[key]}")
-    schema = ConditionSchema.model_validate(card["configuration"].get("condition") or {})
+        if value := getattr(card, key):
+            typer.echo(f"{key.replace('_', ' ')}: {value}")
+    schema = card.conditions
     if not schema:
         typer.echo("It is unconditional: it generates brains, and cannot be asked for anything in particular.")
         return

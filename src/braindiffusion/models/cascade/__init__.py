@@ -1,16 +1,16 @@
 """The network: wavelet, U-Net, attention, cascade; load and save."""
 
 from pathlib import Path
-from typing import Any
 
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade.cascade import Cascade
-from braindiffusion.models.cascade.files import load_cascade, save_model, trained_levels
+from braindiffusion.models.cascade.files import load_cascade, save_model
 from braindiffusion.models.registry import find_model, read_card
 
-__all__ = ["Cascade", "load_cascade", "load_model", "read_card", "save_model", "trained_levels"]
+__all__ = ["Cascade", "load_cascade", "load_model", "read_card", "save_model"]
 
 
-def load_model(name_or_path: str | Path) -> tuple[Cascade, dict[str, Any]]:
+def load_model(name_or_path: str | Path) -> tuple[Cascade, ModelCard]:
     """A packaged model by name, or a model folder, checkpoint or training run by path.
 
     Returns:

@@ -5,9 +5,6 @@ hidden field is the very network that never had it. (The missing token of a fiel
 learned one would only move the bias that they are added to.)
 """
 
-from collections.abc import Mapping
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,10 +15,9 @@ from braindiffusion.conditions import (
     ConditionSchema,
     MapField,
     ScalarField,
-    Value,
     VectorField,
 )
-from braindiffusion.diffusion.condition import NULL_LABEL, Condition
+from braindiffusion.diffusion.condition import Condition
 
 FEATURES = 64
 FREQUENCIES = 6
@@ -120,34 +116,3 @@ class Conditioning(nn.Module):
         told = [encoder(condition[name]) for name, encoder in self.numbers.items()]
         placed = [encoder(condition[name]) for name, encoder in self.maps.items()]
         return sum(told[1:], told[0]) if told else None, sum(placed[1:], placed[0]) if placed else None
-
-
-def as_condition(
-    schema: ConditionSchema, asked: Mapping[str, Value | np.ndarray], shape: tuple[int, int, int], batch: int = 1
-) -> Condition:
-    """A checked request (`ConditionSchema.check`) as tensors, the same for all samples of a batch.
-
-    Args:
-        schema: of the model.
-        asked: plain values; a map as an array of labels (x, y, z) in the model's box.
-        shape: voxels of the box.
-        batch: samples.
-    """
-    condition: dict[str, Tensor] = {}
-    for field in schema.fields:
-        value = asked.get(field.name)
-        if isinstance(field, MapField):
-            labels = torch.full(shape, NULL_LABEL, dtype=torch.uint8)
-            if isinstance(value, np.ndarray):
-                labels = torch.from_numpy(np.ascontiguousarray(value, dtype=np.uint8))
-            condition[field.name] = labels.expand(batch, *shape)
-            continue
-        if isinstance(field, VectorField):
-            entries = value if isinstance(value, dict) else {}
-            numbers = [float(entries.get(entry, np.nan)) for entry in field.entries]
-        elif isinstance(field, CategoryField):
-            numbers = [np.nan if value is None else float(field.values.index(str(value)))]
-        else:
-            numbers = [np.nan if value is None else float(value)]  # type: ignore[arg-type]
-        condition[field.name] = torch.tensor(numbers, dtype=torch.float32).expand(batch, len(numbers))
-    return condition

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.registry import CARD, WEIGHTS, read_card
@@ -39,13 +40,13 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
 
 
 def read_configuration(folder: Path) -> CascadeConfig:
-    """How the model of a folder is built, and what it can be asked for.
+    """Return the configuration of the model of a folder.
 
     Raises:
         BrainDiffusionError: its card is missing, damaged, or of another version.
     """
     try:
-        return CascadeConfig.model_validate(read_card(folder).get("configuration"))
+        return CascadeConfig.model_validate(read_card(folder).configuration)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "configuration"
@@ -53,7 +54,7 @@ def read_configuration(folder: Path) -> CascadeConfig:
         raise BrainDiffusionError(msg) from error
 
 
-def load_cascade(folder: Path) -> tuple[Cascade, dict[str, Any]]:
+def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
     """Read a model folder.
 
     Returns:
@@ -76,11 +77,3 @@ def load_cascade(folder: Path) -> tuple[Cascade, dict[str, Any]]:
         msg = f"The weights {folder / WEIGHTS} belong to another model than the card beside them."
         raise BrainDiffusionError(msg) from error
     return cascade.eval(), card
-
-
-def trained_levels(card: dict[str, Any]) -> int:
-    """How many levels, from the coarsest, have learnt anything; at least 1. A card that does not tell has all."""
-    steps = card.get("steps")
-    if not steps:
-        return len(card["configuration"]["levels"])
-    return max(1, next((i for i, n in enumerate(steps) if not n), len(steps)))

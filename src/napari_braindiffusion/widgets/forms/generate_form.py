@@ -12,7 +12,7 @@ from braindiffusion.runs import GenerateRequest
 from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
 from napari_braindiffusion.widgets.forms.field_widgets import Choice, ChoiceEdit
 from napari_braindiffusion.widgets.forms.request_form import LARGEST, RequestForm
-from napari_braindiffusion.widgets.model_card import ModelCard
+from napari_braindiffusion.widgets.model_card import ModelCardView
 
 ADVANCED = (
     "eta",
@@ -44,7 +44,7 @@ class GenerateForm(RequestForm):
     """Name or path of the chosen model; empty where there is none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        card, conditions = ModelCard(), ConditionForm()
+        card, conditions = ModelCardView(), ConditionForm()
         live = CheckBox(
             label="Live low-resolution preview",
             value=True,

@@ -1,0 +1,132 @@
+"""The card of a model: what `model.json` says of it, with typed access. Needs no torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.conditions import ConditionSchema
+from braindiffusion.errors import BrainDiffusionError
+
+Text = str | list[str]
+CASCADE_KIND = "cascade"
+"""Kind of a card that names none."""
+
+
+def trained_levels(steps: Sequence[int]) -> int:
+    """Return how many levels, from the coarsest, have learnt anything; at least 1."""
+    return max(1, next((i for i, n in enumerate(steps) if not n), len(steps)))
+
+
+class Split(BaseModel):
+    """Names of the subjects that a model learnt from, and of those that were held out."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    train: list[str] | None = None
+    validation: list[str] = Field(default_factory=list)
+
+
+class ModelCard(BaseModel):
+    """All of a `model.json`. Fields that are not listed here are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str = CASCADE_KIND
+    """Which code reads the weights: see `braindiffusion.models.registry.KINDS`."""
+    name: str | None = None
+    summary: str = ""
+    description: str = ""
+    data: Text = ""
+    """What it was trained on, in words."""
+    training: Text = ""
+    """How it was trained, in words."""
+    intended_use: Text = ""
+    limits: Text = ""
+    weights_licence: str = ""
+    data_licence: str = ""
+    preprocessing: dict[str, Any] = Field(default_factory=dict)
+    preprocessing_hash: str | None = None
+    split: Split = Split()
+    steps: int | list[int] = Field(default_factory=list)
+    """Training steps, of each level where there are levels."""
+    parameters: int | list[int] = Field(default_factory=list)
+    validation_loss: list[float | None] = Field(default_factory=list)
+    configuration: dict[str, Any] = Field(default_factory=dict)
+    """How the model is built; each kind has its own."""
+
+    @field_validator("preprocessing", "configuration", "split", mode="before")
+    @classmethod
+    def _absent(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @field_validator("steps", "parameters", "validation_loss", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+    @property
+    def conditions(self) -> ConditionSchema:
+        """What the model can be conditioned on.
+
+        Raises:
+            BrainDiffusionError: the card describes conditions that this version does not know.
+        """
+        try:
+            return ConditionSchema.model_validate(self.configuration.get("condition") or {})
+        except ValidationError as error:
+            msg = f"The card of {self.name or 'the model'} describes conditions that this version does not know."
+            raise BrainDiffusionError(msg) from error
+
+    @property
+    def prepared(self) -> Preprocessing | None:
+        """How its training volumes were preprocessed; None where the card does not tell.
+
+        Raises:
+            BrainDiffusionError: the record is one of another version.
+        """
+        if not self.preprocessing:
+            return None
+        try:
+            return Preprocessing.model_validate(self.preprocessing)
+        except ValidationError as error:
+            msg = f"The card of {self.name or 'the model'} describes a preprocessing that this version does not know."
+            raise BrainDiffusionError(msg) from error
+
+    @property
+    def skull_stripped(self) -> bool:
+        """Whether its brains have no skull, and air around them is exactly 0."""
+        return self.preprocessing.get("skull") == "strip"
+
+    @property
+    def level_steps(self) -> tuple[int, ...]:
+        """Training steps of each level; empty where the card does not tell."""
+        return (self.steps,) if isinstance(self.steps, int) else tuple(self.steps)
+
+    @property
+    def parameter_count(self) -> int:
+        """Parameters in all; 0 where the card does not tell."""
+        return self.parameters if isinstance(self.parameters, int) else sum(self.parameters)
+
+    @property
+    def stated_limits(self) -> Text:
+        """What the model must not be used for; cards of earlier versions call it `limitations`."""
+        limits: Text = self.limits or (self.model_extra or {}).get("limitations", "")
+        return limits
+
+    @property
+    def figures(self) -> Any:
+        """Measured figures by name, under any of the names that cards have for them."""
+        extra = self.model_extra or {}
+        return extra.get("evaluation") or extra.get("figures") or {}
+
+    def channel_names(self, channels: int) -> list[str]:
+        """Return the modality of each channel; numbers where the card does not tell."""
+        names = str(self.preprocessing.get("modality", "")).split(",")
+        return names if len(names) == channels else [f"channel{n}" for n in range(1, channels + 1)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as plain data, as it stands in `model.json`."""
+        plain: dict[str, Any] = self.model_dump(exclude_unset=True)
+        return plain

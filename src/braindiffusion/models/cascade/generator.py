@@ -1,0 +1,134 @@
+"""The cascade as a `Generator`: the kind of model that a card without a kind is of."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from braindiffusion.conditions import ConditionSchema
+from braindiffusion.diffusion.condition import Condition
+from braindiffusion.diffusion.denoiser import Denoiser
+from braindiffusion.diffusion.samplers import SamplerName
+from braindiffusion.models.card import ModelCard, trained_levels
+from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.cascade.files import load_cascade
+from braindiffusion.models.cascade.sampling import CascadeStep, sample_cascade
+from braindiffusion.models.generator import Generator, Hook, LevelContext
+
+
+class CascadeGenerator:
+    """A trained cascade, see `Generator` and `EditableGenerator`.
+
+    Args:
+        cascade: the network.
+        card: tells which levels have been trained.
+    """
+
+    def __init__(self, cascade: Cascade, card: ModelCard) -> None:
+        self.cascade, self.card = cascade, card
+        self.levels = cascade.config.number_of_levels
+        if card.level_steps:
+            self.levels = min(self.levels, trained_levels(card.level_steps))
+
+    @property
+    def conditions(self) -> ConditionSchema:
+        """What it can be conditioned on."""
+        return self.cascade.config.condition
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels (x, y, z)."""
+        return self.cascade.config.shape
+
+    @property
+    def spacing(self) -> float:
+        """Voxel size in mm."""
+        return self.cascade.config.spacing
+
+    @property
+    def channels(self) -> int:
+        """Channels of its volumes."""
+        return self.cascade.config.channels
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.cascade.parameters()).device
+
+    @property
+    def voxel_sizes(self) -> tuple[float, ...]:
+        """Voxel size in mm of the band that each trained level hands on."""
+        config = self.cascade.config
+        return tuple(config.spacing * 2 ** (config.halvings(i) - (config.bands(i) > 1)) for i in range(self.levels))
+
+    def to(self, device: torch.device) -> None:
+        """Move the weights, in the memory layout that is fastest."""
+        self.cascade.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def steps(self, steps: int | Sequence[int] | None = None) -> tuple[int, ...]:
+        """Return the sampler steps of each trained level."""
+        return self.cascade.config.steps(steps)[: self.levels]
+
+    def samplers(self, sampler: SamplerName | None = None) -> tuple[SamplerName, ...]:
+        """Return the sampler of each trained level."""
+        return tuple(sampler or level.sampler for level in self.cascade.config.levels[: self.levels])
+
+    def sample(
+        self,
+        seeds: Sequence[int],
+        *,
+        condition: Condition | None = None,
+        hooks: Sequence[Hook] = (),
+        sampler: SamplerName | None = None,
+        steps: int | Sequence[int] | None = None,
+        eta: float = 0.0,
+        levels: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Iterator[CascadeStep]:
+        """Generate volumes, one for each seed."""
+        return sample_cascade(
+            self.cascade,
+            seeds,
+            condition=condition,
+            hooks=hooks,
+            sampler=sampler,
+            steps=steps,
+            eta=eta,
+            levels=min(levels or self.levels, self.levels),
+            dtype=dtype,
+        )
+
+    def denoiser(self, context: LevelContext) -> Denoiser:
+        """Return D(x, sigma, condition) of a level, without hooks."""
+        return self.cascade.level(context.level).denoiser(context.coarse, context.coarse_sigma)
+
+    def coefficients(self, volume: Tensor, level: int) -> Tensor:
+        """Return the normalised coefficients that a level would generate of a volume, (batch, bands, x, y, z)."""
+        module = self.cascade.level(level)
+        bands = module.normalise(self.cascade.decompose(volume, level))
+        return bands[:, int(module.has_coarse) :].flatten(1, 2)
+
+    def coarse_band(self, volume: Tensor, level: int) -> Tensor | None:
+        """Return the normalised coarse band that a level is given of a volume; None at level 0."""
+        module = self.cascade.level(level)
+        if not module.has_coarse:
+            return None
+        return module.normalise(self.cascade.decompose(volume, level))[:, 0]
+
+    def generates_as(self, other: Generator) -> bool:
+        """Return whether another cascade has the same bands, constants and conditions; networks may differ."""
+        if not isinstance(other, CascadeGenerator):
+            return False
+        a, b = ({**one.cascade.config.model_dump(), "levels": None} for one in (self, other))
+        buffers = zip(self.cascade.buffers(), other.cascade.buffers(), strict=True)
+        return a == b and all(torch.equal(x, y) for x, y in buffers)
+
+
+def load_generator(folder: Path) -> CascadeGenerator:
+    """Read a model folder of this kind.
+
+    Raises:
+        BrainDiffusionError: a file is missing, damaged, or of another model.
+    """
+    return CascadeGenerator(*load_cascade(folder))
