@@ -26,6 +26,7 @@ from braindiffusion.runs import (
     Warned,
     list_runs,
 )
+from braindiffusion.training.presets import PRESETS
 from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.docks import run_browser as run_browser
 from napari_braindiffusion.docks.train import TrainDock
@@ -298,12 +299,12 @@ def test_what_does_not_fit_is_told_with_a_change_that_makes_it_fit(dock, qtbot):
     dock.estimate.show_estimate(Estimated(device="cuda:0", bytes=9_100_000_000, available=8_000_000_000,
                                           preset="gpu-8gb", advice={"patch": 48}))  # fmt: skip
     assert "Preset gpu-8gb needs 9.1 GB" in dock.estimate.label.text()
-    assert "has 8.0 free: use patch 48" in dock.estimate.label.text()
+    assert "has 8.0 free: use patch size 48" in dock.estimate.label.text()
     click(qtbot, dock.estimate.apply_button)
     assert dock.form.request().patch == 48
     dock.estimate.show_estimate(Estimated(device="cuda:0", bytes=9_100_000_000, available=8_000_000_000,
                                           advice={"batch_size": 4, "checkpointing": True}))  # fmt: skip
-    assert "batch size 4, save memory" in dock.estimate.label.text()
+    assert "batch size 4, gradient checkpointing" in dock.estimate.label.text()
     click(qtbot, dock.estimate.apply_button)
     request = dock.form.request()
     assert (request.batch_size, request.checkpointing, request.patch) == (4, True, 48)
@@ -335,6 +336,14 @@ def test_the_engine_tells_what_it_will_take(viewer, qtbot, tmp_path, engines):
         dock.form.fields["data"].value = tmp_path / "noise.zarr"
     assert dock.estimate.label.text().startswith("Preset tiny needs")
     assert "GB that this computer has free" in dock.estimate.label.text()
+    recipes, fields = PRESETS["tiny"].recipes, dock.form.fields
+    epochs = [recipe.epochs for recipe in recipes]
+    assert fields["batch_size"].native.text() == "Default (2 to 4)"
+    assert fields["epochs"].native.text() == f"Default ({min(epochs):g} to {max(epochs):g})"
+    assert fields["validation_subjects"].native.text() == "Default (0)"
+    assert dock.form.request() == TrainRequest(data=tmp_path / "noise.zarr", preset="tiny")
+    fields["preset"].value = "laptop"
+    assert fields["batch_size"].native.text() == "Default"
     assert not list((tmp_path / "runs").glob("*/run.json"))  # an estimate is nobody's history
     dock.estimating.stop()
     qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)

@@ -38,6 +38,7 @@ class Estimate:
         advice: what to do where it does not fit; empty where it does.
         changes: the same as fields of the request; empty where none would do.
         preset: name of a training's preset, which the device may have decided; empty for a file of one's own.
+        defaults: what fields that a training's request leaves out stand for, one number or one for each level.
     """
 
     device: str
@@ -47,6 +48,7 @@ class Estimate:
     advice: str = ""
     changes: dict[str, int | bool | str] = field(default_factory=dict)
     preset: str = ""
+    defaults: dict[str, float | list[float]] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:

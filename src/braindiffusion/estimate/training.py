@@ -47,7 +47,7 @@ def training_estimates(request: TrainRequest) -> Iterator[Estimate]:
     needs = {index: trial.bytes(trial.preset, index) for index in trial.wanted}
     available = free_bytes(trial.device)
     untimed = tuple(LevelEstimate(index, needs[index], trial.steps(index)) for index in trial.wanted)
-    told = Estimate(str(trial.device), untimed, available, preset=trial.preset.name)
+    told = Estimate(str(trial.device), untimed, available, preset=trial.preset.name, defaults=trial.defaults())
     if not told.fits:
         hungriest = sorted(needs, key=lambda index: -needs[index])
         changes = mildest_change(
@@ -84,6 +84,7 @@ class _Trial:
         self.dtype = choose_precision(self.device, request.precision)
         self.rows, held_out = rows_of(self.cohort, request.validation_subjects)
         self.held_out = len(held_out or self.rows)
+        self.validation_subjects = len({self.cohort.subjects[row].person for row in held_out})
         start = None if request.start_from is None else find_model(request.start_from)
         self.config = configuration_of(request, self.preset, self.cohort, self.rows, start)
         self.cascade = Cascade(self.config).to(self.device)
@@ -99,6 +100,19 @@ class _Trial:
         """Optimizer steps of a level."""
         recipe = self.preset.recipes[index]
         return recipe.steps(len(self.rows))
+
+    def defaults(self) -> dict[str, float | list[float]]:
+        """Return the numbers that the fields left out of the request stand for, of the levels that have one."""
+        recipes = [self.preset.recipes[index] for index in self.wanted]
+        numbers: dict[str, list[float | None]] = {
+            name: [getattr(recipe, name) for recipe in recipes]
+            for name in ("batch_size", "accumulate", "epochs", "patience")
+        }
+        numbers["patch"] = [self.preset.levels[index].patch for index in self.wanted]
+        numbers["validation_subjects"] = [self.validation_subjects]
+        found = {name: [one for one in values if one is not None] for name, values in numbers.items()}
+        left_out = (name for name, values in found.items() if values and getattr(self.request, name) is None)
+        return {name: found[name][0] if len(set(found[name])) == 1 else found[name] for name in left_out}
 
     def bytes(self, preset: Preset, index: int) -> int:
         """Of memory while a level learns."""

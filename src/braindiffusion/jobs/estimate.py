@@ -32,4 +32,5 @@ def _event(found: Estimate) -> Estimated:
         seconds=found.seconds,
         advice=found.changes,
         preset=found.preset,
+        defaults=found.defaults,
     )

@@ -115,6 +115,8 @@ class Estimated(_Event):
     """Fields of the request, and the values that make it fit."""
     preset: str = ""
     """Of a training, which the device may have decided; empty for a file of one's own."""
+    defaults: dict[str, float | list[float]] = Field(default_factory=dict)
+    """Fields that a training's request leaves out, and the numbers that they stand for: one, or one for each level."""
 
     @property
     def fits(self) -> bool:

@@ -299,6 +299,7 @@ class TrainDock(Dock):
     def _on_estimated(self, event: Event) -> None:
         if isinstance(event, Estimated):
             self.estimate.show_estimate(event)
+            self.form.show_defaults(event.defaults)
 
     def _on_warned(self, event: Warned) -> None:
         self._warnings += 1

@@ -3,11 +3,10 @@
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from braindiffusion.runs import Estimated
+from braindiffusion.runs import Estimated, TrainRequest
 from braindiffusion.runs.durations import duration
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
-
-WORDS = {"batch_size": "batch size {}", "patch": "patch {}", "checkpointing": "save memory", "preset": "preset {}"}
+from napari_braindiffusion.widgets.forms.request_form import label_of
 
 
 class EstimateRow(QWidget):
@@ -46,7 +45,12 @@ class EstimateRow(QWidget):
             time = "measuring the time …" if found.seconds is None else f"about {duration(found.seconds)}"
             self.say(f"{what} {needs} of the {has} GB that {device} has free; {time}.")
             return
-        advice = ", ".join(WORDS[name].format(value) for name, value in found.advice.items() if value is not False)
+        advice = ", ".join(_change(name, value) for name, value in found.advice.items() if value is not False)
         self.say(f"{what} {needs} GB, {device} has {has} free: use {advice or 'a device with more memory'}.")
         self._changes = dict(found.advice)
         self.apply_button.setVisible(bool(self._changes))
+
+
+def _change(name: str, value: object) -> str:
+    label = label_of(TrainRequest, name).lower()
+    return label if value is True else f"{label} {value}"

@@ -125,11 +125,14 @@ class RequestForm(QWidget):
             label = label_of(self._request, str(first["loc"][0])) if first["loc"] else "Settings"
             raise BrainDiffusionError(f"{label}: {first['msg'].removeprefix('Value error, ')}.") from error
 
-    def show_default(self, name: str, value: object = None) -> None:
+    def show_default(self, name: str, value: Any = None) -> None:
         """Show what a field that is left out stands for: "Default (12)", or "Default" where that is not known."""
-        if isinstance(value, tuple | list):
-            value = ", ".join(map(str, value)) if len(set(value)) > 1 else value[0]
-        self.fields[name].show_default("Default" if value is None else f"Default ({value})")
+        several = list(value) if isinstance(value, tuple | list) else [] if value is None else [value]
+        texts = [f"{one:g}" if isinstance(one, float) else str(one) for one in several]
+        if isinstance(self.fields[name], NumberEdit) and len(set(texts)) > 1:  # no room for more than a range
+            texts = [f"{min(several):g} to {max(several):g}"]
+        shown = ", ".join(texts) if len(set(texts)) > 1 else "".join(texts[:1])
+        self.fields[name].show_default(f"Default ({shown})" if shown else "Default")
 
     def set_visible(self, name: str, visible: bool) -> None:
         """Show or hide the row of a field."""

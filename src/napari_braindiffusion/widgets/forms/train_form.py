@@ -1,6 +1,6 @@
 """The form of a training."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
@@ -31,6 +31,8 @@ ADVANCED = (
     "precision",
     "strategy",
 )
+DEFAULTED = ("batch_size", "accumulate", "patch", "epochs", "validation_subjects", "patience")
+"""Fields that the preset, the device or the cohort decides where they are left out."""
 
 
 class TrainForm(RequestForm):
@@ -51,10 +53,17 @@ class TrainForm(RequestForm):
             parent=parent,
         )
         self.fields["data"].changed.connect(self.data_changed.emit)
+        for name in ("data", "preset", "start_from"):
+            self.fields[name].changed.connect(self._forget_defaults)
 
     def set_models(self, models: Iterable[Choice]) -> None:
         """Offer models to initialize from. What was chosen stays chosen."""
         self.fields["start_from"].offer(models)
+
+    def show_defaults(self, defaults: Mapping[str, float | list[float]]) -> None:
+        """Show what the fields that are left out stand for; an empty mapping where that is not known."""
+        for name in DEFAULTED:
+            self.show_default(name, defaults.get(name))
 
     def request(self) -> TrainRequest | None:
         """Return the request; None as long as there are no data.
@@ -63,3 +72,6 @@ class TrainForm(RequestForm):
             BrainDiffusionError: a value does not fit.
         """
         return None if self.missing() else self.make_request()
+
+    def _forget_defaults(self, _: object) -> None:
+        self.show_defaults({})
