@@ -8,7 +8,6 @@ in the world.
 import gzip
 import math
 import os
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import replacing
 from braindiffusion.nifti import (
     affine_problem,
     kind_and_time,
@@ -230,23 +230,15 @@ def save_volume(volume: Volume, path: str | os.PathLike[str], *, dtype: npt.DTyp
         msg = f"{path} cannot be written: volumes are saved as .nii.gz or .nii, so give it one of these endings."
         raise BrainDiffusionError(msg)
     image = to_nifti(stored_type(volume.data, dtype, path), volume.affine, volume.metadata)
-    # Beside the target, so that the rename stays within one file system.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        with replacing(path) as beside, beside.open("xb") as file:
             if path.name.lower().endswith(".gz"):
                 # Neither name nor time of writing: equal volumes make equal files.
                 with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as zipped:
                     image.to_stream(zipped)
             else:
                 image.to_stream(cast("BinaryIO", file))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
         msg = f"{path} could not be written ({error.strerror or error}): choose another place or free some space."
         raise BrainDiffusionError(msg) from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()

@@ -13,6 +13,7 @@ import pytest
 
 from braindiffusion import __version__
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import write_whole
 from braindiffusion.runs import (
     Cancelled,
     DemoRequest,
@@ -29,7 +30,6 @@ from braindiffusion.runs import (
     default_runs_dir,
     list_runs,
 )
-from braindiffusion.runs.files import write_whole
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import region_names
 from braindiffusion.export.brains import Brain
 from braindiffusion.export.participants import participants
-from braindiffusion.runs.files import write_whole
+from braindiffusion.files import write_whole
 from braindiffusion.runs.sidecar import is_generated
 from braindiffusion.volume import load_volume, read_header, save_volume
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.files import write_whole
+from braindiffusion.files import write_whole
 
 BACKGROUND = "#111"
 INK = "#ccc"

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from braindiffusion.files import write_whole
 from braindiffusion.runs import ArtifactWritten, Event
-from braindiffusion.runs.files import write_whole
 from braindiffusion.volume import Volume, box_affine, save_volume
 
 FRAMES_PER_LEVEL = 6

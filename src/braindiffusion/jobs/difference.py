@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import write_whole
 from braindiffusion.runs import ArtifactWritten, DifferenceRequest, Event, Finished, Progress, Run
-from braindiffusion.runs.files import write_whole
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 HIGH = 99.5

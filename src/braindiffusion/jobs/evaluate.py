@@ -18,11 +18,11 @@ from braindiffusion.evaluation.metrics.diversity import Pairs, diversity, measur
 from braindiffusion.evaluation.report.page import write_page
 from braindiffusion.evaluation.report.pictures import galleries
 from braindiffusion.evaluation.targets import targets
+from braindiffusion.files import write_whole
 from braindiffusion.generation.inputs import load_label_map
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run
 from braindiffusion.runs.command import as_command
-from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.reports.evaluation import JSON, PAGE, Evaluation, LeftOut
 from braindiffusion.runs.requests import EvaluateRequest
 from braindiffusion.runs.versions import versions

@@ -13,8 +13,8 @@ from braindiffusion.evaluation.groups import FEWEST, choose_real_groups
 from braindiffusion.evaluation.measure import VOXELS
 from braindiffusion.evaluation.metrics.memorization import SUSPICIOUS
 from braindiffusion.evaluation.sources import Brain, Source, find_brains
+from braindiffusion.files import write_whole
 from braindiffusion.runs import ArtifactWritten, Event, Finished, NearestRequest, Progress, Run, Warned
-from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.reports.nearest import NEAREST, Match, Nearest, Normal
 from braindiffusion.volume import Volume, save_volume
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from braindiffusion.cohort.find import find
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import write_whole
 from braindiffusion.regions import REGIONS
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Progress, Run, Warned
-from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.requests import ReadRequest
 from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.segmentation.files import load_segmentation_model

@@ -10,6 +10,7 @@ import torch
 
 from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.files import write_whole
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.runs import (
     ArtifactWritten,
@@ -23,7 +24,6 @@ from braindiffusion.runs import (
     TrainRequest,
 )
 from braindiffusion.runs.durations import seconds_left
-from braindiffusion.runs.files import write_whole
 from braindiffusion.training.checkpoints import CheckpointManager, load_state
 from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.novelty import Novelty

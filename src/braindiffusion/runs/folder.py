@@ -29,6 +29,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import write_whole
 from braindiffusion.runs.events import (
     Cancelled,
     Continued,
@@ -39,7 +40,6 @@ from braindiffusion.runs.events import (
     Started,
     parse_event,
 )
-from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.requests import Request
 from braindiffusion.runs.versions import FORMAT_VERSION, check_format, versions
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from braindiffusion.files import write_whole
 from braindiffusion.nifti import READABLE_SUFFIXES
-from braindiffusion.runs.files import write_whole
 
 
 def volume_stem(path: Path) -> str:

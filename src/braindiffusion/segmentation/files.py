@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import replacing, write_whole
 from braindiffusion.models.registry import (
     CARD,
     DEFAULT_SEGMENTATION_MODEL,
@@ -19,7 +20,6 @@ from braindiffusion.models.registry import (
     find_model,
     read_card,
 )
-from braindiffusion.runs.files import write_whole
 from braindiffusion.segmentation.calibration import Calibration
 from braindiffusion.segmentation.model import SegmentationModel
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
@@ -63,9 +63,8 @@ def save_segmentation_model(model: SegmentationModel, folder: Path, *, dtype: to
     tensors = {name: t.detach().cpu().contiguous().to(dtype) for name, t in model.net.state_dict().items()}
     for name, constant in asdict(model.calibration).items():
         tensors[f"calibration.{name}"] = torch.from_numpy(np.array(constant, np.float64))
-    part = folder / (WEIGHTS + ".part")
-    save_file(tensors, part)
-    part.chmod(0o644)  # safetensors writes files that only the user can read
-    part.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as part:
+        save_file(tensors, part)
+        part.chmod(0o644)  # safetensors writes files that only the user can read
     card = {**model.card, "kind": SEGMENTATION_KIND, "configuration": model.net.config.model_dump(mode="json")}
     write_whole(folder / CARD, json.dumps(card, indent=2) + "\n")

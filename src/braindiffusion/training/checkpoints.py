@@ -10,7 +10,6 @@ Each file is written under another name and renamed: it is complete or absent.
 """
 
 import copy
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import replacing
 from braindiffusion.generation.outputs import as_volume
 from braindiffusion.models.card import trained_levels
 from braindiffusion.models.cascade.cascade import Cascade
@@ -253,8 +253,5 @@ def _state_path(folder: Path, level: int) -> Path:
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    with replacing(path) as part:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part)

@@ -9,7 +9,7 @@ from plotly.offline import get_plotlyjs
 
 from braindiffusion.evaluation.report.plots import plots
 from braindiffusion.evaluation.targets import MINIMUM
-from braindiffusion.runs.files import write_whole
+from braindiffusion.files import write_whole
 from braindiffusion.runs.reports.evaluation import Estimate, Evaluation, Outcome, Row
 
 STYLE = """

@@ -10,11 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import replacing, write_whole
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.registry import CARD, WEIGHTS, read_card
-from braindiffusion.runs.files import write_whole
 
 
 def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: torch.dtype = torch.float32) -> None:
@@ -32,9 +32,9 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
         name: tensor.detach().cpu().contiguous().to(torch.float32 if name in constants else dtype)
         for name, tensor in cascade.state_dict().items()
     }
-    save_file(tensors, folder / (WEIGHTS + ".part"))
-    (folder / (WEIGHTS + ".part")).chmod(0o644)  # safetensors' own files are for their writer only
-    (folder / (WEIGHTS + ".part")).replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as part:
+        save_file(tensors, part)
+        part.chmod(0o644)  # safetensors' own files are for their writer only
     text = json.dumps({**card, "configuration": cascade.config.model_dump(mode="json")}, indent=2)
     write_whole(folder / CARD, text + "\n")
 
