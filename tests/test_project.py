@@ -1,4 +1,4 @@
-"""What a user gets: the wheel, its metadata, the pinned set, and the commands of the README."""
+"""Tests of the packaging: wheel, metadata, pinned versions, recipe, workflows, and the scripts in src."""
 
 import ast
 import email
@@ -26,19 +26,19 @@ USED_BY_OTHERS = {"python-calamine"}  # pandas reads IXI.xls with it
 
 
 def pins() -> dict[str, Version]:
-    """Name and version of every line of the constraints."""
+    """Return name and version of every line of the constraints."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
 
 def requirements(lines: list[str | dict[str, str]]) -> list[Requirement]:
-    """The requirements of a list, without the groups that it includes."""
+    """Return the requirements of a list, without the groups that it includes."""
     return [Requirement(line) for line in lines if isinstance(line, str)]
 
 
 def imported_packages(source: Path) -> set[str]:
-    """Top-level names that a module imports."""
+    """Return the top-level names that a module imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -63,7 +63,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_the_wheel_carries_all_that_the_packages_read(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_all_package_files(wheel: zipfile.ZipFile) -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "-z", "src/*/*"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split("\0")
@@ -75,7 +75,7 @@ def test_the_wheel_carries_all_that_the_packages_read(wheel: zipfile.ZipFile) ->
     assert {"napari_braindiffusion/napari.yaml", *typed} <= wanted
 
 
-def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
+def test_the_metadata_of_the_wheel(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Name"] == "napari-braindiffusion"
@@ -120,7 +120,7 @@ def test_the_links_of_the_readme_on_the_package_index_are_absolute_and_lead_to_f
         assert path.exists(), link
 
 
-def test_a_base_install_brings_no_qt_binding(wheel: zipfile.ZipFile) -> None:
+def test_a_base_install_has_no_qt_binding(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     needed = map(Requirement, email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist", []))
     base = [requirement for requirement in needed if "extra" not in str(requirement.marker or "")]
@@ -128,7 +128,7 @@ def test_a_base_install_brings_no_qt_binding(wheel: zipfile.ZipFile) -> None:
     assert all(not requirement.extras for requirement in base)
 
 
-def test_the_pinned_set_is_within_the_ranges_and_complete() -> None:
+def test_the_pinned_versions_are_complete_and_within_the_ranges() -> None:
     pinned = pins()
     groups = [line for name in ("test", "lint", "docs") for line in PROJECT["dependency-groups"][name]]
     for requirement in requirements(PROJECT["project"]["dependencies"] + groups):
@@ -191,7 +191,7 @@ def test_the_workflows_have_no_more_permissions_than_they_need() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
-def test_a_page_links_only_to_what_is_there(page: str) -> None:
+def test_the_links_of_a_page_lead_to_files(page: str) -> None:
     path = ROOT / page
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link and not link.startswith("mailto:")]
@@ -211,8 +211,8 @@ def test_the_make_targets_of_the_pages_exist() -> None:
         assert named <= targets
 
 
-def test_the_changelog_tells_of_this_version() -> None:
-    # The release takes its notes from there.
+def test_the_changelog_has_this_version() -> None:
+    # The release notes come from there.
     assert f"\n## [{braindiffusion.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
