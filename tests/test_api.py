@@ -65,7 +65,7 @@ def test_what_cannot_be_asked_is_told_in_one_sentence() -> None:
     model = braindiffusion.load_model()
     with pytest.raises(BrainDiffusionError, match="cannot be asked for 'shoe_size'"):
         model.sample(shoe_size=43)
-    with pytest.raises(BrainDiffusionError, match=r"num_samples: .*greater than or equal to 1"):
+    with pytest.raises(BrainDiffusionError, match=r"Number of samples: .*greater than or equal to 1.*num_samples"):
         model.sample(0)
     with pytest.raises(BrainDiffusionError, match="There is no model 'none'"):
         braindiffusion.load_model("none")

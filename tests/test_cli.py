@@ -48,7 +48,7 @@ cli.main()
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended."""
+    """Exit status and output of a command."""
 
     returncode: int
     stdout: str

@@ -5,15 +5,12 @@ job warns of becomes a Python warning; what fails is a `BrainDiffusionError`. In
 button of a notebook) keeps what it has.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, overload
-
-from pydantic import ValidationError
 
 from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
@@ -32,6 +29,8 @@ from braindiffusion.runs import (
     TrainRequest,
     Warned,
 )
+from braindiffusion.runs.requests import make_request
+from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, load_volume
 
 if TYPE_CHECKING:
@@ -56,12 +55,12 @@ class Model:
 
     @property
     def name(self) -> str:
-        """What its card calls it."""
+        """Name of the model, from its card."""
         return self.card.name or self.path.name
 
     @property
     def conditions(self) -> dict[str, str]:
-        """What it can be asked for, and what each can be, in words.
+        """Conditions that it can be given, and the values of each in words.
 
         Examples:
             >>> load_model().conditions["sex"]
@@ -324,26 +323,29 @@ def _perform(request: Request, *, root: Path | None = None, on_event: OnEvent | 
             if on_event is not None:
                 on_event(event)
             if isinstance(event, Failed):
-                raise BrainDiffusionError(event.message)
+                raise _with_argument(BrainDiffusionError(event.message, event.field))
     finally:
         events.close()
     return run
 
 
 def _ask(kind: type[R], **fields: Any) -> R:
-    """A request, or one sentence on what is wrong with it."""
+    """Return a request, or raise one sentence on what is wrong with it, with the name of the argument."""
     try:
-        return kind(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        msg = f"{'.'.join(map(str, first['loc']))}: {first['msg']} (was {first['input']!r})."
-        raise BrainDiffusionError(msg) from error
+        return make_request(kind, **fields)
+    except BrainDiffusionError as error:
+        raise _with_argument(error) from error
+
+
+def _with_argument(error: BrainDiffusionError) -> BrainDiffusionError:
+    """Add the name of the argument that an error is about."""
+    hint = f" (Argument: {error.field}.)" if error.field else ""
+    return BrainDiffusionError(f"{error}{hint}", error.field)
 
 
 def _with_sidecar(path: Path) -> Volume:
-    """A volume with all that its sidecar tells, and nothing of the folder that it lay in."""
-    stem = path.name.split(".nii")[0].removesuffix("_trajectory")
-    sidecar = json.loads(path.with_name(f"{stem}.json").read_text(encoding="utf-8"))
+    """Return a volume with all that its sidecar tells, and nothing of the folder that it lay in."""
+    sidecar = read_sidecar(path)
     for passing in ("run", "file"):
         sidecar.pop(passing, None)
     return replace(load_volume(path), metadata=sidecar)

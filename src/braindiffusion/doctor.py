@@ -1,4 +1,4 @@
-"""What this machine is like for BrainDiffusion, in plain verdicts."""
+"""Checks of this machine: versions, device, arithmetic, screen, disk, each with a verdict."""
 
 import ctypes.util
 import os

@@ -1,6 +1,6 @@
 """The engine: a process that does jobs, so that a viewer stays smooth and outlives a crash.
 
-`python -m braindiffusion.engine` reads orders from its standard input and writes answers to its standard output, one
+`python -m braindiffusion.engine` reads commands from its standard input and writes answers to its standard output, one
 JSON object a line (`runs/messages.py`). `python -m braindiffusion.engine --run FOLDER` performs one run to its end
 without pipes, and goes on when its parent ends: whoever wants to know follows the folder, and stops it with
 `Run.ask_to_stop`.
@@ -30,12 +30,12 @@ from braindiffusion.runs import Cancelled, Event, Failed, Run, RunState
 from braindiffusion.runs.messages import (
     Answer,
     Cancel,
-    Order,
+    Command,
     Quit,
     Ready,
     RunEvent,
     Submit,
-    parse_order,
+    parse_command,
 )
 
 Send = Callable[[Answer], None]
@@ -46,15 +46,15 @@ class ClientGoneError(Exception):
 
 
 class Engine:
-    """Takes orders from a queue and sends answers, until it is told to quit.
+    """Takes commands from a queue and sends answers, until it is told to quit.
 
     Args:
-        orders: Where orders come from. Other threads and signal handlers may put some in at any time.
+        commands: Where commands come from. Other threads and signal handlers may put some in at any time.
         send: Takes each answer. May raise ClientGoneError.
     """
 
-    def __init__(self, orders: "SimpleQueue[Order]", send: Send) -> None:
-        self._orders = orders
+    def __init__(self, commands: "SimpleQueue[Command]", send: Send) -> None:
+        self._commands = commands
         self._send = send
         self._waiting: deque[Path] = deque()
         self._current: Path | None = None
@@ -70,7 +70,7 @@ class Engine:
                     self._do(self._waiting.popleft())
                     self._listen()
                 else:
-                    self._obey(self._orders.get())
+                    self._obey(self._commands.get())
         except ClientGoneError:
             self._quit = True
         for path in tuple(self._waiting):
@@ -98,16 +98,16 @@ class Engine:
             self._current = None
 
     def _listen(self) -> None:
-        """Obey all orders that have come in by now."""
+        """Obey all commands that have come in by now."""
         while True:
             try:
-                order = self._orders.get_nowait()
+                command = self._commands.get_nowait()
             except Empty:
                 return
-            self._obey(order)
+            self._obey(command)
 
-    def _obey(self, order: Order) -> None:
-        match order:
+    def _obey(self, command: Command) -> None:
+        match command:
             case Submit(run=path):
                 self._waiting.append(path)
             case Cancel(run=path) if path == self._current:
@@ -148,13 +148,13 @@ def perform_alone(path: Path, stop: threading.Event) -> int:
     return {RunState.FINISHED: 0, RunState.CANCELLED: 130}.get(run.state, 1)
 
 
-def _read_orders(lines: IO[bytes], orders: "SimpleQueue[Order]") -> None:
+def _read_commands(lines: IO[bytes], commands: "SimpleQueue[Command]") -> None:
     for line in lines:
         try:
-            orders.put(parse_order(line))
+            commands.put(parse_command(line))
         except ValidationError as error:
             sys.stderr.write(f"The engine does not understand {line!r}: {error.errors()[0]['msg']}\n")
-    orders.put(Quit())
+    commands.put(Quit())
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
@@ -195,10 +195,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{error}\n")
             return 1
 
-    orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler
+    commands: SimpleQueue[Command] = SimpleQueue()  # its put is safe in a signal handler
     lines, answers = _take_pipes()
-    _on_signals(lambda: orders.put(Quit()))
-    threading.Thread(target=_read_orders, args=(lines, orders), name="orders", daemon=True).start()
+    _on_signals(lambda: commands.put(Quit()))
+    threading.Thread(target=_read_commands, args=(lines, commands), name="commands", daemon=True).start()
 
     def send(answer: Answer) -> None:
         try:
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError as error:
             raise ClientGoneError from error
 
-    Engine(orders, send).serve()
+    Engine(commands, send).serve()
     return 0
 
 

@@ -220,7 +220,7 @@ def test_a_launch_tells_which_share_is_ours(monkeypatch: pytest.MonkeyPatch) -> 
     request = GenerateRequest(num_samples=5)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert [list(b) for b in Shard.of_this_process().batches(request)] == [[1], [2], [3], [4], [5]]
+    assert [list(b) for b in Shard.current().batches(request)] == [[1], [2], [3], [4], [5]]
     for name, value in (("SLURM_PROCID", "1"), ("SLURM_STEP_NUM_TASKS", "3"), ("SLURM_LOCALID", "0")):
         monkeypatch.setenv(name, value)
-    assert [list(b) for b in Shard.of_this_process().batches(request)] == [[2], [5]]
+    assert [list(b) for b in Shard.current().batches(request)] == [[2], [5]]

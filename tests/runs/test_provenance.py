@@ -1,4 +1,4 @@
-"""What a sidecar says."""
+"""Contents of a sidecar."""
 
 import hashlib
 import json

@@ -21,7 +21,7 @@ RunName = Annotated[str | None, typer.Option(help="Name of the run folder; by de
 
 
 class Options(Generic[R]):
-    """What a command line said about the fields of a request.
+    """The values that a command line gives to the fields of a request.
 
     Attributes:
         kind: The request.

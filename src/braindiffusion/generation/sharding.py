@@ -15,12 +15,12 @@ import torch
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.reproduce import difference, read_sidecar
 from braindiffusion.runs import GenerateRequest
-from braindiffusion.runs.process_rank import Launch
+from braindiffusion.runs.process_rank import ProcessRank
 
 SIDECAR = re.compile(r"sample_(\d+)(_.*)?\.json")
 
 
-class Shard(Launch):
+class Shard(ProcessRank):
     """This process among those of one launch."""
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""Performing a run: find its job, drive it, write down each event.
+"""Performing a run: find its job, run it, write down each event.
 
-The command line and the engine process both drive `perform`, so a run's folder reads the same whoever did it. Nothing
-heavy is imported until a job is: the first event is there at once.
+Command line, engine process and Python functions all use `perform`, so a run's folder reads the same whoever did it.
+Nothing heavy is imported until a job is: the first event is there at once.
 """
 
 import os
@@ -24,7 +24,7 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.failures import explain
 from braindiffusion.runs.folder import LIVE
-from braindiffusion.runs.process_rank import Launch
+from braindiffusion.runs.process_rank import ProcessRank
 from braindiffusion.runs.requests import Request
 
 Job = Callable[[Request, Run], Iterator[Event]]
@@ -47,11 +47,11 @@ JOB_LOCATIONS: dict[str, str] = {
 }
 """Module and function that do each job."""
 HOLD_SECONDS = 0.2
-"""How soon a run that is paused hears that it shall go on or end."""
+"""Interval at which a paused run checks whether it shall continue or end."""
 
 
 def perform(run: Run) -> Generator[Event, None, None]:
-    """Do what a run asks for, and tell.
+    """Perform the request of a run.
 
     Each event is appended to the run before it is yielded. The first is `Started`; the last is `Finished`, `Failed` or
     `Cancelled`. Bad input and bugs end in `Failed`, never in an exception. Closing the generator, or
@@ -68,8 +68,8 @@ def perform(run: Run) -> Generator[Event, None, None]:
         BrainDiffusionError: another process performs this run now.
         OSError: the run folder cannot be written to.
     """
-    if run.request.job == "train" and Launch.of_this_process().rank:
-        yield from _find("train")(run.request, run)  # the first process of the launch tells, and writes it down
+    if run.request.job == "train" and ProcessRank.current().rank:
+        yield from _find("train")(run.request, run)  # the first process writes the events
         return
     if run.state in LIVE:
         msg = f"The run {run.name} is being done by another process already; stop that first."
@@ -80,55 +80,55 @@ def perform(run: Run) -> Generator[Event, None, None]:
     job: Iterator[Event] | None = None
     last: Event | None = None
     try:
-        yield _told(
+        yield _append(
             run,
             Started(job=run.request.job, pid=os.getpid(), host=socket.gethostname()),
         )
         job = _find(run.request.job)(run.request, run)
         for event in job:
             last = event
-            yield _told(run, event)
+            yield _append(run, event)
             if isinstance(event, Finished | Failed | Cancelled):
                 return
             yield from _hold(run)
             if run.asked_to_stop:
                 last = _cancel(job, run)
-                yield _told(run, last)
+                yield _append(run, last)
                 return
         last = Finished()
-        yield _told(run, last)
+        yield _append(run, last)
     except (GeneratorExit, KeyboardInterrupt):
         if not isinstance(last, Finished | Failed | Cancelled):
-            _told(run, _cancel(job, run))
+            _append(run, _cancel(job, run))
         raise
     except Exception as error:  # noqa: BLE001 a bug in a job must end in Failed too
         _cancel(job, run)  # where it was not the job that failed, it saves what it has
-        yield _last_word(run, Failed(message=explain(error, run), field=getattr(error, "field", None) or ""))
+        yield _append_or_print(run, Failed(message=explain(error, run), field=getattr(error, "field", None) or ""))
     finally:
         run.forget_stop()
 
 
 def _hold(run: Run) -> Iterator[Event]:
-    """Wait as long as the run is asked to pause. `Paused` is written once, and told again and again.
+    """Wait as long as the run is asked to pause. `Paused` is written once, and yielded again and again.
 
-    Whoever drives the run thus still hears of it, and can end it.
+    Whoever performs the run can thus still end it.
     """
     if not run.asked_to_pause:
         return
-    paused = _told(run, Paused())
+    paused = _append(run, Paused())
     while run.asked_to_pause and not run.asked_to_stop:
         yield paused
         time.sleep(HOLD_SECONDS)
-    yield _told(run, Continued())
+    yield _append(run, Continued())
 
 
-def _told(run: Run, event: Event) -> Event:
+def _append(run: Run, event: Event) -> Event:
     run.append(event)
     return event
 
 
-def _last_word(run: Run, failed: Failed) -> Event:
-    """Written down if that is possible; on a full disk, or in a folder that has gone, it is at least said."""
+def _append_or_print(run: Run, failed: Failed) -> Event:
+    """Write the failure down; print it where that is impossible (a full disk, a folder that has gone)."""
     try:
         run.append(failed)
     except OSError:
@@ -143,7 +143,7 @@ def _find(name: str) -> Job:
 
 
 def _cancel(job: Iterator[Event] | None, run: Run) -> Event:
-    """Let a job clean up (and save what it has) where it stands."""
+    """Close a job, so that it saves what it has."""
     try:
         if isinstance(job, Generator):
             job.close()

@@ -101,7 +101,7 @@ class GenerationPlan:
         self.request, self.run = request, run
         if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
             raise BrainDiffusionError(f"A sample number is none of 1 to {request.num_samples}.", field="only")
-        self.shard = Shard.of_this_process()
+        self.shard = Shard.current()
         folder = find_model(request.model)
         self.device = self.shard.device(choose_device(request.device))
         self.dtype = choose_precision(self.device, request.precision)

@@ -18,12 +18,12 @@ NONE = "none"
 
 
 Shape = Literal["one", "switch", "list", "fixed", "mapping"]
-"""How the value of a field stands on a command line: once, as the flag alone, with its flag again for each value, as so
-many words, as FIELD=VALUE."""
+"""Forms of a value on a command line: one word, the flag alone, the flag again for each value, a fixed number of words,
+FIELD=VALUE."""
 
 
 def shape_of(annotation: Any) -> tuple[Shape, Any]:
-    """Return how values of a type stand on a command line, and the type of one of them.
+    """Return the form of a type's values on a command line, and the type of one of them.
 
     Examples:
         >>> shape_of(bool), shape_of(tuple[int, ...] | None), shape_of(tuple[int, int])

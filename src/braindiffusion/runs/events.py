@@ -1,4 +1,4 @@
-"""What a job says while it works: one small typed record at a time.
+"""Events: the small typed records that a job yields while it works.
 
 Jobs are generators of events. Whoever drives one (command line, engine, test) appends each event to
 `events.jsonl` and shows it; cancelling is closing the generator. Arrays never travel in events: they are written into
@@ -61,7 +61,7 @@ class ArtifactWritten(_Event):
     path: str
     """Absolute path."""
     name: str = ""
-    """What a person would call it, for instance `sample 3 (seed 7)`."""
+    """Its name for a person, for instance `sample 3 (seed 7)`."""
 
 
 class CheckpointWritten(_Event):
@@ -101,20 +101,20 @@ class Continued(_Event):
 
 
 class Estimated(_Event):
-    """What a job will take here. Each one knows more than the one before."""
+    """Time and memory that a job will take on this device. Each event replaces the one before."""
 
     type: Literal["estimated"] = "estimated"
     device: str
     bytes: int
-    """Of memory at its highest."""
+    """Peak memory."""
     available: int
     """Bytes that the device has free."""
     seconds: float | None = None
-    """Of the whole job; None where it was not measured, or not yet."""
+    """Seconds of the whole job; None where they were not measured, or not yet."""
     advice: dict[str, int | bool | str] = Field(default_factory=dict)
     """Fields of the request, and the values that make it fit."""
     preset: str = ""
-    """Of a training, which the device may have decided; empty for a file of one's own."""
+    """Preset of a training, which the device may have decided; empty for a file of the user."""
     defaults: dict[str, float | list[float]] = Field(default_factory=dict)
     """Fields that a training's request leaves out, and the numbers that they stand for: one, or one for each level."""
 
@@ -189,7 +189,7 @@ class Finished(_Event):
     type: Literal["finished"] = "finished"
     message: str = ""
     problems: int = 0
-    """How many inputs were left out (see the warnings). The command line's exit status tells of them."""
+    """Number of inputs that were left out (see the warnings). They show in the exit status of the command line."""
 
 
 Event = Annotated[

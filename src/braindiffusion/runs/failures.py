@@ -1,4 +1,4 @@
-"""What went wrong, in a sentence that says what to do. Torch is not imported: where it never was, it raised nothing."""
+"""Errors in one sentence that says what to do. Torch is not imported: where it never was, it raised nothing."""
 
 import errno
 import sys
@@ -19,7 +19,7 @@ _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", 
 
 
 def explain(error: Exception, run: Run) -> str:
-    """One sentence for the user. What nobody foresaw keeps its traceback in the run folder."""
+    """Return one sentence for the user. An unexpected error keeps its traceback in the run folder."""
     if isinstance(error, BrainDiffusionError):
         return str(error)
     if not run.path.is_dir():
@@ -42,7 +42,7 @@ def explain(error: Exception, run: Run) -> str:
 
 
 def _advice(error: Exception, run: Run) -> str:
-    """What needs less memory, for what was asked."""
+    """Return what would need less memory, for a request."""
     request = run.request
     others = (
         "close what else uses this GPU, or run on the CPU"
@@ -64,7 +64,7 @@ def _advice(error: Exception, run: Run) -> str:
 
 
 def _inputs(request: BaseModel) -> Iterator[Path]:
-    """The files and folders that a request reads."""
+    """Yield the files and folders that a request reads."""
     for name, value in request:
         for one in value if isinstance(value, tuple) else (value,):
             if isinstance(one, Path) and name != "out":
@@ -72,7 +72,7 @@ def _inputs(request: BaseModel) -> Iterator[Path]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it came from."""
+    """Yield the error and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -92,7 +92,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _keep_traceback(error: Exception, run: Run) -> str:
-    """Where the traceback is; empty where it could not be written."""
+    """Write the traceback, and return where it is; empty where it could not be written."""
     try:
         run.error_file.write_text("".join(traceback.format_exception(error)))
     except OSError:

@@ -48,7 +48,7 @@ _MILESTONES = (b'"started"', b'"finished"', b'"failed"', b'"cancelled"', b'"paus
 
 
 class RunState(StrEnum):
-    """Where a run stands, told from its events alone."""
+    """State of a run, from its events alone."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -62,7 +62,7 @@ class RunState(StrEnum):
 
 
 class RunRecord(BaseModel):
-    """What `run.json` holds."""
+    """Contents of `run.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -171,7 +171,7 @@ class Run:
 
     @property
     def request(self) -> Request:
-        """What the run was asked to do."""
+        """The request that the run performs."""
         return self.record.request
 
     @property
@@ -243,7 +243,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """Where the run stands. `running` means that its process is alive (as far as this machine can tell)."""
+        """State of the run. `running` means that its process is alive (as far as this machine can tell)."""
         held: bool | None = None
         for event in self._milestones():
             match event:
@@ -354,7 +354,7 @@ def is_alive(started: Started) -> bool:
 
 
 def default_runs_dir() -> Path:
-    """Where runs are kept: `$BRAINDIFFUSION_RUNS`, else a folder in the user's data directory."""
+    """Return the folder of runs: `$BRAINDIFFUSION_RUNS`, else one in the user's data directory."""
     chosen = os.environ.get(RUNS_VARIABLE)
     return (
         Path(chosen).expanduser().absolute() if chosen else user_data_path("braindiffusion", appauthor=False) / "runs"

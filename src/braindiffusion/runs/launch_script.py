@@ -1,6 +1,6 @@
 """A command for several processes: `torchrun` on one machine, a batch script where SLURM starts them.
 
-Nothing else has to be said: each process finds its place by what its launcher tells (`launch`).
+Nothing else has to be said: each process finds its rank in the launcher's variables (`process_rank`).
 """
 
 import shlex
@@ -22,11 +22,11 @@ srun python -m {command}
 """Two machines of four GPUs. Two minutes before its time is over the job is asked to keep a checkpoint."""
 
 
-def launched(arguments: Sequence[str], launcher: Launcher) -> str:
-    """The command line, or the script, that has a launcher start a command in all its processes.
+def launch_script(arguments: Sequence[str], launcher: Launcher) -> str:
+    """Return the command line, or the batch script, with which a launcher starts a command in all its processes.
 
     Examples:
-        >>> launched(["train", "--data-dir", "ixi.zarr"], "torchrun")
+        >>> launch_script(["train", "--data-dir", "ixi.zarr"], "torchrun")
         'torchrun --nproc-per-node gpu -m braindiffusion train --data-dir ixi.zarr'
 
     Args:

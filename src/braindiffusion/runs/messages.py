@@ -1,4 +1,4 @@
-"""What crosses the pipes of the engine process: one JSON object a line, both ways.
+"""Messages over the pipes of the engine process: one JSON object per line, both ways.
 
 Down (client to engine): `Submit`, `Cancel`, `Quit`. Up (engine to client): `Ready` once, then a `RunEvent` for each
 event. The client makes the run folder (with its request) and submits its path; arrays go through that folder.
@@ -52,16 +52,16 @@ class RunEvent(_Message):
     event: Event
 
 
-Order = Annotated[Submit | Cancel | Quit, Field(discriminator="type")]
+Command = Annotated[Submit | Cancel | Quit, Field(discriminator="type")]
 Answer = Annotated[Ready | RunEvent, Field(discriminator="type")]
 
-_ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 
 
-def parse_order(line: str | bytes) -> Order:
+def parse_command(line: str | bytes) -> Command:
     """A line of the engine's standard input. Raises pydantic.ValidationError."""
-    return _ORDER.validate_json(line)
+    return _COMMAND.validate_json(line)
 
 
 def parse_answer(line: str | bytes) -> Answer:

@@ -1,4 +1,4 @@
-"""Where a volume comes from: what its JSON sidecar says."""
+"""The provenance of a volume, as its JSON sidecar tells it."""
 
 import hashlib
 from datetime import datetime
@@ -30,7 +30,7 @@ def provenance(
     preprocessing_hash: str | None = None,
     **details: object,
 ) -> dict[str, object]:
-    """All that is needed to make the same volume again.
+    """Return all that is needed to generate the same volume again.
 
     Args:
         run: The run that makes it.

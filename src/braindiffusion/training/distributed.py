@@ -21,7 +21,7 @@ from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.unet import ResidualBlock
 from braindiffusion.runs import TrainRequest
-from braindiffusion.runs.process_rank import Launch
+from braindiffusion.runs.process_rank import ProcessRank
 
 PATIENCE = timedelta(hours=1)
 """Longest wait for the main process, which alone prepares volumes and generates samples."""
@@ -47,16 +47,16 @@ class Distributed:
     """
 
     def __init__(self, request: TrainRequest) -> None:
-        launch = Launch.of_this_process()
-        self.rank, self.world = launch.rank, launch.world
+        process = ProcessRank.current()
+        self.rank, self.world = process.rank, process.world
         device = choose_device(request.device)
         self.dtype = choose_precision(device, request.precision)
         if request.strategy == "fsdp" and self.world == 1:
             raise BrainDiffusionError("Strategy fsdp shards a model over processes: start several with torchrun.")
         self.fabric = Fabric(
             accelerator=device.type,
-            devices=self.world // launch.machines,
-            num_nodes=launch.machines,
+            devices=self.world // process.machines,
+            num_nodes=process.machines,
             strategy=_strategy(request.strategy, self.world) if self.world > 1 else "auto",
             precision="bf16-mixed" if self.dtype == torch.bfloat16 else "32-true",
             plugins=[] if self.world > 1 else LightningEnvironment(),  # a job of SLURM's may be one process

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.runs import Request
 from braindiffusion.runs.command import command_arguments
-from braindiffusion.runs.launch_script import Launcher, launched
+from braindiffusion.runs.launch_script import Launcher, launch_script
 from napari_braindiffusion.settings import settings
 
 
@@ -23,6 +23,6 @@ def copy_words(arguments: Sequence[str], launcher: Launcher) -> None:
         arguments: The words after `braindiffusion`.
         launcher: Who starts it.
     """
-    command = launched(arguments, launcher)
+    command = launch_script(arguments, launcher)
     QApplication.clipboard().setText(command)
     show_info(f"Copied: {command}")

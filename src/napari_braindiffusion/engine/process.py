@@ -1,4 +1,4 @@
-"""One engine process: orders go down its pipe, events come up into the inboxes of their runs. No Qt in here.
+"""One engine process: commands go down its pipe, events come up into the inboxes of their runs. No Qt in here.
 
 See `jobs` for the thread boundary.
 """
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Cancelled, Event, Failed, Finished
-from braindiffusion.runs.messages import Order, Quit, RunEvent, parse_answer
+from braindiffusion.runs.messages import Command, Quit, RunEvent, parse_answer
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class EngineProcess:
         except OSError as error:
             msg = f"The engine cannot be started ({error}); is {command[0]} still there?"
             raise BrainDiffusionError(msg) from error
-        self._orders, self._answers = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
+        self._commands, self._answers = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
         self._log = log
         self._closing = False
         self._inboxes: dict[Path, Inbox] = {}
@@ -73,19 +73,19 @@ class EngineProcess:
             self._inboxes[run] = inbox
         return inbox
 
-    def send(self, order: Order) -> None:
-        """Write an order into its pipe."""
+    def send(self, command: Command) -> None:
+        """Write a command into its pipe."""
         try:
-            self._orders.write(order.model_dump_json().encode() + b"\n")
+            self._commands.write(command.model_dump_json().encode() + b"\n")
         except (OSError, ValueError):
             # The process is gone, or we closed its input: the reader tells every open job so.
-            logger.debug("order not delivered: %s", order)
+            logger.debug("command not delivered: %s", command)
 
     def close(self) -> None:
         """Ask it to end, and see to it that it does. Returns at once."""
         self._closing = True
         self.send(Quit())
-        self._orders.close()
+        self._commands.close()
         # Waiting is another thread's business; it is no daemon, so that the interpreter does not end before the engine.
         threading.Thread(target=end_process, args=(self.process,), name="braindiffusion-undertaker").start()
 
@@ -105,7 +105,7 @@ class EngineProcess:
                     inbox.put(answer.event)
         self.process.wait()
         self._answers.close()
-        self._orders.close()
+        self._commands.close()
         with self._lock:
             self._over = True
             for inbox in self._inboxes.values():

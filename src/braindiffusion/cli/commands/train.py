@@ -12,7 +12,7 @@ from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import CheckpointWritten, Event, Finished, Run, TrainRequest
-from braindiffusion.runs.process_rank import Launch
+from braindiffusion.runs.process_rank import ProcessRank
 from braindiffusion.runs.requests import TrainReaderRequest
 
 THE_ONLY_COHORT = "the one .zarr of the current folder"
@@ -39,8 +39,8 @@ def train(
         run = runner.find_run(resume, "train")
     else:
         request = options.request(data=(options.values["data"] or only_cohort()).absolute())
-        run = runner.new_run(request, name) if Launch.of_this_process().world == 1 else _common_run(request, name)
-    if Launch.of_this_process().rank:
+        run = runner.new_run(request, name) if ProcessRank.current().world == 1 else _common_run(request, name)
+    if ProcessRank.current().rank:
         _follow(run)
     else:
         _train(run, out)

@@ -1,4 +1,4 @@
-"""What the requests have in common: their configuration, and the fields that several of them share.
+"""The base class of the requests, and the fields that several of them share.
 
 A request is the one definition of what a job can be asked. The docstring under a field is its help (tooltip, `--help`,
 reference page), `title` its label in a form, the constraints its bounds. Where an output is None, the result lies in

@@ -22,7 +22,7 @@ class GenerateRequest(BaseRequest):
     seed: int = Field(default=0, ge=0, title="Seed")
     """Seed of the first sample; sample i uses seed + i. The same seed, model and settings give the same brain."""
     condition: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict, title="Conditions")
-    """What to condition on, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`,
+    """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`,
     `volumes.left hippocampus=90%`, `regions=labels.nii.gz`. A field that is left out is left to the model."""
     conditions: Path | None = Field(default=None, title="Conditions table")
     """Table of conditions (`.csv`, `.tsv`): a column per field, a row per sample, from the first row again after the
@@ -37,7 +37,7 @@ class GenerateRequest(BaseRequest):
     guidance_rescale: float = Field(
         default=0.0, ge=0, le=1, title="Guidance rescale", json_schema_extra={"advanced": True}
     )
-    """How much of the contrast that guidance changed is restored, from 0 (none) to 1 (all)."""
+    """Share of the contrast changed by guidance that is restored, from 0 (none) to 1 (all)."""
     guidance_fields: tuple[str, ...] | None = Field(
         default=None,
         title="Guided conditions",

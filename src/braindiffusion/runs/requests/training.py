@@ -57,7 +57,7 @@ class TrainRequest(BaseRequest):
             "choices": ["age", "sex", "site", "modality", "volumes", "regions"],
         },
     )
-    """What generation can be conditioned on later: `age`, `sex`, `site`, `modality`, `volumes`, `regions`; `none` for
+    """Conditions that generation can use later: `age`, `sex`, `site`, `modality`, `volumes`, `regions`; `none` for
     an unconditional model; by default all that the cohort has."""
     validation_subjects: int | None = Field(
         default=None, ge=0, title="Validation subjects", json_schema_extra={"unit": "subjects"}
