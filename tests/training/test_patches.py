@@ -8,7 +8,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import augment
-from braindiffusion.training.patches import PatchDataset
+from braindiffusion.training.patches import CopyCache, PatchDataset
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,))
 
@@ -66,20 +66,35 @@ def test_little_memory_changes_nothing(cohort: Cohort, cascade: Cascade, monkeyp
     monkeypatch.setattr("braindiffusion.training.patches.CACHE_BYTES", 1)
     poor = PatchDataset(cohort, cascade, 1, [0, 1, 2], 0, seed=0)
     assert torch.equal(poor.batch(0, 3).bands, rich)
-    assert len(poor._cache) == 1
+    assert len(poor.cache) == 1
+
+
+def test_copies_that_levels_share_are_those_that_each_would_make(cohort: Cohort, cascade: Cascade) -> None:
+    cache = CopyCache()
+    shared = [PatchDataset(cohort, cascade, n, [0, 1], 4, 0, levels=(0, 1), cache=cache) for n in (0, 1)]
+    alone = [PatchDataset(cohort, cascade, n, [0, 1], 4, 0) for n in (0, 1)]
+    for copy in range(4):
+        for together, single in zip(shared, alone, strict=True):
+            one, other = together.brain(1, copy), single.brain(1, copy)
+            assert torch.equal(one.bands, other.bands)
+            assert torch.equal(one.inside, other.inside)
+    assert len(cache) == 4
+    made = cache.bytes
+    for copy in range(4):
+        shared[1].brain(1, copy)
+    assert cache.bytes == made, "nothing is made twice"
 
 
 def test_augmentation_mirrors_left_and_right_and_moves_within_limits(cohort: Cohort) -> None:
     volume = torch.from_numpy(np.asarray(cohort.volumes[0], dtype=np.float32))
     mask = torch.from_numpy(np.asarray(cohort.masks[0], dtype=np.float32))[None]
-    same, *_ = augment(volume, mask, None, 8.0, (0, 0, 0))
-    mirrored, *_ = augment(volume, mask, None, 8.0, (0, 0, 1))
+    (same, *_), (mirrored, *_) = augment(volume, mask, None, 8.0, (0, 0, 0))
     assert torch.equal(same, volume)
     assert torch.equal(mirrored, volume.flip(1))
-    moved, moved_mask, _ = augment(volume, mask, None, 8.0, (0, 0, 2))
-    assert torch.equal(augment(volume, mask, None, 8.0, (0, 0, 2))[0], moved)
+    (moved, moved_mask, _), (moved_mirrored, *_) = augment(volume, mask, None, 8.0, (0, 0, 1))
+    assert torch.equal(augment(volume, mask, None, 8.0, (0, 0, 1))[0][0], moved)
     assert not torch.equal(moved, volume)
-    assert torch.equal(augment(volume, mask, None, 8.0, (0, 0, 3))[0], moved.flip(1))
+    assert torch.equal(moved_mirrored, moved.flip(1))
     assert float(moved.min()) >= -1
     assert float(moved.max()) <= 1
     grown = float(moved_mask.sum() / mask.sum())

@@ -20,7 +20,7 @@ from braindiffusion.models.registry import find_model
 from braindiffusion.runs import TrainRequest
 from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.patches import CACHE_BYTES, PatchDataset
-from braindiffusion.training.plan import levels_of, preset_of, rows_of
+from braindiffusion.training.plan import levels_of, levels_with_copies_of, preset_of, rows_of
 from braindiffusion.training.presets import LevelRecipe, Preset
 from braindiffusion.training.trainer import AHEAD, HELD_OUT, MEASURED, LevelTrainer
 from braindiffusion.training.warm_start import configuration_of
@@ -58,10 +58,10 @@ def training_estimates(request: TrainRequest) -> Iterator[Estimate]:
     yield told
     levels, sample = [], 0.0
     for index in trial.wanted:
-        step, brain = trial.seconds(index)
+        step, pair = trial.seconds(index)
         if index in trial.sampled(index):
             sample += trial.sampling_seconds(index, step)
-        levels.append(trial.level(index, needs[index], step, brain, sample))
+        levels.append(trial.level(index, needs[index], step, pair, sample))
     yield replace(told, levels=tuple(levels), around=trial.begun)
 
 
@@ -88,10 +88,7 @@ class _Trial:
         start = None if request.start_from is None else find_model(request.start_from)
         self.config = configuration_of(request, self.preset, self.cohort, self.rows, start)
         self.cascade = Cascade(self.config).to(self.device)
-        self.brain = [
-            PatchDataset(self.cohort, self.cascade, index, self.rows, 0, 0).brain(self.rows[0]).bytes
-            for index in range(len(self.preset.recipes))
-        ]
+        self.brain = [self._brain_bytes(index) for index in range(len(self.preset.recipes))]
         importlib.import_module("torch._dynamo")  # as the optimizer will at its first step: a tenth of a GB
         self.held = held_bytes(self.device)
         self.begun = perf_counter() - begun
@@ -114,8 +111,15 @@ class _Trial:
         left_out = (name for name, values in found.items() if values and getattr(self.request, name) is None)
         return {name: found[name][0] if len(set(found[name])) == 1 else found[name] for name in left_out}
 
+    def _brain_bytes(self, index: int) -> int:
+        """Return the memory of one copy of a brain, for all levels that share it."""
+        levels = levels_with_copies_of(self.preset, self.wanted, index)
+        dataset = PatchDataset(self.cohort, self.cascade, index, self.rows, 0, 0, levels=levels)
+        dataset.brain(self.rows[0])
+        return dataset.cache.bytes
+
     def bytes(self, preset: Preset, index: int) -> int:
-        """Of memory while a level learns."""
+        """Return the memory while a level is trained."""
         recipe, on_cpu = preset.recipes[index], self.device.type == "cpu"
         config = _plain(self.config, preset.levels)
         step = learning(_plain(self.config, preset.levels, but=index), index, recipe.batch_size, self.dtype)
@@ -133,33 +137,38 @@ class _Trial:
         return range(max(1, next((i for i in range(index + 1) if i not in self.wanted), index + 1)))
 
     def _data(self, index: int, recipe: LevelRecipe) -> int:
-        """Bytes of the brains that are remembered, and of the batches that are made ahead.
+        """Return the memory of cached brains and of the batches that are made ahead.
 
-        The brains that the normalisation was measured on are remembered for a moment only, but what is freed between
-        them is seldom given back.
+        The brains from which the normalisation is computed are cached for a moment only, but what is freed between them
+        is seldom given back.
         """
         measured = min(MEASURED, len(self.rows)) * max(self.brain)
-        brains = self.brains(index) * self.brain[index] + min(self.held_out, HELD_OUT) * self.brain[index]
+        in_pair = min(2, max(1, recipe.augmented_copies))
+        brains = (self.pairs(index) * in_pair + min(self.held_out, HELD_OUT)) * self.brain[index]
         ahead = (AHEAD + 1) * recipe.samples()
         samples = max(ahead, HELD_OUT) * sample_bytes(self.config, index)
         return measured + min(int(brains), 2 * CACHE_BYTES) + samples
 
-    def brains(self, index: int) -> float:
-        """Versions of brains that a level is expected to make, each once."""
+    def pairs(self, index: int) -> float:
+        """Return the expected number of pairs of copies that a level takes; each is made once."""
         recipe = self.preset.recipes[index]
-        versions = len(self.rows) * max(1, recipe.augmented_copies)
-        return versions * (1 - (1 - 1 / versions) ** (self.steps(index) * recipe.samples()))
+        pairs = len(self.rows) * max(1, math.ceil(recipe.augmented_copies / 2))
+        return pairs * (1 - (1 - 1 / pairs) ** (self.steps(index) * recipe.samples()))
 
     def seconds(self, index: int) -> tuple[float, float]:
-        """Of a step of a level, and of making one version of a brain for it."""
+        """Return the time of a step of a level, and of making a pair of copies; 0 where an earlier level makes them."""
         recipe = self.preset.recipes[index]
-        patches = PatchDataset(self.cohort, self.cascade, index, self.rows[:2], recipe.augmented_copies, 0, recipe.warp)
-        patches.brain(self.rows[0])  # what is read for the first time takes longer
+        levels = levels_with_copies_of(self.preset, self.wanted, index)
+        step = self._step_seconds(index, recipe)
+        if index > min(levels, default=index):
+            return step, 0.0
+        copies = recipe.augmented_copies
+        patches = PatchDataset(self.cohort, self.cascade, index, self.rows[:2], copies, 0, recipe.warp, levels)
+        patches.brain(self.rows[0])  # reading for the first time takes longer
         begun = perf_counter()
         for row in self.rows[:2]:
-            patches.brain(row, recipe.augmented_copies - 1)  # the last versions are those that are moved most
-        brain = (perf_counter() - begun) / 2
-        return self._step_seconds(index, recipe), brain
+            patches.brain(row, copies - 1)  # deformed, unlike the first ones
+        return step, (perf_counter() - begun) / 2
 
     def _step_seconds(self, index: int, recipe: LevelRecipe) -> float:
         """A step of a small batch tells whether the whole one may be tried; if not, what a sample more takes."""
@@ -196,10 +205,10 @@ class _Trial:
         patch = math.prod(min(level.patch or n, n) for n in grid)
         return level.steps * FORWARD * step / recipe.samples() * math.prod(grid) / patch
 
-    def level(self, index: int, needs: int, step: float, brain: float, sample: float) -> LevelEstimate:
-        """What a level takes altogether: steps, brains, validations, samples."""
+    def level(self, index: int, needs: int, step: float, pair: float, sample: float) -> LevelEstimate:
+        """Return the estimate of a level: steps, copies, validations, samples."""
         recipe, steps = self.preset.recipes[index], self.steps(index)
-        learn, brains = steps * step, self.brains(index) * brain
+        learn, brains = steps * step, self.pairs(index) * pair
         # Another device works while the CPU makes brains; a CPU does both.
         total = learn + brains if self.device.type == "cpu" else max(learn, brains)
         asked = max(HELD_OUT, recipe.samples()) / recipe.samples() * FORWARD * step

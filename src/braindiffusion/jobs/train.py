@@ -27,8 +27,8 @@ from braindiffusion.runs.durations import seconds_left
 from braindiffusion.training.checkpoints import CheckpointManager, load_state
 from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.novelty import Novelty
-from braindiffusion.training.patches import PatchDataset
-from braindiffusion.training.plan import levels_of, preset_of, rows_of
+from braindiffusion.training.patches import CopyCache, PatchDataset
+from braindiffusion.training.plan import levels_of, levels_with_copies_of, preset_of, rows_of
 from braindiffusion.training.presets import Preset
 from braindiffusion.training.trainer import LevelTrainer, StepDone, fit_normalisation
 from braindiffusion.training.warm_start import configuration_of, copy_initial_model, load_initial_model
@@ -75,13 +75,19 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
             fit_normalisation(PatchDataset(cohort, cascade, index, training, 0, request.seed), level)
         checkpoints.set_buffers(index, dict(level.named_buffers()))
     novelty = Novelty(cohort, training, validation)
+    levels: tuple[int, ...] = ()
+    cache = CopyCache()
     for index in wanted:
         recipe = chosen.recipes[index]
         until = recipe.steps(len(training), distributed.world)
         trainer = LevelTrainer(distributed, cascade, index, recipe, request.seed, until)
         if (state := states[index]) is not None:
             trainer.load(state)
-        patches = PatchDataset(cohort, cascade, index, training, recipe.augmented_copies, request.seed, recipe.warp)
+        if levels != (group := levels_with_copies_of(chosen, wanted, index)):
+            levels, cache = group, CopyCache()
+        patches = PatchDataset(
+            cohort, cascade, index, training, recipe.augmented_copies, request.seed, recipe.warp, levels, cache
+        )
         held_out = PatchDataset(cohort, cascade, index, validation or training, 0, request.seed)
         level_training = _LevelTraining(request, distributed, trainer, checkpoints, novelty, until)
         if (yield from level_training.run(patches, held_out)) is Command.STOP:

@@ -32,6 +32,10 @@ class Warp:
     bias: float = 0.0
 
 
+Copy = tuple[Tensor, Tensor, Tensor | None]
+"""Volume, mask and region map of one copy, as `augment` takes them."""
+
+
 def augment(
     volume: Tensor,
     mask: Tensor,
@@ -39,31 +43,28 @@ def augment(
     spacing: float,
     key: tuple[int, int, int],
     warp: Warp = Warp(),
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return one augmented copy of a brain, the same for the same key.
+) -> tuple[Copy, Copy]:
+    """Return a pair of augmented copies of a brain, the same for the same key: one deformation and its mirror image.
 
     Args:
         volume: (channels, x, y, z) in [-1, 1], background -1.
         mask: (1, x, y, z) in [0, 1].
         labels: (x, y, z) uint8, grouped regions, or None. The mirror exchanges left and right regions.
         spacing: mm.
-        key: (seed, subject, copy). Odd copies are mirrored; copies 0 and 1 are not deformed.
-        warp: deformations of the other copies.
+        key: (seed, subject, pair). Pair 0 is not deformed.
+        warp: deformations of the other pairs.
     """
-    seed, subject, copy = key
-    if copy > 1:
-        rng = np.random.default_rng((seed, subject, copy // 2))
+    seed, subject, pair = key
+    if pair:
+        rng = np.random.default_rng((seed, subject, pair))
         movement = _draw(rng, warp)
         if movement is not None:
             (volume, mask), labels = move([volume, mask], labels, spacing, movement)
         if warp.bias:
             volume = draw_bias(volume + 1, warp.bias, rng) - 1
         volume = volume.clamp(-1, 1)
-    if copy % 2:  # x runs from left to right in RAS+
-        volume, mask = volume.flip(1), mask.flip(1)
-        if labels is not None:
-            labels = torch.from_numpy(MIRRORED)[labels.flip(0).long()]
-    return volume, mask, labels
+    mirrored = None if labels is None else torch.from_numpy(MIRRORED)[labels.flip(0).long()]
+    return (volume, mask, labels), (volume.flip(1), mask.flip(1), mirrored)  # x runs from left to right in RAS+
 
 
 def _draw(rng: np.random.Generator, warp: Warp) -> Movement | None:

@@ -5,6 +5,7 @@ batch that it would have had, a batch can be split over processes, and no worker
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -19,7 +20,7 @@ from braindiffusion.cohort.transforms import patch_centres
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.regions import regions_of
-from braindiffusion.training.augment import Warp, augment
+from braindiffusion.training.augment import Copy, Warp, augment
 from braindiffusion.training.subject_condition import subject_condition
 
 CACHE_BYTES = max(2 * 2**30, psutil.virtual_memory().total // 8)
@@ -60,9 +61,51 @@ class Brain:
     centres: NDArray[np.intp]
 
     @property
-    def bytes(self) -> int:
-        """Memory in bytes."""
-        return sum(t.nbytes for t in (self.bands, self.inside, *self.condition.values())) + self.centres.nbytes
+    def tensors(self) -> list[Tensor]:
+        """All that takes memory; the copies of one brain for several levels have the same condition."""
+        return [self.bands, self.inside, torch.from_numpy(self.centres), *self.condition.values()]
+
+
+class CopyCache:
+    """Copies of brains for one or several levels, made once; the oldest are dropped beyond `CACHE_BYTES`.
+
+    Attributes:
+        bytes: memory of all copies.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._copies: OrderedDict[tuple[int, int], dict[int, Brain]] = OrderedDict()
+        self._lock = Lock()  # batches are made ahead, in other threads
+
+    def __len__(self) -> int:
+        """Return the number of copies."""
+        return len(self._copies)
+
+    def get(self, key: tuple[int, int], level: int) -> Brain | None:
+        """Return a copy for a level, or None.
+
+        Args:
+            key: (subject, copy).
+            level: index of the level.
+        """
+        with self._lock:
+            if key in self._copies:
+                self._copies.move_to_end(key)
+            return self._copies.get(key, {}).get(level)
+
+    def put(self, key: tuple[int, int], brains: dict[int, Brain]) -> None:
+        """Add a copy, by level."""
+        with self._lock:
+            self.bytes -= _bytes(self._copies.pop(key, {}))
+            self._copies[key] = brains
+            self.bytes += _bytes(brains)
+            while self.bytes > CACHE_BYTES and len(self._copies) > 1:
+                self.bytes -= _bytes(self._copies.popitem(last=False)[1])
+
+
+def _bytes(brains: dict[int, Brain]) -> int:
+    return sum({t.data_ptr(): t.nbytes for brain in brains.values() for t in brain.tensors}.values())
 
 
 class PatchDataset:
@@ -76,6 +119,8 @@ class PatchDataset:
         copies: number of augmented copies of each brain, deterministic; 0 for the brain as it is.
         seed: seed of all random draws.
         warp: deformations of the copies.
+        levels: levels with the same copies, for which they are made together; only this one if empty.
+        cache: the copies of these levels.
     """
 
     def __init__(
@@ -87,55 +132,57 @@ class PatchDataset:
         copies: int,
         seed: int,
         warp: Warp = Warp(),  # noqa: B008 frozen
+        levels: Sequence[int] = (),
+        cache: CopyCache | None = None,
     ) -> None:
         self.cohort, self.cascade, self.level = cohort, cascade, level
         self.subjects, self.copies, self.seed, self.warp = subjects, copies, seed, warp
+        self.levels = tuple(levels) or (level,)
+        self.cache = CopyCache() if cache is None else cache
         self.patch = cascade.level(level).config.patch
-        self._cache: OrderedDict[tuple[int, int], Brain] = OrderedDict()
-        self._cached_bytes = 0
-        self._lock = Lock()  # batches are made ahead, in another thread
 
     def brain(self, subject: int, copy: int = -1) -> Brain:
         """Return the coefficients, mask and condition of one brain.
 
         Args:
             subject: row of the cohort.
-            copy: number of the augmented copy; -1 is the brain as it is.
+            copy: number of the augmented copy, -1 for the brain as it is. Odd copies mirror those before them.
         """
-        key = (subject, copy)
-        with self._lock:
-            brain = self._cache.get(key)
+        brain = self.cache.get((subject, copy), self.level)
         if brain is None:
-            brain = self._make(subject, copy)  # two threads may make the same copy: the results are equal
-        with self._lock:
-            if key not in self._cache:
-                self._cache[key] = brain
-                self._cached_bytes += brain.bytes
-            self._cache.move_to_end(key)
-            while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].bytes
+            made = self._make(subject, copy)  # two threads may make the same copy: the results are equal
+            for number, brains in made.items():
+                self.cache.put((subject, number), brains)
+            brain = made[copy][self.level]
         return brain
 
-    def _make(self, subject: int, copy: int) -> Brain:
+    def _make(self, subject: int, copy: int) -> dict[int, dict[int, Brain]]:
+        """Return a copy and its mirror image, by number and level. The deformation takes most of the time."""
         volume = torch.from_numpy(np.asarray(self.cohort.volumes[subject], dtype=np.float32))
         mask = torch.from_numpy(np.asarray(self.cohort.masks[subject], dtype=np.float32))[None]
         config = self.cascade.config
         labels = None
         if self.cohort.labels is not None and {"volumes", "regions"} & set(config.condition.names):
             labels = torch.from_numpy(regions_of(np.asarray(self.cohort.labels[subject])))
-        if copy >= 0:
-            key = (self.seed, subject, copy)
-            volume, mask, labels = augment(volume, mask, labels, config.spacing, key, self.warp)
-        halvings = config.halvings(self.level)
-        inside = torch.nn.functional.avg_pool3d(mask[None], 2**halvings)[0, 0] if halvings else mask[0]
-        bands = self.cascade.decompose(volume[None], self.level)[0].contiguous()
-        size = self._size(inside)
-        return Brain(
-            bands,
-            inside,
-            subject_condition(config.condition, self.cohort, subject, labels),
-            patch_centres(inside, size),
-        )
+        if copy < 0:
+            return {copy: self._decomposed(subject, (volume, mask, labels))}
+        pair = copy // 2
+        both = augment(volume, mask, labels, config.spacing, (self.seed, subject, pair), self.warp)
+        numbers = (number for number in (2 * pair, 2 * pair + 1) if number < max(self.copies, copy + 1))
+        return {number: self._decomposed(subject, both[number % 2]) for number in numbers}
+
+    def _decomposed(self, subject: int, made: Copy) -> dict[int, Brain]:
+        """Return one copy as each of the levels sees it."""
+        volume, mask, labels = made
+        condition = subject_condition(self.cascade.config.condition, self.cohort, subject, labels)
+        brains = {}
+        for level in self.levels:
+            side = 2 ** self.cascade.config.halvings(level)
+            inside = torch.nn.functional.avg_pool3d(mask[None], side)[0, 0] if side > 1 else mask[0]
+            bands = self.cascade.decompose(volume[None], level)[0].contiguous()
+            x, y, z = (min(self.cascade.level(level).config.patch or n, n) for n in inside.shape)
+            brains[level] = Brain(bands, inside, condition, patch_centres(inside, (x, y, z)))
+        return brains
 
     def _size(self, inside: Tensor) -> tuple[int, int, int]:
         x, y, z = (min(self.patch or n, n) for n in inside.shape)

@@ -39,6 +39,21 @@ def levels_of(request: TrainRequest, chosen: Preset) -> Sequence[int]:
     return wanted
 
 
+def levels_with_copies_of(chosen: Preset, wanted: Sequence[int], index: int) -> tuple[int, ...]:
+    """Return the levels to train that take the same augmented copies as one of them, itself included.
+
+    Only levels of whole brains share: a fine level's copies are large.
+    """
+
+    def copies(level: int) -> tuple[object, ...]:
+        recipe = chosen.recipes[level]
+        return chosen.levels[level].patch, recipe.augmented_copies, recipe.warp
+
+    if chosen.levels[index].patch is not None:
+        return (index,)
+    return tuple(level for level in sorted({*wanted, index}) if copies(level) == copies(index))
+
+
 def _changed(level: LevelConfig, request: TrainRequest) -> LevelConfig:
     changes: dict[str, Any] = {}
     if request.checkpointing:
