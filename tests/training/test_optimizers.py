@@ -1,5 +1,7 @@
 """Muon against PyTorch's own, its weights, the course of the learning rate, and recipes of earlier versions."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
-from braindiffusion.models.registry import find_model, read_card
+from braindiffusion.models.registry import find_model
 from braindiffusion.training.optimizers import Muon, make_optimizers, muon_weights, orthogonalize
 from braindiffusion.training.presets import PRESETS, LevelRecipe
 
@@ -63,7 +65,8 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
 
 
 def test_recipes_of_earlier_versions_are_read_as_they_were_meant() -> None:
-    recipes = [LevelRecipe.model_validate(one) for one in read_card(find_model("ixi-2mm"))["recipes"]]
+    card = json.loads((find_model("ixi-2mm") / "model.json").read_text())
+    recipes = [LevelRecipe.model_validate(one) for one in card["recipes"]]
     old = LevelRecipe.model_validate({"batch_size": 1, "epochs": 1, "variants": 16, "warmup": 100, "constant": 300})
     for recipe in (*recipes, old):
         again = LevelRecipe.model_validate_json(recipe.model_dump_json())
