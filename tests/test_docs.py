@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 import typer
+import yaml
 from typer.main import get_command
 
 from braindiffusion.cli.app import app
@@ -74,6 +75,23 @@ def test_the_commands_of_the_pages_have_these_options(line: str, page: str) -> N
     command.make_parser(typer.Context(command)).parse_args(list(words))
     told = dict(pairwise(words))
     assert told.get("--preset", "auto") in ("auto", "mine.json", *PRESETS)
+
+
+def test_the_menu_entries_of_the_pages_are_in_the_manifest() -> None:
+    manifest = (ROOT / "src" / "napari_braindiffusion" / "napari.yaml").read_text(encoding="utf-8")
+    contributions = yaml.safe_load(manifest)["contributions"]
+    entries = {command["title"] for command in contributions["commands"]}
+    entries |= {menu["label"] for menu in contributions["submenus"]}
+    entries |= {widget["display_name"] for widget in contributions["widgets"]}
+    of_napari = {"BrainDiffusion", "Measure", "Visualize", "Save Selected Layers"}
+    named = []
+    for page in ("README.md", *(f"docs/{name}" for name in PAGES)):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        named += [
+            (path.split(" > ")[-1], page) for path in re.findall(r"\*\*((?:File|Layers|Plugins) > [^*]+)\*\*", text)
+        ]
+    assert len(named) > 10
+    assert [pair for pair in named if pair[0] not in entries | of_napari] == []
 
 
 def test_the_messages_of_the_troubleshooting_are_in_the_code() -> None:
