@@ -177,7 +177,7 @@ class _Screen:
                 self.say(f"Warning: {f'{subject}: ' if subject else ''}{message}", "yellow")
             case Log(message=message):
                 self.say(message)
-            case ArtifactWritten(kind="volume" | "trajectory" | "figure" | "cohort" | "model", path=path):
+            case ArtifactWritten(kind="volume" | "labels" | "trajectory" | "figure" | "cohort" | "model", path=path):
                 sys.stdout.write(f"{path}\n")
                 sys.stdout.flush()
             case Failed(message=message, field=field):

@@ -15,7 +15,7 @@ from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem
 SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {"MRA": "angio"}
 """What BIDS calls the modalities that our words name otherwise."""
 ANATOMICAL = ("T1w", "T2w", "PDw", "FLAIR", "T2star", "inplaneT1", "inplaneT2", "angio", "UNIT1", "PDT2")
-_NO_BRAIN = ("_trajectory", "_preview")
+_NO_BRAIN = ("_trajectory", "_preview", "_regions")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from braindiffusion.cohort.standardise import standardise_labels
 from braindiffusion.conditions import MapField, Value
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.anatomy import AnatomyLibrary, SampledAnatomy, load_anatomy
 from braindiffusion.generation.condition_args import ConditionArgs, from_table
 from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.models.generator import Generator
+from braindiffusion.models.registry import find_model
 from braindiffusion.regions import regions_of
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
@@ -47,6 +49,9 @@ class Conditions:
                 if request.conditions is None:
                     raise
                 raise BrainDiffusionError(f"{request.conditions}, row {number}: {error}") from error
+        self._seed = request.seed
+        self._library = _library(request, self._maps)
+        self._sampled = lru_cache(MAPS_REMEMBERED)(self._sample_anatomy)
         self._labels = lru_cache(MAPS_REMEMBERED)(
             lambda path: load_label_map(Path(path), generator.shape, generator.spacing)
         )
@@ -57,7 +62,24 @@ class Conditions:
 
     def __bool__(self) -> bool:
         """Whether anything is asked of any sample."""
-        return any(self._checked)
+        return any(self._checked) or self._library is not None
+
+    def anatomy(self, number: int) -> SampledAnatomy | None:
+        """Return the region map that was drawn for a sample (from 1); None where it has one of its own, or none."""
+        return self._sampled(number)
+
+    def _sample_anatomy(self, number: int) -> SampledAnatomy | None:
+        checked = self.checked(number)
+        if self._library is None or any(name in checked for name in self._maps):
+            return None
+        return self._library.sample(self._seed + number - 1, checked)
+
+    def region_map(self, number: int) -> NDArray[np.uint8] | None:
+        """Return the region map that a sample is generated from, (x, y, z), drawn or given; None where it has none."""
+        if (drawn := self.anatomy(number)) is not None:
+            return drawn.regions
+        given = [str(self.checked(number)[name]) for name in self._maps if name in self.checked(number)]
+        return self._labels(given[0]) if given else None
 
     def asked(self, number: int) -> ConditionArgs:
         """Of the sample of this number (from 1), in the words of the request."""
@@ -74,15 +96,32 @@ class Conditions:
 
     def tensors(self, numbers: Sequence[int], device: torch.device) -> Condition | None:
         """For a batch of these samples; None where nothing is asked of any."""
-        if not any(self.checked(number) for number in numbers):
+        if not any(self.checked(number) or self.anatomy(number) for number in numbers):
             return None
         schema, shape = self._schema, self._shape
         alone = []
         for number in numbers:
             asked: dict[str, Value | NDArray[np.uint8]] = {**self.checked(number)}
             asked |= {name: self._labels(str(asked[name])) for name in self._maps if name in asked}
+            if (drawn := self.anatomy(number)) is not None:
+                asked[self._maps[0]] = drawn.regions
             alone.append(as_condition(schema, asked, shape))
         return {name: torch.cat([one[name] for one in alone]).to(device) for name in schema.names}
+
+
+def _library(request: GenerateRequest, maps: Sequence[str]) -> AnatomyLibrary | None:
+    """Return the region maps that anatomy is drawn from; None where the request wants none, or the model has none.
+
+    Raises:
+        BrainDiffusionError: the request wants sampled anatomy of a model without maps.
+    """
+    if request.anatomy == "none":
+        return None
+    library = load_anatomy(find_model(request.model)) if maps else None
+    if library is None and request.anatomy == "sampled":
+        msg = f"The model {request.model} has no region maps to sample anatomy from: choose none."
+        raise BrainDiffusionError(msg, field="anatomy")
+    return library
 
 
 def _merged(common: ConditionArgs, row: ConditionArgs) -> ConditionArgs:

@@ -83,6 +83,17 @@ class Sample:
             write_whole(self.out / f"{stem}.json", json.dumps({**details, **file, **same, **way}, indent=2) + "\n")
         yield from trajectories + volumes
 
+    @property
+    def regions(self) -> ArtifactWritten:
+        """Its region map, as it is told of."""
+        path = self.out / f"sample_{self.number:03d}_regions.nii.gz"
+        return ArtifactWritten(kind="labels", path=str(path), name=f"{self.name} regions")
+
+    def write_regions(self, regions: NDArray[np.uint8], affine: NDArray[np.float64]) -> ArtifactWritten:
+        """Write its region map, (x, y, z), values of `braindiffusion.regions`."""
+        save_volume(Volume(regions[None], affine), self.regions.path)
+        return self.regions
+
     def preview(self, volume: Volume, folder: Path) -> ArtifactWritten:
         """Write what it is by now; of several channels the first."""
         path = folder / f"sample_{self.number:03d}_preview.nii"

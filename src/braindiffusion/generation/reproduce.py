@@ -23,6 +23,7 @@ DECISIVE = (
     "guidance",
     "condition",
     "condition_files",
+    "anatomy",
     "precision",
 )
 """What of a sidecar decides the brain."""
@@ -112,5 +113,6 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
             "overwrite": False,
             "previews": False,
             "precision": precision,
+            "anatomy": "sampled" if told.get("anatomy") else "none",
         }
     )

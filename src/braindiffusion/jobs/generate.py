@@ -6,6 +6,9 @@ from datetime import datetime
 from time import monotonic, perf_counter
 from typing import Any, cast, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.errors import BrainDiffusionError
@@ -22,6 +25,7 @@ from braindiffusion.runs import Event, Finished, GenerateRequest, Progress, Run
 from braindiffusion.runs.command import as_command
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.provenance import provenance
+from braindiffusion.volume import Volume
 
 PREVIEW_SECONDS = 0.25  # a preview costs tens of milliseconds: more often would slow the brain down
 FEW = 20
@@ -164,6 +168,7 @@ class GenerationPlan:
             "condition": self.conditions.checked(number),
             "condition_asked": self.conditions.asked(number),
             "condition_files": self.conditions.files(number),
+            "anatomy": drawn.provenance if (drawn := self.conditions.anatomy(number)) else None,
         }
 
     def steps(self, numbers: Sequence[int]) -> Iterator[GenerationStep]:
@@ -207,7 +212,18 @@ class GenerationPlan:
             volume = replace(volume, data=clear_background(volume.data))
         if self.request.trajectory:
             sample.frames[-1] = volume.data  # the way ends in the brain that is written
+        if self.request.segmentation:
+            yield sample.write_regions(self._regions(sample.number, volume), volume.affine)
         yield from sample.write(volume, self.details(sample.number))
+
+    def _regions(self, number: int, volume: Volume) -> NDArray[np.uint8]:
+        """Return the region map of a sample: the one it is generated from, or what the segmentation model finds."""
+        generated_from = self.conditions.region_map(number)
+        if generated_from is not None:
+            return generated_from
+        from braindiffusion.segmentation import load_segmentation_model
+
+        return load_segmentation_model().predict_volume(replace(volume, data=volume.data[:1])).regions
 
 
 def _sampler(request: GenerateRequest) -> SamplerName | None:

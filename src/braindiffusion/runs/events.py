@@ -57,7 +57,7 @@ class ArtifactWritten(_Event):
     """
 
     type: Literal["artifact"] = "artifact"
-    kind: Literal["volume", "preview", "trajectory", "figure", "cohort", "model"]
+    kind: Literal["volume", "labels", "preview", "trajectory", "figure", "cohort", "model"]
     path: str
     """Absolute path."""
     name: str = ""
