@@ -1,5 +1,8 @@
 """Sampled anatomy: what is drawn, how it is deformed, and that requested volumes are reached."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,10 @@ from braindiffusion.generation.anatomy import (
     load_anatomy,
     random_velocity,
 )
+from braindiffusion.generation.reproduce import request_from_sidecar
+from braindiffusion.jobs import perform
 from braindiffusion.regions import mirror, region_index, regions_of, volumes_ml
+from braindiffusion.runs import Failed, Finished, GenerateRequest, Progress, Run, Started
 from braindiffusion.volume import load_volume
 
 SPACING = 2.0
@@ -22,7 +28,9 @@ SPACING = 2.0
 @pytest.fixture(scope="module")
 def library() -> AnatomyLibrary:
     labels = regions_of(load_volume(sample_labels_path()).data[0].astype(np.int64))
-    labels = labels[: labels.shape[0] // 2 * 2, : labels.shape[1] // 2 * 2, : labels.shape[2] // 2 * 2]
+    low, high = np.argwhere(labels).min(0), np.argwhere(labels).max(0)
+    labels = labels[tuple(slice(a, a + (b - a + 1) // 2 * 2) for a, b in zip(low, high, strict=True))]
+    labels = np.pad(labels, 6)
     maps = np.stack([labels, np.roll(labels, 4, axis=1), np.roll(labels, -4, axis=1)])
     return AnatomyLibrary.build(maps, SPACING, ["young", "old", "unknown"], [25.0, 75.0, None], ["F", "M", None])
 
@@ -93,3 +101,61 @@ def test_a_model_without_maps_has_no_library_and_a_damaged_file_is_named(tmp_pat
     (tmp_path / ANATOMY).write_bytes(b"no archive")
     with pytest.raises(BrainDiffusionError, match=ANATOMY):
         load_anatomy(tmp_path)
+
+
+@pytest.fixture
+def model_with_maps(told_model, told) -> Path:
+    shape = told.config.shape
+    labels = np.zeros((2, *shape), np.uint8)
+    labels[0, 4:12, 4:20, 4:12] = region_index("brainstem")
+    labels[1, 5:11, 6:18, 5:11] = region_index("left hippocampus")
+    AnatomyLibrary.build(labels, SPACING, ["a", "b"], [20.0, 80.0], ["F", "M"]).save(told_model)
+    load_anatomy.cache_clear()
+    return told_model
+
+
+def generated(model, out, **fields):
+    run = Run.create(GenerateRequest(model=str(model), out=out, device="cpu", **fields), root=out.parent / "runs")
+    return [event for event in perform(run) if not isinstance(event, Progress | Started)]
+
+
+def test_a_brain_without_a_region_map_gets_a_sampled_one(model_with_maps, tmp_path) -> None:
+    events = generated(model_with_maps, tmp_path / "out", condition={"age": 21.0}, segmentation=True)
+    assert isinstance(events[-1], Finished), events[-1]
+    told = json.loads((tmp_path / "out/sample_001.json").read_text())
+    assert told["anatomy"]["subject"] == "a"
+    drawn = load_anatomy(model_with_maps).sample(0, {"age": 21.0})
+    written = load_volume(tmp_path / "out/sample_001_regions.nii.gz")
+    assert (written.data[0] == drawn.regions).all()
+    brain = load_volume(tmp_path / "out/sample_001.nii.gz")
+    np.testing.assert_allclose(written.affine, brain.affine)
+    given = generated(
+        model_with_maps,
+        tmp_path / "given",
+        condition={"age": 21.0, "regions": str(tmp_path / "out/sample_001_regions.nii.gz")},
+    )
+    assert isinstance(given[-1], Finished), given[-1]
+    assert (load_volume(tmp_path / "given/sample_001.nii.gz").data == brain.data).all()
+    assert json.loads((tmp_path / "given/sample_001.json").read_text())["anatomy"] is None
+
+
+def test_a_finished_sample_is_reproduced_and_not_generated_again(model_with_maps, tmp_path) -> None:
+    out = tmp_path / "out"
+    generated(model_with_maps, out)
+    before = (out / "sample_001.nii.gz").stat().st_mtime_ns
+    assert isinstance(generated(model_with_maps, out)[-1], Finished)
+    assert (out / "sample_001.nii.gz").stat().st_mtime_ns == before
+    assert isinstance(generated(model_with_maps, out, anatomy="none")[-1], Failed)
+    request = request_from_sidecar(out / "sample_001.json", tmp_path / "again")
+    assert request.anatomy == "sampled"
+    told = json.loads((out / "sample_001.json").read_text())
+    del told["anatomy"]  # written before there was any
+    (out / "sample_001.json").write_text(json.dumps(told))
+    assert request_from_sidecar(out / "sample_001.json", tmp_path / "again").anatomy == "none"
+
+
+def test_sampled_anatomy_of_a_model_without_maps_is_refused(told_model, tmp_path) -> None:
+    load_anatomy.cache_clear()
+    last = generated(told_model, tmp_path / "out", anatomy="sampled")[-1]
+    assert isinstance(last, Failed)
+    assert "no region maps" in last.message

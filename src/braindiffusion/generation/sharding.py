@@ -38,7 +38,12 @@ class Shard(ProcessRank):
 
 
 def finished_samples(
-    out: Path, wanted: Callable[[int], bool], decides: Callable[[int], dict[str, Any]], channels: int, trajectory: bool
+    out: Path,
+    wanted: Callable[[int], bool],
+    decides: Callable[[int], dict[str, Any]],
+    channels: int,
+    trajectory: bool,
+    regions: bool = False,
 ) -> set[int]:
     """Numbers of the samples that are whole in a folder, made by this very request.
 
@@ -48,6 +53,7 @@ def finished_samples(
         decides: what the sidecar of the sample of a number tells.
         channels: files a sample.
         trajectory: whether a trajectory belongs to it.
+        regions: whether a region map belongs to it.
 
     Raises:
         BrainDiffusionError: the folder holds samples of these numbers by another request.
@@ -62,6 +68,8 @@ def finished_samples(
             msg = f"{out} holds brains of another request ({path.name}: {other})"
             raise BrainDiffusionError(f"{msg}: choose another output folder, or overwrite them.", field="out")
         files = [f"{stem}.nii.gz", *([f"{stem}_trajectory.nii.gz"] if trajectory else [])]
+        if regions:
+            files.append(f"sample_{match[1]}_regions.nii.gz")
         if all((out / name).is_file() for name in files):
             sidecars[number] = sidecars.get(number, 0) + 1
     return {number for number, count in sidecars.items() if count == channels}

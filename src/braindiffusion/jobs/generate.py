@@ -66,6 +66,8 @@ def _make(plan: "GenerationPlan") -> Iterator[Event]:
             if number in plan.there:
                 done += 1
                 yield from plan.sample(number).written()
+                if request.segmentation:
+                    yield plan.sample(number).regions
         if not missing:
             continue
         batch = [plan.sample(number) for number in numbers]
@@ -147,7 +149,14 @@ class GenerationPlan:
             msg = f"Cannot write into {self.out} ({error.strerror}): choose another folder."
             raise BrainDiffusionError(msg) from error
         if not request.overwrite:
-            self.there = finished_samples(self.out, self.wants, self.details, len(self.channels), request.trajectory)
+            self.there = finished_samples(
+                self.out,
+                self.wants,
+                self.details,
+                len(self.channels),
+                request.trajectory,
+                request.segmentation,
+            )
 
     def wants(self, number: int) -> bool:
         """Whether the sample of this number is asked for."""

@@ -36,7 +36,7 @@ from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.files import PROVENANCE
-from napari_braindiffusion.layers.display import show_trajectory, show_volume
+from napari_braindiffusion.layers.display import show_regions, show_trajectory, show_volume
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.layers.grid import show_mosaic
 from napari_braindiffusion.layers.reproduce import generation_settings, reproduce_file, reproduce_layer, was_generated
@@ -221,6 +221,8 @@ class GenerateDock(Dock):
                 self._preview_layer = None
                 if len(self._made) > 1 and self.form.grid.value:
                     show_mosaic(self._viewer, self._made)
+            case "labels":
+                show_regions(self._viewer, volume, name)
             case "trajectory":
                 show_trajectory(self._viewer, volume, name, metadata=_origin(event.path))
 

@@ -50,7 +50,7 @@ from braindiffusion.volume import Volume, load_volume
 
 BAR_SECONDS = 0.5
 """Seconds between two updates of napari's progress bar: each repaints the whole window."""
-VOLUME_KINDS = ("volume", "preview", "trajectory")
+VOLUME_KINDS = ("volume", "labels", "preview", "trajectory")
 """Kinds of artifacts that are volumes."""
 
 Received = tuple[Event, Volume | None] | None

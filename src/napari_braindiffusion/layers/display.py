@@ -6,8 +6,14 @@ from typing import Any
 from napari.layers import Layer
 from napari.viewer import Viewer
 
+from braindiffusion.regions import REGIONS
 from braindiffusion.volume import Volume
-from napari_braindiffusion.layers.geometry import LayerData, trajectory_to_layer_data, volume_to_layer_data
+from napari_braindiffusion.layers.geometry import (
+    LayerData,
+    region_features,
+    trajectory_to_layer_data,
+    volume_to_layer_data,
+)
 
 AXES = ("step", "x", "y", "z")
 
@@ -35,6 +41,13 @@ def show_volume(
     for attribute in ("name", "contrast_limits", "metadata"):
         setattr(layer, attribute, attributes[attribute])
     return layer
+
+
+def show_regions(viewer: Viewer, volume: Volume, name: str) -> Layer:
+    """Show a region map as a Labels layer that tells the name of the region under the cursor."""
+    names = {region.index: region.name for region in REGIONS}
+    data = volume_to_layer_data(volume, name, "labels", features=region_features(names), opacity=0.4)
+    return _add(viewer, data)
 
 
 def show_trajectory(viewer: Viewer, volume: Volume, name: str, *, metadata: Mapping[str, Any] | None = None) -> Layer:
