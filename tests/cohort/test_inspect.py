@@ -135,14 +135,14 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Rows:
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("upside-down", "orientation", "doubt: it lies otherwise than its header says: by its picture, top is bottom"),
+        ("upside-down", "orientation", "warning: it lies otherwise than its header says: by its picture, top is"),
         ("back-to-front", "orientation", "front is back"),
         ("mirrored", "duplicate", "the mirror image of IXI080-HH-1341"),
-        ("cut", "cut-off", "doubt: it is cut off at the bottom"),
+        ("cut", "cut-off", "warning: it is cut off at the bottom"),
         ("cut", "cut-off", "top ("),
         ("cut", "duplicate", "same scan as"),
         ("scaled", "intensities", "times brighter than the others"),
-        ("scaled", "duplicate", "doubt: it is the same scan as"),
+        ("scaled", "duplicate", "warning: it is the same scan as"),
         ("nan", "file", "problem: "),
         ("nan", "file", "NaN"),
         ("empty", "empty", "problem: it is empty: all its voxels are 0"),
@@ -169,10 +169,10 @@ def test_whom_nothing_was_done_to_has_no_mark(faulty: Rows) -> None:
     assert not any(kinds.values()), kinds
 
 
-def test_the_gravest_mark_comes_first(faulty: Rows) -> None:
-    gravity = ["problem", "doubt", "note"]
+def test_the_most_severe_flag_comes_first(faulty: Rows) -> None:
+    severities = ["problem", "warning", "note"]
     for row in faulty.values():
-        places = [gravity.index(mark.severity) for mark in row.marks]
+        places = [severities.index(mark.severity) for mark in row.marks]
         assert places == sorted(places)
 
 

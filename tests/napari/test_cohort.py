@@ -87,7 +87,7 @@ def test_a_table_at_once_and_then_what_the_voxels_tell(dock, viewer, qtbot, brai
     good, turned, bad = dock.table.subjects
     assert good.marks == ()
     assert "top is bottom" in turned.remarks
-    assert dock.summary.text().startswith("3 volumes found, 2 ticked, 1 with a problem, 1 to look at. IXI999")
+    assert dock.summary.text().startswith("3 volumes found, 2 selected, 1 with a problem, 1 with a warning. IXI999")
     assert "top is bottom" in dock.card.label.text()
     assert dock.card.picture.pixmap().width() > 100
     viewer.theme = "light"
@@ -119,9 +119,9 @@ def test_without_an_engine_the_table_stays(dock, qtbot, brains, monkeypatch, not
 @pytest.mark.usefixtures("headers_only")
 def test_loads_the_selected_or_else_the_ticked_with_their_labels(dock, viewer, qtbot, brains, monkeypatch, notices):
     choose(qtbot, dock, brains)
-    assert dock.load_button.text() == "Load ticked (2)"
+    assert dock.load_button.text() == "Open as layers (2)"
     dock.table.selectRow(0)
-    assert dock.load_button.text() == "Load selected (1)"
+    assert dock.load_button.text() == "Open as layers (1)"
     click(qtbot, dock.load_button)
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
     image, regions = viewer.layers
@@ -134,7 +134,7 @@ def test_loads_the_selected_or_else_the_ticked_with_their_labels(dock, viewer, q
     dock.table.clearSelection()
     click(qtbot, dock.load_button)
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=TIMEOUT)
-    assert notices()[0] == ("warning", "Only the first 1 of these 2 volumes are loaded.")
+    assert notices()[0] == ("warning", "Only the first 1 of these 2 volumes are opened.")
     sorted(brains.iterdir())[0].write_bytes(b"gone")
     click(qtbot, dock.load_button)
     qtbot.waitUntil(lambda: any(severity == "error" for severity, _ in notices()), timeout=TIMEOUT)
@@ -145,7 +145,7 @@ def test_prepares_in_an_engine_and_names_what_is_left_out(dock, viewer, qtbot, b
     sorted(brains.iterdir())[0].unlink()
     choose(qtbot, dock, brains, count=2)
     dock.form.fields["spacing"].value = 4.0
-    assert dock.prepare_button.text() == "Prepare (1)"
+    assert dock.prepare_button.text() == "Preprocess (1)"
     click(qtbot, dock.prepare_button)
     assert not dock.prepare_button.isEnabled()
     with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
@@ -164,18 +164,18 @@ def test_prepares_in_an_engine_and_names_what_is_left_out(dock, viewer, qtbot, b
 
 
 @pytest.mark.usefixtures("headers_only")
-def test_prepares_only_what_is_ticked(dock, qtbot, brains):
+def test_prepares_only_what_is_checked(dock, qtbot, brains):
     choose(qtbot, dock, brains)
     dock.table.selectRow(1)
     qtbot.keyClick(dock.table, Qt.Key.Key_Space)
-    assert dock.prepare_button.text() == "Prepare (1)"
+    assert dock.prepare_button.text() == "Preprocess (1)"
     click(qtbot, dock.copy_button)
-    (left,) = dock.table.ticked
+    (left,) = dock.table.checked
     assert QApplication.clipboard().text().endswith(f"--subject {left.subject}")
     dock.tools.text.setText("IXI")
-    click(qtbot, dock.tools.none_button)
+    click(qtbot, dock.tools.deselect_button)
     assert not dock.prepare_button.isEnabled()
-    assert not dock.table.ticked
+    assert not dock.table.checked
 
 
 @pytest.mark.usefixtures("headers_only")
@@ -191,7 +191,7 @@ def test_a_cancelled_preparation_can_go_on(dock, qtbot, brains):
 @pytest.mark.usefixtures("headers_only")
 def test_what_is_missing_is_told_in_plain_words(dock, qtbot, brains, tmp_path, notices):
     click(qtbot, dock.copy_button)
-    assert notices()[-1] == ("error", "Choose a folder of volumes, and where to write the prepared cohort.")
+    assert notices()[-1] == ("error", "Choose a folder of volumes, and an output for the cohort.")
     assert not dock.show_button.isEnabled()
     dock.form.fields["out"].value = tmp_path / "nothing.zarr"
     click(qtbot, dock.show_button)

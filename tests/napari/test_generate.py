@@ -15,7 +15,7 @@ from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
-from braindiffusion.models.registry import list_models
+from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.runs import GenerateRequest, list_runs
 from braindiffusion.training.presets import AUTO, PRESETS
 from napari_braindiffusion import commands
@@ -235,6 +235,10 @@ def tooltips(choice) -> dict[str, str]:
 
 def test_every_sampler_of_the_engine_is_explained(dock):
     form = dock.form
+    own = read_card(find_model(form.request().model)).sampling_defaults
+    assert form.fields["sampler"].current_choice == f"Default ({own['sampler'][0]})"
+    assert form.fields["levels"].native.text() == f"Default ({own['levels'][0]})"
+    assert form.fields["steps"].native.placeholderText().startswith("Default (")
     assert set(form.fields["sampler"].choices) == {None, *get_args(SamplerName)}
     assert all(map(tooltips(form.fields["sampler"]).get, get_args(SamplerName)))
     form.fields["sampler"].value = "heun"

@@ -20,7 +20,7 @@ from napari_braindiffusion.widgets.tables.subject_table import SubjectTable
 from napari_braindiffusion.widgets.tables.subject_tools import SubjectCard, SubjectTools
 
 BROKEN = QCFlag(kind="file", severity="problem", message="cannot be read")
-TURNED = QCFlag(kind="orientation", severity="doubt", message="top is bottom")
+TURNED = QCFlag(kind="orientation", severity="warning", message="top is bottom")
 AGELESS = QCFlag(kind="person", severity="note", message="age unknown")
 ROWS = (
     SubjectRow(0, "IXI012", 38.8, "M", "HH", "T1", (120, 120, 90), (2.0, 2.0, 2.0)),
@@ -114,18 +114,18 @@ def test_filters_by_words_and_comparisons(table, tools, qtbot, text, expected):
 
 
 def test_only_with_problems(table, tools):
-    tools.only_odd.click()
+    tools.only_flagged.click()
     assert names(table.shown) == ["IXI002", "IXI020"]
     tools.text.setText("top")
     assert names(table.shown) == ["IXI020"]
 
 
 def test_all_are_ticked_but_who_has_a_problem(table, qtbot):
-    assert names(table.ticked) == ["IXI012", "IXI013", "IXI020"]
+    assert names(table.checked) == ["IXI012", "IXI013", "IXI020"]
     box = table.model().index(1, USE)
-    with qtbot.waitSignal(table.ticked_changed):
+    with qtbot.waitSignal(table.checked_changed):
         assert table.model().setData(box, Qt.CheckState.Unchecked.value, Qt.ItemDataRole.CheckStateRole)
-    assert names(table.ticked) == ["IXI013", "IXI020"]
+    assert names(table.checked) == ["IXI013", "IXI020"]
     assert box.data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Unchecked
     assert not table.model().flags(table.model().index(0, USE)) & Qt.ItemFlag.ItemIsUserCheckable
     assert not table.model().setData(box, "x", Qt.ItemDataRole.EditRole)
@@ -135,39 +135,39 @@ def test_a_click_on_the_box_ticks(table, qtbot):
     box = table.visualRect(table.model().index(1, USE))
     place = QPoint(box.left() + 10, box.center().y())
     qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    assert names(table.ticked) == ["IXI013", "IXI020"]
+    assert names(table.checked) == ["IXI013", "IXI020"]
 
 
 def test_space_ticks_what_is_selected(table, qtbot):
     table.setCurrentIndex(table.model().index(1, USE))
     qtbot.keyClick(table, Qt.Key.Key_Space)
-    assert names(table.ticked) == ["IXI013", "IXI020"]
+    assert names(table.checked) == ["IXI013", "IXI020"]
     qtbot.keyClick(table, Qt.Key.Key_Space)
-    assert names(table.ticked) == ["IXI012", "IXI013", "IXI020"]
+    assert names(table.checked) == ["IXI012", "IXI013", "IXI020"]
     qtbot.keyClick(table, Qt.Key.Key_Down)
     assert names(table.selected) == ["IXI013"]
     table.selectAll()
     qtbot.keyClick(table, Qt.Key.Key_Space)  # one of them cannot be ticked: the others count
-    assert names(table.ticked) == []
+    assert names(table.checked) == []
     qtbot.keyClick(table, Qt.Key.Key_Space)
     table.clearSelection()
     qtbot.keyClick(table, Qt.Key.Key_Space)
-    assert names(table.ticked) == ["IXI012", "IXI013", "IXI020"]
+    assert names(table.checked) == ["IXI012", "IXI013", "IXI020"]
 
 
 def test_buttons_tick_what_is_shown(table, tools, qtbot):
-    tools.only_odd.setChecked(True)
-    qtbot.mouseClick(tools.none_button, Qt.MouseButton.LeftButton)
-    assert names(table.ticked) == ["IXI012", "IXI013"]
-    tools.only_odd.setChecked(False)
-    qtbot.mouseClick(tools.all_button, Qt.MouseButton.LeftButton)
-    assert names(table.ticked) == ["IXI012", "IXI013", "IXI020"]
+    tools.only_flagged.setChecked(True)
+    qtbot.mouseClick(tools.deselect_button, Qt.MouseButton.LeftButton)
+    assert names(table.checked) == ["IXI012", "IXI013"]
+    tools.only_flagged.setChecked(False)
+    qtbot.mouseClick(tools.select_button, Qt.MouseButton.LeftButton)
+    assert names(table.checked) == ["IXI012", "IXI013", "IXI020"]
 
 
 def test_more_becomes_known(table, qtbot, picture):
-    with qtbot.waitSignal(table.ticked_changed):
-        table.know_more(0, (BROKEN,), picture)
-    assert names(table.ticked) == ["IXI013", "IXI020"]
+    with qtbot.waitSignal(table.checked_changed):
+        table.update_subject(0, (BROKEN,), picture)
+    assert names(table.checked) == ["IXI013", "IXI020"]
     pixmap = table.model().index(1, BRAIN).data(Qt.ItemDataRole.DecorationRole)
     assert (pixmap.width(), pixmap.height()) == (3 * PICTURE_HEIGHT, PICTURE_HEIGHT)
     assert table.model().index(0, BRAIN).data(Qt.ItemDataRole.DecorationRole) is None
@@ -179,7 +179,7 @@ def test_a_card_shows_one_in_full(qtbot, picture):
     card.resize(200, 300)
     card.show_subject(SubjectRow(0, "IXI1", marks=(TURNED, AGELESS), picture=picture))
     assert card.isVisible()
-    assert card.label.text() == "IXI1\nDoubt: top is bottom.\nNote: age unknown."
+    assert card.label.text() == "IXI1\nWarning: top is bottom.\nNote: age unknown."
     qtbot.waitUntil(lambda: card.picture.pixmap().width() == card.picture.width() <= 200)
     card.resize(600, 300)
     qtbot.waitUntil(lambda: card.picture.pixmap().width() == 288)

@@ -22,6 +22,7 @@ from braindiffusion.runs import (
     Finished,
     GenerateRequest,
     Metric,
+    QCFlag,
     Run,
     RunState,
     TrainRequest,
@@ -130,3 +131,8 @@ def test_an_error_tells_which_field_it_is_about(tmp_path: Path) -> None:
     *_, last = perform(run)
     assert isinstance(last, Failed)
     assert (last.message, last.field) == ("A sample number is none of 1 to 2.", "only")
+
+
+def test_an_event_of_version_1_has_the_severity_of_today():
+    flag = {"kind": "age", "severity": "doubt", "message": "age unknown"}
+    assert QCFlag.model_validate(flag).severity == "warning"

@@ -76,8 +76,8 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
 
 def _summary(rows: list[Inspected]) -> Finished:
     worst = [row.marks[0].severity if row.marks else "" for row in rows]
-    problems, warnings = worst.count("problem"), worst.count("doubt")
+    problems, warnings = worst.count("problem"), worst.count("warning")
     words = [f"{len(rows)} volumes"]
     words += [f"{problems} that cannot be used"] if problems else []
-    words += [f"{warnings} to look at"] if warnings else []
+    words += [f"{warnings} with a warning"] if warnings else []
     return Finished(message=", ".join(words), problems=problems)

@@ -110,6 +110,19 @@ class ModelCard(BaseModel):
         return self.parameters if isinstance(self.parameters, int) else sum(self.parameters)
 
     @property
+    def sampling_defaults(self) -> dict[str, list[Any]]:
+        """The model's own `steps`, `sampler` and `levels` of a generation; empty where the card does not tell.
+
+        Steps and samplers are those of each trained level, coarsest first.
+        """
+        levels = self.configuration.get("levels")
+        if self.kind != CASCADE_KIND or not isinstance(levels, list):
+            return {}
+        trained = levels[: trained_levels(self.level_steps)] if self.level_steps else levels
+        told = {name: [level[name] for level in trained if name in level] for name in ("steps", "sampler")}
+        return {**told, "levels": [len(trained)]}
+
+    @property
     def stated_limits(self) -> Text:
         """What the model must not be used for; cards of earlier versions call it `limitations`."""
         limits: Text = self.limits or (self.model_extra or {}).get("limitations", "")

@@ -8,7 +8,7 @@ the run folder, and an `ArtifactWritten` names the file.
 import time
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 
 class _Event(BaseModel):
@@ -124,7 +124,10 @@ class Estimated(_Event):
         return self.bytes <= self.available
 
 
-Severity = Literal["problem", "doubt", "note"]
+Severity = Annotated[
+    Literal["problem", "warning", "note"],
+    BeforeValidator(lambda severity: "warning" if severity == "doubt" else severity),  # as version 1 wrote it
+]
 
 
 class QCFlag(BaseModel):
@@ -135,7 +138,7 @@ class QCFlag(BaseModel):
     kind: str
     """One word, such as `orientation` or `duplicate`."""
     severity: Severity
-    """`problem`: it cannot be used, `prepare` leaves it out. `doubt`: look at it. `note`: good to know."""
+    """`problem`: it cannot be used, `prepare` leaves it out. `warning`: check it. `note`: good to know."""
     message: str
     """Half a sentence."""
 

@@ -52,25 +52,29 @@ class CohortDock(Dock):
         self.summary = wrapping_label("Choose a folder of brains.")
         self.inspecting = ProgressRow("Stop", "Inspects no more volumes; results so far stay in the table.")
         self.table = SubjectTable()
-        self.table.setToolTip("Who is in the folder, and what is odd. Ticked are used. A double click loads a brain.")
+        self.table.setToolTip(
+            "Subjects of the folder, with warnings. Checked ones are used. A double click opens a brain."
+        )
         self.tools = SubjectTools(self.table)
         self.card = SubjectCard()
-        self.load_button = QPushButton("Load")
+        self.load_button = QPushButton("Open as layers")
         self.load_button.setToolTip(
-            "Add volumes, with their labels, as layers: those that are selected, or else all that are ticked."
+            "Open volumes, with their label maps, as layers: the highlighted ones, or else all that are checked."
         )
-        self.prepare_button = QPushButton("Prepare")
+        self.prepare_button = QPushButton("Preprocess")
         self.prepare_button.setToolTip(
-            "Bring the ticked volumes to one grid and one range of intensities, ready for training. "
-            "Odd files are left out and named."
+            "Bring the checked volumes to one grid and one range of intensities, ready for training. "
+            "Files that cannot be used are left out and named."
         )
-        self.show_button = QPushButton("Show prepared")
+        self.show_button = QPushButton("Show cohort")
         self.show_button.setToolTip(
-            "The prepared cohort as one layer with a slider for the subject. Only what is looked at is read."
+            "Show the preprocessed cohort as one layer with a slider for the subject. Only what is shown is read."
         )
         self.copy_button = QPushButton("Copy command")
-        self.copy_button.setToolTip("The same preparation as a command for a terminal or a cluster.")
-        self.progress = ProgressRow("Cancel", "Stops soon. What is prepared stays, and Prepare goes on from there.")
+        self.copy_button.setToolTip("Copy the same preprocessing as a command for a terminal or a cluster.")
+        self.progress = ProgressRow(
+            "Cancel", "Stops soon. What is preprocessed stays; Preprocess continues from there."
+        )
         for row in (self.form, self.summary, self.inspecting, self.tools):
             self.rows.addWidget(row)
         self.rows.addWidget(self.table, 1)
@@ -89,7 +93,7 @@ class CohortDock(Dock):
         self.inspecting.stop_requested.connect(self.inspection.cancel)
         self.table.selection_changed.connect(self._on_selection)
         self.table.selectionModel().currentRowChanged.connect(lambda *_: self._on_current())
-        self.table.ticked_changed.connect(self._on_selection)
+        self.table.checked_changed.connect(self._on_selection)
         self.table.doubleClicked.connect(lambda _: self.load())
         self.load_button.clicked.connect(lambda: self.load())
         self.prepare_button.clicked.connect(lambda: self.prepare())
@@ -119,16 +123,16 @@ class CohortDock(Dock):
         worker.start()
 
     def load(self) -> None:
-        """Add volumes and their labels as layers: the selected ones, or else the ticked."""
-        rows = [row for row in self.table.selected or self.table.ticked if row.shape is not None]
+        """Add volumes and their labels as layers: the highlighted ones, or else the checked."""
+        rows = [row for row in self.table.selected or self.table.checked if row.shape is not None]
         if len(rows) > MANY:
-            show_warning(f"Only the first {MANY} of these {len(rows)} volumes are loaded.")
+            show_warning(f"Only the first {MANY} of these {len(rows)} volumes are opened.")
         chosen = [self._listing.descriptions[row.key] for row in rows[:MANY]]
         files = sum(1 + bool(one.labels) for one in chosen)
         in_background(read_subjects, chosen, what="Opening", total=files, done=self._on_loaded)
 
     def prepare(self) -> None:
-        """Prepare the ticked volumes, in an engine."""
+        """Preprocess the checked volumes, in an engine."""
         request = self._request()
         if self.job is not None or request is None:
             return
@@ -142,7 +146,7 @@ class CohortDock(Dock):
             job.finished.connect(self._on_finished)
             job.failed.connect(self._on_failed)
             job.cancelled.connect(
-                lambda _: self._end_job("Cancelled. What is prepared stays; Prepare goes on from there.")
+                lambda _: self._end_job("Cancelled. What is preprocessed stays; Preprocess continues from there.")
             )
             self._on_selection()
             self.progress.begin("Starting worker process …")
@@ -203,7 +207,7 @@ class CohortDock(Dock):
     def _on_inspected(self, event: Inspected) -> None:
         number = self._numbers.get(event.path)
         if number is not None:
-            self.table.know_more(number, event.marks, event.thumbnail)
+            self.table.update_subject(number, event.marks, event.thumbnail)
             current = self.table.current
             if current is not None and current.key == number:
                 self._on_current()
@@ -218,17 +222,17 @@ class CohortDock(Dock):
 
     def _on_selection(self) -> None:
         """Buttons and summary say what they would do now."""
-        selected, ticked = len(self.table.selected), len(self.table.ticked)
-        self.load_button.setText(f"Load selected ({selected})" if selected else f"Load ticked ({ticked})")
-        self.load_button.setEnabled(bool(selected or ticked))
-        self.prepare_button.setText(f"Prepare ({ticked})" if ticked else "Prepare")
-        self.prepare_button.setEnabled(self.job is None and bool(ticked))
+        selected, checked = len(self.table.selected), len(self.table.checked)
+        self.load_button.setText(f"Open as layers ({selected or checked})")
+        self.load_button.setEnabled(bool(selected or checked))
+        self.prepare_button.setText(f"Preprocess ({checked})" if checked else "Preprocess")
+        self.prepare_button.setEnabled(self.job is None and bool(checked))
         rows = self.table.subjects
         if rows:
-            counts = [sum(row.severity == severity for row in rows) for severity in ("problem", "doubt")]
-            told = [f"{len(rows)} volumes found, {ticked} ticked"]
+            counts = [sum(row.severity == severity for row in rows) for severity in ("problem", "warning")]
+            told = [f"{len(rows)} volumes found, {checked} selected"]
             told += [f"{counts[0]} with a problem"] if counts[0] else []
-            told += [f"{counts[1]} to look at"] if counts[1] else []
+            told += [f"{counts[1]} with a warning"] if counts[1] else []
             self.summary.setText(
                 ". ".join([", ".join(told), *(one.rstrip(".") for one in self._listing.problems)]) + "."
             )
@@ -252,10 +256,10 @@ class CohortDock(Dock):
         self._left_out.append(f"{event.subject}: {event.message}" if event.subject else event.message)
 
     def _on_artifact(self, event: ArtifactWritten, _: object) -> None:
-        show_info(f"The prepared cohort is {event.path}; the Train dock takes it.")
+        show_info(f"The cohort is {event.path}; the Train dock takes it.")
 
     def _on_finished(self, event: Finished) -> None:
-        self._end_job(event.message or "Prepared.")
+        self._end_job(event.message or "Preprocessed.")
         if self._left_out:
             more = f" And {len(self._left_out) - 3} more." if len(self._left_out) > 3 else ""
             show_warning(" ".join(self._left_out[:3]) + more)
@@ -274,12 +278,12 @@ class CohortDock(Dock):
             self.job.cancel()
 
     def _request(self) -> PrepareRequest | None:
-        """The preparation of what is ticked; None, and the user knows why, where that cannot be."""
-        ticked, usable = self.table.ticked, [row for row in self.table.subjects if not row.problem]
-        subjects = None if len(ticked) == len(usable) else tuple(dict.fromkeys(row.subject for row in ticked))
+        """Return the preprocessing of the checked subjects; None, with a notification, where something is missing."""
+        checked, usable = self.table.checked, [row for row in self.table.subjects if not row.problem]
+        subjects = None if len(checked) == len(usable) else tuple(dict.fromkeys(row.subject for row in checked))
         request = self.form.request(subjects)
         if request is None:
-            show_error("Choose a folder of volumes, and where to write the prepared cohort.")
+            show_error("Choose a folder of volumes, and an output for the cohort.")
         return request
 
     def _copy(self) -> None:

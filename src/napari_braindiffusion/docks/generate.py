@@ -189,6 +189,7 @@ class GenerateDock(Dock):
         except BrainDiffusionError:  # the engine says what is wrong, when it is asked for a brain
             folder, card, schema = None, None, ConditionSchema()
         self.form.card.show_card(card, folder)
+        self.form.show_defaults(card.sampling_defaults if card is not None else {})
         self.form.conditions.set_schema(schema)
         self._warmed = False
 

@@ -63,7 +63,7 @@ def _trajectory(viewer: Viewer) -> list[Layer]:
     chosen = viewer.layers.selection.active
     if not isinstance(chosen, Image) or chosen.ndim != 4:
         raise BrainDiffusionError(
-            "Select a denoising trajectory: tick 'Save denoising trajectory' in the Generate dock before sampling."
+            "Select a denoising trajectory: check 'Save denoising trajectory' in the Generate dock before sampling."
         )
     return [chosen]
 

@@ -12,7 +12,7 @@ from braindiffusion.cli import runner
 from braindiffusion.cli.options import Options, RunName, takes
 from braindiffusion.runs import Event, Inspected, InspectRequest, QCFlag
 
-_STYLES = {"problem": "red", "doubt": "yellow", "note": ""}
+_STYLES = {"problem": "red", "warning": "yellow", "note": ""}
 
 
 @takes(InspectRequest)

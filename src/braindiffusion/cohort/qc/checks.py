@@ -49,7 +49,7 @@ MANY = 5
 BRIGHT, NOISY, GRID = 8.0, 2.5, 1.5
 """So many times the middle of all others: brightness (scanners differ by 3), noise, size of the voxels."""
 
-_SEVERITY: dict[Severity, int] = {"problem": 0, "doubt": 1, "note": 2}
+_SEVERITY: dict[Severity, int] = {"problem": 0, "warning": 1, "note": 2}
 _SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "I": "bottom", "S": "top"}
 
 
@@ -59,7 +59,7 @@ def by_severity(marks: Iterable[QCFlag]) -> tuple[QCFlag, ...]:
 
 
 def _warning(kind: str, message: str) -> QCFlag:
-    return QCFlag(kind=kind, severity="doubt", message=message)
+    return QCFlag(kind=kind, severity="warning", message=message)
 
 
 def header_flags(path: Path, affine: NDArray[np.float64], spacing: Sequence[float]) -> Iterator[QCFlag]:

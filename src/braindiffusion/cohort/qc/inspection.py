@@ -97,7 +97,7 @@ def duplicate_flags(task: InspectionTask, known: InspectionTask, duplicate: Dupl
     how = "the mirror image of" if duplicate.mirrored else "the same scan as"
     sure = "" if duplicate.likeness >= VERY_SAME else "nearly "
     message = f"it is {sure}{how} {known.row.subject} ({known.row.path.name})"
-    yield QCFlag(kind="duplicate", severity="doubt", message=message)
+    yield QCFlag(kind="duplicate", severity="warning", message=message)
 
 
 def inspected_row(task: InspectionTask, flags: Sequence[QCFlag], thumbnail: str) -> Inspected:

@@ -1,8 +1,9 @@
 """The form of a generation."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from magicgui.widgets import CheckBox
 from qtpy.QtCore import Signal
@@ -91,6 +92,11 @@ class GenerateForm(RequestForm):
         models = list(models)
         self.model.offer(models)
         self.fields["autoguidance"].offer(models)
+
+    def show_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """Show what the sampling settings that are left out stand for; an empty mapping where that is not known."""
+        for name in ("steps", "sampler", "levels"):
+            self.show_default(name, defaults.get(name))
 
     def choose_model(self, name: str | Path | None) -> None:
         """Choose a model; a path that is not offered yet is added."""

@@ -1,4 +1,4 @@
-"""The subjects of a folder as Qt wants them: what each cell shows, what is ticked, and who passes a filter."""
+"""The subjects of a folder as a Qt model: the cells, which subjects are checked, and the filter."""
 
 import operator
 import re
@@ -11,18 +11,18 @@ from qtpy.QtGui import QColor, QPixmap
 
 from braindiffusion.runs import QCFlag
 
-COLUMNS = ("Use", "Subject", "Brain", "Age", "Sex", "Site", "Kind", "Voxels", "mm", "Remarks")
+COLUMNS = ("Use", "Subject", "Brain", "Age", "Sex", "Site", "Modality", "Voxels", "mm", "Remarks")
 USE, SUBJECT, BRAIN, AGE, REMARKS = (COLUMNS.index(name) for name in ("Use", "Subject", "Brain", "Age", "Remarks"))
 PICTURE_HEIGHT = 28
 """Pixels of a row's picture, which is three times as wide."""
-_SIGNS = {"problem": "✕", "doubt": "?", "note": "i"}  # not by colour alone
-_SEVERITY = ("problem", "doubt", "note", "")
+_SIGNS = {"problem": "✕", "warning": "?", "note": "i"}  # not by colour alone
+_SEVERITY = ("problem", "warning", "note", "")
 _Role = Qt.ItemDataRole
 
 
 @dataclass(frozen=True)
 class SubjectRow:
-    """One subject as the table shows it; `key` is whatever the dock wants to know it by."""
+    """One subject of the table; `key` is an identifier that the dock chooses."""
 
     key: int
     subject: str
@@ -33,27 +33,27 @@ class SubjectRow:
     shape: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
     marks: tuple[QCFlag, ...] = ()
-    """What is odd, the gravest first."""
+    """Quality flags, the most severe first."""
     picture: str = ""
     """Path of a PNG, three times as wide as high."""
 
     @property
     def severity(self) -> str:
-        """Of the gravest mark; empty where nothing is odd."""
+        """Severity of the first flag; empty where there is none."""
         return self.marks[0].severity if self.marks else ""
 
     @property
     def problem(self) -> str:
-        """Why it cannot be used; empty if it can."""
+        """The reason why the subject cannot be used; empty if it can."""
         return self.marks[0].message if self.severity == "problem" else ""
 
     @property
     def remarks(self) -> str:
-        """All marks in one line."""
+        """All flags in one line."""
         return "; ".join(mark.message for mark in self.marks)
 
     def cells(self) -> tuple[str | float | None, ...]:
-        """What stands in each column."""
+        """Return the value of each column."""
         shape = " x ".join(map(str, self.shape)) if self.shape else None
         spacing = " x ".join(f"{size:.3g}" for size in self.spacing) if self.spacing else None
         sign = _SIGNS.get(self.severity)
@@ -64,46 +64,46 @@ class SubjectRow:
 
 
 class SubjectModel(QAbstractTableModel):
-    """Rows with a tick. Who has a problem cannot be ticked; everybody else is until the user says otherwise."""
+    """Rows with a check box. All are checked at first, except those with a problem, which cannot be."""
 
-    ticked_changed = Signal()
+    checked_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.subjects: list[SubjectRow] = []
-        self._unticked: set[int] = set()
+        self._unchecked: set[int] = set()
         self._pictures: dict[str, QPixmap] = {}
         self._colours: dict[str, QColor] = {}
 
     def set_subjects(self, subjects: Sequence[SubjectRow]) -> None:
-        """Show these subjects, all ticked."""
+        """Show these subjects, all checked."""
         self.beginResetModel()
         self.subjects = list(subjects)
-        self._unticked.clear()
+        self._unchecked.clear()
         self._pictures.clear()
         self.endResetModel()
-        self.ticked_changed.emit()
+        self.checked_changed.emit()
 
-    def know_more(self, number: int, marks: tuple[QCFlag, ...], picture: str) -> None:
-        """A subject was looked at."""
+    def update_subject(self, number: int, marks: tuple[QCFlag, ...], picture: str) -> None:
+        """Show the flags and the picture of a subject that was inspected."""
         self.subjects[number] = replace(self.subjects[number], marks=marks, picture=picture)
         self.dataChanged.emit(self.index(number, 0), self.index(number, len(COLUMNS) - 1))
-        self.ticked_changed.emit()
+        self.checked_changed.emit()
 
     def set_colours(self, colours: dict[str, str]) -> None:
-        """Background of the sign, by severity."""
+        """Set the background of the sign, by severity."""
         self._colours = {severity: QColor(colour) for severity, colour in colours.items()}
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, USE, USE)
 
-    def is_ticked(self, number: int) -> bool:
-        """Whether a row is to be used."""
-        return number not in self._unticked and not self.subjects[number].problem
+    def is_checked(self, number: int) -> bool:
+        """Return whether a row is checked and can be used."""
+        return number not in self._unchecked and not self.subjects[number].problem
 
-    def tick(self, numbers: Iterable[int], *, use: bool) -> None:
-        """Tick rows, or take their ticks away."""
-        (self._unticked.difference_update if use else self._unticked.update)(numbers)
+    def check(self, numbers: Iterable[int], *, use: bool) -> None:
+        """Check rows, or uncheck them."""
+        (self._unchecked.difference_update if use else self._unchecked.update)(numbers)
         self.dataChanged.emit(self.index(0, USE), self.index(len(self.subjects) - 1, USE), [_Role.CheckStateRole])
-        self.ticked_changed.emit()
+        self.checked_changed.emit()
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: D102 Qt's
         return len(self.subjects)
@@ -125,7 +125,7 @@ class SubjectModel(QAbstractTableModel):
     def setData(self, index: QModelIndex, value: object, role: int = _Role.EditRole) -> bool:  # noqa: D102 Qt's
         if role != _Role.CheckStateRole or index.column() != USE:
             return False
-        self.tick([index.row()], use=Qt.CheckState(value) == Qt.CheckState.Checked)
+        self.check([index.row()], use=Qt.CheckState(value) == Qt.CheckState.Checked)
         return True
 
     def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> object:  # noqa: D102 Qt's
@@ -139,7 +139,7 @@ class SubjectModel(QAbstractTableModel):
                     return _SEVERITY.index(row.severity)
                 return row.cells()[column] or (-1.0 if column == AGE else "")
             case _Role.CheckStateRole if column == USE:
-                return Qt.CheckState.Checked if self.is_ticked(index.row()) else Qt.CheckState.Unchecked
+                return Qt.CheckState.Checked if self.is_checked(index.row()) else Qt.CheckState.Unchecked
             case _Role.DecorationRole if column == BRAIN and row.picture:
                 return self._picture(row.picture)
             case _Role.BackgroundRole if column == USE:
@@ -170,28 +170,28 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 class SubjectFilter(QSortFilterProxyModel):
-    """Sorts, and lets pass who fits all words that were typed."""
+    """Sorts the subjects, and keeps those that match all words that were typed."""
 
     def __init__(self, parent: "SubjectModel") -> None:
         super().__init__(parent)
         self.setSourceModel(parent)
         self.setSortRole(_Role.UserRole)
         self._tests: list[Callable[[SubjectRow], bool]] = []
-        self._only_odd = False
+        self._only_flagged = False
 
     def set_text(self, text: str) -> None:
-        """Words are looked for anywhere; `age>60`, `sex=F`, `site=HH`, `mm<1.5` (the largest side) in their column."""
+        """Filter by words: anywhere in a row; `age>60`, `sex=F`, `site=HH`, `mm<1.5` (largest side) in their column."""
         self._tests = [_test(word) for word in _SPACED.sub(r"\1", text).split()]
         self.invalidate()
 
-    def set_only_odd(self, only_odd: bool) -> None:
-        """Let pass only who has a problem, or a doubt."""
-        self._only_odd = only_odd
+    def set_only_flagged(self, only_flagged: bool) -> None:
+        """Keep only subjects with a problem or a warning."""
+        self._only_flagged = only_flagged
         self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: QModelIndex) -> bool:  # noqa: D102 Qt's
         row = self.sourceModel().subjects[source_row]
-        if self._only_odd and row.severity not in ("problem", "doubt"):
+        if self._only_flagged and row.severity not in ("problem", "warning"):
             return False
         return all(test(row) for test in self._tests)
 

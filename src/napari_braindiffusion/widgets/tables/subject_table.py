@@ -1,4 +1,4 @@
-"""What was found in a folder: one row a subject with its picture, a tick, and what is odd about it."""
+"""The table of the subjects of a folder: a row each, with a check box, a picture and its quality flags."""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,11 +19,11 @@ from napari_braindiffusion.widgets.tables.subject_model import (
 
 
 class SubjectTable(QTableView):
-    """The subjects of a folder, to sort, filter and tick. Space ticks what is selected."""
+    """The subjects of a folder, to sort, filter and check. Space checks the highlighted rows."""
 
     selection_changed = Signal()
-    ticked_changed = Signal()
-    """Another number of rows is ticked, or more is known of one."""
+    checked_changed = Signal()
+    """The checked rows, or the flags of a row, have changed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -43,25 +43,25 @@ class SubjectTable(QTableView):
         self.horizontalHeader().setStretchLastSection(True)
         self.setMinimumHeight(140)
         self.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit())
-        self._model.ticked_changed.connect(self.ticked_changed)
+        self._model.checked_changed.connect(self.checked_changed)
 
     def set_subjects(self, subjects: Sequence[SubjectRow]) -> None:
-        """Show these subjects, all ticked."""
+        """Show these subjects, all checked."""
         self._model.set_subjects(subjects)
         self.resizeColumnsToContents()
         self.setColumnWidth(BRAIN, 3 * PICTURE_HEIGHT + 8)
 
-    def know_more(self, number: int, marks: tuple[QCFlag, ...], picture: str) -> None:
-        """A subject was looked at; `number` counts in the order in which they were given."""
-        self._model.know_more(number, marks, picture)
+    def update_subject(self, number: int, marks: tuple[QCFlag, ...], picture: str) -> None:
+        """Show the flags and the picture of subject `number`, in the order in which they were given."""
+        self._model.update_subject(number, marks, picture)
 
-    def set_colours(self, problem: str, doubt: str) -> None:
-        """Of the signs."""
-        self._model.set_colours({"problem": problem, "doubt": doubt})
+    def set_colours(self, problem: str, warning: str) -> None:
+        """Set the colours of the signs."""
+        self._model.set_colours({"problem": problem, "warning": warning})
 
-    def tick_shown(self, *, use: bool) -> None:
-        """Tick all that the filter lets pass, or take their ticks away."""
-        self._model.tick(self._sources(range(self.filter.rowCount())), use=use)
+    def check_shown(self, *, use: bool) -> None:
+        """Check all rows that pass the filter, or uncheck them."""
+        self._model.check(self._sources(range(self.filter.rowCount())), use=use)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102 Qt's
         if event.key() != Qt.Key.Key_Space:
@@ -70,7 +70,7 @@ class SubjectTable(QTableView):
         chosen = self._sources(index.row() for index in self.selectionModel().selectedRows())
         chosen = [number for number in chosen if not self._model.subjects[number].problem]
         if chosen:
-            self._model.tick(chosen, use=not all(self._model.is_ticked(number) for number in chosen))
+            self._model.check(chosen, use=not all(self._model.is_checked(number) for number in chosen))
 
     @property
     def subjects(self) -> list[SubjectRow]:
@@ -79,23 +79,23 @@ class SubjectTable(QTableView):
 
     @property
     def shown(self) -> list[SubjectRow]:
-        """Who passes the filter, from top to bottom."""
+        """The subjects that pass the filter, from top to bottom."""
         return [self._model.subjects[number] for number in self._sources(range(self.filter.rowCount()))]
 
     @property
-    def ticked(self) -> list[SubjectRow]:
-        """Who is to be used, in the order they were given."""
-        return [row for number, row in enumerate(self._model.subjects) if self._model.is_ticked(number)]
+    def checked(self) -> list[SubjectRow]:
+        """The subjects to use, in the order they were given."""
+        return [row for number, row in enumerate(self._model.subjects) if self._model.is_checked(number)]
 
     @property
     def current(self) -> SubjectRow | None:
-        """Where the cursor is."""
+        """The subject under the cursor."""
         index = self.filter.mapToSource(self.currentIndex())
         return self._model.subjects[index.row()] if index.isValid() else None
 
     @property
     def selected(self) -> list[SubjectRow]:
-        """The chosen subjects, from top to bottom."""
+        """The highlighted subjects, from top to bottom."""
         rows = sorted(index.row() for index in self.selectionModel().selectedRows())
         return [self._model.subjects[number] for number in self._sources(rows)]
 

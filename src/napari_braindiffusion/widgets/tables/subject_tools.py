@@ -1,4 +1,4 @@
-"""What stands around the table of subjects: a line to filter it by, buttons to tick with, and a closer look at one."""
+"""The controls around the table of subjects: a filter, buttons to select, and the details of one subject."""
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap, QResizeEvent
@@ -10,7 +10,7 @@ from napari_braindiffusion.widgets.tables.subject_table import SubjectTable
 
 
 class SubjectTools(QWidget):
-    """Filters a table, and ticks what it shows.
+    """Filters a table, and selects the subjects that it shows.
 
     Args:
         table: The table.
@@ -21,31 +21,31 @@ class SubjectTools(QWidget):
         self._table = table
         self.text = QLineEdit(placeholderText="Filter: age>60 sex=F ...", clearButtonEnabled=True)
         self.text.setToolTip(
-            "Shows who fits all words. Words are looked for in every column, remarks too; age, mm and voxels can be "
-            "compared (age>=40 age<60 mm<1.5), sex, site, kind and subject asked for (sex=F)."
+            "Shows the subjects that match all words. Words are searched in every column, remarks too; age, mm and "
+            "voxels can be compared (age>=40 age<60 mm<1.5); sex, site, modality and subject can be given (sex=F)."
         )
-        self.only_odd = QCheckBox("Only with problems")
-        self.only_odd.setToolTip("Shows who cannot be used (✕) and who should be looked at (?).")
-        self.all_button = QPushButton("Tick")
-        self.all_button.setToolTip("Use all that are shown.")
-        self.none_button = QPushButton("Untick")
-        self.none_button.setToolTip("Leave out all that are shown.")
+        self.only_flagged = QCheckBox("Only with problems")
+        self.only_flagged.setToolTip("Shows subjects that cannot be used (✕) and those with a warning (?).")
+        self.select_button = QPushButton("Select")
+        self.select_button.setToolTip("Select all subjects that are shown.")
+        self.deselect_button = QPushButton("Deselect")
+        self.deselect_button.setToolTip("Deselect all subjects that are shown.")
         row = QHBoxLayout()
         row.addWidget(self.text, 1)
-        row.addWidget(self.all_button)
-        row.addWidget(self.none_button)
+        row.addWidget(self.select_button)
+        row.addWidget(self.deselect_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
-        layout.addWidget(self.only_odd)
+        layout.addWidget(self.only_flagged)
         self.text.textChanged.connect(table.filter.set_text)
-        self.only_odd.toggled.connect(table.filter.set_only_odd)
-        self.all_button.clicked.connect(lambda: table.tick_shown(use=True))
-        self.none_button.clicked.connect(lambda: table.tick_shown(use=False))
+        self.only_flagged.toggled.connect(table.filter.set_only_flagged)
+        self.select_button.clicked.connect(lambda: table.check_shown(use=True))
+        self.deselect_button.clicked.connect(lambda: table.check_shown(use=False))
 
 
 class _Picture(QLabel):
-    """As wide as there is room, up to its own size."""
+    """A picture as wide as there is room, up to its own size."""
 
     def __init__(self) -> None:
         super().__init__(alignment=Qt.AlignmentFlag.AlignCenter)
@@ -71,12 +71,12 @@ class _Picture(QLabel):
 
 
 class SubjectCard(QWidget):
-    """One subject from three sides, and all that is odd about it in full."""
+    """One subject in three planes, and all its flags in full."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.picture = _Picture()
-        self.picture.setToolTip("From the left, from the front, from the top; left is at the left.")
+        self.picture.setToolTip("Sagittal, coronal and axial plane; left is at the left.")
         self.label = wrapping_label("")
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.label.setTextFormat(Qt.TextFormat.PlainText)
