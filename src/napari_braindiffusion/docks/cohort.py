@@ -8,6 +8,7 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
 
 from braindiffusion.cohort import Cohort
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Inspected, PrepareRequest, Progress, Warned
 from braindiffusion.runs.command import as_command
 from napari_braindiffusion.docks.base import Dock
@@ -281,7 +282,11 @@ class CohortDock(Dock):
         """Return the preprocessing of the checked subjects; None, with a notification, where something is missing."""
         checked, usable = self.table.checked, [row for row in self.table.subjects if not row.problem]
         subjects = None if len(checked) == len(usable) else tuple(dict.fromkeys(row.subject for row in checked))
-        request = self.form.request(subjects)
+        try:
+            request = self.form.request(subjects)
+        except BrainDiffusionError as error:
+            show_error(str(error))
+            return None
         if request is None:
             show_error("Choose a folder of volumes, and an output for the cohort.")
         return request

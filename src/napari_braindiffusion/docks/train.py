@@ -9,6 +9,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout
 
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import list_models
 from braindiffusion.runs import (
     ArtifactWritten,
@@ -289,10 +290,14 @@ class TrainDock(Dock):
 
     def _ask_what_it_takes(self) -> None:
         self._quiet()
-        request = self.form.request()
-        if request is None or self.runs.run is not None or self.job is not None:
+        if self.runs.run is not None or self.job is not None:
             return
-        if request.data.suffix == ".zarr":  # a folder of volumes is prepared first
+        try:
+            request = self.form.request()
+        except BrainDiffusionError as error:
+            self.estimate.say(str(error))
+            return
+        if request is not None and request.data.suffix == ".zarr":  # a folder of volumes is prepared first
             self.estimating.ask(EstimateRequest(of=settings().applied_to(request)))
             self.estimate.say("Estimating memory and time …")
 
@@ -320,10 +325,13 @@ class TrainDock(Dock):
         self.start_button.show_state(state)
 
     def _copy(self, launcher: Launcher) -> None:
-        run, request = self.runs.run, self.form.request()
+        run = self.runs.run
         if run is not None:
             copy_words(["train", "--resume", str(run.path)], launcher)
-        elif request is None:
-            show_error(NO_DATA)
-        else:
-            copy_request(request, launcher)
+            return
+        with self.errors_shown():
+            request = self.form.request()
+            if request is None:
+                show_error(NO_DATA)
+            else:
+                copy_request(request, launcher)
