@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from braindiffusion.cohort.mask import brain_centre, brain_mask, head_mask
+from braindiffusion.cohort.mask import brain_centre, brain_mask, head_mask, largest_component, otsu_threshold
+from braindiffusion.example_data import sample_t1_path
+from braindiffusion.volume import load_volume
 
 
 def ball(radius: float) -> np.ndarray:
@@ -58,3 +60,13 @@ def test_centre_of_a_head_forgets_nose_and_neck() -> None:
 def test_mask_of_a_head_holds_its_brain(head: Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
     data, labels, _ = head(0)
     assert head_mask(data.astype(np.float32), 1.0)[labels > 0].all()
+
+
+@pytest.mark.parametrize(("index", "threshold"), [(0, 82.6171875), (1, 79.18359375), (2, 76.125)])
+def test_thresholds_of_real_brains_are_those_of_earlier_versions(index: int, threshold: float) -> None:
+    """Measured with a histogram of NumPy's, before Otsu's method came from scikit-image."""
+    assert otsu_threshold(load_volume(sample_t1_path(index)).data[0].astype(np.float32)) == pytest.approx(threshold)
+
+
+def test_the_largest_component_of_an_empty_mask_is_empty() -> None:
+    assert not largest_component(np.zeros((3, 3, 3), bool)).any()

@@ -7,7 +7,7 @@ from scipy import stats
 from braindiffusion.evaluation.brain_measures import BrainMeasures
 from braindiffusion.evaluation.metrics.condition_adherence import (
     ConditionedBrains,
-    SexReader,
+    SexClassifier,
     agreement,
     asked_volumes,
     condition_adherence,
@@ -62,8 +62,8 @@ def test_sex_is_read_from_volumes() -> None:
     rng = np.random.default_rng(2)
     sexes = rng.choice(["M", "F"], 80)
     volumes = rng.normal(100, 5, (80, 6)) + np.where(sexes == "M", 15, 0)[:, None]
-    reader = SexReader(volumes[:40], list(sexes[:40]))
-    assert (reader.read(volumes[40:]) == sexes[40:]).mean() > 0.95
+    classifier = SexClassifier(volumes[:40], list(sexes[:40]))
+    assert (classifier.predict(volumes[40:]) == sexes[40:]).mean() > 0.95
 
 
 def test_rows_of_control() -> None:

@@ -61,7 +61,7 @@ def test_middles_are_laid_together() -> None:
 
 
 def test_volumes_apart_are_told() -> None:
-    with pytest.raises(BrainDiffusionError, match="align their middles"):
+    with pytest.raises(BrainDiffusionError, match="align their centers"):
         difference(ball(), ball(shift=500), align=False, own_range=False)
 
 

@@ -23,7 +23,7 @@ from braindiffusion.jobs import perform
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import region_index
 from braindiffusion.runs import Cancelled, EvaluateRequest, Event, Finished, Progress, Run, RunState, Warned
-from braindiffusion.runs.reports.evaluation import Evaluation
+from braindiffusion.runs.reports.evaluation import Evaluation, TargetResult, read_evaluation
 from braindiffusion.volume import Volume, save_volume
 
 CHROMIUM = next(
@@ -93,7 +93,7 @@ def request(people: Path, brains: Path, model: Path, **more: object) -> Evaluate
 
 @pytest.fixture
 def with_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_segmenter", lambda wanted, groups: job._Segmenter("read by a toy", Reader()))
+    monkeypatch.setattr(job, "_segmenter", lambda wanted, groups: job._Segmenter("segmented by a toy", Reader()))
 
 
 def test_the_whole_report(
@@ -107,8 +107,12 @@ def test_the_whole_report(
     last = events[-1]
     assert isinstance(last, Finished), last
     assert last.problems == 2  # the broken file, and the label map that is gone
+    asked = next(i for i, event in enumerate(events) if isinstance(event, Warned))
+    assert "7 generated and 8 held-out brains" in events[asked].message  # the broken file counts until it is read
+    assert not any(isinstance(event, Progress) for event in events[:asked])  # before the work starts
     warned = {event.subject for event in events if isinstance(event, Warned)}
-    assert warned == {"broken", "copy"}
+    assert warned == {"", "broken", "copy"}
+    assert all(one.outcome != "met" for one in _targets(tmp_path / "report"))
     stages = dict.fromkeys(event.stage for event in events if isinstance(event, Progress))
     assert list(stages) == ["training brains", "held-out brains", "generated brains", "pairs", "figures", "report"]
 
@@ -146,6 +150,10 @@ def test_the_whole_report(
     spectrum = found.curves[0]
     assert len(spectrum.x) == len(spectrum.generated) == len(spectrum.real_baseline) == 13
     _opens_in_a_browser(tmp_path / "report" / "report.html", plots=len(found.curves) + 5 + len(found.memorization))
+
+
+def _targets(folder: Path) -> list[TargetResult]:
+    return read_evaluation(folder).targets
 
 
 def _opens_in_a_browser(page: Path, plots: int) -> None:
@@ -191,7 +199,7 @@ def test_without_a_reader_the_report_says_what_it_lacks(
     found = Evaluation.model_validate_json((tmp_path / "report" / "evaluation.json").read_bytes())
     lacking = {one.what.partition(",")[0]: one.why for one in found.left_out}
     assert set(lacking) == {"region volumes", "embedding", "KID"}
-    assert "no reader is wanted" in lacking["region volumes"]
+    assert "none is wanted" in lacking["region volumes"]
     assert all(row.group not in ("embedding", "volumes", "condition adherence") for row in found.rows)
     assert "Left out" in (tmp_path / "report" / "report.html").read_text()
 
@@ -233,13 +241,13 @@ def test_memory_does_not_grow_with_the_generated_brains(make_brain: Callable) ->
 
     measured_groups = MeasuredGroups(BrainMeasurer(), None, np.random.default_rng(0))
     for name, numbers in (("training", range(4)), ("held_out", range(4, 8)), ("generated", range(8, 10))):
-        for _ in measured_groups.look(name, [Source(f"p{i}", lambda i=i: make_brain(i)) for i in numbers]):
+        for _ in measured_groups.measure_all(name, [Source(f"p{i}", lambda i=i: make_brain(i)) for i in numbers]):
             pass
     one = make_brain(11)
     many = [Source(f"g{i}", lambda: one) for i in range(60)]
     tracemalloc.start()
     try:
-        events = measured_groups.look("generated", many)
+        events = measured_groups.measure_all("generated", many)
         for _ in range(12):
             next(events)
         before, _ = tracemalloc.get_traced_memory()

@@ -9,7 +9,7 @@ from scipy.ndimage import shift
 from braindiffusion.cohort.nearest import Neighbours, neighbours
 from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
 from braindiffusion.evaluation.measure import MeasuredGroups
-from braindiffusion.evaluation.metrics.memorization import judge
+from braindiffusion.evaluation.metrics.memorization import memorization_test
 from braindiffusion.evaluation.sources import Brain, Source
 from braindiffusion.runs.reports.evaluation import Memorization
 
@@ -40,7 +40,7 @@ def found(make_brain: Callable) -> Memorization:
         + [source(name, voxels) for name, voxels in copies.items()],
     }
     for name, sources in groups.items():
-        for _ in measured_groups.look(name, sources):
+        for _ in measured_groups.measure_all(name, sources):
             pass
     (by_voxels,) = measured_groups.memorization(100)
     return by_voxels
@@ -69,7 +69,7 @@ def simulated(rng: np.random.Generator, copied: int = 0) -> float:
     made[:copied] = training[:copied] + 0.2 * rng.normal(size=(copied, 6))
     people = [neighbours(one[None], training, held_out, row) for row, one in enumerate(held_out)]
     brains = [neighbours(one[None], training, held_out, int(rng.integers(20))) for one in made]
-    return judge(brains, people).p
+    return memorization_test(brains, people).p
 
 
 def test_new_people_are_rarely_doubted() -> None:
@@ -88,4 +88,4 @@ def test_a_model_that_copies_half_the_time_is_caught() -> None:
 def test_a_model_that_avoids_training_people_is_no_sample_of_the_population_either() -> None:
     """The test is two-sided: brains far from all training people are told too."""
     people = [Neighbours(0, 1.0 + 0.01 * i, 0, 1.0) for i in range(20)]
-    assert judge([Neighbours(0, 2.0, 0, 1.0)] * 20, people).p < 1e-3
+    assert memorization_test([Neighbours(0, 2.0, 0, 1.0)] * 20, people).p < 1e-3

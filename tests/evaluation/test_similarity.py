@@ -7,6 +7,8 @@ from monai.metrics import MultiScaleSSIMMetric, PSNRMetric, SSIMMetric
 from scipy.ndimage import gaussian_filter
 
 from braindiffusion.evaluation.metrics import similarity
+from braindiffusion.example_data import sample_t1_path
+from braindiffusion.volume import load_volume
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +52,11 @@ def test_as_many_scales_as_the_window_fits_into() -> None:
     assert similarity.scales((176, 208, 176)) == 5
     with pytest.raises(ValueError, match="needs 11 voxels"):
         similarity.scales((10, 40, 40))
+
+
+def test_two_real_brains_have_the_numbers_of_earlier_versions() -> None:
+    """Measured with NumPy and SciPy alone, before PSNR and SSIM came from scikit-image."""
+    a, b = (load_volume(sample_t1_path(i)).data[0, :64, :80, :60].astype(np.float32) / 255 for i in (0, 1))
+    assert similarity.psnr(a, b) == pytest.approx(13.5235364, abs=1e-5)
+    assert similarity.ssim(a, b) == pytest.approx(0.2849303, abs=1e-5)
+    assert similarity.ms_ssim(a, b) == pytest.approx(0.4483439, abs=1e-5)

@@ -95,7 +95,7 @@ def test_in_a_browser_the_pointer_is_told_the_region(show: Callable, brain: Volu
     assert browser.run("return document.querySelector('#tip').textContent") == "right hippocampus: 1.2 ml"
     browser.point(*browser.run(f"return ({place})(20, 24)"))  # between the two
     browser.wait("document.querySelector('#tip').style.display === 'none'")
-    browser.press("Within")
+    browser.press("Subcortical")
     shown = "plot._fullData.filter(one => one.type === 'mesh3d' && one.visible).map(one => one.name).join()"
     browser.wait(f"{shown} === 'left hippocampus,right hippocampus'")
     overlay = "plot.calcdata[5][0].z.flat().join()"

@@ -1,4 +1,4 @@
-"""Brains come in: find, describe, prepare, serve. Opening a prepared cohort needs no torch."""
+"""Cohorts: find, describe, prepare and store volumes. Opening a prepared cohort needs no torch."""
 
 from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
 from braindiffusion.cohort.store import Cohort, Subject

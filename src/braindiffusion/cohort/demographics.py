@@ -19,12 +19,12 @@ _SHEETS = (".xls", ".xlsx")
 
 @dataclass(frozen=True)
 class Person:
-    """What a table says about a subject.
+    """Age and sex of a person.
 
     Attributes:
         age: years, None if unknown.
         sex: `M` or `F`, None if unknown.
-        problem: what is odd about it; empty if nothing.
+        problem: sentence part on what is odd; empty if nothing is.
     """
 
     age: float | None = None
@@ -33,10 +33,10 @@ class Person:
 
 
 class Demographics:
-    """A table of people, asked by subject.
+    """A participants table, to be asked by subject.
 
     Args:
-        people: by id, as `read_demographics` reads it.
+        people: persons by id, as `read_demographics` reads it.
         source: name of the file.
     """
 
@@ -45,14 +45,14 @@ class Demographics:
         self.source = source
 
     def of(self, subject: str) -> Person:
-        """A subject's person. IXI's numbers and BIDS ids with or without `sub-` are understood."""
+        """Return age and sex of a subject. IXI's numbers and BIDS ids with or without `sub-` are understood."""
         for key in _keys(subject):
             if key in self.people:
                 return self.people[key]
         return Person(problem=f"not in {self.source}" if self.source else "")
 
     def problems(self, subjects: Iterable[str]) -> list[str]:
-        """One sentence for each kind of oddity among these subjects, and none about people that are not among them."""
+        """Return one sentence for each kind of problem among these subjects."""
         kinds: dict[str, list[str]] = defaultdict(list)
         for subject in subjects:
             if problem := self.of(subject).problem:
@@ -108,7 +108,7 @@ def _person(ages: list[float | None], sexes: list[str | None]) -> Person:
 
 
 def _keys(subject: str) -> list[str]:
-    """What a subject may be called in a table, the best first."""
+    """Return the ids that a subject may have in a table, the best first."""
     keys = [_key(subject), _key(subject.split("_ses-")[0])]
     if match := re.match(r"IXI(\d+)", subject):
         keys += [match[0], str(int(match[1])), match[1]]

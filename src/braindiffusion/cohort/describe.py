@@ -1,4 +1,4 @@
-"""A cohort at a glance, before anything is prepared: what the files' headers and the participants table say."""
+"""One row for each volume of a folder, from file headers and the participants table, before anything is prepared."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SMALLEST_MM = 80.0
 
 @dataclass(frozen=True)
 class Description:
-    """One row of the table.
+    """One row of the table of volumes.
 
     Attributes:
         subject: id.
@@ -30,7 +30,7 @@ class Description:
         orientation: axis codes as stored, such as `PSR`.
         labels: its region label map, None if there is none.
         problem: why `prepare` will leave it out; empty if nothing speaks against it.
-        note: what is odd but stops nothing, such as an unknown age.
+        note: what is odd without consequence, such as an unknown age.
     """
 
     subject: str
@@ -87,7 +87,7 @@ def describe(found: Sequence[Found], people: Demographics | None = None) -> Iter
 
 
 def header_problem(header: VolumeHeader | Volume) -> str:
-    """Why a readable volume cannot be prepared; empty if its header does not tell."""
+    """Return why a readable volume cannot be prepared; empty if its header gives no reason."""
     if header.channels != 1:
         return f"it holds {header.channels} volumes, and one is needed"
     extent = min(n * mm for n, mm in zip(header.shape, header.spacing, strict=True))

@@ -14,7 +14,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.sidecar import volume_stem
 
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img.gz", ".img")
-"""Of volumes; of a NIfTI pair the `.img` is taken."""
+"""Suffixes of volumes; of a NIfTI pair the `.img` is taken."""
 IXI_SITES = ("Guys", "HH", "IOP")
 
 _IXI = re.compile(
@@ -216,7 +216,7 @@ def _from_name(path: Path) -> Found:
 
 
 def _belongs(name: str, to: str) -> bool:
-    """Whether `name` is `to` or continues it: `IXI1_seg` belongs to `IXI1`, `IXI12` does not."""
+    """Return whether `name` is `to` or continues it: `IXI1_seg` belongs to `IXI1`, `IXI12` does not."""
     return name == to or (name.startswith(to) and not name[len(to)].isalnum())
 
 
@@ -232,7 +232,7 @@ def _mark_doubles(found: list[Found]) -> list[Found]:
 
 
 def _as_channels(found: list[Found], asked: Modalities) -> list[Found]:
-    """One record a subject, in the order of the modalities; a subject that lacks one gets a problem."""
+    """Join the volumes of each subject in the order of the modalities; a subject that lacks one gets a problem."""
     of: dict[str, dict[str | None, Found]] = {}
     joined = [item for item in found if item.problem]
     for item in found:

@@ -1,17 +1,21 @@
-"""Where the brain is: masks from label maps, and a robust guess where there are none."""
+"""Brain masks, from label maps or from intensities, and the centre of a brain."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.filters import threshold_otsu
+from skimage.morphology import isotropic_closing
 
 UPPER_HEAD_MM = 70.0
-"""So much of a head, from its top, is as wide and as long as its brain is; nose, jaw and neck come below."""
+"""Height below the top of a head in which it is as wide and as long as its brain; nose, jaw and neck lie below."""
 AIR_MM = 6.0
-"""The box of a head begins so much above it: with this, brains have equal room at the top and at the bottom (IXI)."""
+"""Air above a head in its box: with this, brains have equal room at the top and at the bottom (IXI)."""
+BINS, HOTTEST = 256, 99.5
+"""Histogram of Otsu's threshold: bins, and the percentile of the intensities that it ends at."""
 
 
 def brain_mask(labels: NDArray[np.integer], closing: float) -> NDArray[np.bool_]:
-    """`labels > 0`, closed and filled.
+    """Return `labels > 0`, closed and filled.
 
     Args:
         labels: (x, y, z).
@@ -25,18 +29,14 @@ def brain_mask(labels: NDArray[np.integer], closing: float) -> NDArray[np.bool_]
         return inside
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
     margin = int(np.ceil(closing)) + 1
-    cut = np.pad(inside[box], margin)
-    # Distances do what a large ball as structuring element would, in a fraction of the time.
-    grown = ndimage.distance_transform_edt(~cut) <= closing
-    closed = (ndimage.distance_transform_edt(grown) > closing) | cut
-    filled = ndimage.binary_fill_holes(closed)
+    filled = ndimage.binary_fill_holes(isotropic_closing(np.pad(inside[box], margin), closing))
     mask = np.zeros_like(inside)
     mask[box] = filled[tuple(slice(margin, -margin) for _ in range(3))]
     return mask
 
 
 def head_mask(data: NDArray[np.floating], closing: float) -> NDArray[np.bool_]:
-    """The largest bright object, closed and filled: a head, or a skull-stripped brain.
+    """Return the largest bright object, closed and filled: a head, or a skull-stripped brain.
 
     Args:
         data: (x, y, z) intensities, any unit.
@@ -46,19 +46,29 @@ def head_mask(data: NDArray[np.floating], closing: float) -> NDArray[np.bool_]:
 
 
 def largest_bright(data: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """The largest connected piece that is brighter than the background, (x, y, z) bool; holes and all."""
-    pieces, count = ndimage.label(data > _otsu(data))
-    if count == 0:
-        return np.zeros(data.shape, dtype=bool)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return np.asarray(pieces == sizes.argmax())
+    """Return the largest connected component that is brighter than the background, (x, y, z) bool, not filled."""
+    return largest_component(data > otsu_threshold(data))
+
+
+def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest connected component (faces) of a mask, (x, y, z) bool; an empty mask stays empty."""
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return np.asarray(mask, np.bool_)
+    return np.asarray(parts == 1 + np.bincount(parts.ravel())[1:].argmax())
+
+
+def otsu_threshold(data: NDArray[np.floating]) -> float:
+    """Return Otsu's threshold (1979) of the intensities below the hottest half percent, at the end of its bin."""
+    counts, edges = np.histogram(data, bins=BINS, range=(float(data.min()), float(np.percentile(data, HOTTEST))))
+    width = edges[1] - edges[0]
+    return float(threshold_otsu(hist=(counts, edges[:-1] + width / 2)) + width / 2)
 
 
 def brain_centre(
     mask: NDArray[np.bool_], spacing: float, box: tuple[int, int, int], *, is_brain: bool
 ) -> NDArray[np.float64]:
-    """Centre of the brain in voxels (x, y, z); voxel i reaches from i to i + 1.
+    """Return the centre of the brain in voxels (x, y, z); voxel i reaches from i to i + 1.
 
     Args:
         mask: (x, y, z), RAS+.
@@ -82,15 +92,3 @@ def brain_centre(
 def _bounds(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     slices = ndimage.find_objects(mask.astype(np.uint8))[0]
     return np.array([s.start for s in slices]), np.array([s.stop for s in slices])
-
-
-def _otsu(data: NDArray[np.floating]) -> float:
-    """The threshold that parts two classes best (Otsu 1979), of the intensities below the hottest half percent."""
-    counts, edges = np.histogram(data, bins=256, range=(float(data.min()), float(np.percentile(data, 99.5))))
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    sum_below = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sum_below / below - (sum_below[-1] - sum_below) / above) ** 2
-    return float(edges[1 + int(np.nanargmax(between))])

@@ -1,7 +1,7 @@
-"""Which real brain is next to a brain? Asked while a model learns, when it is judged, and by a click in the viewer.
+"""The real brains nearest to a brain, for training, evaluation and the viewer.
 
-Brains are compared by their low-pass voxels: blurred to 8 mm, so noise and texture do not count, centred, and of one
-brightness. A mirror image is the same brain.
+Brains are compared by their low-pass voxels: blurred to 8 mm, so that noise and texture do not count, centred, and
+scaled to one intensity. A mirror image is the same brain.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from scipy import ndimage
 from braindiffusion.cohort.preprocessing import BOX_MM
 
 COARSE_MM = 8.0
-"""Sampling of the low-pass voxels that copies are looked for with."""
+"""Voxel size of the low-pass grid."""
 BLOCK = 256  # rows that are compared at a time: memory stays bounded
 
 Vectors = NDArray[np.floating]
@@ -21,7 +21,7 @@ Vectors = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The real brains next to a brain.
+    """The real brains nearest to a brain.
 
     Attributes:
         training: row of the nearest training brain.
@@ -37,12 +37,12 @@ class Neighbours:
 
     @property
     def ratio(self) -> float:
-        """Distance to the nearest training brain over that to the nearest held-out one."""
+        """Distance to the nearest training brain over distance to the nearest held-out one."""
         return self.to_training / self.to_held_out if self.to_held_out else np.inf
 
 
 def low_pass(voxels: NDArray[np.float32], spacing: float) -> NDArray[np.float32]:
-    """A brain's coarse voxels, moved so that its centre of mass is in the middle, as one vector of mean 0 and length 1.
+    """Return a brain's low-pass voxels around its centre of mass, as one vector of mean 0 and length 1.
 
     Two vectors of correlation r are sqrt(2 - 2 r) apart, from 0 for copies, also of another brightness, to 2. They are
     sampled on a grid of their own, so any voxel size gives the same vector.
@@ -63,17 +63,17 @@ def low_pass(voxels: NDArray[np.float32], spacing: float) -> NDArray[np.float32]
 
 
 def mirrored(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The low-pass vector of the brain's mirror image."""
+    """Return the low-pass vector of the brain's mirror image."""
     return np.ascontiguousarray(np.flip(vector.reshape(_grid()), 0)).ravel()
 
 
 def views(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(2, D): a low-pass vector and its mirror image."""
+    """Return a low-pass vector and its mirror image, (2, D)."""
     return np.stack([vector, mirrored(vector)])
 
 
 def nearest(views: Vectors, gallery: Vectors, without: int | None = None) -> tuple[int, float]:
-    """The row of the gallery that is nearest to any of the views of a brain, and its distance.
+    """Return the row of the gallery that is nearest to any of the views of a brain, and its distance.
 
     Args:
         views: (V, D): the brain, and its mirror image.
@@ -91,7 +91,7 @@ def nearest(views: Vectors, gallery: Vectors, without: int | None = None) -> tup
 
 
 def neighbours(views: Vectors, training: Vectors, held_out: Vectors, without: int | None = None) -> Neighbours:
-    """The neighbours of a brain.
+    """Return the nearest real brains of a brain.
 
     Args:
         views: (V, D).

@@ -1,4 +1,4 @@
-"""Map a function over tasks in processes that die with us."""
+"""Map a function over tasks in worker processes that end with this one."""
 
 import os
 import signal

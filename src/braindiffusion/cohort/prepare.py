@@ -1,6 +1,6 @@
-"""The job that turns a folder of volumes into a prepared cohort: in parallel, resumable, and not stopped by a bad file.
+"""Preparation of a cohort from a folder of volumes: parallel, resumable, and not stopped by a bad file.
 
-Workers read and compute; this process alone writes, in the order of the subjects, so a store that was interrupted and
+Workers read and compute; this process alone writes, in the order of the subjects. A store that was interrupted and
 continued equals one that was not.
 """
 
@@ -53,7 +53,7 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
 
     Args:
         request: what to prepare, and where to.
-        run: the run that asks; nothing is written into its folder.
+        run: the run; nothing is written into its folder.
 
     Yields:
         Progress for each subject, Warned for each that is left out, ArtifactWritten for the store, Finished.
@@ -111,7 +111,7 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
 
 
 def _work(task: _Task) -> _Answer:
-    """In a worker process."""
+    """Prepare one subject, in a worker process."""
     try:
         files = [*task.found.paths] + ([task.found.labels] if task.found.labels else [])
         input_hash = _hash_files(files)
@@ -134,7 +134,7 @@ def _hash_files(files: list[Path]) -> str:
 
 
 def choose(found: list[Found], subjects: tuple[str, ...] | None) -> list[Found]:
-    """The records of some subjects; None takes all.
+    """Return the records of some subjects; None takes all.
 
     Raises:
         BrainDiffusionError: a subject is not there.
@@ -157,7 +157,7 @@ def _preprocessing(request: PrepareRequest) -> Preprocessing:
 
 
 def _id(item: Found, preprocessing: Preprocessing) -> str:
-    """Where one subject has several volumes, the modality belongs to the id."""
+    """Return the id of a record, with its modality where one subject has several volumes."""
     separate = Modalities.parse(preprocessing.modality).separate
     return f"{item.subject}_{item.modality}" if separate else item.subject
 

@@ -1,4 +1,4 @@
-"""One subject, from files to what a cohort stores. The same steps are replayed on any volume that a model is given."""
+"""Standardisation of one subject, from files to arrays of a cohort, and of any volume that a model is given."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,9 @@ from braindiffusion.volume import Volume, load_volume
 
 BACKGROUND = -1.0
 TISSUE = 0.1
-"""Of the brightest: what is darker than this is air (or fluid, in T1 and FLAIR)."""
+"""Share of the brightest intensity below which a voxel is air (or fluid, in T1 and FLAIR)."""
 SAME_PLACE = 0.8
-"""Share of a brain that should be tissue in its further channels too; half of it is too little to go on with."""
+"""Share of a brain that should be tissue in its further channels too; with less than half of it, it is left out."""
 
 
 def standardise_file(
@@ -107,7 +107,7 @@ def standardise(
 
 
 def standardise_labels(labels: Volume, spacing: float, shape: tuple[int, int, int]) -> NDArray[np.uint16]:
-    """A label map alone, in the very box that `standardise` would cut out for its brain.
+    """Bring a label map alone into the box that `standardise` would cut out for its brain.
 
     Args:
         labels: on any grid, 0 is background; it takes the nearest neighbour where its voxels are not of `spacing`.
@@ -140,7 +140,7 @@ def standardise_labels(labels: Volume, spacing: float, shape: tuple[int, int, in
 
 
 def _isotropic(volume: Volume, spacing: float) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
-    """Shape and affine of the grid of this spacing that covers a volume, the outer corner of its first voxel kept."""
+    """Return shape and affine of the grid of this spacing that covers a volume, with the same outer corner."""
     factor = spacing / np.array(volume.spacing)
     x, y, z = (int(n) for n in np.ceil(np.array(volume.shape) / factor - 1e-6))
     step = np.diag([*factor, 1.0])
@@ -149,7 +149,7 @@ def _isotropic(volume: Volume, spacing: float) -> tuple[tuple[int, int, int], ND
 
 
 def _first_voxel(centre: NDArray[np.float64], shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Of the box around a centre. Half a voxel is rounded towards the origin, so that equal brains get equal boxes."""
+    """Return the first voxel of the box around a centre. Half voxels are rounded towards the origin."""
     x, y, z = (int(n) for n in np.ceil(centre - np.array(shape) / 2 - 0.5))
     return x, y, z
 
@@ -159,7 +159,7 @@ def _intensities(volume: Volume) -> NDArray[np.float32]:
 
 
 def _overlap(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: Preprocessing) -> str:
-    """A sentence about channels that show much air where the first one's brain is; empty if all show tissue.
+    """Return a sentence about channels that show much air where the first one's brain is; empty if all show tissue.
 
     Raises:
         BrainDiffusionError: one shows mostly air.

@@ -1,4 +1,4 @@
-"""The prepared cohort on disk: a Zarr v3 group with one chunk a volume. Needs no torch.
+"""The prepared cohort on disk: a Zarr v3 group with one chunk for each volume. Needs no torch.
 
 Volumes are appended, and the table of subjects is written after the voxels that it speaks of, so a store whose writer
 died is a shorter store and never a wrong one.
@@ -29,7 +29,7 @@ class Subject(BaseModel):
 
     id: str
     person: str = Field(default_factory=lambda row: str(row.get("id", "")).split("_ses-")[0])
-    """Who it is; the same in all volumes of one person, by default the id without its session."""
+    """Id of the person, the same in all volumes of one person; by default the id without its session."""
     age: float | None = None
     """Years."""
     sex: str | None = None
@@ -44,14 +44,14 @@ class Subject(BaseModel):
 
 @dataclass(frozen=True)
 class PreparedVolume:
-    """What is stored of one subject.
+    """The arrays of one subject.
 
     Attributes:
         volume: (C, x, y, z) float16 in [-1, 1], RAS+.
         mask: (x, y, z) bool, the brain (or the head, where no labels tell).
         labels: (x, y, z) unsigned integers, or None.
         affine: (4, 4) float64, voxel indices to mm.
-        note: what is odd about it, as a sentence; empty if nothing. Not stored.
+        note: a sentence on what is odd; empty if nothing is. Not stored.
     """
 
     volume: NDArray[np.float16]
@@ -161,7 +161,7 @@ class Cohort:
 
     @property
     def hash(self) -> str:
-        """Sha256 of the preprocessing and of every input, in order: what a model was trained on, in one word."""
+        """Sha256 of the preprocessing and of every input, in order."""
         inputs = [(subject.id, subject.input_hash) for subject in self.subjects]
         return hashlib.sha256(json.dumps([self.preprocessing.hash, inputs]).encode()).hexdigest()
 
@@ -178,7 +178,7 @@ class Cohort:
         self._write_table(complete=False)
 
     def finish(self, subjects: list[Subject] | None = None) -> None:
-        """Say that all is there, with a newer table of the same subjects where one is given."""
+        """Mark the store as complete, with a newer table of the same subjects where one is given."""
         if subjects is not None:
             self.subjects = subjects
         self._fit(len(self))

@@ -1,4 +1,4 @@
-"""TorchIO, behind the one door that its version 2 will need changed. Importing this imports torch."""
+"""TorchIO transforms; no other module of the engine imports TorchIO. Imports torch."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -92,7 +92,7 @@ def cut_box(
 
 
 def patch_centres(inside: torch.Tensor, size: tuple[int, int, int]) -> NDArray[np.intp]:
-    """The voxels that TorchIO's weighted sampler may centre a patch on: brain, and far enough from the box's faces.
+    """Return the voxels that TorchIO's weighted sampler may centre a patch on: brain, away from the box's faces.
 
     Drawing among them, all alike, is that sampler. Drawing through it would copy the whole brain for each patch.
 
@@ -113,19 +113,19 @@ def patch_centres(inside: torch.Tensor, size: tuple[int, int, int]) -> NDArray[n
 
 
 def has_spacing(affine: NDArray[np.float64], spacing: float) -> bool:
-    """Whether voxels are isotropic of this size, to a thousandth of a mm."""
+    """Return whether voxels are isotropic of this size, to a thousandth of a mm."""
     return bool(np.allclose(np.sqrt((affine[:3, :3] ** 2).sum(axis=0)), spacing, atol=1e-3))
 
 
 @dataclass(frozen=True)
 class Movement:
-    """How a head is moved: turned, scaled and shifted, and bent.
+    """An affine transform and an elastic deformation of a head.
 
     Attributes:
-        scales: factor of each axis.
-        degrees: about each axis.
-        shift_mm: along each axis.
-        bend_mm: (7, 7, 7, 3), how far the control points of a cubic B-spline over the grid go, in RAS; or None.
+        scales: scale factor of each axis.
+        degrees: rotation about each axis.
+        shift_mm: translation along each axis.
+        bend_mm: (7, 7, 7, 3), displacements of the control points of a cubic B-spline over the grid, in RAS; or None.
     """
 
     scales: tuple[float, float, float]
@@ -152,7 +152,7 @@ def move(
 
 
 def _sampling_grid(movement: Movement, shape: tuple[int, ...], spacing: float) -> torch.Tensor:
-    """Return where each voxel takes its value from, (1, x, y, z, 3) in the coordinates of `grid_sample`.
+    """Return the sampling grid of a movement, (1, x, y, z, 3) in the coordinates of `grid_sample`.
 
     Places are first bent, then turned, by the same fields as TorchIO's `ElasticDeformation` and `Affine`, which take
     0.8 s and 0.06 s for each brain. All is linear, so it is summed axis by axis.
@@ -188,7 +188,7 @@ def _sample(image: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def draw_bias(image: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:
-    """An uneven coil: the image times the exponential of a random polynomial of degree 3; its mean stays.
+    """Multiply an image by a bias field, the exponential of a random polynomial of degree 3; its mean stays.
 
     Args:
         image: (C, x, y, z), not negative.

@@ -1,4 +1,4 @@
-"""What is kept of a brain once it has been looked at: a few thousand numbers instead of a million."""
+"""Measures of one brain: a few thousand numbers instead of a million voxels."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from braindiffusion.cohort.mask import largest_component
 from braindiffusion.regions import MIRRORED, REGIONS, Region, volumes_ml
 from braindiffusion.regions.table import Labels
 
 BINS = 100
-"""Of the intensity histogram, over [0, 1]."""
+"""Bins of the intensity histogram over [0, 1]."""
 AIR = 0.02
-"""Of the brightest tissue: brighter is brain."""
+"""Share of the brightest tissue above which a voxel is brain."""
 
 _PAIRS = [(r.index, int(MIRRORED[r.index])) for r in REGIONS if r.hemisphere == "L"]
 _TISSUES = ("csf", "grey", "white")
@@ -21,16 +22,16 @@ _TISSUES = ("csf", "grey", "white")
 
 @dataclass(frozen=True)
 class BrainMeasures:
-    """What is kept of a brain.
+    """Measures of one brain.
 
     Attributes:
-        name: of the brain.
+        name: name of the brain.
         quantities: numbers by name, in the unit that `unit` gives.
         histogram: (BINS,) share of the brain's voxels.
         spectrum: (R,) mean power at each spatial frequency, see `spectrum`.
-        features: by the name of who sees them (`embedding`, ...), (D,) each.
-        age: read from the brain, in years; NaN where nobody reads.
-        dice: of a requested label map, by region index; empty where none was requested.
+        features: (D,) each, by the name of their encoder (`embedding`, ...).
+        age: predicted from the brain, in years; NaN without a segmentation model.
+        dice: overlap with the requested label map, by region index; empty where none was requested.
     """
 
     name: str
@@ -43,29 +44,24 @@ class BrainMeasures:
 
 
 def shared_measures(measured: Iterable[BrainMeasures]) -> list[str]:
-    """Names of the measures that all of these brains have."""
+    """Return the names of the measures that all of these brains have."""
     first, *others = measured
     return [name for name in first.quantities if all(name in one.quantities for one in others)]
 
 
 def brain_mask(voxels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The largest connected part that is brighter than air, filled."""
-    parts, count = ndimage.label(voxels > AIR)
-    if not count:
-        return np.zeros(voxels.shape, np.bool_)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.asarray(ndimage.binary_fill_holes(parts == sizes.argmax()))
+    """Return the largest connected component that is brighter than air, filled."""
+    return np.asarray(ndimage.binary_fill_holes(largest_component(voxels > AIR)))
 
 
 def histogram(voxels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(BINS,) share of the brain's voxels in each bin of intensity."""
+    """Return the share of the brain's voxels in each bin of intensity, (BINS,)."""
     counts, _ = np.histogram(voxels[mask], BINS, (0, 1))
     return np.asarray(counts / max(1, counts.sum()))
 
 
 def spectrum(voxels: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(R,) mean power of the Fourier transform around the frequencies k / R of Nyquist, k = 1 to R (`frequencies`).
+    """Return the mean power of the Fourier transform around the frequencies k / R of Nyquist, k = 1 to R, (R,).
 
     R is half of the longest side, so that every ring holds a frequency. The mean of the volume is no frequency.
     """
@@ -84,12 +80,12 @@ def spectrum(voxels: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def frequencies(rings: int, spacing: float) -> NDArray[np.float64]:
-    """(R,) cycles a mm of the entries of a spectrum; the last one is Nyquist."""
+    """Return the frequencies of a spectrum in cycles per mm, (R,); the last one is Nyquist."""
     return np.asarray(np.arange(1, rings + 1) / rings / 2 / spacing)
 
 
 def shape_measures(mask: NDArray[np.bool_], spacing: float) -> dict[str, float]:
-    """Volume (ml), surface (mm^2), sphericity (1 for a ball) and extents (mm) of a brain mask.
+    """Return volume (ml), surface (mm^2), sphericity (1 for a ball) and extents (mm) of a brain mask.
 
     The surface is the integral of the smoothed mask's gradient (coarea formula), which a staircase of voxels does not
     lengthen.
@@ -111,7 +107,7 @@ def shape_measures(mask: NDArray[np.bool_], spacing: float) -> dict[str, float]:
 
 
 def region_measures(voxels: NDArray[np.float32], labels: Labels, spacing: float) -> dict[str, float]:
-    """Volumes (ml) of regions and tissues, asymmetry of every pair, contrast and texture."""
+    """Return volumes (ml) of regions and tissues, asymmetry of every pair, contrast and texture."""
     volumes = volumes_ml(labels, spacing)
     measures = {f"volume: {region.name}": float(volumes[region.index]) for region in REGIONS[1:]}
     for tissue in _TISSUES:
@@ -124,7 +120,7 @@ def region_measures(voxels: NDArray[np.float32], labels: Labels, spacing: float)
 
 
 def texture_measures(voxels: NDArray[np.float32], labels: Labels) -> dict[str, float]:
-    """Grey-white contrast, and what is left of inner white matter after a Gaussian blur of one voxel is taken off."""
+    """Return the grey-white contrast, and the standard deviation of inner white matter less its blur of one voxel."""
     cortex = _mean(voxels, _is(labels, lambda r: r.tissue == "grey" and r.name.endswith("cortex")))
     white_matter = _is(labels, lambda r: r.name.endswith("cerebral white matter"))
     white = _mean(voxels, white_matter)
@@ -145,14 +141,14 @@ def _mean(voxels: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
 
 
 def unit(measure: str) -> str:
-    """Of a measure, by its name."""
+    """Return the unit of a measure."""
     kind = measure.partition(":")[0]
     units = {"volume": "ml", "tissue": "ml", "brain volume": "ml", "surface": "mm²"}
     return units.get(kind, "mm" if kind in ("width", "length", "height") else "")
 
 
 def dice(a: Labels, b: Labels) -> dict[int, float]:
-    """The Dice overlap of every region that either map has, by its index."""
+    """Return the Dice overlap of every region that either map has, by its index."""
     both = np.bincount(a[a == b], minlength=len(REGIONS))
     sizes = np.bincount(a.ravel(), minlength=len(REGIONS)) + np.bincount(b.ravel(), minlength=len(REGIONS))
     return {r.index: float(2 * both[r.index] / sizes[r.index]) for r in REGIONS[1:] if sizes[r.index]}

@@ -1,4 +1,4 @@
-"""From measured of three groups of brains to the rows and curves of the report."""
+"""Rows and curves of the report, from the measures of three groups of brains."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from braindiffusion.evaluation.metrics import distances
 from braindiffusion.runs.reports.evaluation import Curve, Estimate, Row, Spread
 
 MOST = 1000
-"""Brains of a group that are compared pair by pair; more are drawn from by chance."""
+"""Brains of a group that are compared pair by pair; of more, a random sample."""
 
 GROUPS = {"volume": "volumes", "tissue": "tissues", "asymmetry": "asymmetry"}
 TEXTURE = ("grey-white contrast", "white-matter residual")
@@ -25,15 +25,15 @@ BELOW_NYQUIST = "largest deviation below Nyquist"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Generated brains, held-out and training ones, ready to be compared.
+    """A comparison of generated, held-out and training brains.
 
     Attributes:
-        generated: measured.
-        held_out: measured.
-        training: measured.
+        generated: measures of generated brains.
+        held_out: measures of held-out brains.
+        training: measures of training brains.
         spacing: mm, isotropic.
-        repeats: of the bootstrap.
-        rng: draws.
+        repeats: repetitions of the bootstrap.
+        rng: random generator.
     """
 
     generated: Sequence[BrainMeasures]
@@ -59,7 +59,7 @@ class Comparison:
 
     @cached_property
     def groups(self) -> GroupRows:
-        """Rows of `chosen`."""
+        """Rows of `chosen` that belong to each group."""
         ends = np.cumsum([len(group) for group in self._drawn])
         return GroupRows(*(np.arange(end - len(group), end) for end, group in zip(ends, self._drawn, strict=True)))
 
@@ -69,11 +69,11 @@ class Comparison:
         return np.concatenate([self.groups.held_out, self.groups.training])
 
     def table(self, measures: Sequence[str]) -> Numbers:
-        """(N, K) of the chosen brains."""
+        """Return measures of the chosen brains, (N, K)."""
         return np.array([[brain.quantities[name] for name in measures] for brain in self.chosen])
 
     def row(self, group: str, name: str, statistic: Statistic, unit: str = "") -> Row:
-        """A figure with its real baseline."""
+        """Return an estimate with its real baseline."""
         ours, baseline = compare(statistic, self.groups, self.repeats, self.rng)
         return self._row(group, name, unit, Estimate.from_interval(ours), Estimate.from_interval(baseline))
 
@@ -93,7 +93,7 @@ class Comparison:
         )
 
     def fidelity(self) -> Iterator[Row]:
-        """Distances between sets of features; each feature in units of its spread over real brains."""
+        """Yield distances between sets of features, each feature in standard deviations of real brains."""
         for encoder in self.chosen[0].features:
             features = np.array([brain.features[encoder] for brain in self.chosen], np.float64)
             features = distances.standardised(features, self.real)
@@ -103,7 +103,7 @@ class Comparison:
             yield self.row(encoder, "Fréchet distance", distances.frechet(features))
 
     def measures(self) -> Iterator[Row]:
-        """Wasserstein distance of every measure, in standard deviations of real brains; regions also jointly."""
+        """Yield the Wasserstein distance of every measure in standard deviations of real brains, and of all regions."""
         names = shared_measures(self.chosen)
         table = self.table(names)
         scaled = distances.standardised(table, self.real)
@@ -137,7 +137,7 @@ class Comparison:
             )
 
     def intensities(self) -> tuple[Row, Curve]:
-        """Mean histograms: their distance, and the curves."""
+        """Return the distance of the mean intensity histograms, and their curves."""
         histograms = np.array([brain.histogram for brain in self.chosen])
         row = self.row("texture", "intensity histogram", distances.histogram_distance(histograms, 1 / BINS))
         means = []
@@ -148,7 +148,7 @@ class Comparison:
         return row, self._curve("intensity", middles, "share of the range", "share of the brain", *means)
 
     def power(self) -> tuple[list[Row], Curve]:
-        """Radial power spectrum against that of held-out brains, in dB, and its largest deviations."""
+        """Return the largest deviations of the radial power spectrum from held-out brains (dB), and its curve."""
         spectra = np.array([brain.spectrum for brain in self.chosen])
         ours, baseline = compare(distances.decibels(spectra), self.groups, self.repeats, self.rng)
         rings = spectra.shape[1]
@@ -156,7 +156,9 @@ class Comparison:
         rows = []
         for name, until in ((BELOW_HALF, rings // 2), (BELOW_NYQUIST, rings)):
             rows.append(self._row("spectrum", name, "dB", _largest(ours, until), _largest(baseline, until)))
-        return rows, self._curve("power spectrum", cycles, "cycles a mm", "dB, against held-out brains", ours, baseline)
+        return rows, self._curve(
+            "power spectrum", cycles, "cycles per mm", "dB, against held-out brains", ours, baseline
+        )
 
     def _curve(self, name: str, x: Numbers, x_unit: str, unit: str, ours: Interval, baseline: Interval) -> Curve:
         figures = [[Estimate.from_interval(interval, i) for i in range(len(x))] for interval in (ours, baseline)]
@@ -171,5 +173,5 @@ class Comparison:
 
 
 def _largest(interval: Interval, until: int) -> Estimate:
-    """The deviation that is largest in size, with its own interval."""
+    """Return the deviation that is largest in size, with its own interval."""
     return Estimate.from_interval(interval, int(np.abs(interval.value[:until]).argmax()))

@@ -1,4 +1,4 @@
-"""Who is compared: real brains that the model learnt from, real ones that it never saw, and generated ones."""
+"""The three groups of an evaluation: training brains, held-out brains and generated brains."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from braindiffusion.models.registry import find_model, is_packaged, read_card
 from braindiffusion.runs.requests import EvaluateRequest
 
 FEWEST = 3
-"""Brains that a group needs before any figure means anything."""
+"""Brains that each group needs for an evaluation to run. Targets need more, see `evaluation.targets`."""
 HELD_OUT_SHARE = 5
 """Without a model's card, one real brain of so many counts as held out."""
 
@@ -25,8 +25,8 @@ class Groups:
         training: real brains that the model learnt from.
         held_out: real brains that it never saw.
         generated: generated brains.
-        preprocessing: of the box that all are brought into.
-        card: of the model, which tells the split; None where none is known.
+        preprocessing: preprocessing of all brains.
+        card: card of the model, which has the split; None without a model.
     """
 
     training: list[Source]
@@ -42,12 +42,12 @@ class Groups:
 
     @property
     def every(self) -> list[Source]:
-        """All of them, generated ones last: the order of a table of features without names."""
+        """All brains, generated ones last: the order of a table of features without names."""
         return self.training + self.held_out + self.generated
 
 
 def choose_groups(request: EvaluateRequest) -> Groups:
-    """Find the brains of a request and tell training from held-out ones.
+    """Find the brains of a request and divide the real ones into training and held-out brains.
 
     Raises:
         BrainDiffusionError: brains are missing, none of the real ones is known to the model's card, or a group is too
@@ -63,12 +63,12 @@ def choose_groups(request: EvaluateRequest) -> Groups:
 def choose_real_groups(
     real: tuple[Path, ...], labels: Path | None, model: str | None, asked_by: tuple[Path, ...] = ()
 ) -> Groups:
-    """Find real brains and tell training from held-out ones; nothing is generated yet.
+    """Find real brains and divide them into training and held-out brains.
 
     Args:
         real: where they are.
         labels: folder of region label maps of the volumes among them.
-        model: its card tells who is who; None takes the packaged model that made all of `asked_by`, if one did.
+        model: model whose card has the split; None takes the packaged model that made all of `asked_by`, if one did.
         asked_by: where the generated brains are.
 
     Raises:

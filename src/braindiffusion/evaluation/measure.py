@@ -1,4 +1,4 @@
-"""Looking at brains, one at a time, and keeping little of each."""
+"""Measure all brains of an evaluation, one at a time."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from braindiffusion.evaluation.bootstrap import of_one
 from braindiffusion.evaluation.brain_measures import BrainMeasures
 from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
 from braindiffusion.evaluation.metrics.distances import standardised
-from braindiffusion.evaluation.metrics.memorization import judge
+from braindiffusion.evaluation.metrics.memorization import memorization_test
 from braindiffusion.evaluation.sources import Brain, Source
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import Event, Progress, Warned
@@ -27,14 +27,14 @@ VOXELS = "low-pass voxels"
 
 @dataclass(frozen=True)
 class MeasuredBrain:
-    """A brain that was looked at.
+    """A measured brain.
 
     Attributes:
-        source: reads it again.
-        measures: what was measured.
-        asked: what it was asked to be.
+        source: the brain, to be read again.
+        measures: its measures.
+        asked: conditions that it was generated with.
         vector: low-pass voxels, float16, of a real brain; None of a generated one, however many there are.
-        near: the real brains next to a generated one.
+        near: the real brains nearest to a generated one.
     """
 
     source: Source
@@ -45,19 +45,19 @@ class MeasuredBrain:
 
     @property
     def known(self) -> dict[str, Any]:
-        """What it was asked to be, or what the table says of a real person."""
+        """Conditions of a generated brain, or age and sex of a real person."""
         subject = self.source.subject
         return self.asked if subject is None else {"age": subject.age, "sex": subject.sex}
 
 
 @dataclass
 class MeasuredGroups:
-    """All brains of an evaluation, as they are looked at.
+    """The measured brains of an evaluation.
 
     Attributes:
-        measurer: measures them.
-        requested: reads the label map that a generated brain was asked to have; None where no model tells the box.
-        rng: draws.
+        measurer: measures a brain.
+        requested: reads the label map that a brain was generated from; None without a model.
+        rng: random generator.
         training: real brains that the model learnt from.
         held_out: real brains that it never saw.
         generated: generated ones.
@@ -72,8 +72,8 @@ class MeasuredGroups:
     generated: list[MeasuredBrain] = field(default_factory=list)
     left_out: int = 0
 
-    def look(self, name: str, sources: Sequence[Source]) -> Iterator[Event]:
-        """Look at one group: `training` and `held_out` before `generated`."""
+    def measure_all(self, name: str, sources: Sequence[Source]) -> Iterator[Event]:
+        """Measure one group: `training` and `held_out` before `generated`."""
         group: list[MeasuredBrain] = getattr(self, name)
         stage = f"{name.replace('_', '-')} brains"
         begun = monotonic()
@@ -81,15 +81,15 @@ class MeasuredGroups:
         for step, source in enumerate(sources, start=1):
             try:
                 brain = replace(source.read(), name=source.name)
-                wanted = yield from self._wanted(brain)
-                group.append(self._seen(source, brain, wanted, is_real=name != "generated"))
+                wanted = yield from self._requested(brain)
+                group.append(self._measured(source, brain, wanted, is_real=name != "generated"))
             except BrainDiffusionError as error:
                 self.left_out += 1
                 yield Warned(message=f"Left out: {error}", subject=source.name)
             left = seconds_left(begun, step, len(sources))
             yield Progress(stage=stage, step=step, total=len(sources), seconds_left=left, message=source.name)
 
-    def _wanted(self, brain: Brain) -> Generator[Event, None, Labels | None]:
+    def _requested(self, brain: Brain) -> Generator[Event, None, Labels | None]:
         if "regions" not in brain.asked or self.requested is None:
             return None
         try:
@@ -99,7 +99,7 @@ class MeasuredGroups:
             yield Warned(message=f"Its overlap with the requested label map is left out: {error}", subject=brain.name)
             return None
 
-    def _seen(self, source: Source, brain: Brain, wanted: Labels | None, *, is_real: bool) -> MeasuredBrain:
+    def _measured(self, source: Source, brain: Brain, wanted: Labels | None, *, is_real: bool) -> MeasuredBrain:
         measures = self.measurer.measure(brain, wanted)
         vector = low_pass(brain.voxels, brain.spacing)
         asked = dict(brain.asked)
@@ -117,13 +117,13 @@ class MeasuredGroups:
         return training, held_out
 
     def memorization(self, repeats: int) -> Iterator[Memorization]:
-        """Whether generated brains are copies: by low-pass voxels, mirror images too, and by each kind of features."""
+        """Test for copies of training brains by low-pass voxels (mirror images too) and by each encoder's features."""
         training, held_out = self._vectors
         people = [
             neighbours(views(one.astype(np.float32)), training, held_out, row) for row, one in enumerate(held_out)
         ]
         made = [one.near for one in self.generated if one.near is not None]
-        yield self._judged(VOXELS, made, people, repeats)
+        yield self._tested(VOXELS, made, people, repeats)
         for encoder in self.generated[0].measures.features:
             every = [one.measures.features[encoder] for one in self.training + self.held_out + self.generated]
             count, others = len(self.training), len(self.held_out)
@@ -131,12 +131,12 @@ class MeasuredGroups:
             training_, held_out_, generated = np.split(scaled, (count, count + others))
             people = [neighbours(one[None], training_, held_out_, row) for row, one in enumerate(held_out_)]
             made = [neighbours(one[None], training_, held_out_, int(self.rng.integers(others))) for one in generated]
-            yield self._judged(encoder, made, people, repeats)
+            yield self._tested(encoder, made, people, repeats)
 
-    def _judged(
+    def _tested(
         self, space: str, made: Sequence[Neighbours], people: Sequence[Neighbours], repeats: int
     ) -> Memorization:
-        judged = judge(made, people)
+        test = memorization_test(made, people)
         ours, theirs = (np.array([one.ratio for one in group]) for group in (made, people))
         found = [
             Neighbour(
@@ -146,17 +146,17 @@ class MeasuredGroups:
                 held_out=self.held_out[near.held_out].source.name,
                 to_held_out=near.to_held_out,
                 ratio=near.ratio,
-                copied=near.to_training < judged.threshold,
+                copied=near.to_training < test.threshold,
             )
             for seen, near in zip(self.generated, made, strict=True)
         ]
         medians = [Estimate.from_interval(of_one(np.median, each, repeats, self.rng)) for each in (ours, theirs)]
         return Memorization(
             space=space,
-            p=judged.p,
+            p=test.p,
             ratio=medians[0],
             real_baseline=medians[1],
-            threshold=judged.threshold,
+            threshold=test.threshold,
             ratios=ours.tolist(),
             real_baseline_ratios=theirs.tolist(),
             neighbours=sorted(found, key=lambda one: one.ratio),

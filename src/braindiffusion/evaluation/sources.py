@@ -1,6 +1,6 @@
-"""Where the brains of an evaluation come from: folders and lists of volumes, prepared cohorts, runs of `generate`.
+"""Sources of the brains of an evaluation: folders and lists of volumes, prepared cohorts, runs of `generate`.
 
-A set is a list of sources, each a name and a way to read: brains are in memory one at a time, however many there are.
+A source has a name and a function that reads the brain, so that one brain at a time is in memory.
 """
 
 import json
@@ -25,9 +25,9 @@ from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.volume import Volume, load_volume
 
 _BESIDE = ("_preview", "_trajectory", "_labels", "_regions", "_mask")
-"""What stands beside volumes and is none."""
+"""Endings of files beside volumes that are no brains."""
 STRIPPED = 0.3
-"""A volume of which so much has one and the same lowest value is a brain in empty air; a head has noise around it."""
+"""Share of voxels with the lowest value above which a volume is skull-stripped; a head has noise around it."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Brain:
     """One brain in the model's box.
 
     Attributes:
-        name: of the subject, or of the file.
+        name: name of the subject, or of the file.
         voxels: (x, y, z) float32 in [0, 1], background 0; of several channels the first.
-        labels: (x, y, z) uint8, grouped regions; None where nobody has drawn them.
+        labels: (x, y, z) uint8, grouped regions; None without a label map.
         spacing: mm, isotropic.
-        asked: what a generated brain was asked to be: the `condition` of its sidecar.
+        asked: conditions of a generated brain: the `condition` of its sidecar.
     """
 
     name: str
@@ -54,11 +54,11 @@ class Source:
     """A brain that can be read.
 
     Attributes:
-        name: of the subject, or of the file.
+        name: name of the subject, or of the file.
         read: reads it. Raises BrainDiffusionError.
-        subject: what is known of a real person.
-        model: name of the model that its sidecar says it was made with.
-        counterpart: name of the real brain that a generated one was made from, where both have one name.
+        subject: age, sex and more of a real person.
+        model: name of the model in its sidecar.
+        counterpart: name of the real brain of the same name, if any.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Source:
 
 
 def preprocessing_of(paths: Iterable[Path], card: ModelCard | None) -> Preprocessing:
-    """The box that all brains are brought into: that of the model, else of the first cohort, else the package's own."""
+    """Return the preprocessing of all brains: that of the model, else of the first cohort, else the default."""
     if card is not None and card.prepared is not None:
         return card.prepared
     stores = (Cohort.open(path).preprocessing for path in paths if path.suffix == ".zarr")
@@ -77,11 +77,11 @@ def preprocessing_of(paths: Iterable[Path], card: ModelCard | None) -> Preproces
 
 
 def find_brains(paths: Iterable[Path], preprocessing: Preprocessing, labels: Path | None = None) -> list[Source]:
-    """The brains of folders, files, prepared cohorts and runs of `generate`, in the order of the paths.
+    """Find the brains of folders, files, prepared cohorts and runs of `generate`, in the order of the paths.
 
     Args:
         paths: each a `.zarr` store, a run folder, a folder of volumes, or a volume.
-        preprocessing: of the box.
+        preprocessing: preprocessing of all brains.
         labels: folder of label maps of the volumes.
 
     Raises:
@@ -178,7 +178,7 @@ def _read_file(
 
 
 def _own_shape(volume: Volume) -> Volume:
-    """A brain in empty air is its own mask."""
+    """Return the mask of a skull-stripped brain: all that is above the background."""
     inside = volume.data > volume.data.min()
     if inside.mean() > 1 - STRIPPED:
         raise BrainDiffusionError("it is no skull-stripped brain, and has no label map to strip it with")
@@ -186,14 +186,14 @@ def _own_shape(volume: Volume) -> Volume:
 
 
 def on_grid(labels: Volume, like: Volume) -> Labels | None:
-    """A label map on a brain's own grid, by nearest neighbour, grouped."""
+    """Resample a label map to a brain's grid by nearest neighbour, and group it."""
     from braindiffusion.cohort.transforms import resample_labels  # imports torch
 
     return grouped(resample_labels(labels.data[0].astype(np.int32), labels.affine, like.shape, like.affine))
 
 
 def grouped(labels: NDArray[Any]) -> Labels | None:
-    """A label map as regions of `braindiffusion.regions`, if it is one: grouped already, or DLMUSE's."""
+    """Return a label map as regions of `braindiffusion.regions`; None for a map of an unknown scheme."""
     if is_grouped(labels):
         return labels.astype(np.uint8)
     try:

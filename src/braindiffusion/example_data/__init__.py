@@ -27,12 +27,12 @@ SUBJECTS = (
 
 
 def samples_dir() -> Path:
-    """The folder with `IXI-T1/`, `labels/` and `participants.tsv`."""
+    """Return the folder with `IXI-T1/`, `labels/` and `participants.tsv`."""
     return Path(__file__).parent
 
 
 def sample_t1_path(index: int = 0) -> Path:
-    """T1w volume of a sample: 2 mm, skull-stripped, uint8, background 0.
+    """Return the path of a sample's T1w volume: 2 mm, skull-stripped, uint8, background 0.
 
     Args:
         index: 0 to 5.
@@ -44,7 +44,7 @@ def sample_t1_path(index: int = 0) -> Path:
 
 
 def sample_labels_path(index: int = 0) -> Path:
-    """Region labels of a sample, on the grid of its T1w volume: uint8, names in `region_names`.
+    """Return the path of a sample's region labels, on the grid of its T1w volume: uint8, names in `region_names`.
 
     Raises:
         BrainDiffusionError: As `sample_t1_path`.
@@ -53,19 +53,19 @@ def sample_labels_path(index: int = 0) -> Path:
 
 
 def sample_participants_path() -> Path:
-    """Table of id, age in years and sex."""
+    """Return the path of the table of id, age in years and sex."""
     return _existing(samples_dir() / "participants.tsv")
 
 
 @cache
 def region_names() -> dict[int, str]:
-    """Label value to region name, background (0) included, as DLMUSE publishes them."""
+    """Return region names by label value, background (0) included, as DLMUSE publishes them."""
     with _existing(samples_dir() / "labels" / "labels.tsv").open(newline="", encoding="utf-8") as table:
         return {int(row["value"]): row["name"] for row in csv.DictReader(table, delimiter="\t")}
 
 
 def mean_heads() -> NDArray[np.uint8]:
-    """A mean whole head and a mean brain of IXI (T1w), (2, 40, 40, 40), 8 mm, RAS+, their middles in the middle."""
+    """Return a mean whole head and a mean brain of IXI (T1w), both centred, (2, 40, 40, 40), 8 mm, RAS+."""
     with np.load(_existing(samples_dir() / "mean_heads.npz")) as file:
         heads: NDArray[np.uint8] = file["heads"]
     return heads

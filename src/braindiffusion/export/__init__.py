@@ -1,4 +1,4 @@
-"""Brains go out: into a BIDS dataset that any neuroimaging tool reads. Needs no torch."""
+"""Export of brains as a BIDS dataset. Needs no torch."""
 
 from braindiffusion.export.bids import write_bids
 from braindiffusion.export.brains import Brain, brains_in

@@ -1,4 +1,4 @@
-"""Which brains there are to export, and what each of them will be called."""
+"""The brains of an export, with their BIDS labels."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,23 +13,23 @@ from braindiffusion.runs import GenerateRequest, Run
 from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem
 
 SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {"MRA": "angio"}
-"""What BIDS calls the modalities that our words name otherwise."""
+"""BIDS suffix of each modality that is spelled otherwise here."""
 ANATOMICAL = ("T1w", "T2w", "PDw", "FLAIR", "T2star", "inplaneT1", "inplaneT2", "angio", "UNIT1", "PDT2")
 _NO_BRAIN = ("_trajectory", "_preview", "_regions")
 
 
 @dataclass(frozen=True)
 class Brain:
-    """One volume on its way out.
+    """One volume to export.
 
     Attributes:
         path: the volume.
         subject: BIDS label, letters and digits only, without `sub-`.
         session: BIDS label of the session, empty where there is none.
-        suffix: what BIDS calls its modality, such as `T1w`.
+        suffix: BIDS suffix of its modality, such as `T1w`.
         labels: its region label map.
-        told: what its sidecar tells.
-        name: what the subject was called before, to find it in a table of people.
+        told: content of its sidecar.
+        name: original name of the subject, to find it in a participants table.
     """
 
     path: Path
@@ -42,12 +42,12 @@ class Brain:
 
 
 def brains_in(sources: Iterable[Path], *, labels: Path | None = None, modality: str = "T1") -> list[Brain]:
-    """The brains of volumes, folders and runs, in this order; previews and trajectories are left out.
+    """Find the brains of volumes, folders and runs, in this order, without previews and trajectories.
 
     Args:
         sources: volumes, folders of volumes (IXI, BIDS or any other), runs of `generate`.
         labels: folder of region label maps, matched by file name.
-        modality: of a volume whose name and sidecar do not tell: `T1`, `T2`, `PD`, ...
+        modality: modality of a volume whose name and sidecar have none: `T1`, `T2`, `PD`, ...
 
     Raises:
         BrainDiffusionError: there is nothing in one of them, or a modality that BIDS has no name for.
@@ -59,10 +59,10 @@ def brains_in(sources: Iterable[Path], *, labels: Path | None = None, modality: 
 
 
 def named(found: Iterable[tuple[Found, Mapping[str, Any]]], modality: str = "T1") -> list[Brain]:
-    """Brains with labels of BIDS: generated ones are `gen001`, `gen002`, ...; any other keeps what BIDS allows.
+    """Give BIDS labels to brains: generated ones are `gen001`, `gen002`, ...; any other keeps what BIDS allows.
 
     Args:
-        found: volumes, and what their sidecars tell.
+        found: volumes with the contents of their sidecars.
         modality: as in `brains_in`.
 
     Raises:
@@ -84,7 +84,7 @@ def named(found: Iterable[tuple[Found, Mapping[str, Any]]], modality: str = "T1"
 
 
 def _free(wanted: str, taken: set[str]) -> str:
-    """A label that nobody has: the wanted one, else with a number."""
+    """Return the wanted label if it is free, else with a number."""
     if wanted and wanted not in taken:
         return wanted
     number = 1

@@ -1,4 +1,4 @@
-"""Several volumes, one above the other: surfaces that turn together, slices that move together."""
+"""Comparison of volumes, one above the other: surfaces that turn together, slices that move together."""
 
 from collections.abc import Mapping
 
@@ -13,23 +13,23 @@ from braindiffusion.figures.surface import brain_surface
 from braindiffusion.volume import Volume
 
 MOST = 4
-"""Volumes that a page bears."""
+"""Most volumes of one page."""
 
 SURFACE_SIDE = 80
 """Voxels of the longest side of a surface."""
 
 
 def comparison(volumes: Mapping[str, Volume], *, title: str = "", channel: int = 0) -> go.Figure:
-    """Real and generated brains, seen from the same side and cut at the same place.
+    """Compare volumes from the same camera and at the same slice positions.
 
     Places are millimetres from the middle of each brain, so scans compare that lie elsewhere in the scanner. Each
     volume is shown from its own smallest value to its own 99.5th percentile. The camera of one scene moves the others
     on a page (not in a notebook).
 
     Args:
-        volumes: Two to `MOST` of them; what each is called.
-        title: Stands above them.
-        channel: Which channel, or time point, is shown.
+        volumes: Two to `MOST` volumes by name.
+        title: title of the figure.
+        channel: channel, or time point, that is shown.
 
     Returns:
         The figure: traces `sagittal 0`, ... of the first volume, `sagittal 1`, ... of the second, and so on; a surface

@@ -1,4 +1,4 @@
-"""Losses, learning rates and whatever else runs have measured, over their steps."""
+"""Curves of losses, learning rates and other metrics of runs over their steps."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
-    """Curves of one or several runs, one panel a metric.
+    """Plot curves of one or several runs, one panel for each metric.
 
     A colour is a stage (a level of the cascade), a dash a run. Points of a step that was done twice, because a run was
     resumed, are those of the later attempt.
 
     Args:
         runs: One or more.
-        title: Stands above them.
+        title: title of the figure.
 
     Returns:
         The figure: one trace for each metric of each stage of each run; buttons choose logarithmic or linear axes.
@@ -36,7 +36,7 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
                 for name, value in event.values.items():
                     lines.setdefault((name, event.stage, number), {})[event.step] = value
     if not lines:
-        msg = f"There is nothing to draw: no metric was written by {', '.join(run.name for run in runs) or 'no run'}."
+        msg = f"No curve can be drawn: no metric was written by {', '.join(run.name for run in runs) or 'no run'}."
         raise BrainDiffusionError(msg)
     names = list(dict.fromkeys(name for name, _, _ in lines))
     stages = sorted({stage for _, stage, _ in lines})
@@ -106,7 +106,7 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
 
 
 def _logarithmic(figure: go.Figure) -> dict[str, str | None]:
-    """The axes that a logarithm can show, and their ticks: 1, 2, 5, 10, ... where there is room for no more."""
+    """Return the axes with positive values only, with their ticks: 1, 2, 5, 10, ... on axes of a small range."""
     heights: dict[str, list[float]] = {}
     for trace in figure.data:
         heights.setdefault(f"yaxis{trace.yaxis[1:]}", []).extend(trace.y)

@@ -1,9 +1,10 @@
-"""What all figures of volumes begin with: intensities between black and white, and where they lie."""
+"""A channel of a volume scaled to [0, 1], with its axes in mm: the input of all figures of volumes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from skimage.measure import block_reduce
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import Volume
@@ -13,12 +14,12 @@ Box = tuple[slice, slice, slice]
 
 AXES = "xyz"
 TOWARDS = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
-"""Where the axes begin and where they point."""
+"""Names of both ends of each axis."""
 
 
 @dataclass(frozen=True)
 class Grey:
-    """A channel of a volume, cut to what there is to see.
+    """A channel of a volume, cropped to what is not background.
 
     Distances are millimetres along the volume's own axes, which point to the right, anterior and superior; an oblique
     volume is shown straight, around its centre.
@@ -35,7 +36,7 @@ class Grey:
 
     @classmethod
     def of(cls, volume: Volume, channel: int = 0, box: Box | None = None) -> "Grey":
-        """Scale a channel and cut it out.
+        """Scale a channel to [0, 1] and crop it.
 
         Args:
             volume: the volume.
@@ -68,18 +69,17 @@ class Grey:
         return x, y, z
 
     def centred(self) -> "Grey":
-        """The same, with the middle of the box at 0 mm: so can brains be compared that lie elsewhere in the scanner."""
+        """Move the middle of the box to 0 mm, to compare brains that lie elsewhere in the scanner."""
         x, y, z = (axis - (axis[0] + axis[-1]) / 2 for axis in self.axes)
         return Grey(self.data, (x, y, z), self.box)
 
     def averaged(self, longest: int) -> "Grey":
-        """Averaged down until no side has more than `longest` voxels."""
+        """Average blocks until no side has more than `longest` voxels."""
         factor = -(-max(self.data.shape) // longest)
         if factor == 1:
             return self
         padded = np.pad(self.data, [(0, -side % factor) for side in self.data.shape], mode="edge")
-        a, b, c = (side // factor for side in padded.shape)
-        blocks = padded.reshape(a, factor, b, factor, c, factor).mean(axis=(1, 3, 5))
+        blocks = block_reduce(padded, factor, np.mean)
         x, y, z = (
             axis[0] + step * ((factor - 1) / 2 + factor * np.arange(side, dtype=np.float32))
             for axis, step, side in zip(self.axes, self.spacing, blocks.shape, strict=True)
@@ -88,7 +88,7 @@ class Grey:
 
 
 def window(data: Grid) -> tuple[float, float]:
-    """Darkest and brightest value shown: one hot voxel must not dim the rest.
+    """Return the darkest and the brightest value shown, from the minimum to the 99.5th percentile of the rest.
 
     Raises:
         BrainDiffusionError: all voxels are the same.
@@ -96,13 +96,13 @@ def window(data: Grid) -> tuple[float, float]:
     low = float(data.min())
     above = data[data > low]
     if not above.size:
-        msg = "There is nothing to see: every voxel of the volume has the same value."
+        msg = "The volume cannot be shown: all its voxels have the same value."
         raise BrainDiffusionError(msg)
     return low, float(np.percentile(above, 99.5))
 
 
 def _bounds(inside: npt.NDArray[np.bool_]) -> Box:
-    """The smallest box around what is inside, one voxel of margin."""
+    """Return the smallest box around a mask, with one voxel of margin."""
     sides = []
     for axis, length in enumerate(inside.shape):
         along = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))

@@ -12,7 +12,7 @@ from braindiffusion.files import write_whole
 BACKGROUND = "#111"
 INK = "#ccc"
 BUTTONS = {"type": "buttons", "direction": "right", "bgcolor": "#bbb", "font": {"color": "#111"}}
-"""How rows of buttons look."""
+"""Style of rows of buttons."""
 SLIDER = {
     "y": 0,
     "pad": {"t": 30},
@@ -22,7 +22,7 @@ SLIDER = {
     "minorticklen": 0,
     "font": {"size": 1, "color": "rgba(0,0,0,0)"},  # it says where it is; labels of all steps would collide
 }
-"""How sliders look, below the figure."""
+"""Style of the sliders below a figure."""
 PICTURE_SUFFIXES = (".png", ".svg")
 SUFFIXES = (".html", *PICTURE_SUFFIXES)
 PICTURE_SIZE = (1400, 800)
@@ -30,7 +30,7 @@ PICTURE_SIZE = (1400, 800)
 
 
 def style(figure: go.Figure, title: str) -> None:
-    """Give a figure the look that all share: a title, and light ink on a dark ground."""
+    """Give a figure the common style: a title, and light text on a dark background."""
     figure.update_layout(
         title={"text": title, "font": {"color": "#ddd", "size": 16}, "x": 0.5, "y": 0.98, "yanchor": "top"},
         paper_bgcolor=BACKGROUND,
@@ -42,10 +42,10 @@ def style(figure: go.Figure, title: str) -> None:
 
 
 def write_figure(figure: go.Figure, path: Path) -> Path:
-    """Write a figure: what the file's name ends with decides how.
+    """Write a figure in the format of the file's suffix.
 
-    A page holds Plotly's program, so it opens anywhere; scenes that stand side by side turn together. Pictures are
-    drawn by a browser, through kaleido.
+    A page holds Plotly's program, so it needs no network; 3D scenes side by side turn together. Pictures are drawn by a
+    browser, through kaleido.
 
     Args:
         figure: any Plotly figure.
@@ -87,7 +87,7 @@ def _picture(figure: go.Figure, path: Path) -> bytes:
         msg = f"{path} needs kaleido: pip install 'napari-braindiffusion[figures]', or write .html."
         raise BrainDiffusionError(msg)
     still = go.Figure(figure.data, figure.layout)
-    still.layout.updatemenus = still.layout.sliders = None  # nobody can press them
+    still.layout.updatemenus = still.layout.sliders = None  # a picture has no controls
     width, height = PICTURE_SIZE
     try:
         picture: bytes = still.to_image(format=path.suffix[1:].lower(), width=width, height=height)

@@ -1,7 +1,7 @@
-"""Sagittal, coronal and axial planes side by side: the ground of all figures of slices.
+"""Sagittal, coronal and axial planes side by side, one row for each volume, for all figures of slices.
 
-One row a volume. All planes of a figure have one scale, millimetres to pixels, and letters say where they point. The
-trace of a plane is found by its name, `sagittal 0` for that of the first row.
+All planes of a figure have one scale, and letters for their directions. The trace of a plane is found by its name,
+`sagittal 0` for that of the first row.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Bytes = npt.NDArray[np.uint8]
 Line = tuple[float, float]
 
 PLANES = ("sagittal", "coronal", "axial")
-"""A plane's place in this list is the axis that it stands upright on."""
+"""Planes by the axis that they are perpendicular to."""
 
 ACROSS_AND_UP = ((1, 2), (0, 2), (0, 1))
 """Axes that run to the right and up in each plane."""
@@ -26,28 +26,28 @@ ACROSS_AND_UP = ((1, 2), (0, 2), (0, 1))
 
 @dataclass(frozen=True)
 class Row:
-    """What one row of planes shows.
+    """A volume and its name, shown as one row of planes.
 
     Attributes:
         grey: the volume.
-        name: stands beside it.
+        name: text beside it.
     """
 
     grey: Grey
     name: str = ""
 
     def index(self, axis: int, position: float) -> int | None:
-        """The voxel at a position in millimetres along an axis; None beyond the volume."""
+        """Return the voxel at a position in millimetres along an axis; None beyond the volume."""
         line = self.grey.axes[axis]
         index = round((position - float(line[0])) / self.grey.spacing[axis])
         return index if 0 <= index < len(line) else None
 
     def plane(self, data: Grid | Bytes, axis: int, position: float) -> Bytes:
-        """The slice of an array on the volume's grid, rows upwards; zeros beyond the volume.
+        """Return the slice of an array on the volume's grid, rows upwards; zeros beyond the volume.
 
         Args:
             data: (x, y, z): intensities in [0, 1], which become 0 to 255, or uint8, which stay.
-            axis: what the plane stands upright on.
+            axis: axis that the plane is perpendicular to.
             position: millimetres along it.
         """
         index = self.index(axis, position)
@@ -59,13 +59,13 @@ class Row:
 
 
 def extent(rows: Sequence[Row], axis: int) -> Line:
-    """First and last millimetre along an axis that any of the volumes reaches."""
+    """Return the first and the last millimetre along an axis that any of the volumes reaches."""
     ends = [(float(row.grey.axes[axis][0]), float(row.grey.axes[axis][-1])) for row in rows]
     return min(first for first, _ in ends), max(last for _, last in ends)
 
 
 def middles(rows: Sequence[Row]) -> tuple[float, float, float]:
-    """Where the slices begin: the middle of all, in millimetres."""
+    """Return the middle of all volumes in millimetres, where the sliders start."""
     x, y, z = (sum(extent(rows, axis)) / 2 for axis in range(3))
     return x, y, z
 
@@ -102,7 +102,7 @@ def lay_out(rows: Sequence[Row], *, scenes: bool = False) -> go.Figure:
             subplot.yaxis.scaleanchor = subplot.xaxis.plotly_name.replace("axis", "")
             _letters(figure, axis, place)
         if scenes:
-            # A panel's height decides how large a scene is drawn, and a lone row's is much taller than wide.
+            # The height of a panel sets the size of its scene; that of a single row is much taller than wide.
             away = 2.1 if len(rows) == 1 else 1.3
             figure.get_subplot(number, 1).update(_SCENE, camera_eye={"x": -away, "y": away, "z": 0.4 * away})
         figure.add_annotation(text=row.name, x=0, y=_top(figure, number, scenes), xref="paper", yref="paper", **_NAME)
@@ -111,16 +111,16 @@ def lay_out(rows: Sequence[Row], *, scenes: bool = False) -> go.Figure:
 
 
 def trace_number(figure: go.Figure, name: str) -> int:
-    """Place of the trace of that name among the figure's traces."""
+    """Return the number of the trace of this name."""
     return next(number for number, trace in enumerate(figure.data) if trace.name == name)
 
 
 def animate(frames: Sequence[str | None] | None, milliseconds: int = 0) -> list[object]:
-    """Arguments of Plotly's `animate`.
+    """Return the arguments of Plotly's `animate`.
 
     Args:
         frames: names of those to show; None shows all, `[None]` stops.
-        milliseconds: of each.
+        milliseconds: duration of each.
     """
     return [
         frames,

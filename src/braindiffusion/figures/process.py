@@ -1,4 +1,4 @@
-"""The way from noise to a brain, played: all of it, or what one level adds."""
+"""Animation of a denoising trajectory: all of it, or one level."""
 
 import json
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from braindiffusion.figures.planes import PLANES, Row, animate, lay_out, middles
 from braindiffusion.volume import Volume
 
 MILLISECONDS = 350
-"""A frame, while it plays."""
+"""Duration of a frame."""
 
 SLIDER_BEGINS = 0.15
-"""Share of the width that the buttons beside it take."""
+"""Share of the width left of the slider, for the buttons."""
 
 
 class Step(NamedTuple):
-    """Which step of a level a frame shows, and of how many."""
+    """The sampling step that a frame shows."""
 
     level: int
     step: int
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
     @classmethod
     def of_record(cls, record: dict[str, int]) -> Self:
-        """From an entry of a sidecar's `trajectory`."""
+        """Read an entry of a sidecar's `trajectory`."""
         return cls(record["level"], record["step"], record["of"])
 
     def __str__(self) -> str:
@@ -39,13 +39,13 @@ class Step(NamedTuple):
 
 
 def process(trajectory: Volume, *, title: str = "", steps: Sequence[Step] | None = None) -> go.Figure:
-    """Animate a trajectory: the model's estimate of the brain after steps of every level, through its middle.
+    """Animate a trajectory: the denoised estimate after steps of every level, in three middle planes.
 
     Args:
-        trajectory: One frame a channel, the last one the brain that was made; `generate --trajectory` writes such.
-        title: Stands above it.
-        steps: What each frame shows. None takes what the volume's metadata tell, as `Model.sample` gives them, else
-            frames are numbered.
+        trajectory: One frame for each channel, the last one the generated brain, as `generate` writes it.
+        title: title of the figure.
+        steps: sampling step of each frame. None takes those of the volume's metadata, as `Model.sample` gives them;
+            without them frames are numbered.
 
     Returns:
         The figure: the planes of the last frame (so that a picture of it shows the brain), a frame for each of the
@@ -70,7 +70,7 @@ def process(trajectory: Volume, *, title: str = "", steps: Sequence[Step] | None
     traces = [trace_number(figure, f"{plane} 0") for plane in PLANES]
     frames = []
     for number in range(count):
-        # One window for all: what is faint in the beginning is shown faint.
+        # One intensity window for all frames.
         grey = np.clip((trajectory.data[number].astype(np.float32) - low) / (high - low), 0, 1)
         planes = [row.plane(grey, axis, middles([row])[axis]) for axis in range(3)]
         frames.append(
@@ -80,13 +80,13 @@ def process(trajectory: Volume, *, title: str = "", steps: Sequence[Step] | None
     names = [str(step) for step in steps] or [f"{number + 1} of {count}" for number in range(count)]
     figure.update_layout(sliders=[_slider(names)], updatemenus=[_play_all()], margin={"b": 90})
     if steps:
-        _tell_levels(figure, [step.level for step in steps])
+        _add_level_buttons(figure, [step.level for step in steps])
     style(figure, title)
     return figure
 
 
 def recorded_steps(trajectory: Path) -> list[Step] | None:
-    """What the frames of a trajectory show, from the sidecar beside it; None where it does not tell."""
+    """Read the sampling steps of a trajectory's frames from its sidecar; None where it has none."""
     sidecar = trajectory.with_name(trajectory.name.split(".nii")[0].removesuffix("_trajectory") + ".json")
     try:
         records = json.loads(sidecar.read_text(encoding="utf-8"))["trajectory"]
@@ -125,8 +125,8 @@ def _slider(names: Sequence[str]) -> dict[str, object]:
     }
 
 
-def _tell_levels(figure: go.Figure, levels: Sequence[int]) -> None:
-    """A button that plays each level, and its name below its part of the slider."""
+def _add_level_buttons(figure: go.Figure, levels: Sequence[int]) -> None:
+    """Add a button that plays each level, and the level's name below its part of the slider."""
     buttons = []
     last = len(levels) - 1
     for level, group in groupby(range(len(levels)), levels.__getitem__):

@@ -1,4 +1,4 @@
-"""Regions over a brain: in colour on its slices and as shapes, with name and volume under the pointer."""
+"""Regions of a brain: coloured on its slices and as 3D surfaces, with name and volume under the pointer."""
 
 from colorsys import hls_to_rgb
 
@@ -17,10 +17,10 @@ from braindiffusion.volume import Volume
 OPACITY = 0.55
 
 FRAME_BYTES = 4_000_000
-"""What all slices may take: the shapes want room on the page, too."""
+"""Bytes of all slices together; the surfaces need room on the page, too."""
 
 SHAPE_SIDE = 96
-"""Voxels of the longest side of the grid that shapes are made from."""
+"""Voxels of the longest side of the grid of the surfaces."""
 
 _CORTEX = ("frontal", "parietal", "temporal", "occipital", "cingulate", "insular")
 # A film over everything else, and what lies under all of the cortex: shapes that would hide, or be hidden.
@@ -32,9 +32,9 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
 
     Args:
         volume: The brain.
-        labels: Its label map on the same grid: regions of `braindiffusion.regions`, or DLMUSE.
-        title: Stands above it.
-        channel: Which channel of the volume is shown.
+        labels: Its label map on the same grid: regions of `braindiffusion.regions`, DLMUSE or FreeSurfer.
+        title: title of the figure.
+        channel: channel of the volume that is shown.
 
     Returns:
         The figure: a shape for each region that is there and can be seen, called by its name; traces `sagittal
@@ -49,7 +49,7 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
         raise BrainDiffusionError(msg)
     regions = _regions(labels)
     if not regions.any():
-        msg = "There is nothing to see: the label map holds background only."
+        msg = "The regions cannot be shown: the label map holds background only."
         raise BrainDiffusionError(msg)
     row = Row(Grey.of(volume, channel))
     regions_there = [region for region in REGIONS[1:] if (regions == region.index).any()]
@@ -96,7 +96,7 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
 
 
 def region_colour(index: int) -> str:
-    """Colour of a region, the same in every figure and on both sides of the brain."""
+    """Return the colour of a region, the same in every figure and on both sides of the brain."""
     tissue = REGIONS[index].tissue
     alike = list(dict.fromkeys(_sideless(region.name) for region in REGIONS if region.tissue == tissue))
     place = alike.index(_sideless(REGIONS[index].name))
@@ -116,12 +116,12 @@ def _sideless(name: str) -> str:
 
 
 def _add_buttons(figure: go.Figure) -> None:
-    """Show all shapes, or those within the hemispheres."""
+    """Add buttons that show all surfaces, or the subcortical ones."""
     shapes = [number for number, trace in enumerate(figure.data) if trace.type == "mesh3d"]
     within = [not any(word in figure.data[number].name for word in _CORTEX) for number in shapes]
     buttons = [
         {"label": label, "method": "restyle", "args": [{"visible": visible}, shapes]}
-        for label, visible in (("Whole", [True] * len(shapes)), ("Within", within))
+        for label, visible in (("All regions", [True] * len(shapes)), ("Subcortical", within))
     ]
     place = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
     figure.update_layout(updatemenus=[{"buttons": buttons, **place, **BUTTONS}])
@@ -138,7 +138,7 @@ def _regions(labels: Volume) -> Bytes:
 
 
 def _colorscale() -> list[tuple[float, str]]:
-    """One flat colour a region; none for background."""
+    """Return one flat colour for each region; none for background."""
     colours = ["rgba(0, 0, 0, 0)"] + [region_colour(region.index) for region in REGIONS[1:]]
     edges = np.linspace(0, 1, len(colours) + 1)
     return [(float(edge), colour) for i, colour in enumerate(colours) for edge in edges[i : i + 2]]

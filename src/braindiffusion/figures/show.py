@@ -1,4 +1,4 @@
-"""One function for all figures of volumes: what a script or a notebook shows."""
+"""One function for all figures of volumes, for scripts and notebooks."""
 
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ def show(
     title: str = "",
     path: str | Path | None = None,
 ) -> go.Figure:
-    """A figure of one brain, or of several beside each other. The last line of a notebook's cell shows itself.
+    """Return a figure of one brain, or of several side by side.
 
     Examples:
         >>> from braindiffusion.example_data import sample_t1_path
@@ -34,10 +34,10 @@ def show(
 
     Args:
         volumes: One brain, or two to four to compare; volumes, or their files.
-        kind: Of one brain: `rendering` turns, `slices` have sliders, `process` plays a trajectory.
+        kind: Figure of one brain: `rendering` in 3D, `slices` with sliders, `process` plays a trajectory.
         regions: Its label map on the same grid: shows names and volumes of the regions under the pointer.
-        title: Stands above.
-        path: Write it too: `.html` needs no network, `.png` and `.svg` need kaleido and Chrome.
+        title: title of the figure.
+        path: file to write it to: `.html` needs no network, `.png` and `.svg` need kaleido and Chrome.
 
     Returns:
         A Plotly figure.
@@ -47,10 +47,10 @@ def show(
     """
     loaded = [one if isinstance(one, Volume) else load_volume(one) for one in volumes]
     if not loaded:
-        raise BrainDiffusionError("There is nothing to show: give one volume, or several to compare.")
+        raise BrainDiffusionError("No volume is given: give one, or several to compare.")
     if len(loaded) > 1:
         if regions is not None or kind != "rendering":
-            raise BrainDiffusionError("Several volumes are compared as they are: regions and kinds are for one.")
+            raise BrainDiffusionError("Regions and a kind of figure are for one volume; several are only compared.")
         figure = comparison({_name(one, i): volume for i, (one, volume) in enumerate(
             zip(volumes, loaded, strict=True), 1)}, title=title)  # fmt: skip
     elif regions is not None:
@@ -76,7 +76,7 @@ def _figure(volume: Volume, kind: str, title: str) -> go.Figure:
 
 
 def _name(volume: Volume | str | Path, number: int) -> str:
-    """What a volume is called: its number, and its file or its seed where it has one."""
+    """Return a name for a volume: its number, and its file or seed where it has one."""
     if isinstance(volume, str | Path):
         return f"{number}: {Path(volume).name}"
     seed, source = volume.metadata.get("seed"), volume.metadata.get("source")

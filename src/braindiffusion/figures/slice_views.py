@@ -1,4 +1,4 @@
-"""Three linked slice views: a slider for each axis moves its plane, and the line that marks it in the two others."""
+"""Three linked slice views: a slider for each axis moves its plane and its line in the two others."""
 
 from collections.abc import Sequence
 from itertools import permutations, product
@@ -21,7 +21,7 @@ from braindiffusion.figures.planes import (
 from braindiffusion.volume import Volume
 
 FRAME_BYTES = 6_000_000
-"""What all slices of a page may take; of a larger volume every second, third, ... slice is shown."""
+"""Bytes of all slices of a page; of a larger volume every second, third, ... slice is shown."""
 
 LINES = ("#e66", "#6c6", "#69f")
 """Colours of the lines that mark x, y and z."""
@@ -36,8 +36,8 @@ def slice_views(volume: Volume, *, title: str = "", channel: int = 0) -> go.Figu
     Args:
         volume: The volume. In its slices every voxel is shown; slices are left out where they would be too many for a
             page (`FRAME_BYTES`).
-        title: Stands above it.
-        channel: Which channel, or time point, is shown.
+        title: title of the figure.
+        channel: channel, or time point, that is shown.
 
     Returns:
         The figure: traces `sagittal 0`, `coronal 0` and `axial 0`, and a frame for each position of each slider.
@@ -60,7 +60,7 @@ def add_sliders(
     Args:
         figure: made by `lay_out`.
         rows: as given to it.
-        overlay: what lies over the first row's volume, on its grid, with traces `sagittal overlay`, ...
+        overlay: drawn over the first row's volume, on its grid, with traces `sagittal overlay`, ...
         most: bytes that all slices may take; `FRAME_BYTES` if None.
     """
     moved = _add_lines(figure, rows)
@@ -86,7 +86,7 @@ def add_sliders(
 
 
 def _positions(rows: Sequence[Row], axis: int, stride: int) -> list[float]:
-    """In millimetres, in steps of the finest volume's voxels; the middle is one of them."""
+    """Return slider positions in millimetres, in steps of the smallest voxels; the middle is one of them."""
     (first, last), middle = extent(rows, axis), middles(rows)[axis]
     step = min(row.grey.spacing[axis] for row in rows) * stride
     each_way = int((last - first) / 2 / step + 1e-3)
@@ -94,7 +94,7 @@ def _positions(rows: Sequence[Row], axis: int, stride: int) -> list[float]:
 
 
 def _add_lines(figure: go.Figure, rows: Sequence[Row]) -> list[list[int]]:
-    """For each axis the numbers of the traces that mark its position in the two other planes, row after row."""
+    """Add the position lines; return the numbers of their traces for each axis, row after row."""
     numbers: list[list[int]] = [[], [], []]
     for row, (axis, plane) in product(range(len(rows)), permutations(range(3), 2)):
         drawn = figure.data[trace_number(figure, f"{PLANES[plane]} {row}")]
@@ -114,7 +114,7 @@ def _add_lines(figure: go.Figure, rows: Sequence[Row]) -> list[list[int]]:
 
 
 def _line(rows: Sequence[Row], plane: int, axis: int, position: float) -> dict[str, object]:
-    """Where a plane is crossed by the one that stands upright on `axis`."""
+    """Return the line in which a plane is crossed by the one perpendicular to `axis`."""
     across, up = ACROSS_AND_UP[plane]
     ends = {across: extent(rows, across), up: extent(rows, up)} | {axis: (position, position)}
     return {"type": "scatter", "x": ends[across], "y": ends[up]}

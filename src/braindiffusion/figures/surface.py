@@ -1,4 +1,4 @@
-"""Isosurfaces: the shape of a brain, or of a region, as triangles."""
+"""Isosurfaces of a brain or of a region."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ LIGHT = {
 
 
 def brain_surface(grey: Grey, longest: int, *, level: float = 0.35, **style: object) -> go.Mesh3d:
-    """Where the intensity crosses a level: the cortex of a skull-stripped brain, the skin of a whole head.
+    """Return the isosurface of a level: the cortex of a skull-stripped brain, the skin of a whole head.
 
     Args:
         grey: the volume.
@@ -30,11 +30,11 @@ def brain_surface(grey: Grey, longest: int, *, level: float = 0.35, **style: obj
 
 
 def region_surface(mask: npt.NDArray[np.bool_], grey: Grey, longest: int, **style: object) -> go.Mesh3d:
-    """The hull of one region, smoothed a little so that it shows its shape and not its voxels.
+    """Return the surface of one region, smoothed slightly to hide its voxels.
 
     Args:
         mask: (x, y, z), on the grid of `grey`; not empty.
-        grey: where it lies.
+        grey: grid that it lies on.
         longest: voxels of the longest side of the whole grid; of a finer one the triangles are made larger.
         style: more fields of the trace.
     """

@@ -1,4 +1,4 @@
-"""One volume that can be turned: a translucent rendering, its surface, and three slices through it."""
+"""3D figure of one volume: a translucent rendering, its surface, and three slices."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from braindiffusion.figures.surface import brain_surface
 from braindiffusion.volume import Volume
 
 LONGEST_SIDE = 64
-"""Voxels of the longest side that a browser's rendering bears; larger volumes are averaged down to it."""
+"""Voxels of the longest side of the rendering; larger volumes are averaged down to it."""
 
 SURFACE_SIDE = 96
-"""The same for the surface, which is drawn faster."""
+"""Voxels of the longest side of the surface, which is drawn faster."""
 
 CAMERA = {"eye": {"x": -1.35, "y": 1.35, "z": 0.6}, "center": {"x": 0, "y": 0, "z": -0.12}}
-"""From the front, the left and a little above."""
+"""Camera in front, left and slightly above."""
 
 _VIEWS = {"Rendering": ["rendering"], "Surface": ["surface"], "Slices": ["sagittal", "coronal", "axial"]}
 
@@ -30,12 +30,12 @@ def volume_rendering(volume: Volume, *, title: str = "", channel: int = 0) -> go
 
     Args:
         volume: The volume. Slices show every voxel, the translucent rendering at most `LONGEST_SIDE` along a side.
-        title: Stands above it.
-        channel: Which channel, or time point, is shown.
+        title: title of the figure.
+        channel: channel, or time point, that is shown.
 
     Returns:
         The figure: trace 0 is the rendering, trace 1 the surface, traces 2 to 4 are the sagittal, coronal and axial
-        slices; buttons show one in the place of the other.
+        slices; buttons switch between them.
 
     Raises:
         BrainDiffusionError: the volume has one value only, or has no such channel.
@@ -78,8 +78,8 @@ def write_volume_rendering(volume: Volume, path: Path, *, title: str = "", chann
     Args:
         volume: The volume.
         path: The file. Its folder is made.
-        title: Stands above the rendering.
-        channel: Which channel, or time point, is shown.
+        title: title of the figure.
+        channel: channel, or time point, that is shown.
 
     Returns:
         The path written.
@@ -91,7 +91,7 @@ def write_volume_rendering(volume: Volume, path: Path, *, title: str = "", chann
 
 
 def scene() -> dict[str, object]:
-    """How a figure's 3D scene is laid out: in millimetres, on the dark."""
+    """Return the layout of a 3D scene in millimetres on a dark background."""
     axes = {
         f"{axis}axis": {
             "title": {"text": f"{end} (mm)"},
@@ -125,7 +125,7 @@ def _cloud(grey: Grey) -> go.Volume:
 
 
 def _slices(grey: Grey) -> list[go.Surface]:
-    """The three middle slices, each a flat surface that wears the intensities."""
+    """Return the three middle slices, each a flat surface coloured by intensity."""
     surfaces = []
     for normal, name in enumerate(_VIEWS["Slices"]):
         middle = grey.data.shape[normal] // 2

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from braindiffusion.cohort.mask import largest_component
+
 BLUR_VOXELS = 1.0
 AIR = 0.1  # of the brightest tissue; CSF at the surface, blurred once, is brighter
 
@@ -17,10 +19,5 @@ def clear_background(data: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         The same voxels inside the brain, 0 outside; all of `data` where nothing is brighter than air.
     """
-    parts, count = ndimage.label(ndimage.gaussian_filter(data[0], BLUR_VOXELS) > AIR)
-    if not count:
-        return data
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    brain = ndimage.binary_fill_holes(parts == sizes.argmax())
-    return np.where(brain, data, np.float32(0))
+    brain = ndimage.binary_fill_holes(largest_component(ndimage.gaussian_filter(data[0], BLUR_VOXELS) > AIR))
+    return np.where(brain, data, np.float32(0)) if brain.any() else data

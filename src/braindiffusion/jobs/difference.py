@@ -1,36 +1,34 @@
-"""Where two brains differ: one less the other, on the finer of their grids."""
+"""The job `difference`: one volume less another, on the finer of their grids."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.files import write_whole
 from braindiffusion.runs import ArtifactWritten, DifferenceRequest, Event, Finished, Progress, Run
+from braindiffusion.runs.sidecar import volume_stem, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 HIGH = 99.5
-"""Percentile of the voxels above the lowest that counts as the brightest."""
+"""Percentile of the voxels above the minimum that is taken as the maximum."""
 ALIKE = 2.0
-"""Ranges that differ by less than this factor are taken to be in the same unit."""
+"""Intensity ranges that differ by less than this factor count as the same unit."""
 OWN_RANGE = "share of each brain's own range"
 AS_STORED = "intensity, as stored"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One brain less another.
+    """The difference of two volumes.
 
     Attributes:
         volume: (1, x, y, z) float32.
         unit: in words.
-        limit: size that 99.5 % of the differences within the brains stay below: the ends of a symmetric colour scale.
-        moved: mm that the second was moved by.
+        limit: 99.5th percentile of the absolute difference within the brains: the ends of a symmetric colour scale.
+        moved: mm that the second volume was moved by.
     """
 
     volume: Volume
@@ -40,7 +38,7 @@ class Difference:
 
 
 def differ(request: DifferenceRequest, run: Run) -> Iterator[Event]:
-    """Write where two volumes differ, with a sidecar that says in what unit.
+    """Write the difference of two volumes, with a sidecar that has its unit.
 
     Args:
         request: the volumes.
@@ -50,7 +48,7 @@ def differ(request: DifferenceRequest, run: Run) -> Iterator[Event]:
         Progress, ArtifactWritten (`volume`), Finished.
 
     Raises:
-        BrainDiffusionError: a volume cannot be read, or they lie apart in the world.
+        BrainDiffusionError: a volume cannot be read, or they do not overlap in world space.
     """
     yield Progress(stage="difference", step=0, total=3)
     first, second = load_volume(request.first), load_volume(request.second)
@@ -66,15 +64,16 @@ def differ(request: DifferenceRequest, run: Run) -> Iterator[Event]:
         "limit": found.limit,
         "moved_mm": found.moved,
     }
-    sidecar = out.with_name(out.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    write_whole(sidecar, json.dumps(told, indent=1) + "\n")
+    write_sidecar(out, told)
     yield Progress(stage="difference", step=3, total=3)
-    yield ArtifactWritten(kind="volume", path=str(out), name=f"{_title(request.first)} - {_title(request.second)}")
+    yield ArtifactWritten(
+        kind="volume", path=str(out), name=f"{volume_stem(request.first)} - {volume_stem(request.second)}"
+    )
     yield Finished(message=f"The difference is in {found.unit}; 99.5 % of it within ±{found.limit:.3g}.")
 
 
 def difference(first: Volume, second: Volume, *, align: bool, own_range: bool) -> Difference:
-    """The first channel of one volume less that of another, on the grid of the one with smaller voxels.
+    """Subtract the first channel of a volume from that of another, on the grid of the one with smaller voxels.
 
     Nothing is registered: what lies at the same millimetres is compared, or, with `align`, at the same distance from
     the middles of the brains.
@@ -82,11 +81,11 @@ def difference(first: Volume, second: Volume, *, align: bool, own_range: bool) -
     Args:
         first: any grid.
         second: any grid.
-        align: move the second so that the middles of both brains meet.
+        align: move the second so that the centers of both brains coincide.
         own_range: scale each from its lowest value to its 99.5th percentile first.
 
     Raises:
-        BrainDiffusionError: the volumes do not meet in the world.
+        BrainDiffusionError: the volumes do not overlap in world space.
     """
     from braindiffusion.cohort.transforms import resample_onto  # imports torch
 
@@ -97,8 +96,8 @@ def difference(first: Volume, second: Volume, *, align: bool, own_range: bool) -
         shift = np.eye(4)
         shift[:3, 3] = moved
         pair[1] = Volume(pair[1].data, shift @ pair[1].affine)
-    if not _meet(*pair):
-        raise BrainDiffusionError("The two volumes lie in different places of the world: align their middles.")
+    if not _overlap(*pair):
+        raise BrainDiffusionError("The two volumes do not overlap in world space: align their centers.")
     finer = min(pair, key=lambda one: float(np.prod(one.spacing)))
     minuend, subtrahend = (resample_onto(one.data, one.affine, finer.shape, finer.affine) for one in pair)
     found = minuend - subtrahend
@@ -109,7 +108,7 @@ def difference(first: Volume, second: Volume, *, align: bool, own_range: bool) -
 
 
 def same_unit(first: Volume, second: Volume) -> bool:
-    """Whether the intensities of two volumes can be taken from each other as they are: their ranges are alike."""
+    """Return whether the intensity ranges of two volumes are similar enough to subtract them unscaled."""
     (low_a, high_a), (low_b, high_b) = (_range(one.data[0]) for one in (first, second))
     a, b = high_a - low_a, high_b - low_b
     return a < ALIKE * b and b < ALIKE * a and abs(low_a - low_b) < min(a, b) / ALIKE
@@ -136,14 +135,14 @@ def _range(data: NDArray[np.generic]) -> tuple[float, float]:
 
 
 def _middle(volume: Volume) -> NDArray[np.float64]:
-    """Centre of mass in millimetres."""
+    """Return the centre of mass in millimetres."""
     data = volume.data[0] - volume.data[0].min()
     voxel = ndimage.center_of_mass(data) if data.any() else (np.array(data.shape) - 1) / 2
     return np.asarray((volume.affine @ np.append(voxel, 1))[:3])
 
 
-def _meet(a: Volume, b: Volume) -> bool:
-    """Whether the boxes of two volumes have a place in common."""
+def _overlap(a: Volume, b: Volume) -> bool:
+    """Return whether the boxes of two volumes overlap in world space."""
     corners = []
     for one in (a, b):
         unit = np.array(np.meshgrid((0, 1), (0, 1), (0, 1))).reshape(3, -1).T * (np.array(one.shape) - 1)
@@ -151,7 +150,3 @@ def _meet(a: Volume, b: Volume) -> bool:
     low = np.max([each.min(0) for each in corners], axis=0)
     high = np.min([each.max(0) for each in corners], axis=0)
     return bool((low <= high).all())
-
-
-def _title(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".mgz").removesuffix(".mgh")

@@ -1,4 +1,4 @@
-"""The job `evaluate`: brains are looked at one at a time, and compared when all have been seen."""
+"""The job `evaluate`: brains are measured one at a time, and compared when all are measured."""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ import numpy as np
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.brain_measures import shared_measures
 from braindiffusion.evaluation.compare import Comparison
-from braindiffusion.evaluation.encoders.encoder import BrainMeasurer, Reader, load_encoder
+from braindiffusion.evaluation.encoders.encoder import BrainMeasurer, SegmentationModel, load_encoder
 from braindiffusion.evaluation.groups import FEWEST, Groups, choose_groups
 from braindiffusion.evaluation.measure import MeasuredGroups
 from braindiffusion.evaluation.metrics.condition_adherence import ConditionedBrains, condition_adherence
 from braindiffusion.evaluation.metrics.diversity import Pairs, diversity, measure_pairs, paired_similarity
 from braindiffusion.evaluation.report.page import write_page
 from braindiffusion.evaluation.report.pictures import galleries
-from braindiffusion.evaluation.targets import targets
+from braindiffusion.evaluation.targets import targets, too_few
 from braindiffusion.files import write_whole
 from braindiffusion.generation.inputs import load_label_map
 from braindiffusion.regions.table import Labels
-from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run
+from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run, Warned
 from braindiffusion.runs.command import as_command
 from braindiffusion.runs.reports.evaluation import JSON, PAGE, Evaluation, LeftOut
 from braindiffusion.runs.requests import EvaluateRequest
@@ -36,14 +36,14 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
     """Compare generated brains with real ones, and write `evaluation.json` and `report.html`.
 
     Args:
-        request: who is compared.
+        request: the brains to compare.
         run: gets the report where the request names no folder.
 
     Yields:
         Progress for each brain, Warned for what is left out, ArtifactWritten for the page, Finished.
 
     Raises:
-        BrainDiffusionError: too few brains, brains of another box, features or a reader that cannot be read.
+        BrainDiffusionError: too few brains, brains of another box, or unreadable features or segmentation model.
     """
     out = request.out or run.results
     try:
@@ -52,15 +52,17 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
         raise BrainDiffusionError(f"Cannot write into {out} ({error.strerror}): choose another folder.") from error
     groups = choose_groups(request)
     segmenter = _segmenter(request.reader, groups)
+    if ask_for_more := too_few(len(groups.generated), len(groups.held_out)):
+        yield Warned(message=ask_for_more)
     names = [one.name for one in groups.every]
     encoders = {path.stem: load_encoder(path, names) for path in request.features}
     rng = np.random.default_rng(request.seed)
-    measured_groups = MeasuredGroups(BrainMeasurer(segmenter.reader, encoders), _label_maps(groups), rng)
+    measured_groups = MeasuredGroups(BrainMeasurer(segmenter.model, encoders), _label_maps(groups), rng)
     for group in reversed(GROUPS):
-        yield from measured_groups.look(group, getattr(groups, group))
+        yield from measured_groups.measure_all(group, getattr(groups, group))
         if len(getattr(measured_groups, group)) < FEWEST:
             raise BrainDiffusionError(f"Of the {group.replace('_', '-')} brains, fewer than {FEWEST} can be read.")
-    sources = {group: [seen.source for seen in getattr(measured_groups, group)] for group in GROUPS}
+    sources = {group: [one.source for one in getattr(measured_groups, group)] for group in GROUPS}
     pairs = yield from measure_pairs(sources, request.pairs, rng)
     real = {one.name: one for one in sources["training"] + sources["held_out"]}
     counterparts = yield from paired_similarity(sources["generated"], real, request.repeats, rng)
@@ -74,7 +76,7 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
         repeats=request.repeats,
         rows=counterparts,
         left_out=_left_out(
-            segmenter, groups, measured_groups, has_features=bool(encoders) or segmenter.reader is not None
+            segmenter, groups, measured_groups, has_features=bool(encoders) or segmenter.model is not None
         ),
         generated=[one.name for one in sources["generated"]],
         training=[one.name for one in sources["training"]],
@@ -94,11 +96,11 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
 def _with_figures(
     evaluation: Evaluation, measured_groups: MeasuredGroups, pairs: dict[str, Pairs], spacing: float
 ) -> Generator[Event, None, Evaluation]:
-    """The report with all its rows and curves."""
+    """Return the report with all its rows and curves."""
     rng, repeats = measured_groups.rng, evaluation.repeats
-    measured = {group: [seen.measures for seen in getattr(measured_groups, group)] for group in GROUPS}
+    measured = {group: [one.measures for one in getattr(measured_groups, group)] for group in GROUPS}
     told = {
-        group: ConditionedBrains(measured[group], [seen.known for seen in getattr(measured_groups, group)])
+        group: ConditionedBrains(measured[group], [one.known for one in getattr(measured_groups, group)])
         for group in GROUPS
     }
     comparison = Comparison(**measured, spacing=spacing, repeats=repeats, rng=rng)
@@ -118,63 +120,63 @@ def _with_figures(
 
 @dataclass(frozen=True)
 class _Segmenter:
-    """What regions are measured with.
+    """The source of the region label maps.
 
     Attributes:
         name: in words.
-        reader: None: with the label maps of the brains.
-        why: there is no reader.
+        model: segmentation model; None takes the label maps of the brains.
+        why: reason why there is no segmentation model.
     """
 
     name: str
-    reader: Reader | None = None
+    model: SegmentationModel | None = None
     why: str = ""
 
 
 def _segmenter(wanted: str, groups: Groups) -> _Segmenter:
-    """The reader that the request names; `auto` takes the packaged one where it is there and fits the box."""
+    """Return the segmentation model of the request; `auto` takes the packaged one where it fits the box."""
     label_maps = "the brains' own label maps"
     if wanted == "none":
-        return _Segmenter(label_maps, why="no reader is wanted.")
+        return _Segmenter(label_maps, why="none is wanted.")
     try:
-        reader = load_segmentation_model(READER if wanted == "auto" else wanted)
-        box = reader.net.config.shape, reader.net.config.spacing
+        model = load_segmentation_model(READER if wanted == "auto" else wanted)
+        box = model.net.config.shape, model.net.config.spacing
         if box != (groups.preprocessing.shape, groups.preprocessing.spacing):
-            raise BrainDiffusionError(f"The reader reads other boxes than the model makes: {box}.")
+            raise BrainDiffusionError(f"The segmentation model takes other boxes than the brains have: {box}.")
     except BrainDiffusionError as error:
         if wanted != "auto":
             raise
         return _Segmenter(label_maps, why=str(error))
-    return _Segmenter(f"read by {READER if wanted == 'auto' else Path(wanted).name}", reader)
+    return _Segmenter(f"segmented by {READER if wanted == 'auto' else Path(wanted).name}", model)
 
 
 def _left_out(
     segmenter: _Segmenter, groups: Groups, measured_groups: MeasuredGroups, *, has_features: bool
 ) -> list[LeftOut]:
     parts = []
-    measured = [seen.measures for group in GROUPS for seen in getattr(measured_groups, group)]
+    measured = [one.measures for group in GROUPS for one in getattr(measured_groups, group)]
     if "tissue: grey" not in shared_measures(measured):
-        why = f"{segmenter.why} And not every brain has a label map of its own."
-        parts.append(LeftOut(what="region volumes, asymmetry, contrast, read sex, Dice of regions", why=why))
-    if segmenter.reader is None:
-        parts.append(LeftOut(what="embedding, read age", why=segmenter.why))
+        why = f"{segmenter.why} Not every brain has a label map of its own."
+        parts.append(LeftOut(what="region volumes, asymmetry, contrast, predicted sex, Dice of regions", why=why))
+    if segmenter.model is None:
+        parts.append(LeftOut(what="embedding, predicted age", why=segmenter.why))
     if not has_features:
         parts.append(
             LeftOut(what="KID, Fréchet distance, MMD", why="there are neither a segmentation model nor features")
         )
-    if not any(seen.asked for seen in measured_groups.generated):
-        parts.append(LeftOut(what="condition adherence", why="no sidecar says that its brain was asked for anything"))
+    if not any(one.asked for one in measured_groups.generated):
+        parts.append(LeftOut(what="condition adherence", why="no sidecar has a condition"))
     if groups.card is None:
         why = (
             "no model is given and no sidecar names a packaged one: a fifth of the real brains, drawn by name, "
-            "stands for the held-out ones, and memorization proves nothing about what a model learnt from"
+            "takes the place of the held-out ones, and memorization proves nothing about what a model learnt from"
         )
         parts.append(LeftOut(what="the model's own split", why=why))
     return parts
 
 
 def _label_maps(groups: Groups) -> Callable[[str], Labels] | None:
-    """How requested label maps come into the model's box; None where no model is known."""
+    """Return a function that brings label maps into the model's box; None without a model."""
     if groups.card is None:
         return None
     box = groups.preprocessing

@@ -1,4 +1,4 @@
-"""The job `nearest`: the real people who are most like one brain, beside it, and how alike people are otherwise."""
+"""The job `nearest`: the training brain and the held-out brain nearest to one brain."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from braindiffusion.runs.reports.nearest import NEAREST, Match, Nearest, Normal
 from braindiffusion.volume import Volume, save_volume
 
 MIDDLE = (2.5, 50.0, 97.5)
-"""Percentiles: the middle 95 % of people, and their median."""
+"""Percentiles of the middle 95 % and the median."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
     groups = choose_real_groups(request.real, request.labels, request.model, asked_by=(request.brain,))
     (ours,) = find_brains((request.brain,), groups.preprocessing)
     brain = ours.read()
-    training = yield from _look("training brains", groups.training)
-    held_out = yield from _look("held-out brains", groups.held_out)
+    training = yield from _read_group("training brains", groups.training)
+    held_out = yield from _read_group("held-out brains", groups.held_out)
     found = neighbours(views(_vector(brain)), training.vectors, held_out.vectors)
     people = [
         neighbours(views(one.astype(np.float32)), training.vectors, held_out.vectors, row)
@@ -72,7 +72,7 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
             people=Normal(median=float(median), low=float(low), high=float(high)),
             volume=path,
         )
-    said = Nearest(
+    result = Nearest(
         brain=ours.name,
         space=VOXELS,
         threshold=SUSPICIOUS * min(min(one.to_training, one.to_held_out) for one in people),
@@ -80,17 +80,17 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
         **matches,
     )
     _write(brain, run.results / "brain.nii.gz")
-    write_whole(run.results / NEAREST, said.model_dump_json(indent=1) + "\n")
+    write_whole(run.results / NEAREST, result.model_dump_json(indent=1) + "\n")
     yield Progress(stage="nearest", step=1, total=1)
     yield ArtifactWritten(kind="volume", path=str(run.results / "brain.nii.gz"), name=ours.name)
     for what, match in matches.items():
         name = f"{match.name} (nearest {what.replace('_', '-')} brain)"
         yield ArtifactWritten(kind="volume", path=str(match.volume), name=name)
-    yield Finished(message=said.summary)
+    yield Finished(message=result.summary)
 
 
-def _look(stage: str, sources: Sequence[Source]) -> Generator[Event, None, _Group]:
-    """Read a group, one brain at a time, and keep what is compared."""
+def _read_group(stage: str, sources: Sequence[Source]) -> Generator[Event, None, _Group]:
+    """Read a group, one brain at a time, and keep the low-pass vectors."""
     kept, vectors = [], []
     yield Progress(stage=stage, step=0, total=len(sources))
     for step, source in enumerate(sources, start=1):
@@ -110,7 +110,7 @@ def _vector(brain: Brain) -> NDArray[np.float32]:
 
 
 def _write(brain: Brain, path: Path) -> None:
-    """Into the model's box, whose middle is the world's: all three lie upon each other."""
+    """Write a brain in the model's box around the origin, so that all three overlay."""
     affine = np.diag([brain.spacing] * 3 + [1.0])
     affine[:3, 3] = -brain.spacing * (np.array(brain.voxels.shape) - 1) / 2
     save_volume(Volume(brain.voxels[None], affine), path)

@@ -1,4 +1,4 @@
-"""The job `visualize`: a figure of volumes as a page that any browser opens."""
+"""The job `visualize`: a figure of volumes as a page for the browser."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def draw(request: VisualizeRequest, run: Run) -> Iterator[Event]:
     """Draw a figure of volumes.
 
     Args:
-        request: which, and of what.
+        request: the volumes and the kind of figure.
         run: gets the page where the request names no file.
 
     Yields:
@@ -39,7 +39,7 @@ def draw(request: VisualizeRequest, run: Run) -> Iterator[Event]:
 
 
 def figure_of(request: VisualizeRequest) -> go.Figure:
-    """The figure that is asked for.
+    """Return the figure of a request.
 
     Raises:
         BrainDiffusionError: a volume cannot be read or shown, is named twice, or there are too few or too many.
@@ -66,7 +66,7 @@ def figure_of(request: VisualizeRequest) -> go.Figure:
 
 
 def _distinct(paths: Sequence[Path]) -> list[str]:
-    """File names; whole paths where two are the same."""
+    """Return file names; whole paths where two names are the same."""
     if len(set(paths)) < len(paths):
         raise BrainDiffusionError("One volume is named twice: compare it with another.")
     names = [path.name for path in paths]

@@ -1,4 +1,4 @@
-"""Reads the table, and counts in it."""
+"""The table of regions, and functions on label maps of it."""
 
 import csv
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Region:
-    """A line of the table.
+    """A row of the table.
 
     Attributes:
         index: its value in a grouped label map; 0 is background.
         name: in words, `left hippocampus`.
         hemisphere: `L`, `R`, or `-` where it has no side.
         tissue: `csf`, `grey` or `white`; `-` for background.
-        dlmuse: the DLMUSE values that it takes in.
-        freesurfer: the values of FreeSurfer's aparc+aseg and wmparc that it takes in.
+        dlmuse: the DLMUSE values that it includes.
+        freesurfer: the values of FreeSurfer's aparc+aseg and wmparc that it includes.
     """
 
     index: int
@@ -57,7 +57,7 @@ def _read() -> tuple[Region, ...]:
 
 
 REGIONS: tuple[Region, ...] = _read()
-"""All of them, background first: `REGIONS[i].index == i`."""
+"""All regions, background first: `REGIONS[i].index == i`."""
 
 BACKGROUND = 0
 FEWEST_SIDED = 5
@@ -68,7 +68,7 @@ SIDE_RATIO = (0.5, 2.0)
 _BY_NAME = {region.name: region.index for region in REGIONS}
 _UNKNOWN, _WHOLE_CORTEX, _UNSIDED = 255, 254, 253
 _SIDES = {77: "cerebral white matter", 80: "putamen", 85: "ventral diencephalon"}
-"""Of FreeSurfer: hypointensities (of white and of other matter) and optic chiasm have no side; whose they are."""
+"""FreeSurfer regions without a side (hypointensities of white and of other matter, optic chiasm), and their region."""
 
 
 def _lookup(values: Sequence[tuple[int, ...]]) -> Labels:
@@ -92,11 +92,11 @@ def _other_side(region: Region) -> int:
 
 
 MIRRORED: Labels = np.array([_other_side(region) for region in REGIONS], np.uint8)
-"""What each region is called in the mirror."""
+"""Index of each region after left-right mirroring."""
 
 
 def region_index(name: str) -> int:
-    """The value of a region by its name.
+    """Return the index of a region by its name.
 
     Raises:
         BrainDiffusionError: there is none of that name.
@@ -109,7 +109,7 @@ def region_index(name: str) -> int:
 
 
 def group(labels: NDArray[np.integer[Any]]) -> Labels:
-    """A label map of DLMUSE's or of FreeSurfer's values as regions of the table. Its values tell whose they are.
+    """Convert a label map of DLMUSE or FreeSurfer to regions of the table. Its values decide on the scheme.
 
     Args:
         labels: any shape, values of DLMUSE, or of FreeSurfer's aparc+aseg or wmparc.
@@ -143,7 +143,7 @@ def _looked_up(labels: NDArray[np.integer[Any]], lookup: Labels) -> Labels | Non
 
 
 def _stranger(labels: NDArray[np.integer[Any]]) -> str:
-    """Why a label map is neither scheme's."""
+    """Return a sentence why a label map is of neither scheme."""
     there = {int(value) for value in np.unique(labels)}
     known = [{v for v in there if 0 <= v < len(table) and table[v] != _UNKNOWN} for table in (_DLMUSE, _FREESURFER)]
     if odd := there - known[0] - known[1]:
@@ -153,7 +153,7 @@ def _stranger(labels: NDArray[np.integer[Any]]) -> str:
 
 
 def _sided(labels: NDArray[np.integer[Any]], grouped: Labels) -> Labels:
-    """What has no side takes that of the nearest voxel of the region that it belongs to."""
+    """Give voxels without a side that of the nearest voxel of their region."""
     if not (grouped == _UNSIDED).any():
         return grouped
     from scipy.ndimage import distance_transform_edt
@@ -171,12 +171,12 @@ def _sided(labels: NDArray[np.integer[Any]], grouped: Labels) -> Labels:
 
 
 def is_grouped(labels: NDArray[np.integer[Any]]) -> bool:
-    """Whether a label map can be one of this table's already: every value is an index of it."""
+    """Return whether every value of a label map is an index of this table."""
     return int(labels.min(initial=0)) >= 0 and int(labels.max(initial=0)) < len(REGIONS)
 
 
 def regions_of(labels: NDArray[np.integer[Any]]) -> Labels:
-    """A label map as regions of the table: as it is where it is one already (`read` writes such), else grouped.
+    """Return a label map as regions of the table: unchanged where it is one already, else grouped.
 
     Raises:
         BrainDiffusionError: as `group`.

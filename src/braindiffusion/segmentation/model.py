@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from braindiffusion.cohort.mask import brain_mask
+from braindiffusion.cohort.mask import brain_mask, largest_component
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.transforms import resample_labels
@@ -117,19 +116,11 @@ def predict_regions(net: SegmentationNet, box: NDArray[np.floating]) -> tuple[ND
     there = (sites(volume) > -1).any(1)  # air of a stripped brain is background
     # In chunks: 41 logits of every voxel at once would take 120 MB.
     named[there] = torch.cat([net.classify(some).argmax(-1).to(torch.uint8) for some in features[there].split(8192)])
-    regions = _largest(voxels(named)[0].cpu().numpy())
+    found = voxels(named)[0].cpu().numpy()
+    regions = np.where(largest_component(found > 0), found, np.uint8(0))
     brain = torch.from_numpy((regions > 0).astype(np.float32))[None, None].to(device)
     pooled = []
     for scale in scales:
         share = torch.nn.functional.avg_pool3d(brain, brain.shape[2] // scale.shape[2])
         pooled.append((scale * share).sum((0, 2, 3, 4)) / share.sum().clamp(min=1))
     return regions, torch.cat(pooled).double().cpu().numpy()
-
-
-def _largest(regions: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    parts, count = ndimage.label(regions > 0)
-    if count < 2:
-        return regions
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.where(parts == sizes.argmax(), regions, np.uint8(0))

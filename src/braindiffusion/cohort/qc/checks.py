@@ -1,7 +1,7 @@
-"""What a scanner physicist would remark on a volume: small functions, each with its threshold, said once.
+"""Checks of one volume. Each yields flags, and has its threshold here.
 
-Thresholds were chosen on IXI (three scanners, whole heads and stripped) and ds002748: nothing of it is remarked on, and
-every fault that was planted there is (`tests/cohort/test_quality.py`). A mark never decides: it says where to look.
+Thresholds were chosen on IXI (three scanners, whole heads and stripped) and ds002748: nothing of it is flagged, and
+every fault that was planted there is (`tests/cohort/test_inspect.py`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,21 +21,21 @@ from braindiffusion.runs.events import QCFlag, Severity
 from braindiffusion.volume import Volume
 
 TILT_DEGREES = 20.0
-"""Between an axis of the voxels and of the world: heads that lie in the scanner as they should are turned less."""
+"""Angle between an axis of the voxels and of the world; heads in a usual position are turned less."""
 FORMS_MM = 2.0
-"""By which qform and sform may place a corner differently: rounding and a header that was edited keep below."""
+"""Distance by which qform and sform may place a corner differently; rounding stays below."""
 THICK_MM, UNEVEN = 3.0, 2.5
-"""Slices of this and more, or so many times the smallest side of a voxel: a clinical scan, no volume in 3D."""
+"""Slice thickness, and ratio of a voxel's sides, from which on a scan is 2D."""
 LIKENESS = 0.87
 """Correlation with the mean head or brain, turned at will. T1w heads have 0.94 and more, a ball 0.85, noise 0.72."""
 TURN = 0.02
-"""By which another orientation has to fit better. Heads as they should be reach 0, turned ones 0.04 and more."""
+"""Correlation by which another orientation has to fit better. Correct heads reach 0, turned ones 0.04 and more."""
 FACE_CM2 = {"left": 25.0, "right": 25.0, "back": 10.0, "front": 10.0, "bottom": 10.0, "top": 10.0}
 """Tissue on a face of the volume. Whole heads of IXI reach 15 at the sides (ears, cheeks) and 6 elsewhere."""
 HEAD_MM = 130.0
 """A head that is cut at the neck is higher than this; a lower one is cut through the brain."""
 SMALL_ML, LARGE_ML = 600.0, 7000.0
-"""Of what stands out from the background: brains have 900 ml and more, heads down to the neck up to 5000."""
+"""Volume above the background: brains have 900 ml and more, heads down to the neck up to 5000."""
 LEVELS = 32
 """Distinct intensities in a head; with fewer, tissues are steps."""
 CLIPPED = 0.02
@@ -45,16 +45,16 @@ HOT = 10.0
 LABELLED = 0.8
 """Share of the label map that lies on tissue."""
 MANY = 5
-"""Volumes that are needed to say what is usual among them."""
+"""Fewest volumes of which a median is taken."""
 BRIGHT, NOISY, GRID = 8.0, 2.5, 1.5
-"""So many times the middle of all others: brightness (scanners differ by 3), noise, size of the voxels."""
+"""Ratios to the median of all others: intensity (scanners differ by 3), noise, voxel size."""
 
 _SEVERITY: dict[Severity, int] = {"problem": 0, "warning": 1, "note": 2}
 _SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "I": "bottom", "S": "top"}
 
 
 def by_severity(marks: Iterable[QCFlag]) -> tuple[QCFlag, ...]:
-    """The most severe first."""
+    """Sort flags, the most severe first."""
     return tuple(sorted(marks, key=lambda mark: _SEVERITY[mark.severity]))
 
 
@@ -63,7 +63,7 @@ def _warning(kind: str, message: str) -> QCFlag:
 
 
 def header_flags(path: Path, affine: NDArray[np.float64], spacing: Sequence[float]) -> Iterator[QCFlag]:
-    """What the header alone tells.
+    """Check the header.
 
     Args:
         path: a volume that can be read.
@@ -83,7 +83,7 @@ def header_flags(path: Path, affine: NDArray[np.float64], spacing: Sequence[floa
 
 
 def _forms(image: Any) -> Iterator[QCFlag]:
-    """NIfTI says twice where a volume lies; programs differ in which they believe."""
+    """Compare qform and sform: programs differ in which they use."""
     forms = [getattr(image, name)(coded=True) for name in ("get_qform", "get_sform") if hasattr(image, name)]
     affines = [affine for affine, code in forms if code and affine is not None]
     if len(affines) < 2:
@@ -98,7 +98,7 @@ def _forms(image: Any) -> Iterator[QCFlag]:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is compared among the volumes of a cohort.
+    """Measures of a volume that are compared within a cohort.
 
     Attributes:
         brightness: 98th percentile of the intensities.
@@ -114,13 +114,13 @@ class Measures:
 def voxel_flags(
     data: NDArray[Any], small: NDArray[np.float32], mm: float, orientation: HeadOrientation, *, t1: bool
 ) -> Iterator[QCFlag]:
-    """What the voxels tell.
+    """Check the voxels.
 
     Args:
         data: (x, y, z) in RAS+, not of one value.
         small: the same on a coarse grid.
         mm: of the coarse grid.
-        orientation: how the head lies.
+        orientation: orientation of the head by its picture.
         t1: whether it is T1-weighted; of other contrasts it is not known what fits.
     """
     if t1:
@@ -204,7 +204,7 @@ def label_flags(volume: Volume, labels: Volume, small: NDArray[np.float32]) -> I
 def measure(
     data: NDArray[Any], spacing: Sequence[float], small: NDArray[np.float32], orientation: HeadOrientation
 ) -> Measures:
-    """What the other volumes are compared with."""
+    """Measure intensity, noise and voxel size."""
     bright = float(np.percentile(small, 98) - small.min())
     # The middle of the head: 80 mm of tissue. Second differences know no slow changes.
     middle = (orientation.middle / spacing).astype(int)
@@ -215,7 +215,7 @@ def measure(
 
 
 def usual(measures: Sequence[Measures]) -> Measures | None:
-    """The middle of them all; None where they are too few to say."""
+    """Return the medians; None where there are fewer than `MANY` volumes."""
     if len(measures) < MANY:
         return None
     rows = np.array([(one.brightness, one.noise, one.voxel) for one in measures])
@@ -223,7 +223,7 @@ def usual(measures: Sequence[Measures]) -> Measures | None:
 
 
 def unusual(one: Measures, usual: Measures) -> Iterator[QCFlag]:
-    """Where a volume is unlike the others of its cohort."""
+    """Flag a volume that differs from the others of its cohort."""
     if (times := _times(one.brightness, usual.brightness)) > BRIGHT:
         how = "brighter" if one.brightness > usual.brightness else "darker"
         yield _warning("intensities", f"it is {times:.0f} times {how} than the others: another scaling")

@@ -1,4 +1,4 @@
-"""A volume on a coarse grid, where looking at a whole head costs milliseconds."""
+"""Downsampling of a volume, so that checks of a whole head take milliseconds."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _BLUR = 0.35
 
 
 def downsample(data: NDArray[np.generic], spacing: Sequence[float], mm: float) -> NDArray[np.float32]:
-    """A volume with isotropic voxels of another size.
+    """Return a volume with larger isotropic voxels.
 
     Args:
         data: (x, y, z).

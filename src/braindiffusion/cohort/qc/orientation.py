@@ -1,8 +1,8 @@
-"""How a head lies in its volume, told by its picture alone: it is laid over a mean head, and a mean brain, in 24 ways.
+"""Orientation of a head from its voxels alone: correlation with a mean head and a mean brain in 24 orientations.
 
-Of 38 whole heads and the same heads stripped that the means were not made of (T1w, IXI), and of twelve of other
-scanners, all fitted best as their headers say, by a correlation that was higher by 0.01 at least; turned by hand, none.
-Left and right cannot be told: a mirrored head looks like a head.
+Measured on 38 whole heads and the same heads stripped, not used for the means (T1w, IXI), and on twelve of other
+scanners: all fitted best as their headers say, by a correlation higher by at least 0.01; turned on purpose, none.
+Left and right cannot be distinguished: a mirrored head looks like a head.
 """
 
 import itertools
@@ -22,19 +22,19 @@ Turn = tuple[tuple[int, ...], tuple[int, ...]]
 _TURNS: tuple[Turn, ...] = tuple(
     (axes, (1, *flips)) for axes in itertools.permutations(range(3)) for flips in itertools.product((1, -1), repeat=2)
 )
-"""Axes and directions; the first changes nothing. The first axis is never flipped: mirror images look alike."""
+"""Permutations and flips of the axes, the identity first. The first axis is never flipped: mirror images look alike."""
 
 
 @dataclass(frozen=True)
 class HeadOrientation:
-    """What the picture says.
+    """Orientation of a head by its voxels.
 
     Attributes:
         likeness: correlation with the mean head or brain as the header has it.
-        codes: what the axes towards right, front and top are by the picture, such as `RAS` (as the header says) or
-            `RAI` (upside down). `R` and `L` mean a side, nobody knows which.
-        margin: by how much that fits better than what the header says.
-        stripped: it looks more like a brain than like a head.
+        codes: directions of the axes towards right, front and top by the voxels, such as `RAS` (as the header says) or
+            `RAI` (upside down). `R` and `L` mean either side.
+        margin: how much higher the correlation of `codes` is than that of the header.
+        stripped: it correlates more with the mean brain than with the mean head.
         middle: mm (x, y, z) from the volume's outer corner to where the middle of the mean head is.
     """
 
@@ -46,7 +46,7 @@ class HeadOrientation:
 
 
 def find_orientation(small: NDArray[np.float32]) -> HeadOrientation:
-    """Lay a volume over the means.
+    """Return the orientation that correlates best with the mean head or brain.
 
     Args:
         small: (x, y, z) of `GRID_MM`, RAS+ as its header says.
@@ -60,7 +60,7 @@ def find_orientation(small: NDArray[np.float32]) -> HeadOrientation:
 
 
 def _fit(placed: NDArray[np.float32], turn: Turn) -> tuple[float, int, NDArray[np.float64]]:
-    """Correlation with the better mean, which one that is, and how far the head lies from its middle, in voxels."""
+    """Return the correlation with the better mean, the number of that mean, and the shift of the head in voxels."""
     axes, flips = turn
     turned = fft.rfftn(unit(placed.transpose(axes)[tuple(slice(None, None, flip) for flip in flips)]))
     maps = [fft.irfftn(turned * mean, s=placed.shape) for mean in _means()]
@@ -69,7 +69,7 @@ def _fit(placed: NDArray[np.float32], turn: Turn) -> tuple[float, int, NDArray[n
 
 
 def peak(correlation: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Where a cyclic correlation is highest, in voxels, negative where that is nearer; between voxels by a parabola."""
+    """Return the shift of the highest cyclic correlation in voxels, interpolated by a parabola."""
     top = np.unravel_index(int(correlation.argmax()), correlation.shape)
     found = np.zeros(3)
     for axis, n in enumerate(correlation.shape):
@@ -96,7 +96,7 @@ def _codes(turn: Turn) -> str:
 
 
 def place(small: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """In the middle of the grid, and the voxel of the grid that its first one is; what is too large is cut."""
+    """Place a volume in the middle of the grid, cut to fit; return it and the grid voxel of its first one."""
     cut = small[:GRID, :GRID, :GRID]
     start = [(GRID - n) // 2 for n in cut.shape]
     placed = np.zeros((GRID,) * 3, np.float32)
@@ -105,13 +105,13 @@ def place(small: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
 
 
 def stretch(small: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intensities from 0 (air) to 1 (all but the brightest), whatever their unit."""
+    """Scale intensities of any unit to 0 (air) to 1 (all but the brightest)."""
     low, high = np.percentile(small, (5, 99.5))
     return np.asarray(np.clip((small - low) / max(high - low, 1e-6), 0, 1), np.float32)
 
 
 def unit(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of mean 0 and length 1: a product of two is their correlation."""
+    """Scale to mean 0 and length 1: a product of two is their correlation."""
     centred = array - array.mean()
     norm = np.linalg.norm(centred)
     return np.asarray(centred / norm if norm else centred, np.float32)

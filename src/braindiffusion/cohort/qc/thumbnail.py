@@ -1,4 +1,4 @@
-"""A volume as a small picture: three slices through the middle of the head, with the size of their voxels kept."""
+"""Thumbnails: three slices through the middle of the head, in true proportions."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -27,8 +27,8 @@ TABLES = (".csv", ".npz", ".npy")
 WEIGHTS = (".pth", ".pt", ".safetensors")
 
 
-class Reading(Protocol):
-    """What a reader finds in a brain."""
+class Segmentation(Protocol):
+    """The result of a segmentation model for one brain."""
 
     @property
     def regions(self) -> Labels:
@@ -40,63 +40,63 @@ class Reading(Protocol):
 
     @property
     def age(self) -> float:
-        """Years; NaN of a reader that tells none."""
+        """Years; NaN where it is not predicted."""
 
 
-class Reader(Protocol):
-    """Finds regions, an embedding and an age in a brain."""
+class SegmentationModel(Protocol):
+    """A model that predicts regions, an embedding and an age."""
 
-    def predict(self, volume: NDArray[np.float32], /) -> Reading:
-        """Of (x, y, z) in [-1, 1], in the model's box at 2 mm."""
+    def predict(self, volume: NDArray[np.float32], /) -> Segmentation:
+        """Predict from (x, y, z) in [-1, 1], in the model's box at 2 mm."""
 
 
 @dataclass(frozen=True)
 class BrainMeasurer:
-    """Looks at brains, real and generated alike: with the same segmenter, or not at all.
+    """Measures brains, real and generated ones in the same way.
 
     Attributes:
-        reader: finds regions, an embedding and an age; without one, regions are those of the brain's own label map.
-        encoders: features by name.
+        model: segmentation model; without one, regions are those of the brain's own label map.
+        encoders: functions from a brain to features, by name.
     """
 
-    reader: Reader | None = None
+    model: SegmentationModel | None = None
     encoders: Mapping[str, Callable[[Brain], Features]] = field(default_factory=dict)
 
     def measure(self, brain: Brain, requested: Labels | None = None) -> BrainMeasures:
-        """Look at a brain.
+        """Measure a brain.
 
         Args:
             brain: the brain.
-            requested: the label map that it was asked to have.
+            requested: the label map that it was generated from.
         """
         mask = brain_mask(brain.voxels)
         measures = shape_measures(mask, brain.spacing)
-        features = {name: see(brain) for name, see in self.encoders.items()}
-        reading = self.reader.predict(brain.voxels * 2 - 1) if self.reader is not None else None
-        regions = brain.labels if reading is None else reading.regions
+        features = {name: encode(brain) for name, encode in self.encoders.items()}
+        found = None if self.model is None else self.model.predict(brain.voxels * 2 - 1)
+        regions = brain.labels if found is None else found.regions
         if regions is not None:
             measures |= region_measures(brain.voxels, regions, brain.spacing)
-        if reading is not None:
-            features["embedding"] = reading.embedding
+        if found is not None:
+            features["embedding"] = found.embedding
         return BrainMeasures(
             name=brain.name,
             quantities=measures,
             histogram=histogram(brain.voxels, mask),
             spectrum=spectrum(brain.voxels),
             features=features,
-            age=np.nan if reading is None else reading.age,
+            age=np.nan if found is None else found.age,
             dice=dice(requested, regions) if requested is not None and regions is not None else {},
         )
 
 
 def load_encoder(path: Path, names: Sequence[str]) -> Callable[[Brain], Features]:
-    """Features that the user brings, by the ending of the file.
+    """Return an encoder that the user brings, by the suffix of its file.
 
     Args:
-        path: `.csv`: a line a brain, its name first, under a line of titles. `.npz`: arrays `names` (N,) and `features`
-            (N, D). `.npy`: (N, D), in the order of `names`. `.pth`, `.pt` or `.safetensors`: weights of MedicalNet's
-            3D ResNets, or of RadImageNet's 2D ResNet-50.
-        names: of all brains, real before generated, in the order of the report.
+        path: `.csv`: one line for each brain, its name first, under a header line. `.npz`: arrays `names` (N,) and
+            `features` (N, D). `.npy`: (N, D), in the order of `names`. `.pth`, `.pt` or `.safetensors`: weights of
+            MedicalNet's 3D ResNets, or of RadImageNet's 2D ResNet-50.
+        names: names of all brains, real before generated, in the order of the report.
 
     Raises:
         BrainDiffusionError: no such file, another ending, or a brain is missing in it.

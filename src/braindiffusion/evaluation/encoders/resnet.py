@@ -22,7 +22,7 @@ from braindiffusion.evaluation.sources import Brain
 
 PLANES = (64, 128, 256, 512)
 SLICES = 8
-"""Of each of the three planes, what a 2D network looks at."""
+"""Slices of each of the three planes that a 2D network gets."""
 _CONVOLUTION: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _NORMALISATION: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _POOLING: dict[int, type[nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -97,9 +97,9 @@ class ResNet(nn.Module):
 
 
 def load_resnet(path: Path) -> Callable[[Brain], NDArray[np.float32]]:
-    """A network as something that looks at brains.
+    """Return a network as a function from a brain to features.
 
-    In 3D it sees the whole volume, the brain scaled to mean 0 and variance 1 as MedicalNet does. In 2D it sees
+    In 3D it gets the whole volume, the brain scaled to mean 0 and variance 1 as MedicalNet does. In 2D it gets
     `SLICES` slices of each of the three planes, intensities in [-1, 1] in all three channels; the features of a brain
     are the means over the slices of each plane, one plane after the other.
 
@@ -135,7 +135,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
 
 def _named(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """By one set of names: without `module.` (parallel training), and `backbone.4` (a sequence) is `layer1`."""
+    """Rename weights: drop `module.` (parallel training), and call `backbone.4` (a sequence) `layer1`."""
     sequence = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
     named = {}
     for name, tensor in weights.items():

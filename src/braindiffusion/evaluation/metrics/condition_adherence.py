@@ -1,6 +1,6 @@
-"""Did it make what it was asked for: what a brain was asked to be, beside what is read from it.
+"""Condition adherence: agreement of the requested properties of a brain with those measured in it.
 
-The same is done for held-out people, who are what their table says: no generated brain can be read better than they.
+The real baseline is the same agreement in held-out people, whose properties are in their table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +17,18 @@ from braindiffusion.runs.reports.evaluation import ADHERENCE, Estimate, Row
 VOLUME = "volume: "
 RIDGE = 1.0
 FEWEST = 3
-"""Brains that a correlation needs."""
+"""Fewest brains for a correlation."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How numbers that were asked for agree with those that were read.
+    """Agreement of requested numbers with measured ones.
 
     Attributes:
         r: Pearson's correlation.
-        slope: of what was read on what was asked, 1 if changes are followed in full.
-        error: mean absolute, in the numbers' unit.
-        brains: how many there were.
+        slope: slope of measured on requested numbers, 1 if changes are followed in full.
+        error: mean absolute error, in the numbers' unit.
+        brains: number of brains.
     """
 
     r: Interval
@@ -40,18 +40,18 @@ class Agreement:
 def agreement(
     asked: Numbers, read: Numbers, repeats: int, rng: np.random.Generator, spread: Numbers | None = None
 ) -> Agreement | None:
-    """How well brains follow.
+    """Return the agreement of requested numbers with measured ones.
 
     Args:
-        asked: (N, K), NaN where nothing was asked.
-        read: (N, K).
-        repeats: of the bootstrap over brains.
-        rng: draws.
+        asked: (N, K), requested; NaN where nothing was.
+        read: (N, K), measured.
+        repeats: repetitions of the bootstrap over brains.
+        rng: random generator.
         spread: (K,) means (first row) and standard deviations (second) of real brains, by which columns of different
             size are pooled in correlation and slope; None takes them as they are.
 
     Returns:
-        None where fewer than three brains were asked.
+        None where fewer than three brains have a request.
     """
     kept = np.isfinite(asked).any(1) & np.isfinite(read).all(1)
     asked, read = asked[kept], read[kept]
@@ -74,23 +74,23 @@ def agreement(
 
 
 def asked_number(asked: Sequence[Mapping[str, Any]], name: str) -> Numbers:
-    """(N, 1) of a scalar field, NaN where it was not asked."""
+    """Return a scalar condition, (N, 1); NaN where it was not requested."""
     return np.array([[float(one[name]) if one.get(name) is not None else np.nan] for one in asked])
 
 
 def asked_volumes(asked: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> Numbers:
-    """(N, K) of the volumes field, in the order of the measures, NaN where it was not asked."""
+    """Return the requested region volumes, (N, K), in the order of the measures; NaN where there are none."""
     rows = [one.get("volumes") or {} for one in asked]
     return np.array([[float(row.get(name.removeprefix(VOLUME), np.nan)) for name in measures] for row in rows])
 
 
 def mean_dice(measured: Sequence[BrainMeasures]) -> Numbers:
-    """(N,) mean over regions of the Dice overlap with the requested map; NaN where none was requested."""
+    """Return the mean over regions of the Dice overlap with the requested map, (N,); NaN where none was requested."""
     return np.array([np.mean(list(one.dice.values())) if one.dice else np.nan for one in measured])
 
 
-class SexReader:
-    """Reads sex from region volumes: a linear discriminant with a ridge, fitted to the training people."""
+class SexClassifier:
+    """Predicts sex from region volumes: a linear discriminant with a ridge, fitted to the training people."""
 
     def __init__(self, volumes: Numbers, sexes: Sequence[str | None]) -> None:
         """Fit to volumes (N, K) in ml of people of sex `M` or `F`."""
@@ -105,26 +105,26 @@ class SexReader:
         self._direction = np.linalg.solve(scatter, men.mean(0) - women.mean(0))
         self._middle = (men.mean(0) + women.mean(0)) / 2
 
-    def read(self, volumes: Numbers) -> NDArray[np.str_]:
-        """`M` or `F` of each row."""
+    def predict(self, volumes: Numbers) -> NDArray[np.str_]:
+        """Return `M` or `F` for each row."""
         scaled = (np.log1p(volumes) - self._mean) / self._sd
         return np.where((scaled - self._middle) @ self._direction > 0, "M", "F")
 
 
 @dataclass(frozen=True)
 class ConditionedBrains:
-    """Brains and what they were asked to be, or what their people's table says.
+    """Brains with their conditions: requested ones, or age and sex of real people.
 
     Attributes:
-        measured: of the brains.
-        asked: of each, in the fields of `braindiffusion.conditions`; volumes in ml.
+        measured: measures of the brains.
+        asked: conditions of each, in the fields of `braindiffusion.conditions`; volumes in ml.
     """
 
     measured: Sequence[BrainMeasures]
     asked: Sequence[Mapping[str, Any]]
 
     def volumes(self, measures: Sequence[str]) -> Numbers:
-        """(N, K) ml as read."""
+        """Return measured volumes in ml, (N, K)."""
         return np.array([[one.quantities[name] for name in measures] for one in self.measured])
 
 
@@ -135,14 +135,14 @@ def condition_adherence(
     repeats: int,
     rng: np.random.Generator,
 ) -> Iterator[Row]:
-    """Rows of what generated brains were asked for; the real baseline is what is read of held-out people.
+    """Yield the rows of condition adherence.
 
     Args:
         made: generated brains.
         people: held-out people.
-        training: training people, from whom the reading of sex is learnt.
-        repeats: of the bootstrap.
-        rng: draws.
+        training: training people, to whom the classifier of sex is fitted.
+        repeats: repetitions of the bootstrap.
+        rng: random generator.
     """
 
     def ages(told: ConditionedBrains) -> Agreement | None:
@@ -195,11 +195,11 @@ def _sexes(
     asked, known = ([one.get("sex") or "" for one in told.asked] for told in (made, people))
     if not any(asked) or not {"M", "F"} <= set(sexes):
         return
-    reader = SexReader(training.volumes(measures), sexes)
+    classifier = SexClassifier(training.volumes(measures), sexes)
 
     def right(told: ConditionedBrains, sexes: Sequence[str]) -> NDArray[np.bool_]:
         sex = np.array(sexes)
-        return np.asarray((reader.read(told.volumes(measures)) == sex)[sex != ""])
+        return np.asarray((classifier.predict(told.volumes(measures)) == sex)[sex != ""])
 
     hits, others = right(made, asked), right(people, known)
     found, baseline = (

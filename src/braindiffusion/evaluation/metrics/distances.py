@@ -1,4 +1,4 @@
-"""Distances between two sets of brains, each a statistic of rows of a table of features."""
+"""Distances between two sets of brains, each a statistic of the rows of a table of features."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,10 @@ from braindiffusion.evaluation.bootstrap import Numbers, Rows, Statistic
 
 
 def mmd_squared(kernel: Numbers) -> Statistic:
-    """The squared maximum mean discrepancy, unbiased (Gretton et al. 2012, lemma 6).
+    """Return the squared maximum mean discrepancy, unbiased (Gretton et al. 2012, lemma 6).
 
     Args:
-        kernel: (N, N), of every two brains.
+        kernel: (N, N), one value for every two brains.
     """
 
     def statistic(a: Rows, b: Rows) -> float:
@@ -50,7 +50,7 @@ def energy_distance(features: Numbers) -> Statistic:
 
 
 def frechet(features: Numbers) -> Statistic:
-    """The squared Fréchet distance between the Gaussians of two sets (Dowson and Landau 1982).
+    """Return the squared Fréchet distance between the Gaussians of two sets (Dowson and Landau 1982).
 
     |mean difference|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)) with covariances A and B. With A = X^T X and B = Y^T Y the
     last trace is the sum of the singular values of X Y^T, no larger than the sets are: no root of a singular D x D
@@ -78,7 +78,7 @@ def _triangle(table: Numbers) -> Numbers:
 
 
 def wasserstein(columns: Numbers) -> Statistic:
-    """The 1-Wasserstein distance of every column: the mean distance between equal quantiles.
+    """Return the 1-Wasserstein distance of every column: the mean distance between equal quantiles.
 
     Args:
         columns: (N, K), one quantity a column.
@@ -98,11 +98,11 @@ def wasserstein(columns: Numbers) -> Statistic:
 
 
 def histogram_distance(histograms: Numbers, width: float) -> Statistic:
-    """The 1-Wasserstein distance between the mean histograms of two sets.
+    """Return the 1-Wasserstein distance between the mean histograms of two sets.
 
     Args:
         histograms: (N, bins), each of sum 1.
-        width: of a bin; the distance has its unit.
+        width: width of a bin; the distance has its unit.
     """
 
     def statistic(a: Rows, b: Rows) -> float:
@@ -113,7 +113,7 @@ def histogram_distance(histograms: Numbers, width: float) -> Statistic:
 
 
 def decibels(spectra: Numbers) -> Statistic:
-    """The mean power of the first set over that of the second, in dB at each frequency.
+    """Return the mean power of the first set over that of the second, in dB at each frequency.
 
     Args:
         spectra: (N, frequencies).
@@ -126,6 +126,6 @@ def decibels(spectra: Numbers) -> Statistic:
 
 
 def standardised(table: Numbers, real: NDArray[np.intp]) -> Numbers:
-    """Every column less the mean of the real brains, over their standard deviation (a constant column stays 0)."""
+    """Subtract the mean of the real brains from every column and divide by their standard deviation, if not 0."""
     spread = table[real].std(0)
     return np.asarray((table - table[real].mean(0)) / np.where(spread > 0, spread, 1))

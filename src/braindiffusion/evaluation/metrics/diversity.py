@@ -1,4 +1,4 @@
-"""How alike brains are to each other (MS-SSIM over pairs), and to the real brain that each was made from, if any."""
+"""Similarity of brains to each other (MS-SSIM over pairs), and to the real brain of the same name, if any."""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from braindiffusion.runs.reports.evaluation import Estimate, Row, Spread
 
 GROUPS = ("generated", "held_out", "training")
 EQUAL = 100.0
-"""PSNR in dB that equal brains count with: an infinite one has no mean."""
+"""PSNR in dB of equal brains: an infinite one has no mean."""
 NAME = "MS-SSIM between brains, less that between held-out ones"
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of brains of one group, and how alike they are.
+    """Pairs of brains of one group, with their similarity.
 
     Attributes:
         rows: (P, 2).
@@ -31,7 +31,7 @@ class Pairs:
     values: Numbers
 
     def mean(self, repeats: int, rng: np.random.Generator) -> tuple[float, Numbers]:
-        """The mean, and its repetitions when brains (not pairs) are drawn anew: a pair counts as often as both come."""
+        """Return the mean and its bootstrap over brains, not pairs: a pair counts as often as both brains are drawn."""
         brains = int(self.rows.max()) + 1
         again = np.empty(repeats)
         for i in range(repeats):
@@ -44,12 +44,12 @@ class Pairs:
 def measure_pairs(
     groups: Mapping[str, Sequence[Source]], wanted: int, rng: np.random.Generator
 ) -> Generator[Event, None, dict[str, Pairs]]:
-    """MS-SSIM of random pairs of each group, two brains in memory at a time.
+    """Measure the MS-SSIM of random pairs of each group, two brains in memory at a time.
 
     Args:
         groups: sources by the names of `GROUPS`.
-        wanted: pairs of each.
-        rng: draws.
+        wanted: pairs of each group.
+        rng: random generator.
     """
     drawn = {name: draw_pairs(len(groups[name]), wanted, rng) for name in GROUPS}
     total, step = sum(map(len, drawn.values())), 0
@@ -65,7 +65,7 @@ def measure_pairs(
 
 
 def diversity(pairs: Mapping[str, Pairs], repeats: int, rng: np.random.Generator) -> Row:
-    """Mean MS-SSIM over pairs of generated brains, less that over pairs of held-out ones."""
+    """Return the mean MS-SSIM over pairs of generated brains, less that over pairs of held-out ones."""
     made, held_out, training = (pairs[name].mean(repeats, rng) for name in GROUPS)
     value, baseline = (around(one[0] - held_out[0], one[1] - held_out[1]) for one in (made, training))
     return Row(
@@ -87,13 +87,13 @@ def diversity(pairs: Mapping[str, Pairs], repeats: int, rng: np.random.Generator
 def paired_similarity(
     made: Sequence[Source], real: Mapping[str, Source], repeats: int, rng: np.random.Generator
 ) -> Generator[Event, None, list[Row]]:
-    """PSNR, SSIM and MS-SSIM of generated brains and the real ones of the same name; no rows where there are none."""
+    """Compare generated brains with real ones of the same name, if any: PSNR, SSIM, MS-SSIM."""
     values = []
     counterparts = [(one, real[one.counterpart]) for one in made if one.counterpart in real]
     for step, (one, other) in enumerate(counterparts, start=1):
         a, b = one.read().voxels, other.read().voxels
         values.append([min(similarity.psnr(a, b), EQUAL), similarity.ssim(a, b), similarity.ms_ssim(a, b)])
-        yield Progress(stage="counterparts", step=step, total=len(counterparts), message=one.name)
+        yield Progress(stage="paired similarity", step=step, total=len(counterparts), message=one.name)
     if not values:
         return []
     names = (("PSNR", "dB"), ("SSIM", ""), ("MS-SSIM", ""))
@@ -110,7 +110,7 @@ def paired_similarity(
 
 
 def draw_pairs(count: int, wanted: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """(P, 2): pairs of different brains, each pair once; all there are if fewer than `wanted`."""
+    """Draw pairs of different brains, each pair once, (P, 2); all there are if fewer than `wanted`."""
     every = count * (count - 1) // 2
     if every <= 4 * wanted:
         pairs = np.stack(np.triu_indices(count, 1), 1)

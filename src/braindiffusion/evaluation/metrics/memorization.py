@@ -1,8 +1,8 @@
-"""Is a generated brain a copy of a training brain?
+"""Memorization: a test whether generated brains are copies of training brains.
 
-For every brain, the distance to its nearest training brain over the distance to its nearest held-out brain. A model
-that makes new people has the ratios of new people: those of held-out brains, each compared with the training brains
-and with the other held-out ones. A model that copies has smaller ones.
+It compares the ratio of two distances of every brain: to its nearest training brain over to its nearest held-out brain.
+A model that generates new people has the ratios of new people: those of held-out brains, each compared with the
+training brains and with the other held-out ones. A model that copies has smaller ones.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from scipy.stats import mannwhitneyu
 from braindiffusion.cohort.nearest import Neighbours
 
 SUSPICIOUS = 0.5
-"""Nearer to a training brain than this share of the smallest distance between two real people is called a copy."""
+"""Share of the smallest distance between two real people below which a brain counts as a copy."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Whether brains are as new as real people.
+class MemorizationTest:
+    """Result of the memorization test.
 
     Attributes:
-        p: of the two-sided Mann-Whitney test, ratios of the brains against those of held-out people.
+        p: p value of the two-sided Mann-Whitney test, ratios of the brains against those of held-out people.
         threshold: distance to a training brain below which a brain is called a copy.
     """
 
@@ -30,8 +30,8 @@ class Judgement:
     threshold: float
 
 
-def judge(brains: Sequence[Neighbours], people: Sequence[Neighbours]) -> Judgement:
+def memorization_test(brains: Sequence[Neighbours], people: Sequence[Neighbours]) -> MemorizationTest:
     """Compare generated brains with held-out people."""
     ours, theirs = (np.array([one.ratio for one in group]) for group in (brains, people))
     smallest = min(min(one.to_training, one.to_held_out) for one in people)
-    return Judgement(float(mannwhitneyu(ours, theirs, alternative="two-sided").pvalue), SUSPICIOUS * smallest)
+    return MemorizationTest(float(mannwhitneyu(ours, theirs, alternative="two-sided").pvalue), SUSPICIOUS * smallest)

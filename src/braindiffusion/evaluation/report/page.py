@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no network."""
+"""The evaluation report as one HTML page that needs no network."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Picture:
     """A picture of a brain.
 
     Attributes:
-        caption: whose.
-        uri: the picture itself.
+        caption: text below it.
+        uri: address that holds the picture.
     """
 
     caption: str
@@ -61,15 +61,15 @@ def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path)
     ]
     body = "\n".join(
         [
-            f"<h1>Generated brains beside real ones{f': {escape(evaluation.model)}' if evaluation.model else ''}</h1>",
+            f"<h1>Generated and real brains{f': {escape(evaluation.model)}' if evaluation.model else ''}</h1>",
             _introduction(evaluation),
             "<h2>Targets</h2>",
             _targets(evaluation),
             _left_out(evaluation),
             *map(_gallery, galleries),
-            "<h2>Figures</h2>",
+            "<h2>Plots</h2>",
             *figures,
-            "<h2>All numbers</h2>",
+            "<h2>All estimates</h2>",
             _rows(evaluation.rows),
             f"<p><small>{escape(evaluation.command)}<br>{escape(str(evaluation.versions))}</small></p>",
         ]
@@ -103,7 +103,7 @@ def _targets(one: Evaluation) -> str:
         ]
         for each in one.targets
     ]
-    return _table(["target", "reached", "", "stretch", ""], lines)
+    return _table(["target", "reached", "outcome", "stretch goal", "outcome"], lines)
 
 
 def _mark(outcome: Outcome) -> str:
@@ -114,7 +114,7 @@ def _left_out(one: Evaluation) -> str:
     if not one.left_out:
         return ""
     lines = [[escape(each.what), escape(each.why)] for each in one.left_out]
-    return "<h2>Left out</h2>" + _table(["what", "why"], lines)
+    return "<h2>Left out</h2>" + _table(["part", "reason"], lines)
 
 
 def _gallery(one: Gallery) -> str:
@@ -131,8 +131,8 @@ def _rows(rows: Iterable[Row]) -> str:
         [
             escape(row.group),
             escape(row.name),
-            _figure(row.generated, row.unit),
-            "" if row.real_baseline is None else _figure(row.real_baseline, row.unit),
+            _estimate(row.generated, row.unit),
+            "" if row.real_baseline is None else _estimate(row.real_baseline, row.unit),
             "" if row.spread is None else f"{row.spread.generated_mean:.4g} ± {row.spread.generated_sd:.2g}",
             "" if row.spread is None else f"{row.spread.real_mean:.4g} ± {row.spread.real_sd:.2g}",
             f"{row.brains}, {row.held_out}" if row.held_out else f"{row.brains}",
@@ -140,16 +140,16 @@ def _rows(rows: Iterable[Row]) -> str:
         for row in rows
     ]
     return _table(
-        ["", "figure", "generated", "real baseline", "generated, mean ± SD", "real, mean ± SD", "brains"], lines
+        ["group", "estimate", "generated", "real baseline", "generated, mean ± SD", "real, mean ± SD", "brains"], lines
     )
 
 
-def _figure(figure: Estimate, unit: str) -> str:
-    return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}] {escape(unit)}"
+def _estimate(one: Estimate, unit: str) -> str:
+    return f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}] {escape(unit)}"
 
 
 def _table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Of cells that are HTML already."""
+    """Return a table of cells that are HTML already."""
     head = "".join(f"<th>{title}</th>" for title in titles)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
     return f"<table><tr>{head}</tr>{body}</table>"

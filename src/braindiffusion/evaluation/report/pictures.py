@@ -1,25 +1,25 @@
-"""Brains in three planes, as pictures inside a page."""
+"""Pictures of brains in three planes, for the page."""
 
 import base64
-import struct
-import zlib
+import io
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from braindiffusion.evaluation.measure import MeasuredGroups
 from braindiffusion.evaluation.report.page import Gallery, Picture
 from braindiffusion.runs.reports.evaluation import Memorization
 
 BESIDE, WORST = 6, 4
-"""Rows of pictures: of generated beside real brains, and of the worst."""
+"""Rows of pictures: pairs of generated and real brains, and the worst brains."""
 
 Pixels = NDArray[np.uint8]
 
 
 def three_planes(voxels: NDArray[np.float32]) -> Pixels:
-    """Axial, coronal and sagittal slices through the middle, side by side; left is left.
+    """Return axial, coronal and sagittal slices through the middle, side by side; left is left.
 
     Args:
         voxels: (x, y, z) in [0, 1].
@@ -38,23 +38,18 @@ def three_planes(voxels: NDArray[np.float32]) -> Pixels:
 
 
 def data_uri(pixels: Pixels) -> str:
-    """A picture as an address that holds it (PNG, 8 bits of grey)."""
-    rows, columns = pixels.shape
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
-    lines = np.pad(pixels, ((0, 0), (1, 0))).tobytes()  # each line begins with its filter: none
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    """Return a picture as an address that holds it (PNG, 8 bits of grey)."""
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
 
 
 def galleries(spaces: Sequence[Memorization], measured_groups: MeasuredGroups) -> list[Gallery]:
-    """Generated beside real brains; those nearest to a training brain; those least like any real one.
+    """Return pictures of generated and real brains, of those nearest to training brains, and of the worst.
 
     Args:
-        spaces: the rulers of memorization; the first one chooses.
-        measured_groups: reads brains again.
+        spaces: results of the memorization test in each feature space; the first one chooses.
+        measured_groups: the measured brains.
     """
     sources = {
         one.source.name: one.source
@@ -84,5 +79,5 @@ def galleries(spaces: Sequence[Memorization], measured_groups: MeasuredGroups) -
         found.append(Gallery(f"Nearest to a training brain ({space.space})", rows))
     odd = sorted(spaces[0].neighbours, key=lambda near: -min(near.to_training, near.to_held_out))[:WORST]
     rows = [[picture(near.generated, "generated"), picture(near.training, "nearest training brain")] for near in odd]
-    found.append(Gallery(f"The worst: least like any real brain ({spaces[0].space})", rows))
+    found.append(Gallery(f"Worst brains: least similar to any real one ({spaces[0].space})", rows))
     return found

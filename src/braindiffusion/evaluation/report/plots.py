@@ -1,4 +1,4 @@
-"""The figures of the report (Plotly)."""
+"""Plotly figures of the report."""
 
 from collections.abc import Sequence
 
@@ -8,23 +8,23 @@ from braindiffusion.evaluation.compare import ALL_REGIONS
 from braindiffusion.runs.reports.evaluation import Curve, Estimate, Evaluation, Memorization, Row
 
 GENERATED, REAL = "#c2410c", "#1d4ed8"
-NAMES = {GENERATED: "generated", REAL: "real training brains (the baseline)"}
+NAMES = {GENERATED: "generated", REAL: "real baseline (training brains)"}
 WASSERSTEIN = "Wasserstein distance to held-out brains, in standard deviations of real brains"
 
 
 def plots(evaluation: Evaluation) -> list[go.Figure]:
-    """All figures that the report's numbers allow."""
+    """Return all figures that the report has data for."""
     figures = [curve(one, steps=one.unit.startswith("share")) for one in evaluation.curves]
     for group in ("volumes", "tissues", "asymmetry", "texture", "shape"):
         rows = [row for row in evaluation.rows if row.group == group and row.spread and row.name != ALL_REGIONS]
         if rows:
-            figures.append(bars(f"{group.capitalize()}: how far the distributions are apart", rows))
+            figures.append(bars(f"{group.capitalize()}: distance of the distributions", rows))
     figures += [ratios(one) for one in evaluation.memorization]
     return figures
 
 
 def curve(one: Curve, *, steps: bool) -> go.Figure:
-    """Generated brains and real baseline along an axis, each with its band."""
+    """Plot generated brains and real baseline along an axis, each with its interval."""
     figure = go.Figure()
     real = "real brains" if steps else NAMES[REAL]
     for name, colour, figures in ((real, REAL, one.real_baseline), ("generated", GENERATED, one.generated)):
@@ -46,7 +46,7 @@ def curve(one: Curve, *, steps: bool) -> go.Figure:
 
 
 def bars(title: str, rows: Sequence[Row]) -> go.Figure:
-    """One figure a line, generated beside its baseline, with intervals."""
+    """Plot one estimate a line with its real baseline and both intervals."""
     figure = go.Figure()
     names = [row.name for row in rows]
     baselines = [row.real_baseline for row in rows if row.real_baseline is not None]
@@ -64,7 +64,7 @@ def bars(title: str, rows: Sequence[Row]) -> go.Figure:
 
 
 def ratios(one: Memorization) -> go.Figure:
-    """How near brains are to training brains: one point a brain."""
+    """Plot the distance ratios of the memorization test, one point for each brain."""
     figure = go.Figure()
     made = sorted(one.neighbours, key=lambda near: near.ratio)
     for name, colour, values, neighbours in (
@@ -81,7 +81,7 @@ def ratios(one: Memorization) -> go.Figure:
             text=[each.generated for each in neighbours],
         )
     title = f"Distance to the nearest training brain over that to the nearest held-out one: {one.space}"
-    return _styled(figure, title, "ratio; copies lie near 0", "", height=280)
+    return _styled(figure, title, "ratio; copies have about 0", "", height=280)
 
 
 def _errors(figures: Sequence[Estimate]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What the job `nearest` says: the real people who are most like a brain, and how alike people are otherwise."""
+"""The schema of `nearest.json`: the real brains nearest to a brain, and usual distances between people."""
 
 from pathlib import Path
 
@@ -30,31 +30,31 @@ class Match(_Part):
     distance: float
     """0 for a copy, sqrt(2) for brains that have nothing in common."""
     people: Normal
-    """How far real held-out people are from the nearest of this group."""
+    """Usual distances of held-out people to the nearest brain of this group."""
     volume: Path
-    """Where it is, in the same box as the brain."""
+    """Path of the volume, in the same box as the brain."""
 
 
 class Nearest(_Part):
-    """The neighbours of a brain."""
+    """The real brains nearest to a brain."""
 
     brain: str
     space: str
     training: Match
     held_out: Match
     threshold: float
-    """A brain that is nearer than this to a training brain is called a copy."""
+    """A brain nearer than this to a training brain is called a copy."""
     model: str = ""
-    """Whose training brains these are; empty where no card told."""
+    """Name of the model whose training brains these are; empty without a model."""
 
     @property
     def copied(self) -> bool:
-        """Whether it is nearer to a training brain than any two people are to each other, by far."""
+        """Whether it is nearer to a training brain than half of the smallest distance between two people."""
         return self.training.distance < self.threshold
 
     @property
     def summary(self) -> str:
-        """In plain words."""
+        """The result in one sentence."""
         near, normal = self.training.distance, self.training.people
         usual = f"real people are {normal.low:.2f} to {normal.high:.2f} away from theirs"
         if self.copied:
@@ -67,7 +67,7 @@ class Nearest(_Part):
 
 
 def read_nearest(folder: Path) -> Nearest:
-    """What a run of `nearest` found.
+    """Read the result of a run of `nearest`.
 
     Raises:
         BrainDiffusionError: there is none, or it cannot be read.
