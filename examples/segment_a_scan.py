@@ -23,7 +23,7 @@ def main(
     """Segment a scan and show its regions."""
     brain = braindiffusion.load_volume(scan or sample_t1_path())
     if labels is None:
-        regions = braindiffusion.read(brain)
+        regions = braindiffusion.segment(brain)
         sizes = regions.metadata["volumes_ml"]
         print(f"brain age: {regions.metadata['age']:.0f} years")
     else:

@@ -1,4 +1,4 @@
-"""BrainDiffusion: brains you can make. The engine, without a screen.
+"""BrainDiffusion: 3D brain MRI from diffusion models. The engine, without a screen.
 
 Importing this package is cheap: the public names below load on first use, so `--help` and napari start at once and only
 what computes pays for torch.
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from braindiffusion.api import Model, evaluate, generate, load_model, prepare, read, train
+    from braindiffusion.api import Model, evaluate, generate, load_model, prepare, read, segment, train
     from braindiffusion.figures.show import show
     from braindiffusion.volume import Volume, load_volume, save_volume
 
@@ -28,6 +28,7 @@ _HOMES = {
     "prepare": "braindiffusion.api",
     "train": "braindiffusion.api",
     "evaluate": "braindiffusion.api",
+    "segment": "braindiffusion.api",
     "read": "braindiffusion.api",
     "show": "braindiffusion.figures.show",
 }
@@ -43,6 +44,7 @@ __all__ = [
     "prepare",
     "read",
     "save_volume",
+    "segment",
     "show",
     "train",
 ]

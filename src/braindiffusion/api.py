@@ -269,22 +269,22 @@ def evaluate(
     return read_evaluation(request.out or run.results)
 
 
-def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_SEGMENTATION_MODEL) -> Volume:
-    """Read the regions of a T1w brain, whole head or stripped.
+def segment(volume: Volume | str | Path, model: str | Path = DEFAULT_SEGMENTATION_MODEL) -> Volume:
+    """Segment the regions of a T1w brain, whole head or skull-stripped.
 
     Examples:
         >>> from braindiffusion.example_data import sample_t1_path
-        >>> regions = read(sample_t1_path())
+        >>> regions = segment(sample_t1_path())
         >>> 2 < regions.metadata["volumes_ml"]["left hippocampus"] < 6
         True
 
     Args:
         volume: The brain, or its file.
-        reader: Name or path of a reader.
+        model: Name or path of a segmentation model.
 
     Returns:
-        Values of `braindiffusion.regions` on the volume's own grid. `metadata` tells `age`, in years as the reader sees
-        it (None of a reader that was told no ages), and `volumes_ml` of every region.
+        Values of `braindiffusion.regions` on the volume's own grid. `metadata` holds the predicted `age` in
+        years (None where the model was trained without ages), and `volumes_ml` of every region.
 
     Raises:
         BrainDiffusionError: no brain is found in it.
@@ -295,12 +295,15 @@ def read(volume: Volume | str | Path, reader: str | Path = DEFAULT_SEGMENTATION_
     from braindiffusion.segmentation import load_segmentation_model
 
     brain = _volume(volume)
-    found = load_segmentation_model(reader).predict_volume(brain)
+    found = load_segmentation_model(model).predict_volume(brain)
     voxel = abs(float(np.linalg.det(brain.affine[:3, :3]))) / 1000
     sizes = np.bincount(found.regions.ravel(), minlength=len(REGIONS)) * voxel
     volumes = {region.name: float(sizes[region.index]) for region in REGIONS[1:]}
     age = None if np.isnan(found.age) else float(found.age)
     return Volume(found.regions[None], brain.affine, {"kind": "labels", "age": age, "volumes_ml": volumes})
+
+
+read = segment  # the name that it had
 
 
 def _volume(volume: Volume | str | Path) -> Volume:

@@ -17,9 +17,10 @@ from braindiffusion.cli.commands.models import models
 from braindiffusion.cli.commands.prepare import prepare
 from braindiffusion.cli.commands.preset import preset
 from braindiffusion.cli.commands.runs import runs
-from braindiffusion.cli.commands.train import train, train_reader
+from braindiffusion.cli.commands.train import train, train_segmentation
 from braindiffusion.cli.commands.visualize import visualize
 from braindiffusion.cli.options import Options, RunName, takes
+from braindiffusion.runs.command import command_name
 from braindiffusion.runs.requests import (
     BaseRequest,
     DemoRequest,
@@ -80,7 +81,7 @@ COMMANDS: list[Callable[..., None] | type[BaseRequest]] = [
     DifferenceRequest,
     export_bids,
     ReadRequest,
-    train_reader,
+    train_segmentation,
     DemoRequest,
     runs,
     models,
@@ -90,8 +91,10 @@ COMMANDS: list[Callable[..., None] | type[BaseRequest]] = [
 
 for one in COMMANDS:
     if isinstance(one, type) and issubclass(one, BaseRequest):
-        app.command(one.model_fields["job"].default)(_plain(one))
+        app.command(command_name(one))(_plain(one))
     else:
         app.command()(one)
+app.command("read", hidden=True)(_plain(ReadRequest))  # the name that it had
+app.command("train-reader", hidden=True)(train_segmentation)
 app.add_typer(estimate, name="estimate")
 app.add_typer(visualize, name="visualize")

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from braindiffusion.runs.requests import EstimateRequest, PreviewRequest, RegenerateRequest, Request
+from braindiffusion.runs.requests import BaseRequest, EstimateRequest, PreviewRequest, Request
 
 NONE = "none"
 """The word for a list that is given, and empty."""
@@ -46,6 +46,11 @@ def hint(kind: type[BaseModel], name: str, key: str) -> Any:
     return extra.get(key) if isinstance(extra, dict) else None
 
 
+def command_name(kind: type[BaseRequest]) -> str:
+    """Return the name of the command that makes a kind of request."""
+    return kind.command or str(kind.model_fields["job"].default)
+
+
 def flags(kind: type[BaseModel], name: str) -> list[str]:
     """Return the flags of a field, the one to write first; none for a positional argument.
 
@@ -66,11 +71,8 @@ def command_arguments(request: Request) -> list[str]:
             return command_arguments(request.request)
         case EstimateRequest():
             return [request.job, *command_arguments(request.of)]
-        case RegenerateRequest():
-            words = ["generate"]
-        case _:
-            words = [request.job]
     kind = type(request)
+    words = [command_name(kind)]
     fields = {name: getattr(request, name) for name in kind.model_fields if name != "job"}
     for name, value in fields.items():
         if not flags(kind, name):

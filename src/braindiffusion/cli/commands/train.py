@@ -1,4 +1,4 @@
-"""The commands `train` and `train-reader`."""
+"""The commands `train` and `train-segmentation`."""
 
 import signal
 from pathlib import Path
@@ -12,6 +12,7 @@ from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import CheckpointWritten, Event, Finished, Run, TrainRequest
+from braindiffusion.runs.command import command_name
 from braindiffusion.runs.process_rank import ProcessRank
 from braindiffusion.runs.requests import TrainReaderRequest
 
@@ -47,7 +48,7 @@ def train(
 
 
 @takes(TrainReaderRequest, optional={"data": THE_ONLY_COHORT})
-def train_reader(
+def train_segmentation(
     options: Options[TrainReaderRequest],
     out: Published = Path("reader"),
     resume: Resume = None,
@@ -76,7 +77,9 @@ def _train(run: Run, out: Path) -> None:
     for model in publish_checkpoints(run, out):  # the last one may have been written while the training stopped
         typer.echo(model)
     if not isinstance(last, Finished):
-        typer.echo(f"To resume: braindiffusion {run.request.job} --resume {run.name} --out {out}", err=True)
+        typer.echo(
+            f"To resume: braindiffusion {command_name(type(run.request))} --resume {run.name} --out {out}", err=True
+        )
     runner.finish(last)
 
 

@@ -21,7 +21,7 @@ the run's own `results` folder. Extra hints, all optional:
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +30,9 @@ class BaseRequest(BaseModel):
     """A request. Field names are written to disk."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    command: ClassVar[str] = ""
+    """Name of the command, where it is not that of the job."""
 
 
 Seed = Annotated[

@@ -1,7 +1,7 @@
 """Requests to generate brains: new ones, previews, the same one again."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -125,6 +125,7 @@ class PreviewRequest(BaseRequest):
 class RegenerateRequest(BaseRequest):
     """Generate the very same brain again, to the last bit on a machine of the same kind, and check that it is."""
 
+    command: ClassVar[str] = "generate"
     job: Literal["regenerate"] = "regenerate"
     like: Path = Field(title="Sidecar", json_schema_extra={"cli": ["--reproduce", "--like"]})
     """JSON sidecar of the brain to reproduce; it decides everything but output and device."""

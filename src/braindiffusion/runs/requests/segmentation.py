@@ -1,7 +1,7 @@
 """The request to segment volumes."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from braindiffusion.runs.requests.base import BaseRequest
 class ReadRequest(BaseRequest):
     """Segment brains: a map of 40 regions, the brain mask, and a table of volumes (ml) and age."""
 
+    command: ClassVar[str] = "segment"
     job: Literal["read"] = "read"
     input: Path = Field(title="Input", json_schema_extra={"positional": True})
     """A T1w volume, whole head or skull-stripped, or a folder of them."""

@@ -1,7 +1,7 @@
 """Requests to train a model that generates brains, or one that segments them."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -85,6 +85,7 @@ class TrainRequest(BaseRequest):
 class TrainReaderRequest(BaseRequest):
     """Train a segmentation model: regions, brain mask, embedding and age of any T1w head."""
 
+    command: ClassVar[str] = "train-segmentation"
     job: Literal["train-reader"] = "train-reader"
     data: Path = Field(title="Data", json_schema_extra={"cli": ["--data-dir", "--data"]})
     """A cohort (`.zarr`) preprocessed with the skull kept, with label maps, and on a grid with room around the head."""
