@@ -135,6 +135,15 @@ def test_a_report_in_the_dock(view, evaluation):
     assert view.table.item(0, 3).text() == ""
 
 
+def test_a_target_that_too_few_brains_leave_open_is_inconclusive(view, evaluation):
+    few = evaluation.targets[1].model_copy(update={"outcome": "inconclusive"})
+    view.show_evaluation(evaluation.model_copy(update={"targets": [few]}))
+    assert "0 of 1 targets met, 1 inconclusive" in view.summary.text()
+    assert view.table.item(0, 0).text() == "?"
+    assert view.table.item(0, 0).data(Qt.ItemDataRole.AccessibleTextRole) == "inconclusive"
+    assert "inconclusive" in view.table.item(0, 1).toolTip()
+
+
 def test_every_figure_is_drawn_and_explained(view, evaluation):
     view.show_evaluation(evaluation)
     names = [view.figure.itemText(i) for i in range(view.figure.count())]

@@ -1,5 +1,6 @@
 """What an evaluation wrote, read back: figures of its targets, and what they mean."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,3 +75,46 @@ def test_every_group_has_a_meaning_in_plain_words(group: str) -> None:
     assert ("real baseline is what real training brains reach" in metric_description(group)) == (
         group in ("volumes", "embedding")
     )
+
+
+def test_a_report_of_format_1_still_opens(tmp_path: Path) -> None:
+    """As version 1 wrote it: floors, rulers, verdicts and originality."""
+    one = {"value": 1.0, "low": 0.0, "high": 2.0}
+    report = {
+        "format": "braindiffusion-evaluation-1",
+        "created": "2026-01-01T00:00:00Z",
+        "command": "braindiffusion evaluate",
+        "versions": {},
+        "model": "toy",
+        "ruler": "read by a toy",
+        "generated": ["a"],
+        "training": ["b"],
+        "held_out": ["c"],
+        "repeats": 10,
+        "verdicts": [
+            {"target": "t", "reached": "r", "met": True, "stretch": "s", "stretch_met": False, "group": "control"},
+            {"target": "t", "reached": "r", "met": False, "stretch_met": None, "group": "originality", "name": "v"},
+        ],
+        "rows": [{"group": "control", "name": "age", "generated": one, "floor": one, "brains": 3}],
+        "curves": [{"name": "c", "x": [1], "x_unit": "f", "unit": "dB", "generated": [one], "floor": [one]}],
+        "originality": [
+            {"space": "v", "p": 0.5, "ratio": one, "people": one, "threshold": 0.1, "ratios": [1.0]}
+            | {"people_ratios": [1.0], "neighbours": []}
+        ],
+        "left_out": [],
+    }
+    (tmp_path / JSON).write_text(json.dumps(report))
+    found = read_evaluation(tmp_path)
+    assert found.segmenter == "read by a toy"
+    assert [(one.outcome, one.stretch_outcome) for one in found.targets] == [("met", "missed"), ("missed", None)]
+    assert found.row("condition adherence", "age") == found.rows[0]
+    assert found.rows[0].real_baseline == found.curves[0].real_baseline[0] == ONE
+    assert found.estimate_of(found.targets[1]) == (ONE, ONE, "")
+    assert found.memorization[0].real_baseline_ratios == [1.0]
+    assert found.summary == "1 of 2 targets met"
+    assert read_evaluation_again(found, tmp_path) == found
+
+
+def read_evaluation_again(found: Evaluation, folder: Path) -> Evaluation:
+    (folder / JSON).write_text(found.model_dump_json())
+    return read_evaluation(folder)
