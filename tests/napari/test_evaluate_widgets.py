@@ -48,6 +48,7 @@ def rows() -> list[Row]:
         Row(group="volumes", name="left hippocampus (ml)", spread=spread, **told),
         Row(group="volumes", name="third ventricle (ml)", spread=flat, **told),
         Row(group="condition adherence", name="age, correlation", generated=NEAR, brains=3),
+        Row(group="new", name="x", generated=NEAR, brains=3, description="Words of its own."),
     ]
 
 
@@ -133,6 +134,8 @@ def test_a_report_in_the_dock(view, evaluation):
     assert "real baseline is what real training brains reach" in tip
     view.group.setCurrentIndex(view.group.findText("Condition adherence"))
     assert view.table.item(0, 3).text() == ""
+    view.group.setCurrentIndex(view.group.findText("New"))
+    assert "Words of its own." in view.table.item(0, 1).toolTip()
 
 
 def test_a_target_that_too_few_brains_leave_open_is_inconclusive(view, evaluation):

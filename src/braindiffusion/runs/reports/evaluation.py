@@ -76,6 +76,8 @@ class Row(_Part):
     held_out: int = 0
     """Held-out brains that both are compared with."""
     spread: Spread | None = None
+    description: str = ""
+    """Plain words for a metric whose group has no description of its own."""
 
 
 class Curve(_Part):

@@ -105,7 +105,7 @@ def of_rows(rows: Iterable[Row]) -> list[Line]:
             row.name,
             _text(row.generated, row.unit),
             _text(row.real_baseline, row.unit),
-            told=_wrapped(metric_description(row.group)),
+            told=_wrapped(row.description or metric_description(row.group)),
         )
         for row in rows
     ]
