@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from nibabel.affines import apply_affine
 
-from braindiffusion.cohort import Cohort, Preprocessing, Subject, box_shape
 from braindiffusion.cohort.describe import describe
 from braindiffusion.cohort.find import find
 from braindiffusion.cohort.prepare import prepare
-from braindiffusion.cohort.preprocessing import Modalities
+from braindiffusion.cohort.preprocessing import Modalities, Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise
-from braindiffusion.cohort.store import split_rows
+from braindiffusion.cohort.store import Cohort, Subject, split_rows
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import Finished, GenerateRequest, PrepareRequest, Run, TrainRequest

@@ -5,9 +5,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindiffusion.cohort import Cohort
 from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.standardise import standardise_file
+from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import SUBJECTS
 from braindiffusion.runs.events import ArtifactWritten, Event, Finished, Progress, Warned

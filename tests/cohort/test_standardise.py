@@ -9,7 +9,7 @@ import pytest
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from braindiffusion.cohort import Preprocessing, box_shape
+from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise, standardise_file
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path, sample_t1_path

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import zarr
 
-from braindiffusion.cohort import Cohort, Preprocessing, Subject, box_shape
-from braindiffusion.cohort.store import PreparedVolume
+from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
+from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.errors import BrainDiffusionError
 
 GRID = (8, 16, 8)

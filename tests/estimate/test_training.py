@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from braindiffusion.cli import app
-from braindiffusion.cohort import Cohort, Preprocessing, Subject
-from braindiffusion.cohort.store import PreparedVolume
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.estimate import estimate
 from braindiffusion.runs import TrainRequest
 

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication
 
-from braindiffusion.cohort import Cohort
+from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import samples_dir
 from napari_braindiffusion.docks import cohort as cohort_dock

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import zarr
 
-from braindiffusion.cohort import Cohort, Preprocessing, Subject
-from braindiffusion.cohort.store import PreparedVolume
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.layers import lazy
 from napari_braindiffusion.layers.cohort import in_words, open_cohort, show_cohort

@@ -9,8 +9,8 @@ from napari.qt.threading import WorkerBase
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from braindiffusion.cohort import Cohort, Preprocessing, Subject
-from braindiffusion.cohort.store import PreparedVolume
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.runs import (
     Cancelled,
     Estimated,

@@ -7,7 +7,7 @@ from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
 
-from braindiffusion.cohort import Cohort
+from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Inspected, PrepareRequest, Progress, Warned
 from braindiffusion.runs.command import as_command

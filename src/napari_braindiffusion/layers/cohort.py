@@ -8,8 +8,8 @@ from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Qt, Signal
 
-from braindiffusion.cohort import Cohort, Subject
 from braindiffusion.cohort.describe import Description
+from braindiffusion.cohort.store import Cohort, Subject
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.layers.display import set_axial_view
