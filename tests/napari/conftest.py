@@ -55,6 +55,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[questions.OnClose]:
         return coming.pop() if coming else questions.OnClose.STOP
 
     monkeypatch.setattr(questions, "ask_on_close", answer)
+    monkeypatch.setattr(questions, "ask_cancel", lambda *_: answer() is questions.OnClose.STOP)
     return coming
 
 

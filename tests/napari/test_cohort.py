@@ -130,7 +130,8 @@ def test_loads_the_selected_or_else_the_ticked_with_their_labels(dock, viewer, q
     np.testing.assert_array_equal(image.data, expected)
     assert {str(unit) for unit in regions.units} == {"millimeter"}
     assert viewer.dims.order == (2, 1, 0)
-    monkeypatch.setattr(cohort_dock, "MANY", 1)
+    assert list(regions.features["region"])[1] == "CortCSF"
+    monkeypatch.setattr(cohort_dock, "MAX_OPENED", 1)
     dock.table.clearSelection()
     click(qtbot, dock.load_button)
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=TIMEOUT)
@@ -223,7 +224,7 @@ def test_only_the_last_folder_counts(dock, qtbot, brains):
     dock.form.fields["data_dir"].value = None
     qtbot.waitUntil(lambda: not dock._workers, timeout=TIMEOUT)
     assert dock.table.subjects == []
-    assert dock.summary.text() == "Choose a folder of brains."
+    assert dock.summary.text() == "Choose a folder of volumes."
     choose(qtbot, dock, brains)
     dock.form.fields["data_dir"].value = None  # while the volumes are looked at
     qtbot.waitUntil(lambda: dock.inspection.job is None, timeout=TIMEOUT)

@@ -68,6 +68,13 @@ def test_one_layer_with_a_slider_and_the_subject_s_name(viewer, cohort, qtbot):
         qtbot.waitUntil(lambda i=subject: value(regions, i) == i + 1)
 
 
+def test_labels_carry_the_names_of_their_regions(viewer, cohort):
+    ((opened, names),) = open_cohort(cohort.path)
+    _, regions = show_cohort(viewer, opened, names)
+    features = regions.features
+    assert features["region"][features["index"] == 1].item() == "sulcal csf"
+
+
 def test_the_viewer_never_waits_for_a_disk(viewer, cohort, qtbot, monkeypatch):
     """The reads stand still until we let them go: the slider moves on, and the brain comes when it comes."""
     gate = threading.Event()

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 from braindiffusion.conditions import ConditionSchema, MapField, Numbers, ScalarField
 from braindiffusion.runs import GenerateRequest, Run, RunState, TrainRequest, list_runs
 from napari_braindiffusion.docks.generate import LOW_RESOLUTION, PREVIEW, GenerateDock
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.engine import trainings as training
 from napari_braindiffusion.engine.client import EngineClient
@@ -221,6 +222,30 @@ class TestGenerate:
         viewer.window.remove_dock_widget(dock) if how == "dock" else viewer.close()
         qtbot.waitUntil(lambda: not engines(), timeout=TIMEOUT)
         assert run.state is RunState.CANCELLED
+        if how == "dock":
+            assert len(viewer.layers) == 0  # no preview is left
+
+    def test_closing_may_be_called_off(self, dock, viewer, qtbot, answers):
+        """The question comes whether the window or the dock is closed; the dock comes back as a tab."""
+        dock.generate(GenerateRequest(model="gated", previews=True))
+        answers += [OnClose.STAY, OnClose.STAY]
+        assert not dock.window().close()
+        viewer.window.remove_dock_widget(dock)
+        qtbot.waitUntil(lambda: "Generate" in viewer.window.dock_widgets)
+        assert not dock.has_ended
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            (dock.job.run.path / "open").touch()
+
+    def test_what_was_made_is_offered_to_evaluate(self, dock, viewer, qtbot):
+        assert dock.next_button.isHidden()
+        dock.generate(GenerateRequest(model="ok"))
+        run = dock.job.run
+        with qtbot.waitSignal(dock.job.finished, timeout=TIMEOUT):
+            pass
+        assert not dock.next_button.isHidden()
+        click(qtbot, dock.next_button)
+        evaluate = open_dock(viewer, "Evaluate")
+        assert evaluate.form.generated.sources == [run.path]
 
     def test_hiding_and_floating_ends_nothing(self, dock, viewer, qtbot, engines):
         dock.generate(GenerateRequest(model="gated", previews=True))
@@ -285,8 +310,9 @@ class TestTrain:
         assert run.state is RunState.RUNNING
 
         later = docked(other := make_napari_viewer_proxy(show=True), TrainDock(other), "Train")
-        later.show_run(run)
-        qtbot.waitUntil(lambda: later.job is not None, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: later.job is not None, timeout=TIMEOUT)  # found by itself
+        assert later.runs.run == run
+        assert "running" in later.runs.currentText()
         missed = self.losses(later)
         assert missed[:3] == [1, 2, 3]
         qtbot.waitUntil(lambda: len(self.losses(later)) > len(missed), timeout=TIMEOUT)

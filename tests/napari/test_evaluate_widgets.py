@@ -11,7 +11,16 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QWheelEvent
 
-from braindiffusion.runs import EvaluateRequest, GenerateRequest, PrepareRequest, Run, RunState, TrainRequest
+from braindiffusion.runs import (
+    Cancelled,
+    EvaluateRequest,
+    Finished,
+    GenerateRequest,
+    PrepareRequest,
+    Run,
+    RunState,
+    TrainRequest,
+)
 from braindiffusion.runs.reports.evaluation import (
     Curve,
     Estimate,
@@ -291,7 +300,9 @@ def test_what_the_user_has_is_known(tmp_path, tmp_runs):
     Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "old.zarr"))
     training = Run.create(TrainRequest(data=tmp_path / "new.zarr"))
     (training.checkpoints / "best").mkdir()
-    made = Run.create(GenerateRequest(model=str(training.path), num_samples=2))
+    made, cancelled = (Run.create(GenerateRequest(model=str(training.path), num_samples=2)) for _ in range(2))
+    made.append(Finished())
+    cancelled.append(Cancelled())
     Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "gone.zarr"))
     reader = Run.create(TrainReaderRequest(data=tmp_path / "new.zarr"))
     (reader.checkpoints / "best").mkdir()

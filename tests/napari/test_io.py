@@ -130,6 +130,8 @@ def test_several_files_are_several_layers(viewer):
         ("aparc+aseg.mgz", "labels"),
         ("brain_mask.nii", "labels"),
         ("lesion-seg.nii", "labels"),
+        ("Schaefer2018_400Parcels.nii.gz", "labels"),
+        ("sub-01_atlas-AAL_parcellation.nii", "labels"),
         ("sub-01_T1w.nii.gz", "image"),
         ("masked.nii", "image"),
         ("segovia.nii", "image"),
@@ -146,6 +148,20 @@ def test_labels_by_their_name(tmp_path, name, kind):
 @pytest.mark.parametrize(
     ("top", "dtype"), [(1, "uint8"), (255, "uint8"), (256, "int16"), (40_000, "int32"), (2**40, "int64")]
 )
+def test_label_maps_stored_as_floats_and_their_names_in_bids_tables(tmp_path):
+    values = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    for name, data in (("sub-01_dseg", values), ("sub-02_dseg", values + 0.5), ("sub-03_T1w", values)):
+        nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / f"{name}.nii")
+    (tmp_path / "sub-01_dseg.tsv").write_text("index\tname\n1\tthalamus\n")
+    _, attributes, kind = io.read_layer(tmp_path / "sub-01_dseg.nii")
+    assert kind == "labels"
+    assert attributes["features"]["region"] == ["thalamus"]
+    assert io.read_layer(tmp_path / "sub-02_dseg.nii")[2] == "image"  # probabilities
+    assert io.read_layer(tmp_path / "sub-03_T1w.nii")[2] == "image"
+    (tmp_path / "sub-03_T1w.json").write_text('{"Atlas": "AAL"}')
+    assert io.read_layer(tmp_path / "sub-03_T1w.nii")[2] == "labels"
+
+
 def test_labels_are_saved_small(tmp_path, top, dtype):
     io.write_labels(str(tmp_path / "a.nii"), np.full((2, 2, 2), top, np.int64), {})
     assert nib.load(tmp_path / "a.nii").get_data_dtype() == np.dtype(dtype)

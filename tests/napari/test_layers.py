@@ -19,6 +19,8 @@ from napari_braindiffusion.layers.geometry import (
     trajectory_to_layer_data,
     volume_to_layer_data,
 )
+from napari_braindiffusion.layers.region_names import names_of_labels
+from napari_braindiffusion.layers.reproduce import layer_name
 
 RNG = np.random.default_rng(0)
 SPACING = (2.0, 1.5, 3.25)
@@ -249,3 +251,25 @@ def test_one_hot_voxel_does_not_darken_the_brain():
 def test_layers_that_are_no_volumes(layer, message):
     with pytest.raises(BrainDiffusionError, match=message):
         layer_to_volume(layer())
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "name"),
+    [
+        ({"age": 75.0}, "volume", "age 75, seed 0"),
+        ({"sex": "F", "volumes": {"left hippocampus": 3.456789}}, "volume", "sex F, left hippocampus 3.457, seed 0"),
+        ({"regions": "/runs/label-maps/a.nii.gz"}, "trajectory", "regions map, seed 0 (trajectory)"),
+        ({}, "volume", "seed 0"),
+    ],
+)
+def test_layer_names_say_what_was_asked(asked, kind, name):
+    told = {"request": {}, "seed": 0, "condition_asked": asked}
+    assert layer_name(told, kind) == name
+    assert layer_name({"seed": 0}) == ""
+
+
+def test_label_schemes_are_told_by_their_values():
+    assert names_of_labels([0, 1, 40])[0] == "background"
+    assert names_of_labels([0, 47, 48]) is not None  # DLMUSE
+    assert names_of_labels([0, 2, 1001, 2035])[1001]  # FreeSurfer
+    assert names_of_labels([0, 99_999]) is None

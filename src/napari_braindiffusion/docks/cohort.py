@@ -1,6 +1,9 @@
-"""The Cohort dock: point at a folder, see who is in it and what is odd, choose, look at volumes, prepare them."""
+"""The Cohort dock: list a folder of volumes, check them, open them as layers, preprocess them for training."""
 
-from napari.layers import Layer
+from functools import partial
+from pathlib import Path
+
+from napari.layers import Image, Layer
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
@@ -11,7 +14,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Inspected, PrepareRequest, Progress, Warned
 from braindiffusion.runs.command import as_command
-from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.base import Dock, NextStepButton
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import in_background
@@ -19,6 +22,7 @@ from napari_braindiffusion.io.folder import FolderListing, list_folder
 from napari_braindiffusion.layers.cohort import open_cohort, read_subjects, show_cohort
 from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import LayerData
+from napari_braindiffusion.layers.grid import show_mosaic
 from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
 from napari_braindiffusion.widgets.progress_row import ProgressRow
@@ -26,15 +30,15 @@ from napari_braindiffusion.widgets.tables.subject_model import SubjectRow
 from napari_braindiffusion.widgets.tables.subject_table import SubjectTable
 from napari_braindiffusion.widgets.tables.subject_tools import SubjectCard, SubjectTools
 
-MANY = 12
-"""More layers at once than this is more than anyone wants to look at."""
+MAX_OPENED = 12
+"""Largest number of volumes that are opened at once."""
 
 
 class CohortDock(Dock):
-    """Folder, table of subjects, layers, preparation.
+    """Folder, table of subjects, layers, preprocessing.
 
     Args:
-        napari_viewer: Where volumes are loaded.
+        napari_viewer: Volumes are opened in it.
     """
 
     name = "Cohort"
@@ -47,10 +51,11 @@ class CohortDock(Dock):
         self._listing = FolderListing(0)
         self._numbers: dict[str, int] = {}
         self._left_out: list[str] = []
+        self._made: Path | None = None
         self._workers: set[FunctionWorker[FolderListing]] = set()
 
         self.form = CohortForm()
-        self.summary = wrapping_label("Choose a folder of brains.")
+        self.summary = wrapping_label("Choose a folder of volumes.")
         self.inspecting = ProgressRow("Stop", "Inspects no more volumes; results so far stay in the table.")
         self.table = SubjectTable()
         self.table.setToolTip(
@@ -73,6 +78,8 @@ class CohortDock(Dock):
         )
         self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip("Copy the same preprocessing as a command for a terminal or a cluster.")
+        self.next_button = NextStepButton()
+        self.next_button.setToolTip("Open the Train dock with this cohort.")
         self.progress = ProgressRow(
             "Cancel", "Stops soon. What is preprocessed stays; Preprocess continues from there."
         )
@@ -86,6 +93,7 @@ class CohortDock(Dock):
             buttons.addWidget(narrow)
             self.rows.addLayout(buttons)
         self.rows.addWidget(self.progress)
+        self.rows.addWidget(self.next_button)
 
         self.form.sources_changed.connect(self.look)
         self.form.fields["out"].changed.connect(lambda path: self.show_button.setEnabled(path is not None))
@@ -105,7 +113,7 @@ class CohortDock(Dock):
         self.show_button.setEnabled(False)
         self._show(FolderListing(0))
 
-    # What the user can ask for
+    # Actions
 
     def look(self) -> None:
         """List the folder again."""
@@ -114,7 +122,7 @@ class CohortDock(Dock):
         self._show(FolderListing(self._listings))
         request = self.form.inspection()
         if request is None:
-            self.summary.setText("Choose a folder of brains.")
+            self.summary.setText("Choose a folder of volumes.")
             return
         self.summary.setText(f"Reading headers in {request.data_dir} …")
         worker: FunctionWorker[FolderListing] = create_worker(list_folder, self._listings, request)
@@ -126,11 +134,14 @@ class CohortDock(Dock):
     def load(self) -> None:
         """Add volumes and their labels as layers: the highlighted ones, or else the checked."""
         rows = [row for row in self.table.selected or self.table.checked if row.shape is not None]
-        if len(rows) > MANY:
-            show_warning(f"Only the first {MANY} of these {len(rows)} volumes are opened.")
-        chosen = [self._listing.descriptions[row.key] for row in rows[:MANY]]
+        if len(rows) > MAX_OPENED:
+            show_warning(f"Only the first {MAX_OPENED} of these {len(rows)} volumes are opened.")
+        chosen = [self._listing.descriptions[row.key] for row in rows[:MAX_OPENED]]
         files = sum(1 + bool(one.labels) for one in chosen)
-        in_background(read_subjects, chosen, what="Opening", total=files, done=self._on_loaded)
+        loaded: list[Layer] = []
+        done = partial(self._on_loaded, loaded)
+        worker = in_background(read_subjects, chosen, what="Opening", total=files, done=done)
+        worker.finished.connect(partial(self._on_all_loaded, loaded))
 
     def prepare(self) -> None:
         """Preprocess the checked volumes, in an engine."""
@@ -141,6 +152,8 @@ class CohortDock(Dock):
             job = self.engine.submit(request)
             self.job = job
             self._left_out = []
+            self._made = None
+            self.next_button.hide()
             job.progress.connect(self._on_progress)
             job.warned.connect(self._on_warned)
             job.artifact.connect(self._on_artifact)
@@ -153,10 +166,15 @@ class CohortDock(Dock):
             self.progress.begin("Starting worker process …")
 
     def show_prepared(self) -> None:
-        """Show the prepared cohort as one 4D layer, and its labels as another."""
+        """Show the preprocessed cohort as one 4D layer, and its labels as another."""
         path = self.form.fields["out"].value
         if path is not None:
             in_background(open_cohort, path, what="Opening", total=1, done=self._on_opened)
+
+    def _train_on(self, cohort: Path) -> None:
+        from napari_braindiffusion.docks.open import open_dock
+
+        open_dock(self._viewer, "Train").use_data(cohort)
 
     def release(self) -> None:  # noqa: D102 the base class says it
         for worker in self._workers:
@@ -169,7 +187,7 @@ class CohortDock(Dock):
         theme = get_theme(self._viewer.theme)
         self.table.set_colours(theme.error.as_hex(), theme.warning.as_hex())
 
-    # What is heard
+    # Events
 
     def _on_listed(self, listing: FolderListing) -> None:
         if listing.number != self._listings:
@@ -238,17 +256,23 @@ class CohortDock(Dock):
                 ". ".join([", ".join(told), *(one.rstrip(".") for one in self._listing.problems)]) + "."
             )
 
-    def _on_loaded(self, loaded: LayerData) -> None:
+    def _on_loaded(self, loaded: list[Layer], layer_data: LayerData) -> None:
         if self.has_ended:
             return
         first = not self._viewer.layers
-        self._viewer.add_layer(Layer.create(*loaded))
+        loaded.append(self._viewer.add_layer(Layer.create(*layer_data)))
         if first:
             set_axial_view(self._viewer)
 
-    def _on_opened(self, cohort: Cohort) -> None:
+    def _on_all_loaded(self, loaded: list[Layer]) -> None:
+        """Show several volumes as a grid; their labels are hidden meanwhile."""
+        images = [layer for layer in loaded if isinstance(layer, Image)]
+        if len(images) > 1 and not self.has_ended:
+            show_mosaic(self._viewer, images, share_contrast=False)
+
+    def _on_opened(self, opened: tuple[Cohort, dict[int, str] | None]) -> None:
         if not self.has_ended:
-            show_cohort(self._viewer, cohort)
+            show_cohort(self._viewer, *opened)
 
     def _on_progress(self, event: Progress) -> None:
         self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
@@ -257,10 +281,14 @@ class CohortDock(Dock):
         self._left_out.append(f"{event.subject}: {event.message}" if event.subject else event.message)
 
     def _on_artifact(self, event: ArtifactWritten, _: object) -> None:
-        show_info(f"The cohort is {event.path}; the Train dock takes it.")
+        show_info(f"The cohort is {event.path}.")
+        self._made = Path(event.path)
 
     def _on_finished(self, event: Finished) -> None:
         self._end_job(event.message or "Preprocessed.")
+        if self._made is not None:
+            train = partial(self._train_on, self._made)
+            self.next_button.offer("Train on this cohort", train)
         if self._left_out:
             more = f" And {len(self._left_out) - 3} more." if len(self._left_out) > 3 else ""
             show_warning(" ".join(self._left_out[:3]) + more)

@@ -117,6 +117,11 @@ class EvaluateDock(Dock):
         if self._is_complete():
             self.jobs.ask(*self._asked())
 
+    def use_generated(self, run: Path) -> None:
+        """Fill in a run or folder of generated brains."""
+        self.reports.choose(None)
+        self.form.generated.set_paths([run])
+
     def find_nearest(self, layer: Layer | None = None) -> None:
         """Find the real brains that are nearest to a layer, to the active one if None, and show them beside it."""
         brain = layer or self._viewer.layers.selection.active

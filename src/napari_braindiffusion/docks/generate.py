@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -29,7 +30,7 @@ from braindiffusion.runs.durations import duration
 from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, save_volume
-from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.base import Dock, NextStepButton
 from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.docks.run_browser import Training, find_trainings
 from napari_braindiffusion.engine.job import JobHandle
@@ -39,9 +40,16 @@ from napari_braindiffusion.io.files import PROVENANCE
 from napari_braindiffusion.layers.display import show_regions, show_trajectory, show_volume
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.layers.grid import show_mosaic
-from napari_braindiffusion.layers.reproduce import generation_settings, reproduce_file, reproduce_layer, was_generated
+from napari_braindiffusion.layers.reproduce import (
+    generation_settings,
+    layer_name,
+    reproduce_file,
+    reproduce_layer,
+    was_generated,
+)
 from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import settings
+from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import CopyButton
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
@@ -90,7 +98,10 @@ class GenerateDock(Dock):
         self.rows.addWidget(self.form)
         self.rows.addWidget(self.generate_button)
         self.rows.addLayout(buttons)
+        self.next_button = NextStepButton()
+        self.next_button.setToolTip("Open the Evaluate dock with these brains.")
         self.rows.addWidget(self.progress)
+        self.rows.addWidget(self.next_button)
         self.rows.addStretch()
 
         self.preview = LatestJob(self.engine, self, pause_ms=PREVIEW_PAUSE_MS, follow=True)
@@ -133,6 +144,11 @@ class GenerateDock(Dock):
             self._start(request or self._request())
         return self.job
 
+    def use_model(self, model: Path | str) -> None:
+        """Choose a model: a packaged name, or the folder of a training."""
+        self.refresh_models()
+        self.form.choose_model(str(model))
+
     def regenerate(self, layer: Layer | None = None) -> JobHandle | None:
         """Make the brain of a layer, of the active one if None, again: the same to the last bit."""
         if self.job is None:
@@ -157,9 +173,13 @@ class GenerateDock(Dock):
         job.finished.connect(self._on_finished)
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
+        self.next_button.hide()
         self.generate_button.setEnabled(False)
         self.reproduce_button.setEnabled(False)
         self.progress.begin("Starting worker process …")
+
+    def may_close(self) -> bool:  # noqa: D102 the base class says it
+        return self.job is None or questions.ask_cancel(self.window(), self.job.run.name)
 
     def release(self) -> None:  # noqa: D102 the base class says it
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
@@ -213,6 +233,8 @@ class GenerateDock(Dock):
         if volume is None:
             return
         name = event.name or Path(event.path).name.removesuffix(".nii.gz")
+        if event.kind != "preview":
+            name = layer_name(read_sidecar(Path(event.path)), event.kind) or name
         match event.kind:
             case "preview":
                 self._preview_layer = show_volume(self._viewer, volume, PREVIEW, layer=self._preview_layer)
@@ -234,7 +256,14 @@ class GenerateDock(Dock):
             self._end_job(f"{event.message}." if "last bit" in event.message else made)
             return
         self._end_job(made)
+        if job is not None and number:
+            self.next_button.offer("Evaluate these brains", partial(self._evaluate, job.run.path))
         self.form.update_seed()
+
+    def _evaluate(self, run: Path) -> None:
+        from napari_braindiffusion.docks.open import open_dock
+
+        open_dock(self._viewer, "Evaluate").use_generated(run)
 
     def _on_failed(self, message: str) -> None:
         self._end_job(message)

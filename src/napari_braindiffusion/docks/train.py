@@ -4,6 +4,9 @@ A training lives in a process of its own (`training`), and all that the dock sho
 of last week is drawn just as one that is on its way.
 """
 
+from functools import partial
+from pathlib import Path
+
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
@@ -13,12 +16,14 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import list_models
 from braindiffusion.runs import (
     ArtifactWritten,
+    Continued,
     Estimated,
     EstimateRequest,
     Event,
     Failed,
     Finished,
     Metric,
+    Paused,
     Progress,
     Run,
     RunState,
@@ -29,7 +34,7 @@ from braindiffusion.runs import (
 from braindiffusion.runs.folder import LIVE
 from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.volume import Volume
-from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.base import Dock, NextStepButton
 from napari_braindiffusion.docks.copy_command import copy_request, copy_words
 from napari_braindiffusion.docks.run_browser import RunBrowser
 from napari_braindiffusion.engine.job import JobHandle
@@ -71,6 +76,7 @@ class TrainDock(Dock):
         self.job: JobHandle | None = None
         self._offset = 0
         self._warnings = 0
+        self._searched = False
 
         self.run_browser = RunBrowser()
         self.runs, self.menu = self.run_browser.list, self.run_browser.menu
@@ -95,7 +101,10 @@ class TrainDock(Dock):
         self.rows.addWidget(self.form)
         self.rows.addWidget(self.estimate)
         self.rows.addLayout(buttons)
+        self.next_button = NextStepButton()
+        self.next_button.setToolTip("Open the Generate dock with this model.")
         self.rows.addWidget(self.progress)
+        self.rows.addWidget(self.next_button)
         self.rows.addWidget(self.curve, 1)
 
         self.run_browser.chosen.connect(self.show_run)
@@ -136,6 +145,11 @@ class TrainDock(Dock):
             self.run_browser.choose(run)
             self.run_browser.refresh()
 
+    def use_data(self, path: Path) -> None:
+        """Fill the form for a new training on this cohort or folder."""
+        self.show_run(None)
+        self.form.fields["data"].value = path
+
     def stop(self) -> None:
         """Stop the training after its step; a checkpoint is kept."""
         if self.job is not None:
@@ -170,6 +184,7 @@ class TrainDock(Dock):
         self.curve.clear_curves()
         self.stall_monitor.stop()
         self.progress.rest(" ")
+        self.next_button.hide()
         self._look.stop()
         self.run_browser.choose(run)
         self.training_samples.choose(run)
@@ -212,10 +227,14 @@ class TrainDock(Dock):
 
     def _on_looked(self) -> None:
         packaged = [(model.name, model.name, str(model.card.description)) for model in list_models()]
-        own = [
-            (one.run.name, str(one.run.path), str(one.run.path)) for one in self.run_browser.trainings if one.has_model
-        ]
+        trainings = self.run_browser.trainings
+        own = [(one.run.name, str(one.run.path), str(one.run.path)) for one in trainings if one.has_model]
         self.form.set_models([*packaged, *own])
+        if not self._searched:  # a training that goes on since the last session is followed
+            self._searched = True
+            running = [one.run for one in trainings if one.state in LIVE]
+            if running and self.job is None and self.runs.run is None and self.form.missing():
+                self.show_run(running[0])
 
     def _on_history(self, run: Run, history: History) -> None:
         events, offset, state = history
@@ -237,6 +256,8 @@ class TrainDock(Dock):
             return
         self._offset = offset
         self._look.start()
+        if state is RunState.FINISHED:
+            self._offer_model(run)
         last = events[-1] if events else None
         self.progress.rest(
             last.message if isinstance(last, Finished | Failed) and last.message else f"This run is {state}."
@@ -246,13 +267,13 @@ class TrainDock(Dock):
         self.job = job
         self._warnings = 0
         self.stall_monitor.restart()
-        job.event.connect(lambda _: self.stall_monitor.restart())
+        job.event.connect(self._on_event)
         job.progress.connect(self._on_progress)
         job.metric.connect(lambda event: self.curve.add(event.stage, event.step, event.values))
         job.artifact.connect(self._on_artifact)
         job.paused.connect(self._on_paused)
         job.warned.connect(self._on_warned)
-        job.finished.connect(lambda event: self._on_ended(event.message or "Finished.", RunState.FINISHED))
+        job.finished.connect(self._on_finished)
         job.cancelled.connect(
             lambda _: self._on_ended("Stopped. The checkpoint is kept: Resume goes on from it.", RunState.CANCELLED)
         )
@@ -260,6 +281,11 @@ class TrainDock(Dock):
         self.form.setEnabled(False)
         self.start_button.setEnabled(False)
         self.progress.begin("Starting …")
+
+    def _on_event(self, event: Event) -> None:
+        self.stall_monitor.restart()
+        if isinstance(event, Started | Paused | Continued):
+            self.run_browser.refresh()  # its list shows the state
 
     def _on_progress(self, event: Progress) -> None:
         self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
@@ -312,6 +338,21 @@ class TrainDock(Dock):
             show_warning(f"{event.subject}: {event.message}" if event.subject else event.message)
         elif self._warnings == MANY_WARNINGS + 1 and self.job is not None:
             show_warning(f"There are more warnings; all of them are in {self.job.run.events_file}.")
+
+    def _on_finished(self, event: Finished) -> None:
+        run = self.job.run if self.job is not None else None
+        self._on_ended(event.message or "Finished.", RunState.FINISHED)
+        if run is not None:
+            self._offer_model(run)
+
+    def _offer_model(self, run: Run) -> None:
+        if (run.checkpoints / "best" / "model.json").exists():
+            self.next_button.offer("Generate with this model", partial(self._generate_with, run.path))
+
+    def _generate_with(self, model: Path) -> None:
+        from napari_braindiffusion.docks.open import open_dock
+
+        open_dock(self._viewer, "Generate").use_model(model)
 
     def _on_failed(self, message: str) -> None:
         self._on_ended(message, RunState.FAILED)

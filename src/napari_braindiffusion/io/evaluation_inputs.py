@@ -33,7 +33,7 @@ class Known:
 
     Attributes:
         real: prepared cohorts and other real brains of earlier runs, as (name, path).
-        generated: runs that made brains.
+        generated: finished runs that made brains.
         trainings: runs that have a model.
         readers: runs that have a reader.
         reports: evaluations, with or without a report.
@@ -71,7 +71,7 @@ def known(folder: Path) -> Known:
         for path in _real_of(request):
             real.setdefault(path.absolute(), f"{path.name} ({_used(request)})")
         match request:
-            case GenerateRequest():
+            case GenerateRequest() if run.state is RunState.FINISHED:
                 brains = f"{request.num_samples} brain{'' if request.num_samples == 1 else 's'}"
                 generated.append((f"{run.name} ({brains} of {Path(request.model).name})", run.path))
             case TrainRequest() if (run.checkpoints / "best").exists():

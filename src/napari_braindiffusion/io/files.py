@@ -26,6 +26,7 @@ from napari_braindiffusion.layers.geometry import (
     volume_to_layer_data,
 )
 from napari_braindiffusion.layers.initial_view import set_initial_view
+from napari_braindiffusion.layers.region_names import names_beside
 
 PROVENANCE, SIDECAR = "provenance", "sidecar"
 """Keys of a layer's metadata: how a generated brain was made; what a JSON file beside any other volume says."""
@@ -33,8 +34,14 @@ PROVENANCE, SIDECAR = "provenance", "sidecar"
 Opened = list[LayerData] | list[tuple[None]]
 """What a reader gives to napari: layers, or its sign for none."""
 
-# Names that say "regions" in BIDS (dseg), FreeSurfer (aseg, aparc, ...), DLMUSE and common habit.
-_LABEL_NAME = re.compile(r"(dlmuse|dseg|aseg|aparc|wmparc|ribbon|(^|[-_.])(labels?|mask|seg)([-_.]|$))", re.IGNORECASE)
+# Names of label maps in BIDS (dseg), FreeSurfer (aseg, aparc, ...), DLMUSE, atlases and common habit.
+_LABEL_NAME = re.compile(
+    r"(dlmuse|dseg|aseg|aparc|wmparc|ribbon|parc(ellation)?([-_.]|$)|schaefer|desikan|destrieux|glasser"
+    r"|(^|[-_.])(atlas|labels?|mask|seg(mentation)?|regions?|tissues?)([-_.]|$))",
+    re.IGNORECASE,
+)
+_LABEL_KEYS = ("Atlas", "LabelMap", "Labels")
+"""Keys of a BIDS sidecar that only a label map has."""
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], Opened] | None:
@@ -79,10 +86,11 @@ def read_layer(path: Path) -> LayerData:
     name = volume_stem(path)
     told = read_sidecar(path)
     known: dict[str, Any] = {"metadata": {PROVENANCE if is_generated(told) else SIDECAR: told} if told else {}}
-    if _kind(volume, name) == "image":
+    if _kind(volume, name, told) == "image":
         return volume_to_layer_data(volume, name, **known)
-    if "dlmuse" in name.lower():  # its values have the same meaning everywhere
-        known["features"] = region_features(region_names())
+    names = names_beside(path, name) or (region_names() if "dlmuse" in name.lower() else None)
+    if names is not None:
+        known["features"] = region_features(names)
     return volume_to_layer_data(volume, name, "labels", **known)
 
 
@@ -173,7 +181,10 @@ def _voxels(path: Path) -> int:
     return math.prod(header.shape) * header.channels
 
 
-def _kind(volume: Volume, name: str) -> Kind:
-    if volume.data.dtype.kind not in "iu":
+def _kind(volume: Volume, name: str, told: Mapping[str, Any]) -> Kind:
+    """Return `labels` for whole numbers where header, name or sidecar says so."""
+    labelled = volume.metadata.get("kind") == "labels" or any(key in told for key in _LABEL_KEYS)
+    if not labelled and not _LABEL_NAME.search(name):
         return "image"
-    return "labels" if volume.metadata.get("kind") == "labels" or _LABEL_NAME.search(name) else "image"
+    whole = volume.data.dtype.kind in "iu" or np.array_equal(volume.data, np.rint(volume.data))
+    return "labels" if whole else "image"

@@ -1,9 +1,10 @@
 """A cohort as layers: volumes of a folder one by one; the prepared ones all in one, with a slider for the subject."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Qt, Signal
@@ -13,8 +14,9 @@ from braindiffusion.cohort.store import Cohort, Subject
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.layers.display import set_axial_view
-from napari_braindiffusion.layers.geometry import LayerData, volume_to_layer_data
+from napari_braindiffusion.layers.geometry import LayerData, region_features, volume_to_layer_data
 from napari_braindiffusion.layers.lazy import ChunkReader, LazyVolumes
+from napari_braindiffusion.layers.region_names import names_of_labels
 
 AXES = ("subject", "x", "y", "z")
 COHORT = "cohort"
@@ -27,13 +29,17 @@ def read_subjects(descriptions: Sequence[Description]) -> Generator[LayerData | 
         try:
             yield volume_to_layer_data(load_volume(one.path), f"{one.subject} {one.modality or ''}".rstrip())
             if one.labels is not None:
-                yield volume_to_layer_data(load_volume(one.labels), f"{one.subject} regions", "labels", opacity=0.4)
+                labels = volume_to_layer_data(load_volume(one.labels), f"{one.subject} regions", "labels", opacity=0.4)
+                names = names_of_labels(np.unique(labels[0]))
+                if names is not None:
+                    labels[1]["features"] = region_features(names)
+                yield labels
         except BrainDiffusionError as error:
             yield error
 
 
-def open_cohort(path: Path) -> Generator[Cohort]:
-    """A prepared cohort. For `in_background`.
+def open_cohort(path: Path) -> Generator[tuple[Cohort, dict[int, str] | None]]:
+    """Yield a preprocessed cohort and the names of its regions, None where its labels are unknown. For `in_background`.
 
     Raises:
         BrainDiffusionError: there is none, or it is empty.
@@ -41,22 +47,24 @@ def open_cohort(path: Path) -> Generator[Cohort]:
     cohort = Cohort.open(path)
     if not cohort.subjects:
         raise BrainDiffusionError(f"{path} holds no volumes yet: prepare them first.")
-    yield cohort
+    labels = cohort.labels
+    yield cohort, names_of_labels(np.unique(np.asarray(labels[0]))) if labels is not None else None
 
 
-def show_cohort(viewer: Viewer, cohort: Cohort) -> list[Layer]:
+def show_cohort(viewer: Viewer, cohort: Cohort, regions: Mapping[int, str] | None = None) -> list[Layer]:
     """Show a prepared cohort: an image layer for each channel, (subject, x, y, z), and a labels layer if it has labels.
 
     Volumes are read as they are looked at, in a thread. Their boxes lie over each other, the middle at 0 mm.
 
     Args:
         viewer: Where to.
-        cohort: Which has one volume at least.
+        cohort: Has one volume at least.
+        regions: Names of the labels.
 
     Returns:
         The layers, the labels last.
     """
-    return list(_Shown(viewer, cohort).layers)
+    return list(_Shown(viewer, cohort, regions).layers)
 
 
 def in_words(subject: Subject, number: int, count: int) -> str:
@@ -72,13 +80,13 @@ class _Shown(QObject):
     _late = Signal(object)
     """A chunk came that was shown blank: its reader. (From the reading thread to the GUI thread.)"""
 
-    def __init__(self, viewer: Viewer, cohort: Cohort) -> None:
+    def __init__(self, viewer: Viewer, cohort: Cohort, regions: Mapping[int, str] | None) -> None:
         super().__init__()
         self._viewer = viewer
         self._subjects = cohort.subjects
         self._told = False
         first = not viewer.layers
-        self.layers = self._make(cohort)
+        self.layers = self._make(cohort, regions)
         self._late.connect(self._refresh, Qt.ConnectionType.QueuedConnection)
         for layer in self.layers:
             viewer.add_layer(layer)
@@ -93,7 +101,7 @@ class _Shown(QObject):
         viewer.layers.events.removed.connect(self._on_removed)
         self._tell()
 
-    def _make(self, cohort: Cohort) -> list[Layer]:
+    def _make(self, cohort: Cohort, regions: Mapping[int, str] | None) -> list[Layer]:
         spacing = cohort.preprocessing.spacing
         grid = cohort.volumes.shape[-3:]
         place: dict[str, Any] = {
@@ -119,6 +127,8 @@ class _Shown(QObject):
         if cohort.labels is not None:
             data = LazyVolumes(self._reader(cohort.labels))
             labels = Labels(data, name=f"{name} regions", opacity=0.4, **place)
+            if regions is not None:
+                labels.features = region_features(regions)
             labels.editable = False  # a prepared cohort is only read
             layers.append(labels)
         return layers

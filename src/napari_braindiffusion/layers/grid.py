@@ -6,7 +6,7 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 
-def show_mosaic(viewer: Viewer, brains: Sequence[Image]) -> None:
+def show_mosaic(viewer: Viewer, brains: Sequence[Image], *, share_contrast: bool = True) -> None:
     """Show these layers beside each other, named, and hide the others.
 
     Each stays a layer of its own, in its own millimetres: to save, to measure, to look at alone.
@@ -15,7 +15,8 @@ def show_mosaic(viewer: Viewer, brains: Sequence[Image]) -> None:
     for layer in viewer.layers:
         layer.visible = layer in shown
     for layer in shown:
-        layer.contrast_limits = shown[0].contrast_limits
+        if share_contrast:
+            layer.contrast_limits = shown[0].contrast_limits
         layer.name_overlay.visible = True
     grid = viewer.canvas.grid
     grid.stride, grid.shape, grid.enabled = 1, (-1, -1), True

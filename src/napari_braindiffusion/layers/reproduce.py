@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,31 @@ def generation_settings(layer: Layer | None) -> GenerateRequest:
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise BrainDiffusionError("The layer's provenance does not tell with which settings it was made.") from error
     return request.model_copy(update=alone)
+
+
+def layer_name(told: Mapping[str, Any], kind: str = "volume") -> str:
+    """Return a layer name that says what was asked, such as `age 75, seed 0`; empty where the provenance lacks it.
+
+    Args:
+        told: Provenance of one sample.
+        kind: `trajectory` is named as such.
+    """
+    if "request" not in told or "seed" not in told:
+        return ""
+    words = []
+    for name, value in (told.get("condition_asked") or {}).items():
+        if isinstance(value, Mapping):
+            words += [f"{entry} {_number(amount)}" for entry, amount in value.items()]
+        elif isinstance(value, str) and Path(value).suffix:  # a file
+            words.append(f"{name} map")
+        else:
+            words.append(f"{name} {_number(value)}")
+    words.append(f"seed {told['seed']}")
+    return ", ".join(words) + (" (trajectory)" if kind == "trajectory" else "")
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _provenance(layer: Layer | None) -> dict[str, Any]:

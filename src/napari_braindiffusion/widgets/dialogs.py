@@ -42,6 +42,18 @@ def ask_on_close(parent: QWidget | None, name: str, *, may_stay: bool) -> OnClos
     return answers.get(box.clickedButton(), OnClose.STAY if may_stay else OnClose.GO_ON)
 
 
+def ask_cancel(parent: QWidget | None, name: str) -> bool:
+    """Ask whether a running generation is cancelled, since its dock closes; False keeps the dock open."""
+    answer = QMessageBox.question(
+        parent,
+        "A generation is running",
+        f"The generation {name} is running. Cancel it and close the dock? Finished samples are kept.",
+        QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+        QMessageBox.StandardButton.No,
+    )
+    return answer == QMessageBox.StandardButton.Yes
+
+
 def ask_name(parent: QWidget, name: str) -> str | None:
     """A new name for a run; None where the user thinks better of it."""
     answer, given = QInputDialog.getText(parent, "Rename the run", "Name of its folder:", text=name)
