@@ -13,7 +13,7 @@ from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.volume import Volume, load_volume, read_header, save_volume, to_ras
+from braindiffusion.volume import Volume, load_volume, read_header, resample_to_ras, save_volume, to_ras
 
 DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 
@@ -279,3 +279,39 @@ def test_loaded_data_are_free_of_the_file(tmp_path):
     path.write_bytes(gzip.compress(b"something else"))
     assert volume.data.min() == 7
     assert not isinstance(volume.data, np.memmap)
+
+
+@given(
+    angles=st.tuples(*[st.floats(-40, 40)] * 3),
+    spacing=st.tuples(*[st.floats(0.5, 3)] * 3),
+    gradient=st.tuples(*[st.floats(-1, 1)] * 3),
+)
+@settings(max_examples=30, deadline=None)
+def test_resampling_to_ras_keeps_every_value_at_its_place(angles, spacing, gradient):
+    """A linear function of the place in mm is resampled without error, wherever the oblique volume was."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() * spacing
+    affine[:3, 3] = (-20, 5, 80)
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in (9, 10, 11)], indexing="ij"), axis=-1)
+    data = apply_affine(affine, grid) @ gradient
+    assume(np.ptp(data) > 1e-3)
+    resampled = resample_to_ras(Volume(data[None], affine))
+    np.testing.assert_allclose(resampled.affine[:3, :3], np.diag(resampled.spacing), atol=1e-9)
+    places = np.stack(np.meshgrid(*[np.arange(n) for n in resampled.shape], indexing="ij"), axis=-1)
+    world = apply_affine(resampled.affine, places)
+    inside = np.all((voxels := apply_affine(np.linalg.inv(affine), world)) >= 0, axis=-1)
+    inside &= np.all(voxels <= np.array([8, 9, 10]), axis=-1)
+    assert inside.sum() > 50
+    np.testing.assert_allclose(resampled.data[0][inside], (world @ gradient)[inside], atol=1e-6)
+    assert resample_to_ras(resampled) is resampled
+
+
+def test_resampled_label_maps_hold_no_new_values():
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("z", 30, degrees=True).as_matrix() * 2
+    labels = np.zeros((1, 12, 12, 12), np.uint8)
+    labels[0, 3:9, 3:9, 3:9] = 47
+    resampled = resample_to_ras(Volume(labels, affine, {"kind": "labels"}))
+    assert set(np.unique(resampled.data)) == {0, 47}
+    assert resampled.data.dtype == np.uint8
+    assert (resampled.data == 47).sum() == pytest.approx((labels == 47).sum(), rel=0.1)

@@ -204,6 +204,48 @@ def box_affine(shape: tuple[int, int, int], spacing: float) -> npt.NDArray[np.fl
     return affine
 
 
+def resample_to_ras(volume: Volume) -> Volume:
+    """Resample an oblique volume to a grid along the world's axes, with its spacing, around all of its voxels.
+
+    Images are interpolated linearly, label maps (`metadata["kind"] == "labels"`) take the nearest voxel. Outside of
+    the volume is its lowest value, 0 in label maps.
+
+    Args:
+        volume: Any volume.
+
+    Returns:
+        A volume whose affine is a positive diagonal and a translation; the same one if it has such an affine already.
+    """
+    from scipy.ndimage import affine_transform
+
+    spacing = np.array(volume.spacing)
+    if np.allclose(volume.affine[:3, :3], np.diag(spacing), atol=1e-6):
+        return volume
+    ends = [(0, n - 1) for n in volume.shape]
+    corners = np.array(np.meshgrid(*ends)).reshape(3, -1)
+    world = volume.affine[:3, :3] @ corners + volume.affine[:3, 3:]
+    low, high = world.min(axis=1), world.max(axis=1)
+    shape = np.ceil((high - low) / spacing - 1e-6).astype(int) + 1
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = low
+    matrix = np.linalg.inv(volume.affine) @ affine
+    labels = volume.metadata.get("kind") == "labels"
+    data = np.stack(
+        [
+            affine_transform(
+                channel,
+                matrix[:3, :3],
+                matrix[:3, 3],
+                tuple(shape),
+                order=0 if labels else 1,
+                cval=0 if labels else channel.min(),
+            )
+            for channel in volume.data
+        ]
+    )
+    return Volume(data, affine, volume.metadata)
+
+
 def save_volume(volume: Volume, path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None) -> None:
     """Write a volume as NIfTI: whole or not at all, and the same bytes for the same volume.
 

@@ -123,6 +123,31 @@ def browse_comparison(viewer: "napari.viewer.Viewer") -> None:
     _browse("compare", viewer)
 
 
+def segment_layer(viewer: "napari.viewer.Viewer") -> None:
+    """Segment the selected image into regions, with a table of their volumes (Layers > Segment)."""
+    from napari_braindiffusion.docks.open import open_dock
+
+    open_dock(viewer, "Region volumes").segment()
+
+
+def region_volumes(viewer: "napari.viewer.Viewer") -> None:
+    """Show the region volumes of the selected Labels layer (Layers > Measure)."""
+    from napari.layers import Labels
+
+    from napari_braindiffusion.docks.open import open_dock
+
+    dock = open_dock(viewer, "Region volumes")
+    if isinstance(viewer.layers.selection.active, Labels):
+        dock.measure()
+
+
+def overlay_layers(viewer: "napari.viewer.Viewer") -> None:
+    """Resample oblique layers to RAS axes, so that all layers overlay (Layers > Transform)."""
+    from napari_braindiffusion.layers.overlay import overlay
+
+    overlay(viewer)
+
+
 def show_tour(viewer: "napari.viewer.Viewer") -> None:
     """Start the guided tour."""
     from napari_braindiffusion.tour import begin_tour

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from napari.qt.threading import WorkerBase
 from npe2 import PluginManager
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_braindiffusion.docks.open import open_dock
@@ -29,7 +30,7 @@ def test_docks_open_by_what_one_wants_to_do(viewer):
         assert f"{dock} ({PLUGIN})" in viewer.window.dock_widgets
 
 
-DOCKS = ("Cohort", "Train", "Generate", "Evaluate", "Orthoviews")
+DOCKS = ("Cohort", "Train", "Generate", "Evaluate", "Orthoviews", "Region volumes")
 
 
 def test_docks_are_tabs_of_one_area_and_open_once(viewer, qtbot):
@@ -81,3 +82,14 @@ def test_exports_ask_first_and_write_nothing_yet(viewer, qtbot, tmp_path, monkey
     dialog.reject()
     qtbot.waitUntil(lambda: not any(isinstance(one, ExportDialog) for one in QApplication.topLevelWidgets()))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_shortcuts_of_the_manifest_run_their_commands(viewer, qtbot):
+    open_dock(viewer, "Cohort")
+    (brain,) = (viewer.add_image(np.random.default_rng(0).random((6, 6, 6)), name="brain", units="mm"),)
+    viewer.layers.selection.active = brain
+    canvas = viewer.window._qt_viewer.canvas.native
+    qtbot.keyClick(canvas, Qt.Key.Key_G, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
+    assert f"Generate ({PLUGIN})" in viewer.window.dock_widgets
+    qtbot.keyClick(canvas, Qt.Key.Key_3, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
+    assert viewer.dims.ndisplay == 3

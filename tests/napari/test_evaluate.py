@@ -82,7 +82,7 @@ def dock(viewer):
 def opened(monkeypatch) -> list[Path]:
     """What was opened in the browser or in the file manager."""
     paths: list[Path] = []
-    for module in ("docks.evaluate", "in_browser"):
+    for module in ("docks.evaluate", "layers.figures"):
         open_url = f"napari_braindiffusion.{module}.QDesktopServices.openUrl"
         monkeypatch.setattr(open_url, lambda url: paths.append(Path(url.toLocalFile())))
     return paths

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
+from napari.utils.notifications import notification_manager
 from nibabel.affines import apply_affine
 from qtpy.QtCore import QTimer
 from scipy.spatial.transform import Rotation
@@ -19,6 +20,7 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.engine import threads as background
 from napari_braindiffusion.io import files as io
 from napari_braindiffusion.io import sample_data as samples
+from napari_braindiffusion.layers.overlay import rotated_layers
 
 PLUGIN = "napari-braindiffusion"
 
@@ -123,6 +125,40 @@ def test_several_files_are_several_layers(viewer):
     assert list(labels.features["region"])[1] == "CortCSF"
 
 
+def test_two_oblique_volumes_of_one_head_overlay_when_the_user_agrees(viewer, qtbot, tmp_path, notices):
+    """The same ball, once upright and once with turned axes, lies in one place after resampling."""
+    place = np.stack(np.meshgrid(*[np.linspace(-30, 30, 31)] * 3, indexing="ij"), axis=-1)
+
+    def ball(rotation):
+        affine = np.eye(4)
+        affine[:3, :3] = rotation * 2
+        affine[:3, 3] = rotation @ [-30, -30, -30]
+        return nib.Nifti1Image(100 * np.exp(-((((place @ rotation.T) - [8, -4, 6]) / 6) ** 2).sum(-1)), affine)
+
+    turned = Rotation.from_euler("xyz", (12, -8, 20), degrees=True).as_matrix()
+    nib.save(ball(np.eye(3)), tmp_path / "upright.nii")
+    nib.save(ball(turned), tmp_path / "turned.nii")
+    viewer.open(tmp_path / "turned.nii", plugin=PLUGIN)
+    qtbot.wait(20)
+    assert notices() == []  # alone, it is shown upright without interpolation
+    viewer.open(tmp_path / "upright.nii", plugin=PLUGIN)
+    qtbot.waitUntil(lambda: len(notices()) == 1)
+    ((severity, message),) = notices()
+    assert severity == "warning"
+    assert "'turned'" in message
+    ((_, resample),) = notification_manager.records[-1].actions
+    resample(None)
+    qtbot.waitUntil(lambda: viewer.layers["turned"].metadata.get("resampled"), timeout=10_000)
+
+    def centre(layer):
+        weight = np.asarray(layer.data) - layer.data.min()
+        return layer.data_to_world([np.average(i, weights=weight) for i in np.indices(layer.data.shape)])
+
+    np.testing.assert_allclose(centre(viewer.layers["turned"]), (8, -4, 6), atol=0.2)
+    np.testing.assert_allclose(centre(viewer.layers["upright"]), (8, -4, 6), atol=0.2)
+    assert rotated_layers(viewer) == []
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -145,9 +181,6 @@ def test_labels_by_their_name(tmp_path, name, kind):
     assert not attributes["name"].endswith((".nii", ".gz", ".mgz"))
 
 
-@pytest.mark.parametrize(
-    ("top", "dtype"), [(1, "uint8"), (255, "uint8"), (256, "int16"), (40_000, "int32"), (2**40, "int64")]
-)
 def test_label_maps_stored_as_floats_and_their_names_in_bids_tables(tmp_path):
     values = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     for name, data in (("sub-01_dseg", values), ("sub-02_dseg", values + 0.5), ("sub-03_T1w", values)):
@@ -162,6 +195,9 @@ def test_label_maps_stored_as_floats_and_their_names_in_bids_tables(tmp_path):
     assert io.read_layer(tmp_path / "sub-03_T1w.nii")[2] == "labels"
 
 
+@pytest.mark.parametrize(
+    ("top", "dtype"), [(1, "uint8"), (255, "uint8"), (256, "int16"), (40_000, "int32"), (2**40, "int64")]
+)
 def test_labels_are_saved_small(tmp_path, top, dtype):
     io.write_labels(str(tmp_path / "a.nii"), np.full((2, 2, 2), top, np.int64), {})
     assert nib.load(tmp_path / "a.nii").get_data_dtype() == np.dtype(dtype)

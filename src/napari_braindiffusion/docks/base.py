@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.settings import PLUGIN, settings
+from napari_braindiffusion.shortcuts import bind_shortcuts
 
 WIDTH = 340
 """Pixels that a dock asks for. It can be made as narrow as its rows, which is below 300."""
@@ -145,6 +146,7 @@ class Dock(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self.engine = EngineClient.shared(self)
+        bind_shortcuts(napari_viewer)
         self._window: QMainWindow | None = None
         self._was_docked = False
         self._in_tabs = False

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari_braindiffusion.docks.evaluate import EvaluateDock
     from napari_braindiffusion.docks.generate import GenerateDock
     from napari_braindiffusion.docks.orthoviews import OrthoviewsDock
+    from napari_braindiffusion.docks.region_volumes import RegionVolumesDock
     from napari_braindiffusion.docks.train import TrainDock
 
 
@@ -25,6 +26,8 @@ def open_dock(viewer: Viewer, name: Literal["Generate"]) -> "GenerateDock": ...
 def open_dock(viewer: Viewer, name: Literal["Evaluate"]) -> "EvaluateDock": ...
 @overload
 def open_dock(viewer: Viewer, name: Literal["Orthoviews"]) -> "OrthoviewsDock": ...
+@overload
+def open_dock(viewer: Viewer, name: Literal["Region volumes"]) -> "RegionVolumesDock": ...
 @overload
 def open_dock(viewer: Viewer, name: str) -> Dock: ...
 

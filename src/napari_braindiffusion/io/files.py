@@ -4,12 +4,14 @@ import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Layer
 from napari.utils.notifications import show_info
+from qtpy.QtCore import QTimer
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import region_names
@@ -26,6 +28,7 @@ from napari_braindiffusion.layers.geometry import (
     volume_to_layer_data,
 )
 from napari_braindiffusion.layers.initial_view import set_initial_view
+from napari_braindiffusion.layers.overlay import offer_overlay
 from napari_braindiffusion.layers.region_names import names_beside
 
 PROVENANCE, SIDECAR = "provenance", "sidecar"
@@ -66,13 +69,16 @@ def read_volumes(path: str | Sequence[str]) -> Opened:
     if viewer is None or not needs_thread(sum(_voxels(one) for one in paths)):
         layers = [read_layer(one) for one in paths]
         set_initial_view()
+        if viewer is not None:
+            QTimer.singleShot(0, partial(offer_overlay, viewer))  # when the layers are in
         return layers
 
     def show(layer_data: LayerData) -> None:
         set_initial_view()
         viewer.add_layer(Layer.create(*layer_data))
 
-    in_background(_read_each, paths, what="Opening", total=len(paths), done=show)
+    worker = in_background(_read_each, paths, what="Opening", total=len(paths), done=show)
+    worker.finished.connect(partial(offer_overlay, viewer))
     return [(None,)]
 
 

@@ -1,0 +1,59 @@
+"""Table of region volumes beside the percentiles of a reference."""
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+
+from braindiffusion.cohort.region_volumes import RegionVolume
+from napari_braindiffusion.widgets.plots.loss_curve import COLOURS
+
+COLUMNS = ("Region", "Volume (ml)", "Percentile", "5 %", "Median", "95 %")
+UNUSUAL = (5.0, 95.0)
+"""Percentiles outside of which a volume is marked."""
+
+
+class _Number(QTableWidgetItem):
+    """A cell that is sorted by its number; unknown values come last."""
+
+    def __init__(self, value: float | None, digits: int) -> None:
+        super().__init__("n/a" if value is None else f"{value:.{digits}f}")
+        self._value = float("inf") if value is None else value
+        self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def __lt__(self, other: QTableWidgetItem) -> bool:
+        return isinstance(other, _Number) and self._value < other._value
+
+
+class RegionTable(QTableWidget):
+    """One row for each region; a click on a header sorts."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, len(COLUMNS), parent)
+        self.setHorizontalHeaderLabels(COLUMNS)
+        self.setToolTip(
+            "Volume of each region, its percentile in the reference, and the reference's 5th, 50th and 95th percentile."
+        )
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setTabKeyNavigation(False)  # Tab leaves the table
+        self.verticalHeader().hide()
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.setMinimumHeight(160)
+
+    def set_rows(self, rows: Sequence[RegionVolume]) -> None:
+        """Show these regions; volumes outside of the reference's 5th to 95th percentile are coloured."""
+        self.setSortingEnabled(False)
+        self.setRowCount(len(rows))
+        for line, row in enumerate(rows):
+            band = (row.reference_p5_ml, row.reference_median_ml, row.reference_p95_ml)
+            numbers = [_Number(row.volume_ml, 2), _Number(row.percentile, 0), *(_Number(value, 2) for value in band)]
+            cells: list[QTableWidgetItem] = [QTableWidgetItem(row.region), *numbers]
+            if row.percentile is not None and not UNUSUAL[0] <= row.percentile <= UNUSUAL[1]:
+                for cell in cells[1:3]:
+                    cell.setForeground(QColor(COLOURS[4]))
+            for column, cell in enumerate(cells):
+                self.setItem(line, column, cell)
+        self.setSortingEnabled(True)
+        self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
