@@ -19,7 +19,7 @@ from braindiffusion.cohort.region_volumes import (
     region_volume_table,
     region_volumes_tsv,
 )
-from braindiffusion.conditions import ConditionSchema, Numbers
+from braindiffusion.conditions import Numbers
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.regions import REGIONS, regions_of, volumes_ml
@@ -226,9 +226,8 @@ def _reference(source: str | Path | None) -> Reference:
 
 def _model_reference(name: str) -> Reference:
     try:
-        card = read_card(find_model(name))
-        return model_reference(ConditionSchema.model_validate(card.get("configuration", {}).get("condition", {})))
-    except (BrainDiffusionError, ValueError):
+        return model_reference(read_card(find_model(name)).conditions)
+    except BrainDiffusionError:
         return {}
 
 
