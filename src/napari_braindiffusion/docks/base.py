@@ -259,6 +259,7 @@ class Dock(QWidget):
             self.deleteLater()
             return
         self._in_tabs = True
+        own.setWindowTitle(self.name)  # the plugin's name does not fit into a tab
         area = self._window.dockWidgetArea(own)
         for other in self._others(Dock):
             tab = other._dock_widget()

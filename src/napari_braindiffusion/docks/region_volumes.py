@@ -76,6 +76,7 @@ class RegionVolumesDock(Dock):
         self.export_button.setToolTip("Save the table as tab-separated values.")
         self.export_button.setEnabled(False)
         self.progress = ProgressRow("Cancel", "Cancels the segmentation.")
+        self.progress.hide()
         buttons = QHBoxLayout()
         buttons.addWidget(self.segment_button, 1)
         buttons.addWidget(self.measure_button, 1)
@@ -145,6 +146,7 @@ class RegionVolumesDock(Dock):
 
     def _on_begun(self, message: str) -> None:
         self.segment_button.setEnabled(False)
+        self.progress.show()
         self.progress.begin(message)
 
     def _on_failed(self, message: str) -> None:

@@ -9,7 +9,9 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from braindiffusion.cohort.region_volumes import RegionVolume
 from napari_braindiffusion.widgets.plots.loss_curve import COLOURS
 
-COLUMNS = ("Region", "Volume (ml)", "Percentile", "5 %", "Median", "95 %")
+COLUMNS = ("Region", "ml", "Pctl.", "5 %", "50 %", "95 %")
+SMALLER = 0.85
+"""Share of the font size with which the columns fit into a dock."""
 UNUSUAL = (5.0, 95.0)
 """Percentiles outside of which a volume is marked."""
 
@@ -38,8 +40,16 @@ class RegionTable(QTableWidget):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)  # Tab leaves the table
+        small = self.font()
+        small.setPointSizeF(small.pointSizeF() * SMALLER)
+        self.setFont(small)
         self.verticalHeader().hide()
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header = self.horizontalHeader()
+        header.setMinimumSectionSize(20)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.setMinimumHeight(160)
 
     def set_rows(self, rows: Sequence[RegionVolume]) -> None:
@@ -53,7 +63,7 @@ class RegionTable(QTableWidget):
             if row.percentile is not None and not UNUSUAL[0] <= row.percentile <= UNUSUAL[1]:
                 for cell in cells[1:3]:
                     cell.setForeground(QColor(COLOURS[4]))
+            cells[0].setToolTip(row.region)
             for column, cell in enumerate(cells):
                 self.setItem(line, column, cell)
         self.setSortingEnabled(True)
-        self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
