@@ -40,6 +40,7 @@ class RegionTable(QTableWidget):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)  # Tab leaves the table
+        self.setWordWrap(False)
         small = self.font()
         small.setPointSizeF(small.pointSizeF() * SMALLER)
         self.setFont(small)
@@ -59,7 +60,7 @@ class RegionTable(QTableWidget):
         for line, row in enumerate(rows):
             band = (row.reference_p5_ml, row.reference_median_ml, row.reference_p95_ml)
             numbers = [_Number(row.volume_ml, 2), _Number(row.percentile, 0), *(_Number(value, 2) for value in band)]
-            cells: list[QTableWidgetItem] = [QTableWidgetItem(row.region), *numbers]
+            cells: list[QTableWidgetItem] = [QTableWidgetItem(_short(row.region)), *numbers]
             if row.percentile is not None and not UNUSUAL[0] <= row.percentile <= UNUSUAL[1]:
                 for cell in cells[1:3]:
                     cell.setForeground(QColor(COLOURS[4]))
@@ -67,3 +68,8 @@ class RegionTable(QTableWidget):
             for column, cell in enumerate(cells):
                 self.setItem(line, column, cell)
         self.setSortingEnabled(True)
+
+
+def _short(region: str) -> str:
+    """Return a region name with its side as a letter."""
+    return region.replace("left ", "L ").replace("right ", "R ")
