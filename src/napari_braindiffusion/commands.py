@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_braindiffusion.layers.figures import FigureName
+    from napari_braindiffusion.io.figures import FigureName
 
 
 def generate_brain(viewer: "napari.viewer.Viewer") -> None:
@@ -59,14 +59,14 @@ def in_3d(viewer: "napari.viewer.Viewer") -> None:
 
 def export_nifti(viewer: "napari.viewer.Viewer") -> None:
     """Export layers, or the brains of a folder or run, as NIfTI files with sidecars (File > IO Utilities)."""
-    from napari_braindiffusion.layers.export import ask_and_export
+    from napari_braindiffusion.io.export import ask_and_export
 
     ask_and_export(viewer, bids=False)
 
 
 def export_bids(viewer: "napari.viewer.Viewer") -> None:
     """Export the same as a BIDS dataset (File > IO Utilities)."""
-    from napari_braindiffusion.layers.export import ask_and_export
+    from napari_braindiffusion.io.export import ask_and_export
 
     ask_and_export(viewer, bids=True)
 
@@ -93,7 +93,7 @@ def nearest_brain(viewer: "napari.viewer.Viewer") -> None:
 
 
 def _browse(figure: "FigureName", viewer: "napari.viewer.Viewer") -> None:
-    from napari_braindiffusion.layers.figures import open_in_browser
+    from napari_braindiffusion.io.figures import open_in_browser
 
     open_in_browser(viewer, figure)
 

@@ -16,8 +16,8 @@ from braindiffusion.runs import EvaluateRequest, NearestRequest, RunState, list_
 from braindiffusion.runs.reports.evaluation import Evaluation
 from braindiffusion.volume import Volume, load_volume, save_volume
 from napari_braindiffusion import commands
-from napari_braindiffusion.io.files import PROVENANCE
 from napari_braindiffusion.layers.cohort import COHORT
+from napari_braindiffusion.layers.files import PROVENANCE
 from napari_braindiffusion.widgets.nearest_view import NearestView
 from napari_braindiffusion.widgets.tables.metric_table import MARKS
 
@@ -82,7 +82,7 @@ def dock(viewer):
 def opened(monkeypatch) -> list[Path]:
     """What was opened in the browser or in the file manager."""
     paths: list[Path] = []
-    for module in ("docks.evaluate", "layers.figures"):
+    for module in ("docks.evaluate", "io.figures"):
         open_url = f"napari_braindiffusion.{module}.QDesktopServices.openUrl"
         monkeypatch.setattr(open_url, lambda url: paths.append(Path(url.toLocalFile())))
     return paths

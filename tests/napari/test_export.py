@@ -12,8 +12,8 @@ from braindiffusion.cohort.find import find
 from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
-from napari_braindiffusion.io.files import PROVENANCE, save_brain
-from napari_braindiffusion.layers.export import ask_and_export
+from napari_braindiffusion.io.export import ask_and_export
+from napari_braindiffusion.layers.files import PROVENANCE, save_brain
 from napari_braindiffusion.widgets.forms.export_form import ExportDialog
 
 PLUGIN = "napari-braindiffusion"

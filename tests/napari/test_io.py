@@ -20,6 +20,7 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.engine import threads as background
 from napari_braindiffusion.io import files as io
 from napari_braindiffusion.io import sample_data as samples
+from napari_braindiffusion.layers import files as layer_files
 from napari_braindiffusion.layers.overlay import rotated_layers
 
 PLUGIN = "napari-braindiffusion"
@@ -265,18 +266,18 @@ def test_a_failed_opening_leaves_the_view_alone(viewer, tmp_path):
 
 def test_provenance_goes_with_the_layer_into_the_next_file(viewer, tmp_path):
     told = {"synthetic": True, "seed": 3, "model": {"name": "ixi-2mm"}}
-    io.save_brain(samples_volume(), tmp_path / "made.nii.gz", told)
+    layer_files.save_brain(samples_volume(), tmp_path / "made.nii.gz", told)
     (layer,) = viewer.open(tmp_path / "made.nii.gz", plugin=PLUGIN)
-    assert layer.metadata[io.PROVENANCE]["seed"] == 3
+    assert layer.metadata[layer_files.PROVENANCE]["seed"] == 3
     layer.save(str(tmp_path / "kept.nii"), plugin=PLUGIN)
     assert read_sidecar(tmp_path / "kept.nii") == told | {"file": "kept.nii"}
 
 
 def test_the_sidecar_of_a_real_scan_is_no_provenance(viewer, tmp_path):
-    io.save_brain(samples_volume(), tmp_path / "sub-01_T1w.nii.gz", {"EchoTime": 0.004})
+    layer_files.save_brain(samples_volume(), tmp_path / "sub-01_T1w.nii.gz", {"EchoTime": 0.004})
     (layer,) = viewer.open(tmp_path / "sub-01_T1w.nii.gz", plugin=PLUGIN)
     assert layer.metadata[io.SIDECAR]["EchoTime"] == 0.004
-    assert io.PROVENANCE not in layer.metadata
+    assert layer_files.PROVENANCE not in layer.metadata
 
 
 def test_large_files_are_read_and_written_beside_the_event_loop(viewer, tmp_path, qtbot, monkeypatch, notices):
@@ -322,9 +323,9 @@ def test_a_full_disk_leaves_no_brain_without_its_sidecar_unsaid(tmp_path, monkey
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(io, "write_sidecar", full)
+    monkeypatch.setattr(layer_files, "write_sidecar", full)
     with pytest.raises(BrainDiffusionError, match="free some space"):
-        io.save_brain(samples_volume(), tmp_path / "a.nii", {"seed": 1})
+        layer_files.save_brain(samples_volume(), tmp_path / "a.nii", {"seed": 1})
 
 
 def samples_volume() -> Volume:

@@ -83,7 +83,7 @@ def test_the_icon_is_a_picture(manifest):
         "napari_braindiffusion.docks.generate",
         "napari_braindiffusion.docks.orthoviews",
         "napari_braindiffusion.docks.evaluate",
-        "napari_braindiffusion.layers.figures",
+        "napari_braindiffusion.io.figures",
     ],
 )
 def test_the_plugin_never_imports_torch(module):

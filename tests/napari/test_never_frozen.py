@@ -23,6 +23,7 @@ from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.engine import job as jobs
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.io import files as io
+from napari_braindiffusion.layers import files as layer_files
 from napari_braindiffusion.layers.display import show_volume
 from napari_braindiffusion.settings import PLUGIN
 
@@ -97,7 +98,7 @@ def by_whom(monkeypatch) -> list[tuple[str, bool]]:
 
         return call
 
-    for module, name in ((io, "load_volume"), (io, "save_volume"), (jobs, "load_volume")):
+    for module, name in ((io, "load_volume"), (layer_files, "save_volume"), (jobs, "load_volume")):
         monkeypatch.setattr(module, name, watched(name))
     return seen
 

@@ -20,9 +20,8 @@ from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import in_background
 from napari_braindiffusion.io.folder import FolderListing, list_folder
 from napari_braindiffusion.layers.cohort import open_cohort, read_subjects, show_cohort
-from napari_braindiffusion.layers.display import set_axial_view
+from napari_braindiffusion.layers.display import set_axial_view, show_mosaic
 from napari_braindiffusion.layers.geometry import LayerData
-from napari_braindiffusion.layers.grid import show_mosaic
 from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
 from napari_braindiffusion.widgets.progress_row import ProgressRow

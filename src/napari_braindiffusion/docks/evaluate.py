@@ -25,9 +25,8 @@ from braindiffusion.runs.reports.nearest import Nearest, read_nearest
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.evaluation_inputs import Known, Origin, known, origin
-from napari_braindiffusion.io.files import PROVENANCE, SIDECAR, provenance_of
 from napari_braindiffusion.layers.cohort import COHORT
-from napari_braindiffusion.layers.files import as_paths, brains_among, is_brain
+from napari_braindiffusion.layers.files import PROVENANCE, SIDECAR, as_paths, brains_among, is_brain, provenance_of
 from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
 from napari_braindiffusion.layers.nearest import NearestLayers
 from napari_braindiffusion.settings import settings

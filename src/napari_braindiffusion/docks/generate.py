@@ -36,10 +36,9 @@ from napari_braindiffusion.docks.run_browser import Training, find_trainings
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import run_in_thread
-from napari_braindiffusion.io.files import PROVENANCE
-from napari_braindiffusion.layers.display import show_regions, show_trajectory, show_volume
+from napari_braindiffusion.layers.display import show_mosaic, show_regions, show_trajectory, show_volume
+from napari_braindiffusion.layers.files import PROVENANCE
 from napari_braindiffusion.layers.geometry import layer_to_volume
-from napari_braindiffusion.layers.grid import show_mosaic
 from napari_braindiffusion.layers.reproduce import (
     generation_settings,
     layer_name,

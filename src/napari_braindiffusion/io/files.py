@@ -16,10 +16,12 @@ from qtpy.QtCore import QTimer
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import region_names
 from braindiffusion.nifti import READABLE_SUFFIXES
-from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem, write_sidecar
-from braindiffusion.volume import Volume, load_volume, read_header, save_volume
+from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem
+from braindiffusion.volume import Volume, load_volume, read_header
 from napari import current_viewer
 from napari_braindiffusion.engine.threads import in_background, needs_thread
+from napari_braindiffusion.layers.display import set_initial_view
+from napari_braindiffusion.layers.files import PROVENANCE, SIDECAR, provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import (
     Kind,
     LayerData,
@@ -27,12 +29,8 @@ from napari_braindiffusion.layers.geometry import (
     region_features,
     volume_to_layer_data,
 )
-from napari_braindiffusion.layers.initial_view import set_initial_view
 from napari_braindiffusion.layers.overlay import offer_overlay
 from napari_braindiffusion.layers.region_names import names_beside
-
-PROVENANCE, SIDECAR = "provenance", "sidecar"
-"""Keys of a layer's metadata: how a generated brain was made; what a JSON file beside any other volume says."""
 
 Opened = list[LayerData] | list[tuple[None]]
 """What a reader gives to napari: layers, or its sign for none."""
@@ -120,33 +118,6 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
         BrainDiffusionError: The layer is no volume, or the file cannot be written.
     """
     return _write(path, data, attributes, "labels")
-
-
-def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
-    """Write a volume, labels in the smallest type that holds them, and a sidecar if there is anything to tell.
-
-    Raises:
-        BrainDiffusionError: The file cannot be written.
-    """
-    dtype = None
-    if volume.metadata.get("kind") == "labels":
-        low, high = int(volume.data.min()), int(volume.data.max())
-        # uint32 and 64 bit integers are read by few tools: they come last.
-        small = (t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-        dtype = next(small, np.int64)
-    save_volume(volume, path, dtype=dtype)
-    if told:
-        try:
-            write_sidecar(path, told)
-        except OSError as error:
-            msg = f"The sidecar of {path} could not be written ({error.strerror}): free some space and save it again."
-            raise BrainDiffusionError(msg) from error
-    return path
-
-
-def provenance_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What a layer's metadata know of its origin, for a sidecar."""
-    return dict(metadata.get(PROVENANCE) or metadata.get(SIDECAR) or {})
 
 
 def _write(path: str, data: Any, attributes: Mapping[str, Any], layer_type: Kind) -> list[str]:

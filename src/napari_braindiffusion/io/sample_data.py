@@ -7,8 +7,8 @@ from braindiffusion.example_data import region_names, sample_labels_path, sample
 from braindiffusion.models import registry as pretrained
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.io.files import read_layer
+from napari_braindiffusion.layers.display import set_initial_view
 from napari_braindiffusion.layers.geometry import LayerData, region_features, volume_to_layer_data
-from napari_braindiffusion.layers.initial_view import set_initial_view
 
 
 def real_brain() -> list[LayerData]:

@@ -1,14 +1,15 @@
 """Brains in the viewer: how a volume becomes a layer, and from where one looks at it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from napari.viewer import Viewer
 
 from braindiffusion.regions import REGIONS
 from braindiffusion.volume import Volume
 from napari_braindiffusion.layers.geometry import (
+    DISPLAY_TO_WORLD,
     LayerData,
     region_features,
     trajectory_to_layer_data,
@@ -75,6 +76,39 @@ def set_axial_view(viewer: Viewer, *, grid: bool = False) -> None:
     viewer.canvas.overlays.scale_bar.visible = True
     viewer.canvas.grid.enabled = grid
     viewer.reset_view()
+
+
+def show_mosaic(viewer: Viewer, brains: Sequence[Image], *, share_contrast: bool = True) -> None:
+    """Show these layers beside each other, named, and hide the others.
+
+    Each stays a layer of its own, in its own millimetres: to save, to measure, to look at alone.
+    """
+    shown = [layer for layer in brains if layer in viewer.layers]
+    for layer in viewer.layers:
+        layer.visible = layer in shown
+    for layer in shown:
+        if share_contrast:
+            layer.contrast_limits = shown[0].contrast_limits
+        layer.name_overlay.visible = True
+    grid = viewer.canvas.grid
+    grid.stride, grid.shape, grid.enabled = 1, (-1, -1), True
+    viewer.reset_view()
+
+
+def set_initial_view() -> None:
+    """Turn the view as soon as the first layer is in. A viewer that shows something already keeps its view."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is None or viewer.layers:
+        return
+
+    def turn(event: Any) -> None:
+        viewer.layers.events.inserted.disconnect(turn)
+        if DISPLAY_TO_WORLD in event.value.metadata:
+            set_axial_view(viewer)
+
+    viewer.layers.events.inserted.connect(turn)
 
 
 def _add(viewer: Viewer, layer_data: LayerData) -> Layer:

@@ -7,7 +7,7 @@ the brain as it was.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -17,13 +17,16 @@ from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.volume import Volume
+from braindiffusion.runs.sidecar import write_sidecar
+from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.engine.threads import in_background
-from napari_braindiffusion.io.files import provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.settings import settings
 
 FOLDER = "layers"
+"""Folder of the written layers, beside the runs."""
+PROVENANCE, SIDECAR = "provenance", "sidecar"
+"""Keys of a layer's metadata: how a generated brain was made; what a JSON file beside any other volume says."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,33 @@ class _Outgoing:
     name: str
     volume: Volume
     told: dict[str, Any]
+
+
+def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
+    """Write a volume, labels in the smallest type that holds them, and a sidecar if there is anything to tell.
+
+    Raises:
+        BrainDiffusionError: The file cannot be written.
+    """
+    dtype = None
+    if volume.metadata.get("kind") == "labels":
+        low, high = int(volume.data.min()), int(volume.data.max())
+        # uint32 and 64 bit integers are read by few tools: they come last.
+        small = (t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+        dtype = next(small, np.int64)
+    save_volume(volume, path, dtype=dtype)
+    if told:
+        try:
+            write_sidecar(path, told)
+        except OSError as error:
+            msg = f"The sidecar of {path} could not be written ({error.strerror}): free some space and save it again."
+            raise BrainDiffusionError(msg) from error
+    return path
+
+
+def provenance_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a layer's metadata know of its origin, for a sidecar."""
+    return dict(metadata.get(PROVENANCE) or metadata.get(SIDECAR) or {})
 
 
 def is_brain(layer: Layer | None) -> TypeGuard[Image]:

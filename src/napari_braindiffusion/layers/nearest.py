@@ -7,8 +7,7 @@ from napari.layers import Layer
 from napari.viewer import Viewer
 
 from braindiffusion.runs.reports.nearest import Match, Nearest
-from napari_braindiffusion.layers.display import show_volume
-from napari_braindiffusion.layers.grid import show_mosaic
+from napari_braindiffusion.layers.display import show_mosaic, show_volume
 from napari_braindiffusion.layers.jobs import Artifacts
 
 

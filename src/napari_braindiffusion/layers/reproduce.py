@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import GenerateRequest, RegenerateRequest
 from braindiffusion.runs.sidecar import sidecar_path
-from napari_braindiffusion.io.files import PROVENANCE
+from napari_braindiffusion.layers.files import PROVENANCE
 from napari_braindiffusion.settings import settings
 
 

@@ -7,7 +7,7 @@ from napari.layers import Layer
 from napari.utils.events import Event
 from napari.viewer import Viewer
 
-from napari_braindiffusion.io.files import PROVENANCE
+from napari_braindiffusion.layers.files import PROVENANCE
 
 Frame = Mapping[str, float]
 

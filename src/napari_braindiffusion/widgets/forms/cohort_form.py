@@ -1,18 +1,21 @@
 """The form of a preprocessing: a folder of volumes in, a cohort out."""
 
+import os
 from pathlib import Path
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from braindiffusion.example_data import samples_dir
 from braindiffusion.runs import InspectRequest, PrepareRequest
-from napari_braindiffusion.io.find_inputs import default_store, find_labels, find_participants
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 
 BASIC = ("data_dir", "labels", "participants", "modality", "spacing", "out")
 ADVANCED = ("skull", "shape", "workers")
 SOURCES = ("labels", "participants", "modality")
 """Fields that decide, with the folder, which subjects are found."""
+PARTICIPANTS = ("participants.tsv", "participants.csv", "IXI.xls")
+LABELS = ("labels", "segmentations")
 
 
 class CohortForm(RequestForm):
@@ -78,3 +81,26 @@ class CohortForm(RequestForm):
         if folder is not None and out.value in (None, self._suggested):  # a path that the user typed stays
             self._suggested = default_store(folder, self.fields["spacing"].value)
             out.value = self._suggested
+
+
+def find_participants(folder: Path) -> Path | None:
+    """The participants table in a folder or beside it."""
+    candidates = (place / name for place in (folder, folder.parent) for name in PARTICIPANTS)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def find_labels(folder: Path) -> Path | None:
+    """The folder of region label maps in a folder or beside it."""
+    candidates = (place / name for place in (folder, folder.parent) for name in LABELS)
+    return next((path for path in candidates if path.is_dir() and path != folder), None)
+
+
+def default_store(folder: Path, spacing: float) -> Path:
+    """Where a prepared cohort would go: beside the folder if one may write there, else into the user's own."""
+    place = folder.parent if os.access(folder.parent, os.W_OK) and not _is_installed(folder) else Path.home()
+    return place / f"{folder.name}-{spacing:g}mm.zarr"
+
+
+def _is_installed(folder: Path) -> bool:
+    """Whether the folder is part of this package: its samples are looked at, and nothing is written beside them."""
+    return folder.resolve().is_relative_to(samples_dir())

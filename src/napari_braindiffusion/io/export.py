@@ -20,7 +20,7 @@ from braindiffusion.export.brains import named
 from braindiffusion.runs.sidecar import sidecar_path
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.threads import in_background
-from napari_braindiffusion.io.files import provenance_of, save_brain
+from napari_braindiffusion.layers.files import provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.widgets.forms.export_form import ExportChoice, ExportDialog
 
