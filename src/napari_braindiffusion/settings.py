@@ -1,7 +1,7 @@
-"""What the user chose once in napari's preferences (File > Preferences > BrainDiffusion), for all docks.
+"""Preferences of the user (File > Preferences > BrainDiffusion), and the paths that were entered last.
 
-napari draws and keeps these settings from the manifest's `configurations`; here they become values with a type. Docks
-ask anew whenever they need one, so a change holds from the next job on.
+napari draws and keeps the preferences from the manifest's `configurations`; here they get types. They are read anew for
+each job, so a change holds from the next job on.
 """
 
 import os
@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
+from qtpy.QtCore import QSettings
 
 from braindiffusion.runs import default_runs_dir
 from braindiffusion.runs.folder import RUNS_VARIABLE
 
 PLUGIN = "napari-braindiffusion"
+MAX_RECENT = 8
+"""Number of recent paths that are kept for a field."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Convention = Literal["neurological", "radiological"]
@@ -72,6 +75,22 @@ def remember(section: str, name: str, value: Any) -> None:
     found = _section(section)
     if found is not None:
         setattr(found, name, value)
+
+
+def recent_paths(name: str) -> list[str]:
+    """Return the paths that were entered last in a field, newest first; they may be gone."""
+    found = _store().value(f"recent/{name}", [])
+    return [found] if isinstance(found, str) else list(found or [])
+
+
+def add_recent_path(name: str, path: Path) -> None:
+    """Put a path first among the recent paths of a field."""
+    others = [one for one in recent_paths(name) if one != str(path)]
+    _store().setValue(f"recent/{name}", [str(path), *others][:MAX_RECENT])
+
+
+def _store() -> QSettings:
+    return QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "BrainDiffusion", PLUGIN)
 
 
 def _section(name: str) -> Any:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from napari.qt.threading import WorkerBase
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QSettings
 
 from napari_braindiffusion.settings import PLUGIN
 from napari_braindiffusion.widgets import dialogs as questions
@@ -41,6 +42,7 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     (folder / f"{PLUGIN}.yaml").write_text("tour:\n  seen: true\n")
     # As napari's own fixture `plugin_settings` does it, but with the plugin that is installed.
     napari.settings._clear_plugin_settings_cache()
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
     monkeypatch.setattr(napari.settings, "_CFG_PATH", str(folder / "settings.yaml"))
     yield
     napari.settings._clear_plugin_settings_cache()

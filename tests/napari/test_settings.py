@@ -4,10 +4,12 @@ from pathlib import Path
 
 import napari.settings
 import pytest
+from qtpy.QtCore import Qt
 
 import napari_braindiffusion
 from braindiffusion.runs import GenerateRequest, PrepareRequest, default_runs_dir
-from napari_braindiffusion.settings import remember, settings
+from napari_braindiffusion.settings import MAX_RECENT, recent_paths, remember, settings
+from napari_braindiffusion.widgets.forms.field_widgets import PathEdit
 
 
 def test_defaults():
@@ -62,3 +64,22 @@ def test_runs_are_looked_for_where_the_preferences_say():
     sources = {path: path.read_text() for path in Path(napari_braindiffusion.__file__).parent.rglob("*.py")}
     others = ("list_runs()", "default_runs_dir()")
     assert [path.name for path, text in sources.items() if any(word in text for word in others)] == ["settings.py"]
+
+
+def test_recent_paths_are_offered_below_the_empty_field(qtbot, tmp_path):
+    folders = [tmp_path / f"folder {number}" for number in range(MAX_RECENT + 2)]
+    edit = PathEdit(name="data_dir")
+    qtbot.addWidget(edit.native)
+    for folder in (*folders, folders[-2]):
+        folder.mkdir(exist_ok=True)
+        edit.value = folder
+    edit.value = tmp_path / "not there"
+    edit.value = None
+    expected = [str(folders[-2]), str(folders[-1]), *map(str, reversed(folders[2:-2]))]
+    assert recent_paths("data_dir") == expected
+    later = PathEdit(name="data_dir")
+    qtbot.addWidget(later.native)
+    later.native.show()
+    qtbot.mouseClick(later.line_edit.native, Qt.MouseButton.LeftButton)
+    assert later._recent.stringList() == expected
+    assert recent_paths("another field") == []

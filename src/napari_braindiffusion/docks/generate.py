@@ -47,7 +47,7 @@ from napari_braindiffusion.layers.reproduce import (
     was_generated,
 )
 from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
-from napari_braindiffusion.settings import settings
+from napari_braindiffusion.settings import add_recent_path, recent_paths, settings
 from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import CopyButton
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
@@ -130,7 +130,9 @@ class GenerateDock(Dock):
         own = [
             (f"my training {one.run.name}", str(one.run.path), str(one.run.path)) for one in trainings if one.has_model
         ]
-        self.form.set_models([*packaged, *own])
+        known = {value for _, value, _ in (*packaged, *own)}
+        recent = [path for path in recent_paths("model") if path not in known and Path(path).exists()]
+        self.form.set_models([*packaged, *own, *((Path(path).name, path, path) for path in recent)])
 
     def generate(self, request: GenerateRequest | None = None) -> JobHandle | None:
         """Start to make what the form, or `request`, asks for."""
@@ -165,6 +167,8 @@ class GenerateDock(Dock):
     def _start(self, request: GenerateRequest | RegenerateRequest) -> None:
         self.preview.stop()
         self.job = job = self.engine.submit(request)
+        if isinstance(request, GenerateRequest) and Path(request.model).is_absolute():
+            add_recent_path("model", Path(request.model))
         self._made, self._begun = [], monotonic()
         job.progress.connect(self._on_progress)
         job.artifact.connect(self._on_artifact)

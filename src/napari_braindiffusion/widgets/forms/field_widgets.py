@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit
-from qtpy.QtCore import QEvent, QObject, QRegularExpression, Qt
+from qtpy.QtCore import QEvent, QObject, QRegularExpression, QStringListModel, Qt
 from qtpy.QtGui import QRegularExpressionValidator
-from qtpy.QtWidgets import QComboBox, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QCompleter, QSizePolicy
+
+from napari_braindiffusion.settings import add_recent_path, recent_paths
 
 PathMode = Literal["r", "rm", "w", "d"]
 """An existing file, existing files, a file to write, a folder; as magicgui's `FileEdit` names them."""
@@ -199,6 +201,11 @@ class PathEdit(FileEdit):
         self.native.setAcceptDrops(True)
         self._drops = _DropFilter(self)
         self.native.installEventFilter(self._drops)
+        self._recent = QStringListModel()
+        self._completer = QCompleter(self._recent)
+        self._completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        line.setCompleter(self._completer)
+        line.installEventFilter(self._drops)
 
     def get_value(self) -> Any:
         """Return the absolute path or paths; None, or no paths, where the line is empty."""
@@ -225,17 +232,30 @@ class PathEdit(FileEdit):
     def _tell(self) -> None:
         if self.value != self._told:
             self._told = self.value
+            if isinstance(self._told, Path) and self._told.exists():
+                add_recent_path(self.name, self._told)
             self.changed.emit(self._told)
+
+    def show_recent(self) -> None:
+        """Offer the paths that were entered last, below the empty line."""
+        self._recent.setStringList(recent_paths(self.name))
+        self._completer.setCompletionPrefix("")
+        self._completer.complete()
 
 
 class _DropFilter(QObject):
-    """Takes local files and folders that are dropped on a path field."""
+    """Takes local files and folders that are dropped on a path field; a click on the empty line shows recent paths."""
 
     def __init__(self, edit: PathEdit) -> None:
         super().__init__(edit.native)
         self._edit = edit
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        line = self._edit.line_edit.native
+        if watched is line:
+            if event.type() == QEvent.Type.MouseButtonRelease and not line.text():
+                self._edit.show_recent()
+            return False
         if event.type() not in (QEvent.Type.DragEnter, QEvent.Type.Drop):
             return False
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
