@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from napari.qt import QtViewer
 from napari.qt.threading import WorkerBase
 from npe2 import PluginManager
 from qtpy.QtCore import Qt
@@ -30,6 +31,7 @@ def test_docks_open_by_what_one_wants_to_do(viewer):
         assert f"{dock} ({PLUGIN})" in viewer.window.dock_widgets
 
 
+TIMEOUT = 60_000
 DOCKS = ("Cohort", "Train", "Generate", "Evaluate", "Orthoviews", "Region volumes")
 
 
@@ -43,9 +45,9 @@ def test_docks_are_tabs_of_one_area_and_open_once(viewer, qtbot):
             dock = open_dock(viewer, name)
             area = dock.parentWidget()
         shown.append((area, dock))
-        qtbot.waitUntil(lambda area=area: not area.visibleRegion().isEmpty())
+        qtbot.waitUntil(lambda area=area: not area.visibleRegion().isEmpty(), timeout=TIMEOUT)
     window = shown[0][1].window()
-    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(shown[0][0])) == len(DOCKS) - 1)
+    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(shown[0][0])) == len(DOCKS) - 1, timeout=TIMEOUT)
     execute(viewer, "generate_brain")
     assert not shown[2][0].visibleRegion().isEmpty()
     assert shown[4][0].visibleRegion().isEmpty()
@@ -57,18 +59,18 @@ def test_docks_are_tabs_of_one_area_and_open_once(viewer, qtbot):
 def test_a_second_dock_of_one_kind_closes_and_shows_the_first(viewer, qtbot, name):
     viewer.add_image(np.zeros((4, 4, 4), np.float32))
     first = open_dock(viewer, name)
-    qtbot.waitUntil(lambda: first._in_tabs)
+    qtbot.waitUntil(lambda: first._in_tabs, timeout=TIMEOUT)
     open_dock(viewer, "Cohort")
     second = type(first)(viewer)
     viewer.window.add_dock_widget(second, name="another")
-    with qtbot.waitSignal(second.closed):
+    with qtbot.waitSignal(second.closed, timeout=TIMEOUT):
         pass
-    qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == 2)
+    qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == 2, timeout=TIMEOUT)
     assert not first.parentWidget().visibleRegion().isEmpty()
     assert not first.has_ended
     overlays = dict(viewer.canvas.overlays)
     viewer.window.remove_dock_widget(first)
-    qtbot.waitUntil(lambda: first.has_ended)
+    qtbot.waitUntil(lambda: first.has_ended, timeout=TIMEOUT)
     assert not [name for name in viewer.canvas.overlays if name.startswith("letter_")], overlays
 
 
@@ -85,10 +87,10 @@ def test_exports_ask_first_and_write_nothing_yet(viewer, qtbot, tmp_path, monkey
 
 
 def test_the_shortcuts_of_the_manifest_run_their_commands(viewer, qtbot):
-    open_dock(viewer, "Cohort")
-    (brain,) = (viewer.add_image(np.random.default_rng(0).random((6, 6, 6)), name="brain", units="mm"),)
+    dock = open_dock(viewer, "Cohort")
+    brain = viewer.add_image(np.random.default_rng(0).random((6, 6, 6)), name="brain", units="mm")
     viewer.layers.selection.active = brain
-    canvas = viewer.window._qt_viewer.canvas.native
+    canvas = dock.window().findChild(QtViewer).canvas.native
     qtbot.keyClick(canvas, Qt.Key.Key_G, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
     assert f"Generate ({PLUGIN})" in viewer.window.dock_widgets
     qtbot.keyClick(canvas, Qt.Key.Key_3, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
