@@ -54,7 +54,7 @@ train-models: setup  ## Train the packaged models on DATA (hours)
 	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out src/braindiffusion/models/pretrained/ixi-2mm
 	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
 		--skull keep --shape 96 120 104 --out build/heads.zarr
-	$(BIN)/braindiffusion train-reader --data build/heads.zarr --steps 5000 --out build/segmentation
+	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr --steps 5000 --out build/segmentation
 	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
 
 pictures: setup  ## Draw the pictures of the documentation
