@@ -11,7 +11,6 @@ from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton
 
-from braindiffusion.cohort import Cohort
 from braindiffusion.cohort.region_volumes import (
     RegionVolume,
     cohort_reference,
@@ -19,6 +18,7 @@ from braindiffusion.cohort.region_volumes import (
     region_volume_table,
     region_volumes_tsv,
 )
+from braindiffusion.cohort.store import Cohort
 from braindiffusion.conditions import Numbers
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import find_model, list_models, read_card
