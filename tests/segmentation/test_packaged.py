@@ -1,4 +1,4 @@
-"""The packaged reader on real brains. Bounds lie below what its card tells."""
+"""The packaged segmentation model on real brains. Bounds are below the figures of its card."""
 
 import numpy as np
 import pytest
@@ -13,34 +13,34 @@ from braindiffusion.volume import load_volume
 
 
 @pytest.fixture(scope="module")
-def reader() -> SegmentationModel:
+def model() -> SegmentationModel:
     return load_segmentation_model()
 
 
-def test_it_reads_a_sample_brain(reader: SegmentationModel) -> None:
+def test_it_segments_a_sample_brain(model: SegmentationModel) -> None:
     # The only sample that was kept aside, and its hardest: an old brain whose regions it finds half.
-    index = next(i for i, name in enumerate(SUBJECTS) if name in reader.card["split"]["validation"])
-    reading = reader.predict_volume(load_volume(sample_t1_path(index)))
+    index = next(i for i, name in enumerate(SUBJECTS) if name in model.card["split"]["validation"])
+    found = model.predict_volume(load_volume(sample_t1_path(index)))
     truth = group(load_volume(sample_labels_path(index)).data[0])
-    assert reading.regions.shape == truth.shape
-    assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.45
-    assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.94
-    assert 20 < reading.age < 87
-    assert reading.embedding.shape == (reader.net.config.features,)
-    assert np.isfinite(reading.embedding).all()
+    assert found.regions.shape == truth.shape
+    assert np.nanmean(region_dice(found.regions, truth)[1:]) > 0.45
+    assert mask_dice(found.mask, brain_mask(truth, 2.0)) > 0.94
+    assert 20 < found.age < 87
+    assert found.embedding.shape == (model.net.config.features,)
+    assert np.isfinite(found.embedding).all()
 
 
-def test_it_finds_the_brain_of_a_whole_head(reader: SegmentationModel, shared_data) -> None:
-    name = reader.card["split"]["validation"][0]
+def test_it_finds_the_brain_of_a_whole_head(model: SegmentationModel, shared_data) -> None:
+    name = model.card["split"]["validation"][0]
     (scan,) = (shared_data / "ixi-2mm" / "IXI-T1").glob(f"{name}-*")
     (labels,) = (shared_data / "ixi-2mm" / "labels").glob(f"{name}-*")
-    reading = reader.predict_volume(load_volume(scan))
+    found = model.predict_volume(load_volume(scan))
     truth = group(load_volume(labels).data[0])
-    assert np.nanmean(region_dice(reading.regions, truth)[1:]) > 0.6
-    assert mask_dice(reading.mask, brain_mask(truth, 2.0)) > 0.94
+    assert np.nanmean(region_dice(found.regions, truth)[1:]) > 0.6
+    assert mask_dice(found.mask, brain_mask(truth, 2.0)) > 0.94
 
 
-def test_it_is_small_and_is_no_generator(reader: SegmentationModel) -> None:
+def test_it_is_small_and_is_no_generator(model: SegmentationModel) -> None:
     (packaged,) = (one for one in list_segmentation_models() if one.name == DEFAULT_SEGMENTATION_MODEL)
     assert (packaged.path / "model.safetensors").stat().st_size < 10e6
     assert DEFAULT_SEGMENTATION_MODEL not in [model.name for model in list_models()]

@@ -12,7 +12,7 @@ from scipy import ndimage
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
-from braindiffusion.jobs import segment as reading
+from braindiffusion.jobs import segment as job
 from braindiffusion.regions import REGIONS, group, region_index
 from braindiffusion.runs import Failed, Finished, PrepareRequest, Run
 from braindiffusion.runs.requests import ReadRequest
@@ -23,7 +23,7 @@ from braindiffusion.volume import Volume, load_volume, save_volume
 LEFT, RIGHT = region_index("left frontal cortex"), region_index("right frontal cortex")
 
 
-class Seeing(SegmentationModel):
+class FixedSegmentation(SegmentationModel):
     """Takes what is bright for cortex, its left and right halves of the box for the sides."""
 
     class net:
@@ -70,8 +70,8 @@ def test_what_is_read_lies_where_it_is_in_the_world(grid: str, tmp_path: Path) -
     data = ball(affine, shape, centre)
     nib.save(nib.Nifti1Image(data, affine), tmp_path / "t1.nii.gz")
     volume = load_volume(tmp_path / "t1.nii.gz")
-    reader = Seeing()
-    found = reader.predict_volume(volume)
+    model = FixedSegmentation()
+    found = model.predict_volume(volume)
     truth = volume.data[0] > 470
     assert found.mask.shape == found.regions.shape == volume.shape
     overlap = 2 * np.sum(found.mask & truth) / (found.mask.sum() + truth.sum())
@@ -79,9 +79,9 @@ def test_what_is_read_lies_where_it_is_in_the_world(grid: str, tmp_path: Path) -
     world = apply_affine(volume.affine, np.argwhere(found.mask)).mean(0)
     np.testing.assert_allclose(world, centre, atol=0.4)
     # Read twice, the second time with the brain in the middle of the box.
-    assert len(reader.boxes) == 2
-    middle = ndimage.center_of_mass(reader.boxes[1] > -0.99)
-    np.testing.assert_allclose(middle, np.array(reader.boxes[1].shape) / 2 - 0.5, atol=0.6)
+    assert len(model.boxes) == 2
+    middle = ndimage.center_of_mass(model.boxes[1] > -0.99)
+    np.testing.assert_allclose(middle, np.array(model.boxes[1].shape) / 2 - 0.5, atol=0.6)
     for region, sign in ((LEFT, -1), (RIGHT, 1)):
         side = apply_affine(volume.affine, np.argwhere(found.regions == region)) - centre
         assert np.all(np.sign(side.mean(0)[0]) == sign)
@@ -89,22 +89,22 @@ def test_what_is_read_lies_where_it_is_in_the_world(grid: str, tmp_path: Path) -
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(BrainDiffusionError, match="2 channels"):
-        Seeing().predict_volume(Volume(np.zeros((2, 40, 40, 40), np.float32), np.diag([2, 2, 2, 1])))
+        FixedSegmentation().predict_volume(Volume(np.zeros((2, 40, 40, 40), np.float32), np.diag([2, 2, 2, 1])))
 
-    class Blind(Seeing):
+    class NoBrain(FixedSegmentation):
         def predict(self, box: np.ndarray) -> Segmentation:
             none = np.zeros(box.shape, np.uint8)
             return Segmentation(none, none > 0, np.zeros(4, np.float32), 50.0)
 
     affine, shape = GRIDS["2 mm"]
     with pytest.raises(BrainDiffusionError, match="no brain is found"):
-        Blind().predict_volume(Volume(ball(affine, shape, (0, 0, 0))[None], affine))
+        NoBrain().predict_volume(Volume(ball(affine, shape, (0, 0, 0))[None], affine))
 
 
 @pytest.fixture
 def seeing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "load_segmentation_model", lambda name: Seeing())
-    monkeypatch.setattr("braindiffusion.segmentation.files.load_segmentation_model", lambda: Seeing())
+    monkeypatch.setattr(job, "load_segmentation_model", lambda name: FixedSegmentation())
+    monkeypatch.setattr("braindiffusion.segmentation.files.load_segmentation_model", lambda: FixedSegmentation())
 
 
 @pytest.fixture

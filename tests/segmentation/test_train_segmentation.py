@@ -28,18 +28,18 @@ def trainer(steps: int, rate: float = 5e-3) -> SegmentationTrainer:
     return SegmentationTrainer(fabric, SegmentationNet(CONFIG), steps=steps, batch_size=2, learning_rate=rate, seed=0)
 
 
-def test_a_tiny_reader_learns_a_drawn_head(heads: Cohort) -> None:
+def test_a_tiny_model_learns_a_drawn_head(heads: Cohort) -> None:
     examples = Examples(heads, [0], CONFIG.shape, CONFIG.shape, 0)
     training = trainer(120, rate=1e-2)
     for _ in training.run(examples):
         pass
-    reader = SegmentationModel(training.averaged(), uncalibrated(CONFIG.features), {})
+    model = SegmentationModel(training.averaged(), uncalibrated(CONFIG.features), {})
     for stripped in (True, False):
         volume, truth = examples.plain(0, stripped=stripped)
-        reading = reader.predict(volume.numpy())
-        assert np.nanmean(region_dice(reading.regions, truth.numpy())[1:]) > 0.65
-        assert mask_dice(reading.mask, truth.numpy() > 0) > 0.9
-        assert np.isnan(reading.age)
+        found = model.predict(volume.numpy())
+        assert np.nanmean(region_dice(found.regions, truth.numpy())[1:]) > 0.65
+        assert mask_dice(found.mask, truth.numpy() > 0) > 0.9
+        assert np.isnan(found.age)
 
 
 def test_going_on_from_a_state_is_exact(heads: Cohort) -> None:
@@ -76,11 +76,11 @@ def test_the_job_trains_and_calibrates_and_goes_on(
     *_, last = perform(run)
     assert isinstance(last, Finished), last
     assert int(load_file(state)["step"]) == 3
-    reader = load_segmentation_model(run.path)
-    assert reader.card["step"] == 3
-    assert len(reader.card["split"]["train"]) == 3
+    model = load_segmentation_model(run.path)
+    assert model.card["step"] == 3
+    assert len(model.card["split"]["train"]) == 3
     box, _ = Examples(heads, [0], (24, 24, 32), (24, 24, 32), 0).plain(0, stripped=True)
-    assert 25 <= reader.predict(box.numpy()).age <= 65
+    assert 25 <= model.predict(box.numpy()).age <= 65
 
     other = Run.create(request)
     list(perform(other))
@@ -94,18 +94,16 @@ def test_the_job_says_what_it_cannot_learn_from(heads: Cohort, tmp_runs: Path) -
     assert "Cannot keep 4 of 4" in last.message
 
 
-def test_a_reader_s_files_come_back_and_it_is_not_offered_as_a_generator(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_saved_models_load_and_are_not_listed_as_generators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    reader = SegmentationModel(SegmentationNet(CONFIG).eval(), uncalibrated(CONFIG.features), {"name": "small"})
-    save_segmentation_model(reader, tmp_path / "small", dtype=torch.float16)
+    model = SegmentationModel(SegmentationNet(CONFIG).eval(), uncalibrated(CONFIG.features), {"name": "small"})
+    save_segmentation_model(model, tmp_path / "small", dtype=torch.float16)
     monkeypatch.setattr("braindiffusion.models.registry._HOME", tmp_path)
     again = load_segmentation_model("small")
     box = np.random.default_rng(0).uniform(-1, 1, CONFIG.shape)
-    rounded = {name: tensor.half().float() for name, tensor in reader.net.state_dict().items()}
-    reader.net.load_state_dict(rounded)
-    assert np.array_equal(again.predict(box).regions, reader.predict(box).regions)
-    np.testing.assert_allclose(again.predict(box).embedding, reader.predict(box).embedding, atol=1e-5)
+    rounded = {name: tensor.half().float() for name, tensor in model.net.state_dict().items()}
+    model.net.load_state_dict(rounded)
+    assert np.array_equal(again.predict(box).regions, model.predict(box).regions)
+    np.testing.assert_allclose(again.predict(box).embedding, model.predict(box).embedding, atol=1e-5)
     assert list_models() == []
     assert [model.name for model in list_segmentation_models()] == ["small"]

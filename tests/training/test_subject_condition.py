@@ -25,7 +25,7 @@ def labelled(path: Path, values: list[int]) -> Cohort:
     return Cohort.open(path)
 
 
-def test_regions_as_the_reader_writes_them_are_learnt(tmp_path: Path) -> None:
+def test_region_maps_of_the_segmentation_model_are_conditions(tmp_path: Path) -> None:
     cohort = labelled(tmp_path / "read.zarr", [region.index for region in REGIONS])
     schema = schema_of(cohort, [0, 1])
     assert schema.names == ("volumes", "regions")

@@ -1,4 +1,4 @@
-"""What a training or a generation will take on this device, told before it starts."""
+"""Estimates of memory and time of a training or a generation on this device, before it starts."""
 
 from collections.abc import Iterator
 
@@ -10,23 +10,23 @@ __all__ = ["Estimate", "LevelEstimate", "estimate", "estimates"]
 
 
 def estimate(request: Request) -> Estimate:
-    """The last and best of `estimates`."""
+    """Return the last and most complete of `estimates`."""
     *_, found = estimates(request)
     return found
 
 
 def estimates(request: Request) -> Iterator[Estimate]:
-    """Memory and time of a job by this process on its device: memory first, time after a few real steps.
+    """Yield memory and time of a job in this process: memory first, time after a few real steps.
 
-    On a CPU the process itself counts: ask in a fresh one, as the command line does.
+    On a CPU the memory of this process counts: use a fresh one, as the command line does.
 
     Args:
         request: a training on a prepared cohort, or a generation.
 
     Raises:
-        BrainDiffusionError: what the job itself would raise before its first step; or it is another job.
+        BrainDiffusionError: as the job itself before its first step; or it is another job.
     """
-    # Each imports its job and no other: what is imported is memory that would be counted.
+    # Each case imports only what it needs: imported modules count as memory.
     match request:
         case TrainRequest():
             from braindiffusion.estimate.training import training_estimates

@@ -1,4 +1,4 @@
-"""What to change so that a training fits into memory: the mildest change that does."""
+"""Advice for a training that does not fit into memory: the mildest change that makes it fit."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,20 +9,20 @@ from braindiffusion.training.presets import PRESETS, Preset
 
 Changes = dict[str, int | bool | str]
 PATCHES = (48, 32, 24, 16)
-"""Edges to try; what is smaller sees no shape any more."""
+"""Patch sizes to try; smaller ones see no anatomy."""
 FEW = 4
-"""Samples at once below which a step is noisy, and a GPU idle: rather anything else."""
+"""Batch size below which steps are noisy and a GPU is idle: other changes are tried first."""
 
 
 def mildest_change(request: TrainRequest, fits: Callable[[Preset], bool]) -> Changes:
-    """Fields of the request, and the values that make it fit; empty where none would do.
+    """Return fields of the request with values that make it fit; empty where there are none.
 
-    A batch of half the size comes first, then patches of the fine levels, computing twice, both, ever smaller batches,
-    and at last a smaller preset.
+    Half the batch size is tried first, then smaller patches of the fine levels, gradient checkpointing, both, smaller
+    batches, and last a smaller preset.
 
     Args:
-        request: what does not fit.
-        fits: whether a preset with its batch sizes does.
+        request: a training that does not fit.
+        fits: whether a preset with its batch sizes fits.
     """
     chosen = preset_of(request)
     most = max(recipe.batch_size for recipe in chosen.recipes)
@@ -45,7 +45,7 @@ def in_words(changes: Changes) -> str:
 
 
 def _ways(request: TrainRequest, chosen: Preset) -> Iterator[Changes]:
-    """Besides the batch, mildest first."""
+    """Yield changes besides the batch size, mildest first."""
     edges = [level.patch for level in chosen.levels if not any(level.unet.attention)]
     smaller = [patch for patch in PATCHES if any(edge is None or edge > patch for edge in edges)]
     patches: list[Changes] = [{"patch": patch} for patch in smaller]
@@ -60,7 +60,7 @@ def _ways(request: TrainRequest, chosen: Preset) -> Iterator[Changes]:
 def _batch_size(
     request: TrainRequest, way: Changes, sizes: tuple[int, int], fits: Callable[[Preset], bool]
 ) -> int | None:
-    """The largest between these two that fits. The smallest is asked first, since that most often decides."""
+    """Return the largest batch size between two that fits. The smallest is tried first: it decides most often."""
     least, most = sizes
 
     def works(size: int) -> bool:
@@ -81,7 +81,7 @@ def _with(request: TrainRequest, changes: Changes) -> Preset:
 
 
 def _smaller(chosen: Preset) -> Iterator[Changes]:
-    """Smaller presets, largest first; one of one's own is compared with all."""
+    """Yield smaller presets, largest first; for a user's preset, all of them."""
     names = list(PRESETS)
     names = names[: names.index(chosen.name)] if chosen.name in names else names
     for name in reversed(names):

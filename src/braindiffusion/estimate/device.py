@@ -1,11 +1,11 @@
-"""The device that is asked: what it has free, and when it has done what it was told."""
+"""Free memory of a device, memory of this process, and synchronization."""
 
 import psutil
 import torch
 
 
 def free_bytes(device: torch.device) -> int:
-    """Of memory: on a CPU what this process holds already is its own, on another device what is not allocated."""
+    """Return the free memory: on a CPU including what this process holds, on another device what is not allocated."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
@@ -14,16 +14,16 @@ def free_bytes(device: torch.device) -> int:
 
 
 KEPT = int(0.08e9)
-"""What a CPU's allocators keep of what was freed, and its convolutions borrow; `benchmarks/check_estimate.py`."""
+"""Freed memory that allocators keep, and scratch memory of convolutions, on a CPU; `benchmarks/check_estimate.py`."""
 
 
 def held_bytes(device: torch.device) -> int:
-    """What the process takes whatever it does: on a CPU Python and its libraries, on another device nothing."""
+    """Return the memory of the process before the job: Python and its libraries on a CPU, 0 on another device."""
     return int(psutil.Process().memory_info().rss) + KEPT if device.type == "cpu" else 0
 
 
 def settle(device: torch.device) -> None:
-    """Wait until all that was asked is done."""
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""What a generation will cost: memory counted level by level, time measured by three real steps of each."""
+"""Estimate of a generation: memory counted level by level, time measured by three real steps of each."""
 
 import math
 import tempfile
@@ -22,11 +22,11 @@ from braindiffusion.runs import GenerateRequest
 from braindiffusion.volume import save_volume
 
 TRIED = 3
-"""Steps of each level: the first chooses kernels, the last may be another (of a sampler of second order)."""
+"""Measured steps of each level: the first chooses kernels, the last of a second-order sampler may differ."""
 
 
 def estimate_generation(request: GenerateRequest) -> Estimate:
-    """Memory and time of making all samples by this process on its device.
+    """Return memory and time of generating all samples in this process.
 
     Raises:
         BrainDiffusionError: what the generation itself would raise before its first step.
@@ -47,7 +47,7 @@ def estimate_generation(request: GenerateRequest) -> Estimate:
 
 
 class _Trial:
-    """A generation that is made ready and does not begin.
+    """A generation that is prepared and not started.
 
     Attributes:
         begun: seconds that it took to make it ready.
@@ -75,7 +75,7 @@ class _Trial:
         self.begun = perf_counter() - begun
 
     def bytes(self, index: int, batch: int) -> int:
-        """Of memory while a level works."""
+        """Return the memory while a level is sampled."""
         both = 2 if self.guidance is not None and self.guidance.weak is None else 1  # asked and unasked in one batch
         frames = 0
         if self.request.trajectory:
@@ -85,7 +85,7 @@ class _Trial:
         return self.held + working + frames
 
     def seconds(self) -> tuple[list[float], float]:
-        """Of a step of each level, and of all that comes after the steps."""
+        """Return the time of a step of each level, and of all that follows the steps."""
         guidance = replace(self.guidance, interval=None) if self.guidance else None
         steps, last = [], perf_counter()
         for step in self.generator.sample(
@@ -113,7 +113,7 @@ class _Trial:
         return steps, self.request.num_samples * written * (1 + frames)
 
     def _guided(self, index: int) -> float:
-        """Cost of a level's mean step, of one that is guided: outside of the interval one evaluation is enough."""
+        """Return the cost of a level's mean step over that of a guided one, which takes two passes."""
         if self.guidance is None or self.guidance.interval is None or not self.configs:
             return 1.0
         low, high = self.guidance.interval
@@ -121,7 +121,7 @@ class _Trial:
         return (1 + float(((sigmas >= low) & (sigmas <= high)).double().mean())) / 2
 
     def advice(self, available: int) -> str:
-        """What would make it fit."""
+        """Return the change that would make it fit."""
         for batch in (2**k for k in range(self.batch.bit_length() - 1, -1, -1)):
             if batch < self.batch and all(self.bytes(i, batch) <= available for i in range(self.levels)):
                 return f"use batch size {batch}"

@@ -1,7 +1,7 @@
-"""Memory of a network, counted without using any: the real code runs on tensors that have a shape and no storage.
+"""Memory of a network, counted without allocating it: the real code runs on tensors without storage.
 
-Every tensor that an operation makes is counted from then on until nobody holds it, on the way forward and back, so the
-highest count is what an allocator would have to hand out. What a convolution borrows within itself is not seen.
+Every tensor is counted while it is alive, in the forward and backward pass, so the peak is what an allocator would have
+to provide. Scratch memory within a convolution is not counted.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from braindiffusion.training.optimizers import muon_weights
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors that are made within it and are still alive.
+    """A count of the bytes of all tensors that are created within it and alive.
 
     Attributes:
         now: bytes.
@@ -42,7 +42,7 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run an operation and look at what it made."""
+        """Run an operation and count its results."""
         out = func(*args, **(kwargs or {}))
         for made in tree_iter(out):
             if isinstance(made, Tensor):
@@ -66,7 +66,7 @@ class LiveBytes(TorchDispatchMode):
 
 @contextmanager
 def counted() -> Iterator[LiveBytes]:
-    """Within this, tensors are made without memory, and counted."""
+    """Create tensors without storage and count them."""
     from torch._subclasses.fake_tensor import FakeTensorMode  # itself a tenth of a GB, which no job takes
 
     with FakeTensorMode(), LiveBytes() as live:
@@ -75,11 +75,11 @@ def counted() -> Iterator[LiveBytes]:
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one level.
+    """Memory of one level.
 
     Attributes:
         weights: bytes of its parameters and constants.
-        working: bytes at the highest that come on top while it works; gradients among them.
+        working: peak of further bytes while it works, gradients included.
         matrices: bytes of the parameters that Muon updates where it is the optimizer.
     """
 
@@ -90,7 +90,7 @@ class Memory:
 
 @cache
 def learning(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
-    """Of one way forward and back.
+    """Return the memory of one forward and backward pass.
 
     Args:
         config: of the cascade.
@@ -124,7 +124,7 @@ def learning(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype =
 
 @cache
 def sampling(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
-    """Of one evaluation over the whole grid, with what a sampler holds beside it. See `learning`."""
+    """Return the memory of one evaluation of the whole grid with the tensors of the sampler. See `learning`."""
     with counted() as live, torch.no_grad():
         level = Level(config, index).eval()
         weights = live.now
@@ -140,7 +140,7 @@ def sampling(config: CascadeConfig, index: int, batch: int, dtype: torch.dtype =
 
 
 def sample_bytes(config: CascadeConfig, index: int) -> int:
-    """Of one sample of a training batch: its bands, and its part of a label map."""
+    """Return the bytes of one sample of a training batch: its bands and its part of a region map."""
     level = config.levels[index]
     sites = math.prod(min(level.patch or n, n) for n in config.grid(index))
     bands = (config.bands(index) + (index > 0)) * config.channels
@@ -150,7 +150,7 @@ def sample_bytes(config: CascadeConfig, index: int) -> int:
 
 @cache
 def parameters(config: CascadeConfig) -> tuple[int, ...]:
-    """Bytes of each level's weights and constants."""
+    """Return the bytes of each level's weights and buffers."""
     with counted() as live:
         sizes = [0]
         levels = []
@@ -161,7 +161,7 @@ def parameters(config: CascadeConfig) -> tuple[int, ...]:
 
 
 def training_bytes(weights: tuple[int, ...], step: Memory, drawn: int, copies: int = 2, *, muon: bool = False) -> int:
-    """Return what a device holds while one level learns: models, the optimizer's state, averages, and one step.
+    """Return the memory of a device while one level is trained: models, the optimizer's state, averages, and one step.
 
     Args:
         weights: bytes of each level.

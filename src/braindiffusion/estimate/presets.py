@@ -7,11 +7,11 @@ from braindiffusion.estimate.memory import learning, parameters, sampling, train
 from braindiffusion.training.presets import Preset
 
 BOX = (160, 208, 176)
-"""Millimetres that hold a head: what `prepare` takes where nothing else is asked."""
+"""Default box of `prepare` in millimetres, which holds a head."""
 
 
 def preset_bytes(preset: Preset, spacing: float) -> int:
-    """Of GPU memory at its highest, in bfloat16, of a model that is asked nothing; conditions add little.
+    """Return the peak of GPU memory in bfloat16 of a model without conditions; these add little.
 
     Args:
         preset: with its batch sizes.

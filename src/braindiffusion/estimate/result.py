@@ -1,4 +1,4 @@
-"""The answer: bytes and seconds by level, and a sentence that says whether it fits."""
+"""Result of an estimate: memory and time by level, and a sentence."""
 
 from dataclasses import dataclass, field
 
@@ -28,7 +28,7 @@ class LevelEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a job will need.
+    """Memory and time of a job.
 
     Attributes:
         device: `cpu`, `cuda:0`, ...
@@ -52,17 +52,17 @@ class Estimate:
 
     @property
     def bytes(self) -> int:
-        """Of memory at its highest: on a CPU of the whole process, on another device what is allocated there."""
+        """Peak memory: on a CPU of the whole process, on another device of its allocations."""
         return max(level.bytes for level in self.levels)
 
     @property
     def fits(self) -> bool:
-        """Whether the memory that is free is enough."""
+        """Whether the free memory is enough."""
         return self.bytes <= self.available
 
     @property
     def seconds(self) -> float | None:
-        """Of the whole job; None where it does not fit."""
+        """Time of the whole job; None where it does not fit."""
         parts = [level.seconds for level in self.levels]
         return None if None in parts else self.around + sum(part for part in parts if part is not None)
 

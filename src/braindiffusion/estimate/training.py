@@ -1,4 +1,4 @@
-"""What a training will cost: memory counted level by level, time measured by a few real steps of each."""
+"""Estimate of a training: memory counted level by level, time measured by a few real steps of each."""
 
 import importlib
 import math
@@ -26,22 +26,22 @@ from braindiffusion.training.trainer import AHEAD, HELD_OUT, MEASURED, LevelTrai
 from braindiffusion.training.warm_start import configuration_of
 
 LEAST_SECONDS = 2.0
-"""A level is tried for so long, after a first step that chooses kernels."""
+"""Time for which the steps of a level are measured, after a first step that chooses kernels."""
 MOST_SECONDS = 5.0
-"""A step that takes longer is not tried whole: two small batches tell."""
+"""Longest step that is measured; longer ones are extrapolated from two small batches."""
 SMALL, LARGER = 2, 8
 BORROWED = 1.5
-"""Times what is counted, on a CPU, whose convolutions work on copies that are not seen. It brings large batches, too,
-within a quarter of what `benchmarks/check_estimate.py` measures."""
+"""Factor on the counted memory on a CPU, whose convolutions work on copies that are not counted. With it, large batches
+are within a quarter of the measurements of `benchmarks/check_estimate.py`."""
 FORWARD = 1 / 3
-"""Share of a step that is the way forward."""
+"""Share of the forward pass in a step."""
 
 
 def training_estimates(request: TrainRequest) -> Iterator[Estimate]:
-    """Memory of a training by this process on its device; then, where it fits, its time too.
+    """Yield the memory of a training in this process; then, where it fits, its time too.
 
     Raises:
-        BrainDiffusionError: what the training itself would raise before its first step, or its cohort is not prepared.
+        BrainDiffusionError: as the training itself before its first step; or the cohort is not prepared.
     """
     trial = _Trial(request)
     needs = {index: trial.bytes(trial.preset, index) for index in trial.wanted}
@@ -66,7 +66,7 @@ def training_estimates(request: TrainRequest) -> Iterator[Estimate]:
 
 
 class _Trial:
-    """A training that is made ready and does not begin.
+    """A training that is prepared and not started.
 
     Attributes:
         begun: seconds that it took to make it ready.
@@ -94,7 +94,7 @@ class _Trial:
         self.begun = perf_counter() - begun
 
     def steps(self, index: int) -> int:
-        """Optimizer steps of a level."""
+        """Return the optimizer steps of a level."""
         recipe = self.preset.recipes[index]
         return recipe.steps(len(self.rows))
 
@@ -133,7 +133,7 @@ class _Trial:
         )
 
     def sampled(self, index: int) -> range:
-        """Levels that a sample is made with while this one learns: those from the coarsest on that have learnt."""
+        """Return the levels of a training sample while this one is trained: the trained ones from the coarsest on."""
         return range(max(1, next((i for i in range(index + 1) if i not in self.wanted), index + 1)))
 
     def _data(self, index: int, recipe: LevelRecipe) -> int:
@@ -171,7 +171,7 @@ class _Trial:
         return step, (perf_counter() - begun) / 2
 
     def _step_seconds(self, index: int, recipe: LevelRecipe) -> float:
-        """A step of a small batch tells whether the whole one may be tried; if not, what a sample more takes."""
+        """Return the time of a step: measured, or extrapolated where a small batch shows that it takes too long."""
         samples = recipe.samples()
         small, larger = (
             recipe.model_copy(update={"batch_size": min(size, recipe.batch_size), "accumulate": 1})
@@ -199,7 +199,7 @@ class _Trial:
         return median(taken[1:])
 
     def sampling_seconds(self, index: int, step: float) -> float:
-        """Of a level's part of a brain that is sampled in between."""
+        """Return the time of a level's part of a training sample."""
         level, recipe = self.config.levels[index], self.preset.recipes[index]
         grid = self.config.grid(index)
         patch = math.prod(min(level.patch or n, n) for n in grid)
@@ -218,7 +218,7 @@ class _Trial:
 
 
 def _plain(config: CascadeConfig, levels: Sequence[LevelConfig], but: int | None = None) -> CascadeConfig:
-    """Without what only learning knows, at all levels but one: what is counted once need not be counted again."""
+    """Return the configuration without options of training at all levels but one, so that cached counts are reused."""
     plain = [
         level
         if index == but

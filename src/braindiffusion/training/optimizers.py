@@ -17,7 +17,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.training.distributed import gather_full, shard_like
 
 COEFFICIENTS, ITERATIONS, MOMENTUM = (3.4445, -4.7750, 2.0315), 5, 0.95
-"""Of Newton-Schulz and Nesterov, as in the reference implementation and `torch.optim.Muon`."""
+"""Newton-Schulz iteration and Nesterov momentum of the reference implementation and of `torch.optim.Muon`."""
 SMALLEST_SIDE = 16
 """Rows and columns below which a weight matrix is left to AdamW."""
 ADAMW_ONLY = ("stem", "head", "place")

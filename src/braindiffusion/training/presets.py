@@ -250,7 +250,7 @@ _GPU_80GB = Preset(
     ),
 )
 PRESETS = {one.name: one for one in (_TINY, _LAPTOP, _GPU_8GB, _GPU_24GB, _GPU_80GB)}
-"""By name, smallest first."""
+"""All presets by name, smallest first."""
 AUTO = "auto"
 """Choose the preset by the device."""
 _SUITS_FROM = {_GPU_80GB.name: 75e9, _GPU_24GB.name: 22e9, _GPU_8GB.name: 7.5e9}
