@@ -73,40 +73,40 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
         trainer.load(state)
     card = _card(request, cohort, training, validation)
 
-    def keep(dice: float) -> None:
+    def save(dice: float) -> None:
         """Write the resume file, and the model if it is the best so far."""
         nonlocal highest
         if dice > highest:
             highest = dice
-            figures = {"step": trainer.step, "validation_dice": dice}
+            measured = {"step": trainer.step, "validation_dice": dice}
             save_segmentation_model(
-                SegmentationModel(trainer.averaged(), uncalibrated(net.config.features), {**card, **figures}), best
+                SegmentationModel(trainer.averaged(), uncalibrated(net.config.features), {**card, **measured}), best
             )
         save_state(resume, 0, trainer.state() | {"best": torch.tensor(highest, dtype=torch.float64)})
 
-    begun = said = kept = monotonic()
-    first, losses, kept_step = trainer.step, [], trainer.step
+    started = reported = saved = monotonic()
+    first, losses, saved_step = trainer.step, [], trainer.step
     yield Progress(stage=STAGE, step=first, total=request.steps)
     try:
         for done in trainer.run(examples):
             now, last = monotonic(), done.step == request.steps
             losses.append(done.loss)
-            if now - said >= METRIC_SECONDS or last:
-                said = now
-                left = seconds_left(begun, done.step - first, request.steps - first)
+            if now - reported >= METRIC_SECONDS or last:
+                reported = now
+                left = seconds_left(started, done.step - first, request.steps - first)
                 yield Progress(stage=STAGE, step=done.step, total=request.steps, seconds_left=left)
                 values = {"loss": sum(losses) / len(losses), "learning_rate": done.learning_rate}
                 yield Metric(stage=STAGE, step=done.step, values=values | {"seconds_per_step": done.seconds})
                 losses.clear()
-            if now - kept >= 60 * request.checkpoint_minutes or last:
+            if now - saved >= 60 * request.checkpoint_minutes or last:
                 dice = validate(trainer.averaged(), examples, (held_out or rows)[:VALIDATION_HEADS])
-                keep(dice)
-                kept, kept_step = monotonic(), done.step
+                save(dice)
+                saved, saved_step = monotonic(), done.step
                 yield Metric(stage=STAGE, step=done.step, values={"validation_dice": dice})
                 yield CheckpointWritten(path=str(best), step=done.step)
     finally:
-        if kept_step < trainer.step:
-            keep(-math.inf)
+        if saved_step < trainer.step:
+            save(-math.inf)
     error = yield from fit(load_segmentation_model(best), examples, best)
     yield ArtifactWritten(kind="model", path=str(best), name="best")
     yield Finished(message=f"The segmentation model is in {best}; cross-validated error of ages: {error:.1f} years.")
