@@ -109,7 +109,7 @@ def toy(shapes: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_right_shape_at_the_right_place(toy: Path, tmp_path: Path, tmp_runs: Path) -> None:
     rng = np.random.default_rng(1)
     asked = [("FM"[i % 2], place(rng)) for i in range(SAMPLES)]
-    grid = box_affine(SHAPE, 2.0)
+    grid = box_affine(SHAPE, 8.0)
     for i, (_, centre) in enumerate(asked):
         save_volume(Volume(mark(centre)[None], grid), tmp_path / f"{i}.nii")
     with (tmp_path / "asked.csv").open("w", newline="") as file:
