@@ -72,7 +72,7 @@ def test_generated_brains(generated: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(written[1]).data, 2)
     told = read_again(sidecar_path(written[0]))
     assert (told["seed"], told["SkullStripped"], told["file"]) == (7, True, "sub-gen001_T1w.nii.gz")
-    assert "2 of them show nobody" in (out / "README.md").read_text()
+    assert "2 of them are synthetic" in (out / "README.md").read_text()
     assert read_demographics(out / "participants.tsv").of("sub-gen002").age == 50
 
 
