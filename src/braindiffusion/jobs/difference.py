@@ -10,7 +10,6 @@ from scipy import ndimage
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, DifferenceRequest, Event, Finished, Progress, Run
 from braindiffusion.runs.sidecar import volume_stem, write_sidecar
-from braindiffusion.runs.sidecar import volume_stem, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 HIGH = 99.5
