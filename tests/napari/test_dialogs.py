@@ -40,7 +40,7 @@ def press(text: str) -> Callable[[QDialog], None]:
 
 @pytest.mark.parametrize("may_stay", [True, False])
 @pytest.mark.parametrize(
-    ("words", "answer"), [("Go on in the background", OnClose.GO_ON), ("Stop, keep", OnClose.STOP), ("", None)]
+    ("words", "answer"), [("Continue in the background", OnClose.GO_ON), ("Stop, keep", OnClose.STOP), ("", None)]
 )
 def test_what_becomes_of_a_training(parent, then, qtbot, words, answer, may_stay):
     then(press(words) if words else lambda dialog: qtbot.keyClick(dialog, Qt.Key.Key_Escape))

@@ -114,3 +114,15 @@ def test_a_layer_that_is_no_volume_of_millimetres_is_told(viewer, tmp_path, qtbo
     save(ask_and_export(viewer, bids=False), tmp_path / "out", qtbot)
     assert "unit of length" in told(notices, qtbot)[0][1]
     assert not (tmp_path / "out").exists()
+
+
+def test_the_dialog_follows_the_theme(viewer):
+    dialog = ask_and_export(viewer, bids=True)
+    brightness = {}
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        image = dialog.grab().toImage()
+        brightness[theme] = image.pixelColor(image.width() // 2, image.height() - 2).lightness()
+    dialog.reject()
+    assert brightness["light"] > 150
+    assert brightness["dark"] < 100

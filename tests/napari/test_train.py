@@ -87,7 +87,7 @@ def test_pause_go_on_and_stop_while_paused(dock, qtbot):
     with qtbot.waitSignal(dock.job.paused, timeout=TIMEOUT):
         click(qtbot, dock.progress.pause_button)
     assert run.state is RunState.PAUSED
-    assert dock.progress.pause_button.text() == "Go on"
+    assert dock.progress.pause_button.text() == "Resume"
     assert "memory stays taken" in dock.progress.label.text()
     held = len(run.events())
     with qtbot.waitSignal(dock.job.paused, timeout=TIMEOUT, check_params_cb=lambda paused: not paused):
@@ -187,7 +187,7 @@ def test_a_paused_run_is_found_paused_and_its_many_warnings_are_told_as_few(dock
     run.append(Progress(stage="level 0", step=2, total=9))
     run.append(Paused())
     show(dock, qtbot, run)
-    qtbot.waitUntil(lambda: dock.progress.pause_button.text() == "Go on", timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: dock.progress.pause_button.text() == "Resume", timeout=TIMEOUT)
     dock.start()  # it is being done already
     for number in range(5):
         run.append(Warned(subject=f"s{number}", message="has no age"))

@@ -1,7 +1,7 @@
 """The Train dock: start a training, watch it learn, leave it, come back to it.
 
 A training lives in a process of its own (`training`), and all that the dock shows comes from the run's folder, so a run
-of last week is drawn just as one that is on its way.
+of last week is drawn just as one that is running.
 """
 
 from functools import partial
@@ -295,7 +295,7 @@ class TrainDock(Dock):
             self.training_samples.refresh()  # it reads all that are new, also those that came too fast to be told
 
     def _on_paused(self, paused: bool) -> None:
-        message = "Paused. Its memory stays taken; Go on continues at once, Stop frees it." if paused else "Going on …"
+        message = "Paused. Its memory stays taken; Resume continues at once, Stop frees it." if paused else "Resuming …"
         self.progress.show_paused(paused=paused, message=message)
         self.stall_monitor.stop() if paused else self.stall_monitor.restart()
 

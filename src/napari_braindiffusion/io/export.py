@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
+from napari.qt import get_stylesheet
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
@@ -44,6 +45,13 @@ def ask_and_export(viewer: Viewer, *, bids: bool) -> ExportDialog:
     layers = exportable(layer for layer in viewer.layers if layer in viewer.layers.selection)
     dialog = ExportDialog(len(layers), bids=bids, parent=QApplication.activeWindow())
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+
+    def apply_theme() -> None:
+        dialog.setStyleSheet(get_stylesheet(viewer.theme))  # without a parent it inherits none
+
+    apply_theme()
+    viewer.events.theme.connect(apply_theme)
+    dialog.finished.connect(lambda _: viewer.events.theme.disconnect(apply_theme))
     dialog.chosen.connect(lambda choice: export(viewer, choice, layers))
     dialog.finished.connect(lambda _: _open.discard(dialog))
     _open.add(dialog)

@@ -1,4 +1,4 @@
-"""What a dock would do, copied as a command: for a terminal, for all GPUs of a machine, for a cluster."""
+"""The button that copies a job as a command: for a terminal, for all GPUs of a machine, for a cluster."""
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QMenu, QPushButton, QWidget

@@ -1,4 +1,4 @@
-"""Questions that only the user can answer."""
+"""Dialogs that ask the user."""
 
 from enum import Enum, auto
 from pathlib import Path
@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 
 class OnClose(Enum):
-    """What becomes of a training when its dock or the viewer closes."""
+    """The answers to closing a dock, or the viewer, while a training is running."""
 
     GO_ON = auto()
     STOP = auto()
@@ -15,24 +15,24 @@ class OnClose(Enum):
 
 
 def ask_on_close(parent: QWidget | None, name: str, *, may_stay: bool) -> OnClose:
-    """A training is on its way, and its dock closes: what shall become of it?
+    """Ask what to do with a training that is running while its dock closes.
 
     Args:
-        parent: Above which window to ask.
-        name: Of the run.
-        may_stay: Whether closing can still be called off.
+        parent: Window of the dialog.
+        name: Name of the run.
+        may_stay: Whether closing can still be cancelled.
     """
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
-    box.setWindowTitle("A training is on its way")
-    box.setText(f"The training {name} is on its way.")
+    box.setWindowTitle("Training is running")
+    box.setText(f"The training {name} is running.")
     box.setInformativeText(
-        "It can go on in the background: open the Train dock again, now or after the next start of napari, "
+        "It can continue in the background: open the Train dock again, now or after the next start of napari, "
         "and choose it in the list of runs. "
-        "Or stop it: what it has learnt is kept, and it can be resumed."
+        "Or stop it: a checkpoint is kept, and it can be resumed."
     )
     answers = {
-        box.addButton("Go on in the background", QMessageBox.ButtonRole.AcceptRole): OnClose.GO_ON,
+        box.addButton("Continue in the background", QMessageBox.ButtonRole.AcceptRole): OnClose.GO_ON,
         box.addButton("Stop, keep a checkpoint", QMessageBox.ButtonRole.DestructiveRole): OnClose.STOP,
     }
     if may_stay:
@@ -55,7 +55,7 @@ def ask_cancel(parent: QWidget | None, name: str) -> bool:
 
 
 def ask_name(parent: QWidget, name: str) -> str | None:
-    """A new name for a run; None where the user thinks better of it."""
+    """Ask for a new name of a run; None where the user cancels."""
     answer, given = QInputDialog.getText(parent, "Rename the run", "Name of its folder:", text=name)
     return answer.strip() if given else None
 

@@ -1,4 +1,4 @@
-"""What a training will take, in plain words, and a button that makes it fit."""
+"""The estimate of a training's memory and time, and a button that makes it fit."""
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget

@@ -79,7 +79,7 @@ class EvaluationView(QWidget):
         self.show()
 
     def _figures(self, one: Evaluation) -> list[tuple[str, Callable[[], None]]]:
-        """What can be drawn, and how: sizes first, then how sharp, how grey and how new."""
+        """Return the plots and how to draw each: sizes first, then sharpness, intensities and novelty."""
         found: list[tuple[str, Callable[[], None]]] = []
         groups = {"volumes": "Region volumes", "tissues": "Tissues", "asymmetry": "Asymmetry", "shape": "Brain shape"}
         for group, title in groups.items():

@@ -1,4 +1,4 @@
-"""What a model was trained on, what it can be asked for, how good it is and what it must not be used for."""
+"""The card of a model: its training data, conditions, figures and limits."""
 
 from collections.abc import Mapping
 from html import escape
@@ -60,7 +60,7 @@ class ModelCardView(QWidget):
 
 
 def one_line(card: ModelCard) -> str:
-    """What a model is, where its card has no summary: what it makes, of how many people it learnt."""
+    """Return a summary where the card has none: what the model makes, and how many subjects it was trained on."""
     made, learnt = _made(card), _learnt(card)
     return ", ".join(part for part in (made, learnt) if part) or "A model without a description."
 

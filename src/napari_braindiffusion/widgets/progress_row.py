@@ -1,4 +1,4 @@
-"""How far a job is, how long it will still take, and a button to stop it."""
+"""The progress of a job: a bar, the remaining time, and a button to stop it."""
 
 import time
 
@@ -24,7 +24,7 @@ class ProgressRow(QWidget):
 
     stop_requested = Signal()
     pause_requested = Signal(bool)
-    """True to pause, False to go on."""
+    """True to pause, False to resume."""
 
     def __init__(
         self,
@@ -103,12 +103,12 @@ class ProgressRow(QWidget):
     def show_paused(self, *, paused: bool, message: str = "") -> None:
         """Show that the job holds, or goes on."""
         self.pause_button.setChecked(paused)
-        self.pause_button.setText("Go on" if paused else "Pause")
+        self.pause_button.setText("Resume" if paused else "Pause")
         if message:
             self.label.setText(message)
 
     def _request_pause(self, pause: bool) -> None:
-        self.show_paused(paused=pause, message="Pausing after this step …" if pause else "Going on …")
+        self.show_paused(paused=pause, message="Pausing after this step …" if pause else "Resuming …")
         self.pause_requested.emit(pause)
 
     def _request_stop(self) -> None:

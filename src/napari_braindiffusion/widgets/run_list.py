@@ -1,4 +1,4 @@
-"""Earlier runs, to look at, go on with, or generate from."""
+"""The list of earlier runs."""
 
 from collections.abc import Iterable
 
@@ -47,7 +47,7 @@ class RunList(QComboBox):
 
     @property
     def state(self) -> RunState | None:
-        """Of the chosen run, as it was when somebody looked last; None where nobody has."""
+        """State of the chosen run when the list was made; None where it is unknown."""
         state: RunState | None = self.currentData(_STATE)
         return state
 

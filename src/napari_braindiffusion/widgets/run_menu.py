@@ -1,4 +1,4 @@
-"""What can be done with a run besides looking at it."""
+"""The menu of a run: compare, rename, delete, open."""
 
 from collections.abc import Collection, Iterable
 

@@ -1,4 +1,4 @@
-"""Whose brains: layers, folders, volumes, prepared cohorts and runs, in any mixture."""
+"""The list of sources of brains: layers, folders, volumes, prepared cohorts and runs, in any mixture."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from braindiffusion.nifti import READABLE_SUFFIXES
 
 ROWS = 3
-"""Of the list, as it is seen without scrolling."""
+"""Rows of the list that are visible without scrolling."""
 
 
 class _List(QListWidget):

@@ -24,5 +24,5 @@ class StartButton(QPushButton):
             case RunState.FINISHED:
                 tooltip = "This run has learnt all it was asked to; choose New training above for another."
             case _:
-                tooltip = "Go on from the last checkpoint of this run."
+                tooltip = "Resume from the last checkpoint of this run."
         self.setToolTip(tooltip)

@@ -31,7 +31,7 @@ AFTER_RUN: tuple[Choice, ...] = (
     ("keep", "keep", "The next run makes the same brain, or the same noise with other conditions."),
     ("randomize", "randomize", "The next run uses a random seed."),
 )
-"""What becomes of the seed."""
+"""Choices for the seed of the next run."""
 
 
 class GenerateForm(RequestForm):

@@ -1,4 +1,4 @@
-"""How forms are laid out, so that all docks look alike and fit into 300 pixels."""
+"""Layout helpers, so that all docks look alike and fit into 300 pixels."""
 
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
 

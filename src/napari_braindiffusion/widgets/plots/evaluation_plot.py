@@ -110,7 +110,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._plot.setYRange(0.8 - len(told), 0.8, padding=0)
 
     def show_memorization(self, one: Memorization) -> None:
-        """How near each brain is to training brains: a dot a brain, and the medians."""
+        """Draw the distance of each brain to its nearest training brain, and the medians."""
         self._begin(HEIGHT, "distance to training / to held-out", "")
         self._name_lines(["new people", "generated"])
         made = sorted(one.neighbours, key=lambda near: near.ratio)
@@ -137,7 +137,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._plot.setYRange(-1.6, 0.6)
 
     def show_nearest(self, found: Nearest) -> None:
-        """How far one brain is from its nearest real ones, and how far people are."""
+        """Draw the distances of one brain to its nearest real ones, and those between people."""
         self._begin(120, "distance; 0 is a copy", "")
         self._name_lines(["training", "held-out"])
         for y, match in ((0, found.training), (-1, found.held_out)):

@@ -1,4 +1,4 @@
-"""How a training goes: its loss, and whether it begins to copy; of several runs in one plot to compare them."""
+"""The plots of a training: loss and novelty, of several runs for comparison."""
 
 from collections.abc import Iterable, Mapping
 
