@@ -10,7 +10,7 @@ CONVENTIONS: tuple[tuple[Convention, str], ...] = (
     ("neurological", "Neurological (L=L)"),
     ("radiological", "Radiological (L=R)"),
 )
-HINT = "Open a brain: File > Open Sample > BrainDiffusion has one."
+HINT = "Open a brain: File > Open Sample."
 
 
 class OrthoviewsForm(QWidget):
