@@ -34,7 +34,7 @@ from napari_braindiffusion.layers.geometry import volume_to_layer_data
 
 HEADLESS = "BRAINDIFFUSION_HEADLESS"
 PERSON = 5
-"""Of the samples: held out when the packaged model was trained."""
+"""Index of the example subject, held out when the packaged model was trained."""
 WINDOW = (1400, 760)
 PATIENCE_SECONDS = 600
 
@@ -64,7 +64,7 @@ def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
 
 
 def the_same_regions(card: ModelCard) -> dict[str, float | str | dict[str, float | str]]:
-    """What asks a model for a brain with the regions of the real one; nothing of a model that knows no maps."""
+    """Return the condition with the regions of the real brain; empty for a model without region maps."""
     return {
         field.name: str(sample_labels_path(PERSON)) for field in card.conditions.fields if isinstance(field, MapField)
     }

@@ -68,14 +68,14 @@ class _InReadingOrder(QWidget):
         return follower is not None
 
     def _outside(self, forward: bool) -> QWidget | None:
-        """What comes after the last control, or before the first."""
+        """Return the widget after the last control, or before the first."""
         widget = self.nextInFocusChain() if forward else self.previousInFocusChain()
         while widget is not self and (self.isAncestorOf(widget) or not _is_reachable(widget)):
             widget = widget.nextInFocusChain() if forward else widget.previousInFocusChain()
         return None if widget is self else widget
 
     def _controls(self) -> list[QWidget]:
-        """What can be reached, row by row, in each from the left."""
+        """Return the controls in reading order: row by row, from the left."""
         found = {
             widget: QRect(widget.mapTo(self, QPoint()), widget.size())
             for widget in self.findChildren(QWidget)

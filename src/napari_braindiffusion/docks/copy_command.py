@@ -1,4 +1,4 @@
-"""What a dock would do, as a command on the clipboard."""
+"""Copy the job of a dock as a command to the clipboard."""
 
 from collections.abc import Sequence
 

@@ -51,10 +51,10 @@ class EvaluateDock(Dock):
         super().__init__(napari_viewer)
         self.jobs = LayerJob(napari_viewer, self.engine, self)
         self.folder: Path | None = None
-        """Of the report that is shown."""
+        """Folder of the report that is shown."""
         self._neighbours = NearestLayers(napari_viewer)
         self._asked_for: dict[str, Any] = {}
-        """What the layer whose neighbours are looked for knows of its origin."""
+        """Provenance of the layer whose nearest brains are requested."""
 
         self.reports = RunList("New evaluation")
         self.reports.setToolTip("Look at the report of an earlier evaluation, or begin a new one.")
@@ -288,7 +288,7 @@ class EvaluateDock(Dock):
 
 
 def _own(run: Run) -> tuple[str, str, str]:
-    """What the user trained, to choose from."""
+    """Return a choice (text, value, tooltip) for a run of the user."""
     return f"my training {run.name}", str(run.path), str(run.path)
 
 

@@ -194,7 +194,7 @@ class GenerateDock(Dock):
         self._remove_preview()
 
     def _request(self) -> GenerateRequest:
-        """What the form asks for, with the layers that are maps of regions as files, which a request can name."""
+        """Return the request of the form; Labels layers of region maps are written to files that it names."""
         request = self.form.request()
         condition = dict(request.condition)
         for name in self.form.conditions.map_fields:
@@ -331,5 +331,5 @@ def keep_label_map(volume: Volume) -> Path:
 
 
 def _origin(path: str) -> dict[str, object]:
-    """What the layer of a file remembers: all that its sidecar tells, and where it is."""
+    """Return the metadata of a generated layer: its provenance from the sidecar, and its path."""
     return {PROVENANCE: read_sidecar(Path(path)), "path": path}

@@ -1,4 +1,4 @@
-"""The Look dock: two more planes and a rendering beside the viewer's own canvas, all with one cursor."""
+"""The Orthoviews dock: the other two planes and a rendering beside the viewer's canvas, with one cursor."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -25,7 +25,7 @@ from napari_braindiffusion.settings import remember, settings
 from napari_braindiffusion.widgets.forms.orthoviews_form import OrthoviewsForm
 
 VIEWS: tuple[Plane | None, ...] = (*PLANES, None)
-"""What there is to see; None is the rendering. The large canvas shows one, the panes the others."""
+"""The views; None is the rendering. The large canvas shows one, the panes the others."""
 
 
 class OrthoviewsDock(Dock):

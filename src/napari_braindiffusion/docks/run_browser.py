@@ -40,7 +40,7 @@ class RunBrowser(QWidget):
     compared = Signal(object, bool)
     """Run whose curves shall be drawn beside those of the chosen one, or shall no longer."""
     refreshed = Signal()
-    """What there is, is known anew."""
+    """The list was read again."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

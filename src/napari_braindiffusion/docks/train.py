@@ -58,7 +58,7 @@ MANY_WARNINGS = 3
 ESTIMATE_PAUSE_MS = 1000
 """An estimate begins when the form has not changed for so many milliseconds."""
 LOOK_MS = 2000
-"""How often to look whether somebody else has begun the run that is shown."""
+"""Milliseconds between two checks whether another process has started the run that is shown."""
 NO_DATA = "Choose what to train on first: a prepared cohort (.zarr) or a folder of volumes."
 
 
@@ -300,7 +300,7 @@ class TrainDock(Dock):
         self.stall_monitor.stop() if paused else self.stall_monitor.restart()
 
     def _look_again(self) -> None:
-        """Has somebody else (a terminal, a cluster) begun the run that is shown?"""
+        """Check whether another process (a terminal, a cluster) has started the run that is shown."""
         run = self.runs.run
         if run is not None and self.job is None:
             run_in_thread(was_restarted, run, self._offset, then=lambda begun: self._on_begun(run) if begun else None)

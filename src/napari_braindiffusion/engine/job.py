@@ -54,7 +54,7 @@ VOLUME_KINDS = ("volume", "labels", "preview", "trajectory")
 """Kinds of artifacts that are volumes."""
 
 Received = tuple[Event, Volume | None] | None
-"""What a listener yields: an event with the volume that it announces, or None so that napari can abort the worker."""
+"""Values of a listener: an event with the volume that it announces, or None so that napari can abort the worker."""
 
 
 class JobHandle(QObject):

@@ -65,7 +65,7 @@ class EngineProcess:
         return not self._over and not self._closing and self.process.poll() is None
 
     def open_inbox(self, run: Path) -> Inbox:
-        """Where the events of a run will come in, ending with one of `LAST` whatever happens to the process."""
+        """Return the queue of a run's events; it ends with one of `LAST`, whatever happens to the process."""
         inbox: Inbox = queue.SimpleQueue()
         with self._lock:
             if self._over:

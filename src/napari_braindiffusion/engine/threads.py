@@ -1,4 +1,4 @@
-"""What takes longer than a blink is done in a worker thread while the viewer works.
+"""Worker threads for reading, writing and other work that would block the viewer.
 
 A script that opens or saves a file expects it done when the call returns, and there is no event loop that could be
 held up: there it is done at once.

@@ -115,7 +115,7 @@ def _follow(
 
 
 def _own_session() -> dict[str, Any]:
-    """What keeps a process alive when the terminal or the viewer that started it goes."""
+    """Return the options with which a process outlives the terminal or the viewer that started it."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}

@@ -1,4 +1,4 @@
-"""What of a user's brains and runs an evaluation may want: real brains, runs that made some, models, reports.
+"""Inputs that an evaluation may use: real brains, generation runs, models, earlier reports.
 
 All of it reads run folders, perhaps on a slow disk: for a worker thread.
 """
@@ -22,14 +22,14 @@ from braindiffusion.runs import (
 from braindiffusion.runs.requests import TrainReaderRequest
 
 MOST = 8
-"""Of a kind are offered, the newest."""
+"""Largest number of suggestions of a kind, newest first."""
 
 Named = list[tuple[str, Path]]
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is there, the newest first.
+    """Inputs found in the runs folder, newest first.
 
     Attributes:
         real: prepared cohorts and other real brains of earlier runs, as (name, path).
@@ -48,7 +48,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose brains one brain is compared with where nobody says.
+    """The reference of one brain, where the user chose none.
 
     Attributes:
         model: that made it, where it is one of the user's own; a packaged one is named by the brain's sidecar.
@@ -60,7 +60,7 @@ class Origin:
 
 
 def known(folder: Path) -> Known:
-    """What the runs in a folder tell."""
+    """Return the inputs that the runs in a folder name."""
     real: dict[Path, str] = {}
     generated: Named = []
     trainings: list[Run] = []
@@ -85,7 +85,7 @@ def known(folder: Path) -> Known:
 
 
 def origin(told: Mapping[str, Any], folder: Path) -> Origin:
-    """Where the brain with this provenance comes from, as far as it, or else the runs in a folder, tell."""
+    """Return the model of a brain and its training data, from its provenance or the runs in a folder."""
     model = Path(str((told.get("request") or {}).get("model") or ""))
     own = model.is_absolute() and model.is_dir()
     # A training run, or one of its checkpoints.

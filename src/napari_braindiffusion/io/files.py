@@ -1,4 +1,4 @@
-"""What the manifest calls to open and to save: NIfTI and MGH in, NIfTI out, with the sidecars beside them."""
+"""Readers and writers of the manifest: NIfTI and MGH in, NIfTI out, with sidecars."""
 
 import math
 import re
@@ -33,7 +33,7 @@ from napari_braindiffusion.layers.overlay import offer_overlay
 from napari_braindiffusion.layers.region_names import names_beside
 
 Opened = list[LayerData] | list[tuple[None]]
-"""What a reader gives to napari: layers, or its sign for none."""
+"""The result of a reader: layers, or napari's sign for none."""
 
 # Names of label maps in BIDS (dseg), FreeSurfer (aseg, aparc, ...), DLMUSE, atlases and common habit.
 _LABEL_NAME = re.compile(
@@ -150,7 +150,7 @@ def _read_each(paths: Sequence[Path]) -> Generator[LayerData | BrainDiffusionErr
 
 
 def _voxels(path: Path) -> int:
-    """How many there are; of a file that cannot be read none, which is told when it is read."""
+    """Return the number of voxels; 0 for a file that cannot be read, which is reported when it is opened."""
     try:
         header = read_header(path)
     except BrainDiffusionError:

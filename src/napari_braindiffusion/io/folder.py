@@ -11,7 +11,7 @@ from braindiffusion.runs import InspectRequest
 
 @dataclass(frozen=True)
 class FolderListing:
-    """What names and headers of a folder say.
+    """File names and headers of a folder.
 
     Attributes:
         number: Of the request that it answers.

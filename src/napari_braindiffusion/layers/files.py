@@ -61,7 +61,7 @@ def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
 
 
 def provenance_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What a layer's metadata know of its origin, for a sidecar."""
+    """Return the provenance in a layer's metadata, for a sidecar; empty without one."""
     return dict(metadata.get(PROVENANCE) or metadata.get(SIDECAR) or {})
 
 

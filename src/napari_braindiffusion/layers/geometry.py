@@ -235,7 +235,7 @@ def _to_millimetres(
 
 
 def _unit_factors(name: str, units: Sequence[Any]) -> tuple[list[float], bool]:
-    """What leads from each axis' unit to millimetres (a leading axis: to seconds), and whether that is time."""
+    """Return the factors from each axis' unit to mm (a leading axis: to seconds), and whether that is time."""
     import pint
 
     registry = pint.get_application_registry()
@@ -255,7 +255,7 @@ def _unit_factors(name: str, units: Sequence[Any]) -> tuple[list[float], bool]:
 
 
 def _spatial_order(labels: Sequence[str] | None) -> list[int]:
-    """Where x, y and z are among the last three axes. Layers that do not name them have them in this order."""
+    """Return the positions of x, y and z among the last three axes; unnamed axes are in this order."""
     spatial = [str(label).lower() for label in labels or ()][-3:]
     return [spatial.index(axis) for axis in AXIS_LABELS] if sorted(spatial) == list(AXIS_LABELS) else [0, 1, 2]
 

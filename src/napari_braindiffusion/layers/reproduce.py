@@ -51,7 +51,7 @@ def reproduce_file(path: Path) -> RegenerateRequest:
 
 
 def generation_settings(layer: Layer | None) -> GenerateRequest:
-    """What was asked for when the brain of a layer was made, of that brain alone.
+    """Return the request that generated the brain of a layer, for that brain alone.
 
     Raises:
         BrainDiffusionError: the layer does not tell where it comes from, or not enough.

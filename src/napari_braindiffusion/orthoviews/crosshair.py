@@ -60,7 +60,7 @@ class Crosshair(QWidget):
         self.deleteLater()
 
     def lines(self) -> list[QLineF]:
-        """What is drawn, in pixels of the canvas. Nothing in 3D."""
+        """Return the lines in pixels of the canvas; none in 3D."""
         if self._viewer.dims.ndisplay == 3 or not self._viewer.layers:
             return []
         found = []
@@ -75,7 +75,7 @@ class Crosshair(QWidget):
         return found
 
     def places(self) -> list[QPointF]:
-        """Where the cursor is, in each box, in pixels of the canvas."""
+        """Return the position of the cursor in each box, in pixels of the canvas."""
         return [self._in_box(box) for box in self._boxes()]
 
     def keep_in_view(self) -> None:
@@ -88,7 +88,7 @@ class Crosshair(QWidget):
             camera.center = (camera.center[0], *(self._viewer.dims.point[axis] for axis in self._viewer.dims.displayed))
 
     def _in_box(self, box: QRectF) -> QPointF:
-        """Where the cursor is in a box of the grid."""
+        """Return the position of the cursor in a box of the grid."""
         camera, dims = self._viewer.scene.camera, self._viewer.dims
         vertical, horizontal = (dims.point[axis] for axis in dims.displayed[-2:])
         up, right = (str(direction) for direction in camera.orientation2d)

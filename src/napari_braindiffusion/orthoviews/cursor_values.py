@@ -1,4 +1,4 @@
-"""What is under the cursor: where it is in the head, in millimetres, and what each layer holds there."""
+"""Values under the cursor: its position in mm, and the value of each layer there."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ FOLLOWED = ("data", "scale", "translate", "rotate", "shear", "affine", "name", "
 OF_IMAGES = ("contrast_limits", "gamma", "interpolation2d")
 OF_LABELS = ("contour", "selected_label", "show_selected_label")
 PAINTED = ("paint", "labels_update")
-"""What a Labels layer tells when voxels of its array were changed."""
+"""Events of a Labels layer when voxels of its array change."""
 
 
 class Mirror:

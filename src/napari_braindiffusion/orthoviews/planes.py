@@ -14,7 +14,7 @@ from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
 from napari_braindiffusion.settings import Convention
 
 ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
-"""Of the axes x, y and z: the letter of their low and of their high end."""
+"""Letters of the low and the high end of the axes x, y and z."""
 LETTER_SIZE = 12
 
 

@@ -115,7 +115,7 @@ class SideBySide:
             self._share_contrast(event.source)
 
     def _share_contrast(self, leader: Image) -> None:
-        """What is grey in one is as grey in the others."""
+        """Set the contrast limits of the other images to the same share of their range."""
         self._same = True
         low, high = self._ranges[self._place(leader)]
         shares = [(limit - low) / (high - low) for limit in leader.contrast_limits]
