@@ -10,6 +10,34 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED_DATA = "BRAINDIFFUSION_SHARED_DATA"
+TESTS = Path(__file__).parent
+SLOW = (
+    "estimate",
+    "figures",
+    "generation/test_toy.py",
+    "napari",
+    "segmentation/test_train_segmentation.py",
+    "test_docs.py",
+    "test_doctests.py",
+    "test_examples.py",
+    "test_notebooks.py",
+    "test_project.py",
+    "test_public.py",
+    "training/test_every_option.py",
+    "training/test_exact.py",
+    "training/test_many_processes.py",
+    "training/test_train.py",
+)
+"""Tests that train, start a browser or the viewer, or build documents: `make test-quick` leaves them out."""
+QUICK = ("napari/test_forms.py", "napari/test_layers.py", "napari/test_manifest.py", "napari/test_widgets.py")
+"""Tests of these places that are quick all the same."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(TESTS).as_posix()
+        if place.startswith(SLOW) and place not in QUICK:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
