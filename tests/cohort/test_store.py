@@ -127,7 +127,7 @@ def test_an_empty_cohort_may_be_made_anew(tmp_path: Path) -> None:
 
 def test_opening_needs_no_torch(store: Path) -> None:
     code = (
-        "import sys; from braindiffusion.cohort import Cohort; Cohort.open(sys.argv[1]).volumes[0];"
+        "import sys; from braindiffusion.cohort.store import Cohort; Cohort.open(sys.argv[1]).volumes[0];"
         "from braindiffusion.cohort.describe import describe; from braindiffusion.cohort.prepare import prepare;"
         "assert not {'torch', 'torchio', 'pandas', 'napari'} & set(sys.modules)"
     )

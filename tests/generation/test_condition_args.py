@@ -23,9 +23,9 @@ def test_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["age"], "--condition age: say FIELD=VALUE"),
-        (["=63"], "say FIELD=VALUE"),
-        (["age="], "say FIELD=VALUE"),
+        (["age"], "The condition 'age' is no FIELD=VALUE"),
+        (["=63"], "is no FIELD=VALUE"),
+        (["age="], "is no FIELD=VALUE"),
         (["age=63", "age=64"], "'age' is asked for twice"),
         (["volumes=3", "volumes.brainstem=3"], "'volumes.brainstem' is asked for twice"),
         (["volumes.brainstem=3", "volumes.brainstem=3"], "'volumes.brainstem' is asked for twice"),
