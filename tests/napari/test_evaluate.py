@@ -137,7 +137,8 @@ def test_a_report_from_layers_and_folders_is_made_shown_and_found_again(
     click(dock.evaluate_button, qtbot)
     assert not dock.evaluate_button.isEnabled()
     done(dock, qtbot)
-    assert notices()[told:] == []
+    assert [severity for severity, _ in notices()[told:]] == ["warning"]
+    assert "no target can be met with fewer than 20" in notices()[-1][1]
     assert dock.evaluate_button.isEnabled()
     assert dict.fromkeys(steps).keys() >= {"training brains", "generated brains", "pairs", "figures", "report"}
 
@@ -159,7 +160,7 @@ def test_a_report_from_layers_and_folders_is_made_shown_and_found_again(
         assert table.item(row, 1).text() == target.title
         assert target.target.replace("<", "&lt;")[1:] in table.item(row, 2).toolTip()
     figures = [dock.view.figure.itemText(i) for i in range(dock.view.figure.count())]
-    assert figures == ["Brain shape", "Power spectrum", "Intensity", "Newness: low-pass voxels"]
+    assert figures == ["Brain shape", "Power spectrum", "Intensity", "Novelty: low-pass voxels"]
     captions = set()
     for index in range(len(figures)):
         dock.view.figure.setCurrentIndex(index)
@@ -268,7 +269,7 @@ def test_pages_of_the_selected_layers_open_in_the_browser(viewer, qtbot, notices
         (commands.browse_volume, "one brain"),
         (commands.browse_slices, "one brain"),
         (commands.browse_regions, "Labels layer"),
-        (commands.browse_trajectory, "came into being"),
+        (commands.browse_trajectory, "denoising trajectory"),
         (commands.browse_comparison, "two to 4"),
     ):
         command(viewer)
