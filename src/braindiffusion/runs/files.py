@@ -6,9 +6,6 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.files import write_whole
-
-__all__ = ["read_result", "write_whole"]
 
 M = TypeVar("M", bound=BaseModel)
 

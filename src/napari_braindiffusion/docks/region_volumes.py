@@ -21,10 +21,10 @@ from braindiffusion.cohort.region_volumes import (
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.conditions import Numbers
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import write_whole
 from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.regions import REGIONS, regions_of, volumes_ml
 from braindiffusion.runs import Run
-from braindiffusion.runs.files import write_whole
 from braindiffusion.runs.requests import ReadRequest
 from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.volume import Volume
