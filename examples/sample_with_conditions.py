@@ -15,7 +15,7 @@ def main(
     age: Annotated[float | None, typer.Option(help="Years.")] = None,
     sex: Annotated[str | None, typer.Option(help="F or M.")] = None,
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is no guidance.")] = 1.5,
-    seed: Annotated[int, typer.Option(help="Seed; keep it to compare conditions.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the brain.")] = 0,
     model: Annotated[str, typer.Option(help="Name of a packaged model, or path of a model or a training run.")] = (
         "ixi-2mm"
     ),
