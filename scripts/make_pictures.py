@@ -189,7 +189,7 @@ def conditioned_on_maps(generated: Path, cohort: Cohort, count: int) -> Image.Im
         region_map = Path(sidecar["condition"]["regions"])
         made = load_volume(path)
         box = brain_box(made)
-        regions = group(standardise_labels(load_volume(region_map), made.spacing[0], made.shape))
+        regions = group(standardise_labels(load_volume(region_map), made.spacing[0], made.shape)[0])
         person = cohort.volumes[next(row for name, row in people.items() if region_map.name.startswith(name))][0]
         columns.append(planes(PALETTE[regions[box]].astype(np.uint8), made.spacing))
         for brain in (made.data[0][box], person[box]):

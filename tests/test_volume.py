@@ -211,8 +211,8 @@ def test_time_and_kind_survive(tmp_path):
     assert volume.metadata["kind"] == "labels"
     save_volume(volume, tmp_path / "out.nii.gz")
     written = nib.load(tmp_path / "out.nii.gz").header
-    assert written.get_zooms()[3] == pytest.approx(1.5)
-    assert written.get_xyzt_units() == ("mm", "sec")
+    assert written.get_zooms()[3] == pytest.approx(1500)
+    assert written.get_xyzt_units() == ("mm", "msec")
     assert written.get_intent()[0] == "label"
 
 
@@ -315,3 +315,20 @@ def test_resampled_label_maps_hold_no_new_values():
     assert set(np.unique(resampled.data)) == {0, 47}
     assert resampled.data.dtype == np.uint8
     assert (resampled.data == 47).sum() == pytest.approx((labels == 47).sum(), rel=0.1)
+
+
+def test_description_and_unit_of_time_survive(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((3, 4, 5, 6), np.float32), np.eye(4))
+    image.header["descrip"] = b"te=30;phase=j"
+    image.header.set_zooms((1, 1, 1, 720.0))
+    image.header.set_xyzt_units("mm", "msec")
+    nib.save(image, tmp_path / "in.nii.gz")
+    volume = load_volume(tmp_path / "in.nii.gz")
+    assert (volume.metadata["time_step"], volume.metadata["time_unit"]) == (pytest.approx(0.72), "msec")
+    save_volume(volume, tmp_path / "out.nii.gz")
+    header = nib.load(tmp_path / "out.nii.gz").header
+    assert header["descrip"].item() == b"te=30;phase=j"
+    assert header.get_zooms()[3] == pytest.approx(720.0)
+    assert header.get_xyzt_units() == ("mm", "msec")
+    save_volume(Volume(volume.data[:1], volume.affine, {"description": "é" * 200}), tmp_path / "long.nii.gz")
+    assert nib.load(tmp_path / "long.nii.gz").header["descrip"].item() == b"\xe9" * 79

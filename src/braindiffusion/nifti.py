@@ -19,6 +19,7 @@ READABLE_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img.gz", ".img", ".hdr
 _MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _INTENT_LABEL = 1002
+_DESCRIPTION_BYTES = 79
 
 
 @contextmanager
@@ -195,16 +196,20 @@ def to_nifti(data: npt.NDArray[Any], affine: npt.NDArray[np.float64], metadata: 
     image.set_qform(affine, 0 if sheared else code)
     step = float(metadata.get("time_step", 0.0))
     timed = channels > 1 and step > 0
+    unit = metadata.get("time_unit", "sec")
+    unit = unit if unit in _SECONDS else "sec"
     if timed:
-        image.header.set_zooms((*spacing_of(affine), step))
-    image.header.set_xyzt_units("mm", "sec" if timed else 0)
+        image.header.set_zooms((*spacing_of(affine), step / _SECONDS[unit]))
+    image.header.set_xyzt_units("mm", unit if timed else 0)
+    text = str(metadata.get("description", ""))
+    image.header["descrip"] = text.encode("latin-1", "replace")[:_DESCRIPTION_BYTES]
     if metadata.get("kind") == "labels":
         image.header.set_intent("label")
     return image
 
 
 def kind_and_time(image: Any) -> dict[str, Any]:
-    """What a NIfTI header says beyond the grid: whether the values are labels, and the seconds between time points."""
+    """Return what a NIfTI header says beyond the grid: label map or not, time between channels, description."""
     if not isinstance(image, nib.Nifti1Pair):
         return {}
     known: dict[str, Any] = {}
@@ -214,7 +219,9 @@ def kind_and_time(image: Any) -> dict[str, Any]:
     if seconds and len(image.shape) > 3 and image.shape[3] > 1:
         step = float(image.header["pixdim"][4]) * seconds
         if math.isfinite(step) and step > 0:
-            known["time_step"] = step
+            known |= {"time_step": step, "time_unit": image.header.get_xyzt_units()[1]}
+    if text := image.header["descrip"].item().decode("latin-1").rstrip("\x00 "):
+        known["description"] = text
     return known
 
 

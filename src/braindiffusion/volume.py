@@ -10,7 +10,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,8 @@ class Volume:
         metadata: Whatever is known beside; every value fits into JSON. `load_volume` fills in `source` (path),
             `orientation` (the file's own axis codes, such as `PSR`), `file_affine` (as stored, in millimetres) and
             `header` (the file's fields); `kind` is `labels` where the file calls itself a label map; `time_step` is
-            the time between channels in seconds, where there is one.
+            the time between channels in seconds, where there is one, and `time_unit` the file's unit of it;
+            `description` is the free text of the header, at most 79 characters of Latin-1.
     """
 
     data: npt.NDArray[Any]
@@ -204,20 +205,43 @@ def box_affine(shape: tuple[int, int, int], spacing: float) -> npt.NDArray[np.fl
     return affine
 
 
+def resample(volume: Volume, affine: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> Volume:
+    """Return a volume on another grid.
+
+    Args:
+        volume: Any grid.
+        affine: Voxels of the new grid to millimetres, (4, 4).
+        shape: Voxels of the new grid along x, y and z.
+
+    Returns:
+        Label maps by nearest neighbour, of their type, 0 outside of the old grid; images by linear interpolation, as
+        floats, their minimum outside.
+    """
+    from scipy.ndimage import affine_transform
+
+    labels = volume.metadata.get("kind") == "labels"
+    wide = labels or volume.data.dtype in (np.float32, np.float64)
+    data: npt.NDArray[Any] = volume.data if wide else volume.data.astype(np.float32)
+    outside = 0.0 if labels else float(data.min())
+    order: Literal[0, 1] = 0 if labels else 1
+    matrix = np.linalg.inv(volume.affine) @ affine
+    moved = np.empty((volume.channels, *shape), data.dtype)
+    for old, new in zip(data, moved, strict=True):
+        # "grid-constant": a place that rounding puts just outside keeps its value.
+        affine_transform(old, matrix, output_shape=shape, output=new, order=order, mode="grid-constant", cval=outside)
+    kept = {name: value for name, value in volume.metadata.items() if name not in ("orientation", "file_affine")}
+    return Volume(moved, affine, kept)
+
+
 def resample_to_ras(volume: Volume) -> Volume:
     """Resample an oblique volume to a grid along the world's axes, with its spacing, around all of its voxels.
 
-    Images are interpolated linearly, label maps (`metadata["kind"] == "labels"`) take the nearest voxel. Outside of
-    the volume is its lowest value, 0 in label maps.
-
     Args:
-        volume: Any volume.
+        volume: Any volume; see `resample` for the interpolation.
 
     Returns:
         A volume whose affine is a positive diagonal and a translation; the same one if it has such an affine already.
     """
-    from scipy.ndimage import affine_transform
-
     spacing = np.array(volume.spacing)
     if np.allclose(volume.affine[:3, :3], np.diag(spacing), atol=1e-6):
         return volume
@@ -225,25 +249,10 @@ def resample_to_ras(volume: Volume) -> Volume:
     corners = np.array(np.meshgrid(*ends)).reshape(3, -1)
     world = volume.affine[:3, :3] @ corners + volume.affine[:3, 3:]
     low, high = world.min(axis=1), world.max(axis=1)
-    shape = np.ceil((high - low) / spacing - 1e-6).astype(int) + 1
+    x, y, z = (int(n) + 1 for n in np.ceil((high - low) / spacing - 1e-6))
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = low
-    matrix = np.linalg.inv(volume.affine) @ affine
-    labels = volume.metadata.get("kind") == "labels"
-    data = np.stack(
-        [
-            affine_transform(
-                channel,
-                matrix[:3, :3],
-                matrix[:3, 3],
-                tuple(shape),
-                order=0 if labels else 1,
-                cval=0 if labels else channel.min(),
-            )
-            for channel in volume.data
-        ]
-    )
-    return Volume(data, affine, volume.metadata)
+    return resample(volume, affine, (x, y, z))
 
 
 def save_volume(volume: Volume, path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None) -> None:
@@ -254,8 +263,9 @@ def save_volume(volume: Volume, path: str | os.PathLike[str], *, dtype: npt.DTyp
         >>> save_volume(load_volume(sample_t1_path()), "brain.nii.gz")
 
     One channel makes a 3D file, several a 4D one (the channels last). sform and qform both hold the affine, unless it
-    is sheared: a qform cannot say that. Of the metadata, `kind` and `time_step` are written (see `Volume`), and the
-    space that `header` says the coordinates are in (scanner, aligned, MNI, ...). Parent folders are made.
+    is sheared: a qform cannot say that. Of the metadata, `kind`, `time_step`, `time_unit` and `description` are written
+    (see `Volume`), and the space that `header` says the coordinates are in (scanner, aligned, MNI, ...). Parent folders
+    are made.
 
     Args:
         volume: What to write.

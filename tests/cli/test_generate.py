@@ -73,7 +73,13 @@ def test_like_takes_all_from_the_sidecar(asked: list[Request], model: Path, tmp_
     sidecar = tmp_path / "sample_007.json"
     sidecar.write_text(json.dumps(told))
     assert invoke("generate", "--like", str(sidecar), "--out", "again").exit_code == 0
-    same = {"only": (7,), "condition": {"age": 50.0}, "precision": "float32", "out": tmp_path / "again"}
+    same = {
+        "only": (7,),
+        "anatomy": "none",
+        "condition": {"age": 50.0},
+        "precision": "float32",
+        "out": tmp_path / "again",
+    }
     assert asked == [RegenerateRequest(like=sidecar, out=tmp_path / "again")]
     assert request_from_sidecar(sidecar, tmp_path / "again") == was.model_copy(update={**same, "previews": False})
 

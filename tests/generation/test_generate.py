@@ -64,10 +64,10 @@ def test_a_trajectory_has_few_frames_and_ends_with_the_brain(model: Path, tmp_pa
     request = GenerateRequest(model=str(model), steps=13, out=tmp_path / "out", trajectory=True, device="cpu")
     list(generate(request, Run.create(request)))
     frames = nib.load(tmp_path / "out" / "sample_001_trajectory.nii.gz").get_fdata()
-    assert frames.shape[-1] == 3 * 5
+    assert frames.shape[-1] == 1 + 3 * 5
     moments = json.loads((tmp_path / "out" / "sample_001.json").read_text())["trajectory"]
-    assert [moment["level"] for moment in moments] == [0] * 5 + [1] * 5 + [2] * 5
-    assert all(moment["step"] == moment["of"] for moment in moments[4::5])
+    assert [moment["level"] for moment in moments] == [0] * 6 + [1] * 5 + [2] * 5
+    assert all(moment["step"] == moment["of"] for moment in moments[5::5])
     np.testing.assert_allclose(frames[..., -1], nib.load(tmp_path / "out" / "sample_001.nii.gz").get_fdata(), atol=1e-6)
 
 
@@ -87,7 +87,7 @@ def test_files_and_sidecars(model: Path, tmp_path: Path, tmp_runs: Path) -> None
     data = image.get_fdata()
     assert 0 <= data.min() < data.max() <= 1
     trajectory = nib.load(out / "sample_002_trajectory.nii.gz").get_fdata()
-    assert trajectory.shape == (16, 24, 16, 9)
+    assert trajectory.shape == (16, 24, 16, 10)
     np.testing.assert_allclose(trajectory[..., -1], data, atol=1e-6)
     sidecar = json.loads((out / "sample_002.json").read_text())
     assert sidecar["seed"] == 6

@@ -48,7 +48,7 @@ def blob(tmp_path: Path) -> Path:
 
 def test_all_that_is_asked_changes_the_brain(told: Cascade, blob: Path, generator: Generator) -> None:
     def made(asked: dict) -> torch.Tensor:
-        return last(told, Conditions(GenerateRequest(condition=asked), generator).tensors([1], CPU))
+        return last(told, Conditions(GenerateRequest(anatomy="none", condition=asked), generator).tensors([1], CPU))
 
     unasked = made({})
     for asked in ({"age": 60}, {"sex": "M"}, {"volumes": {"brainstem": "90%"}}, {"regions": str(blob)}):
@@ -57,13 +57,15 @@ def test_all_that_is_asked_changes_the_brain(told: Cascade, blob: Path, generato
 
 
 def test_hidden_fields_are_no_condition(told: Cascade, generator: Generator) -> None:
-    nothing = Conditions(GenerateRequest(condition={"sex": "M"}), generator).tensors([1], CPU)
+    nothing = Conditions(GenerateRequest(anatomy="none", condition={"sex": "M"}), generator).tensors([1], CPU)
     nothing = {name: torch.full_like(t, 255 if t.dtype == torch.uint8 else torch.nan) for name, t in nothing.items()}
     torch.testing.assert_close(last(told, nothing), last(told, None), atol=0, rtol=0)
 
 
 def test_guidance(told: Cascade, generator: Generator) -> None:
-    condition = Conditions(GenerateRequest(condition={"age": 60, "sex": "M"}), generator).tensors([1], CPU)
+    condition = Conditions(GenerateRequest(anatomy="none", condition={"age": 60, "sex": "M"}), generator).tensors(
+        [1], CPU
+    )
     asked, unasked = last(told, condition), last(told, None)
     close = {"atol": 1e-5, "rtol": 0}
     torch.testing.assert_close(last(told, condition, hooks=[Guidance(1.0)]), asked, **close)
@@ -84,7 +86,9 @@ def test_guidance(told: Cascade, generator: Generator) -> None:
 def test_each_sample_has_its_row(told: Cascade, tmp_path: Path, generator: Generator) -> None:
     table = tmp_path / "cohort.csv"
     table.write_text("age,volumes.brainstem\n40,\n,22\n60,\n")
-    request = GenerateRequest(condition={"sex": "F", "age": 50, "volumes": {"left hippocampus": 4}}, conditions=table)
+    request = GenerateRequest(
+        anatomy="none", condition={"sex": "F", "age": 50, "volumes": {"left hippocampus": 4}}, conditions=table
+    )
     conditions = Conditions(request, generator)
     assert conditions.checked(2) == {"age": 50.0, "sex": "F", "volumes": {"left hippocampus": 4.0, "brainstem": 22.0}}
     assert conditions.asked(4) == conditions.asked(1)
@@ -96,11 +100,12 @@ def test_each_sample_has_its_row(told: Cascade, tmp_path: Path, generator: Gener
     torch.testing.assert_close(step.volume()[2], alone.volume()[0], atol=1e-4, rtol=0)
     table.write_text("age\n40\n400\n")
     with pytest.raises(BrainDiffusionError, match=r"cohort.csv, row 2: age = 400 years is far from"):
-        Conditions(GenerateRequest(conditions=table), generator)
+        Conditions(GenerateRequest(anatomy="none", conditions=table), generator)
 
 
 def test_a_map_on_the_models_own_grid_stays_where_it_is(blob: Path) -> None:
-    labels = load_label_map(blob, SHAPE, 2.0)
+    labels, affine = load_label_map(blob, SHAPE, 2.0)
+    np.testing.assert_allclose(affine, nib.load(blob).affine)
     assert labels.dtype == np.uint8
     assert np.array_equal(labels, nib.load(blob).get_fdata())
 
@@ -111,18 +116,18 @@ def test_a_map_of_any_orientation_and_spacing_comes_as_brains_did(shared_data: P
     box = (80, 104, 88), 2.0
     prepared = standardise_file(volume, path, Preprocessing())
     wanted = group(prepared.labels)
-    assert np.array_equal(load_label_map(path, *box), wanted)
+    assert np.array_equal(load_label_map(path, *box)[0], wanted)
 
     image = nib.load(path)
     halves = image.affine @ np.array([[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 0.5, -0.25], [0, 0, 0, 1]])
     fine = np.asarray(image.dataobj).repeat(2, 0).repeat(2, 1).repeat(2, 2)
     turned = nib.Nifti1Image(fine, halves).as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
     nib.save(turned, tmp_path / "turned.nii.gz")
-    assert np.array_equal(load_label_map(tmp_path / "turned.nii.gz", *box), wanted)
+    assert np.array_equal(load_label_map(tmp_path / "turned.nii.gz", *box)[0], wanted)
 
     grouped = nib.Nifti1Image(wanted, prepared.affine)
     nib.save(grouped, tmp_path / "grouped.nii.gz")
-    assert np.array_equal(load_label_map(tmp_path / "grouped.nii.gz", *box), wanted)
+    assert np.array_equal(load_label_map(tmp_path / "grouped.nii.gz", *box)[0], wanted)
 
 
 @pytest.mark.parametrize(
@@ -139,3 +144,33 @@ def test_what_is_no_label_map_is_told(tmp_path: Path, values: np.ndarray, said: 
     nib.save(nib.Nifti1Image(values, np.diag([2.0, 2, 2, 1])), path)
     with pytest.raises(BrainDiffusionError, match=rf"odd\.nii\.gz: .*{said}"):
         load_label_map(path, SHAPE, 2.0)
+
+
+def brain_map(regions: int, edge: int) -> np.ndarray:
+    """A cube of so many regions in the box of the packaged model, as slabs of one size."""
+    labels = np.zeros((80, 104, 88), np.uint8)
+    labels[10 : 10 + edge, 10 : 10 + edge, 10 : 10 + edge] = 1 + np.arange(edge)[:, None, None] * regions // edge
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (brain_map(2, 12), r"it labels 2 regions and 14 ml, which is no segmentation of a whole brain"),  # painted
+        (brain_map(3, 60), r"it labels 3 regions and 1728 ml"),  # tissues
+        (brain_map(40, 40), r"it labels 40 regions and 512 ml"),  # a part of a brain
+        (np.random.default_rng(0).integers(0, 900, (80, 104, 88)).astype(np.int16), r"t2\.nii\.gz"),  # a T2w volume
+        (np.random.default_rng(0).random((80, 104, 88)).astype(np.float32), "whole numbers"),
+    ],
+)
+def test_a_map_of_no_whole_brain_is_refused(tmp_path: Path, values: np.ndarray, said: str) -> None:
+    path = tmp_path / "t2.nii.gz"
+    nib.save(nib.Nifti1Image(values, box_affine((80, 104, 88), 2.0)), path)
+    with pytest.raises(BrainDiffusionError, match=said) as error:
+        load_label_map(path, (80, 104, 88), 2.0)
+    assert str(error.value).count(". ") == 0
+
+
+def test_a_map_of_a_whole_brain_is_taken(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(brain_map(40, 50), box_affine((80, 104, 88), 2.0)), tmp_path / "map.nii.gz")
+    assert load_label_map(tmp_path / "map.nii.gz", (80, 104, 88), 2.0)[0].max() == 40

@@ -198,7 +198,7 @@ def test_channels_are_files_of_their_own(tmp_path: Path, tmp_runs: Path) -> None
     assert one.shape == other.shape == (16, 16, 16)
     assert not np.array_equal(one, other)
     way = voxels(tmp_path / "out" / "sample_001_PD_trajectory.nii.gz")
-    assert way.shape == (16, 16, 16, 6)
+    assert way.shape == (16, 16, 16, 7)
     assert np.array_equal(way[..., -1], other)
     sidecar = json.loads((tmp_path / "out" / "sample_001_PD.json").read_text())
     assert (sidecar["file"], sidecar["channel"]) == ("sample_001_PD.nii.gz", "PD")

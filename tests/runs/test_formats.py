@@ -97,6 +97,7 @@ def test_a_sidecar_of_version_1_reproduces_its_brain(v1: Path) -> None:
         condition={"age": 60.0, "sex": "F"},
         guidance=2.0,
         only=(2,),
+        anatomy="none",
         out=v1 / "again",
         device="cpu",
         precision="float32",

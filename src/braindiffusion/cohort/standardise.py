@@ -106,7 +106,9 @@ def standardise(
     return PreparedVolume(box.astype(np.float16), box_mask, box_regions, affine, note)
 
 
-def standardise_labels(labels: Volume, spacing: float, shape: tuple[int, int, int]) -> NDArray[np.uint16]:
+def standardise_labels(
+    labels: Volume, spacing: float, shape: tuple[int, int, int]
+) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
     """Bring a label map alone into the box that `standardise` would cut out for its brain.
 
     Args:
@@ -115,7 +117,7 @@ def standardise_labels(labels: Volume, spacing: float, shape: tuple[int, int, in
         shape: voxels of the box.
 
     Returns:
-        (x, y, z), the brain in the middle.
+        (x, y, z), the brain in the middle, and the affine of the box.
 
     Raises:
         BrainDiffusionError: it is empty or no label map, or does not fit. The sentence does not name the file.
@@ -130,13 +132,12 @@ def standardise_labels(labels: Volume, spacing: float, shape: tuple[int, int, in
     if not regions.any():
         raise BrainDiffusionError("its label map is empty")
     start = _first_voxel(brain_centre(regions > 0, spacing, shape, is_brain=True), shape)
-    box: NDArray[np.uint16] = transforms.cut_box(regions[None].astype(np.int32), grid, start, shape, 0)[0][0].astype(
-        np.uint16
-    )
+    cut, affine = transforms.cut_box(regions[None].astype(np.int32), grid, start, shape, 0)
+    box: NDArray[np.uint16] = cut[0].astype(np.uint16)
     if np.count_nonzero(box) < np.count_nonzero(regions):
         size = " x ".join(f"{n * spacing:g}" for n in shape)
         raise BrainDiffusionError(f"its brain does not fit into the box of {size} mm")
-    return box
+    return box, affine
 
 
 def _isotropic(volume: Volume, spacing: float) -> tuple[tuple[int, int, int], NDArray[np.float64]]:

@@ -23,6 +23,12 @@ from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.volume import Volume, box_affine, load_volume
 
 MAPS_REMEMBERED = 8
+HEAD_ML = 3000.0
+"""A box that is at least this large holds a head; smaller ones are of toy models, whose maps are not checked."""
+SMALLEST_BRAIN_ML = 600.0
+"""Less than any adult brain has: those of IXI have 1,000 to 1,700 ml."""
+FEWEST_REGIONS = 20
+"""Half of the regions of `braindiffusion.regions`; a tissue map has 3."""
 
 
 class Conditions:
@@ -79,7 +85,7 @@ class Conditions:
         if (drawn := self.anatomy(number)) is not None:
             return drawn.regions
         given = [str(self.checked(number)[name]) for name in self._maps if name in self.checked(number)]
-        return self._labels(given[0]) if given else None
+        return self._labels(given[0])[0] if given else None
 
     def asked(self, number: int) -> ConditionArgs:
         """Of the sample of this number (from 1), in the words of the request."""
@@ -94,6 +100,11 @@ class Conditions:
         checked = self.checked(number)
         return {name: self._sha256(str(checked[name])) for name in self._maps if name in checked}
 
+    def affine(self, number: int) -> NDArray[np.float64] | None:
+        """Return the affine of the box of a sample's label map; None where it has none."""
+        checked = self.checked(number)
+        return next((self._labels(str(checked[name]))[1] for name in self._maps if name in checked), None)
+
     def tensors(self, numbers: Sequence[int], device: torch.device) -> Condition | None:
         """For a batch of these samples; None where nothing is asked of any."""
         if not any(self.checked(number) or self.anatomy(number) for number in numbers):
@@ -102,7 +113,7 @@ class Conditions:
         alone = []
         for number in numbers:
             asked: dict[str, Value | NDArray[np.uint8]] = {**self.checked(number)}
-            asked |= {name: self._labels(str(asked[name])) for name in self._maps if name in asked}
+            asked |= {name: self._labels(str(asked[name]))[0] for name in self._maps if name in asked}
             if (drawn := self.anatomy(number)) is not None:
                 asked[self._maps[0]] = drawn.regions
             alone.append(as_condition(schema, asked, shape))
@@ -134,8 +145,10 @@ def _merged(common: ConditionArgs, row: ConditionArgs) -> ConditionArgs:
     return merged
 
 
-def load_label_map(path: Path, shape: tuple[int, int, int], spacing: float) -> NDArray[np.uint8]:
-    """A label map as the model knows it: grouped, in its box.
+def load_label_map(
+    path: Path, shape: tuple[int, int, int], spacing: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Return a label map as the model knows it: grouped, in its box.
 
     A map on the very grid of the model's own brains stays where it is; any other is brought to the model's spacing and
     centred on its brain, as brains were before training.
@@ -146,20 +159,35 @@ def load_label_map(path: Path, shape: tuple[int, int, int], spacing: float) -> N
         spacing: of the model, in mm.
 
     Returns:
-        (x, y, z).
+        (x, y, z), and the affine of that box in the world of the map.
 
     Raises:
-        BrainDiffusionError: it is no label map of a brain, or does not fit.
+        BrainDiffusionError: it is no label map of a brain, labels too little of one, or does not fit.
     """
     volume = load_volume(path)
     try:
-        values = volume.data[0]
+        values, affine = volume.data[0], volume.affine
         in_place = volume.shape == shape and np.allclose(volume.affine, box_affine(shape, spacing), atol=1e-3)
         if not in_place or not _is_whole(volume):
-            values = standardise_labels(volume, spacing, shape)
-        return regions_of(values.astype(np.int64))
+            values, affine = standardise_labels(volume, spacing, shape)
+        regions = regions_of(values.astype(np.int64))
+        _check_coverage(regions, spacing)
     except BrainDiffusionError as error:
         raise BrainDiffusionError(f"{path}: {str(error).rstrip('.')}.") from error
+    return regions, affine
+
+
+def _check_coverage(regions: NDArray[np.uint8], spacing: float) -> None:
+    """Raise where a map in a box of the size of a head labels no whole brain: models make noise of such maps."""
+    millilitres = spacing**3 / 1000
+    if regions.size * millilitres < HEAD_ML:
+        return
+    count, size = np.count_nonzero(np.bincount(regions.ravel())[1:]), np.count_nonzero(regions) * millilitres
+    if count < FEWEST_REGIONS or size < SMALLEST_BRAIN_ML:
+        raise BrainDiffusionError(
+            f"it labels {count} regions and {size:.0f} ml, which is no segmentation of a whole brain "
+            f"({FEWEST_REGIONS} regions and {SMALLEST_BRAIN_ML:.0f} ml at least): segment a brain, and change that map"
+        )
 
 
 def _is_whole(volume: Volume) -> bool:

@@ -20,7 +20,7 @@ from braindiffusion.runs import ArtifactWritten, Event
 from braindiffusion.volume import Volume, box_affine, save_volume
 
 FRAMES_PER_LEVEL = 6
-"""Frames of a trajectory from each level: enough to watch, and small enough to write and to scroll."""
+"""Most frames of a trajectory from each level. The coarsest level has two more: the noise and its first step."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Sample:
         out: folder of its files.
         channels: names of the modalities, of which a single one is not told.
         frames: of its trajectory, each (channels, x, y, z).
-        moments: level, step and noise level (sigma) of each frame.
+        frame_steps: level, step and noise level (sigma) of each frame.
         previewed: when it was last shown.
     """
 
@@ -42,7 +42,7 @@ class Sample:
     out: Path
     channels: Sequence[str] = ("",)
     frames: list[NDArray[np.float32]] = field(default_factory=list)
-    moments: list[dict[str, float]] = field(default_factory=list)
+    frame_steps: list[dict[str, float]] = field(default_factory=list)
     previewed: float = -1.0
 
     @property
@@ -68,17 +68,18 @@ class Sample:
             for stem, channel in zip(self.stems, self.channels, strict=True)
         ]
 
-    def write(self, volume: Volume, details: dict[str, Any]) -> Iterator[Event]:
+    def write(self, volume: Volume, details: dict[str, Any], frames_affine: NDArray[np.float64]) -> Iterator[Event]:
         """Write trajectories, volumes, and last their sidecars: a sample is whole where these are."""
+        made = {"description": f"BrainDiffusion synthetic {details['model']['name']} seed {self.seed}"}
         trajectories, volumes = self.written("trajectory") if self.frames else [], self.written()
         for i, event in enumerate(trajectories):
-            save_volume(Volume(np.stack([frame[i] for frame in self.frames]), volume.affine), event.path)
+            save_volume(Volume(np.stack([frame[i] for frame in self.frames]), frames_affine, made), event.path)
         self.frames.clear()
         for i, event in enumerate(volumes):
-            save_volume(Volume(volume.data[i : i + 1], volume.affine), event.path)
+            save_volume(Volume(volume.data[i : i + 1], volume.affine, made), event.path)
         for i, (stem, channel) in enumerate(zip(self.stems, self.channels, strict=True)):
             file = {"file": f"{stem}.nii.gz"} | ({"channel": channel} if len(self.stems) > 1 else {})
-            way = {"trajectory": self.moments} if self.moments else {}
+            way = {"trajectory": self.frame_steps} if self.frame_steps else {}
             same = {"voxels_sha256": voxels_sha256(volume.data[i])}
             write_whole(self.out / f"{stem}.json", json.dumps({**details, **file, **same, **way}, indent=2) + "\n")
         yield from trajectories + volumes
@@ -89,9 +90,9 @@ class Sample:
         path = self.out / f"sample_{self.number:03d}_regions.nii.gz"
         return ArtifactWritten(kind="labels", path=str(path), name=f"{self.name} regions")
 
-    def write_regions(self, regions: NDArray[np.uint8], affine: NDArray[np.float64]) -> ArtifactWritten:
-        """Write its region map, (x, y, z), values of `braindiffusion.regions`."""
-        save_volume(Volume(regions[None], affine), self.regions.path)
+    def write_regions(self, regions: Volume) -> ArtifactWritten:
+        """Write its region map, values of `braindiffusion.regions`."""
+        save_volume(regions, self.regions.path)
         return self.regions
 
     def preview(self, volume: Volume, folder: Path) -> ArtifactWritten:

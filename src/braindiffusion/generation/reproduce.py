@@ -25,6 +25,7 @@ DECISIVE = (
     "condition_files",
     "anatomy",
     "precision",
+    "placement",
 )
 """What of a sidecar decides the brain."""
 
@@ -104,6 +105,10 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
         path = Path(asked[field])
         if not path.is_file() or file_sha256(path) != was:
             raise BrainDiffusionError(f"{sidecar} was made from the label map {path}, which has changed or gone.")
+    if request.grid is not None and (
+        not request.grid.is_file() or file_sha256(request.grid) != told["placement"]["grid_sha256"]
+    ):
+        raise BrainDiffusionError(f"{sidecar} was placed on the grid of {request.grid}, which has changed or gone.")
     return request.model_copy(
         update={
             "condition": asked,

@@ -42,7 +42,7 @@ def finished_samples(
     wanted: Callable[[int], bool],
     decides: Callable[[int], dict[str, Any]],
     channels: int,
-    trajectory: bool,
+    trajectory: str | None,
     regions: bool = False,
 ) -> set[int]:
     """Numbers of the samples that are whole in a folder, made by this very request.
@@ -52,7 +52,7 @@ def finished_samples(
         wanted: whether the sample of a number is asked for; others may be anybody's.
         decides: what the sidecar of the sample of a number tells.
         channels: files a sample.
-        trajectory: whether a trajectory belongs to it.
+        trajectory: what its trajectory shows; None where it needs none.
         regions: whether a region map belongs to it.
 
     Raises:
@@ -64,12 +64,15 @@ def finished_samples(
         if match is None or not wanted(int(match[1])):
             continue
         number, stem = int(match[1]), path.name.removesuffix(".json")
-        if other := difference(read_sidecar(path), decides(number)):
+        sidecar = read_sidecar(path)
+        if other := difference(sidecar, decides(number)):
             msg = f"{out} holds brains of another request ({path.name}: {other})"
             raise BrainDiffusionError(f"{msg}: choose another output folder, or overwrite them.", field="out")
         files = [f"{stem}.nii.gz", *([f"{stem}_trajectory.nii.gz"] if trajectory else [])]
         if regions:
             files.append(f"sample_{match[1]}_regions.nii.gz")
+        if trajectory and sidecar.get("trajectory_shows", "denoised") != trajectory:
+            continue
         if all((out / name).is_file() for name in files):
             sidecars[number] = sidecars.get(number, 0) + 1
     return {number for number, count in sidecars.items() if count == channels}

@@ -180,4 +180,4 @@ def _label_maps(groups: Groups) -> Callable[[str], Labels] | None:
     if groups.card is None:
         return None
     box = groups.preprocessing
-    return lambda path: load_label_map(Path(path), box.shape, box.spacing)
+    return lambda path: load_label_map(Path(path), box.shape, box.spacing)[0]

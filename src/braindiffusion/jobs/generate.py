@@ -16,6 +16,7 @@ from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, Sample, as_volume
+from braindiffusion.generation.placement import Placement
 from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.generation.sharding import Shard, finished_samples
 from braindiffusion.models.generator import GenerationStep
@@ -72,11 +73,9 @@ def _make(plan: "GenerationPlan") -> Iterator[Event]:
             continue
         batch = [plan.sample(number) for number in numbers]
         for step in plan.steps(numbers):
-            if not step.step:  # the initial noise
-                continue
-            if request.num_samples <= FEW:
+            if step.step and request.num_samples <= FEW:
                 yield Progress(stage=f"{_name(batch)} level {step.level}", step=step.step, total=step.of)
-            else:
+            elif step.step:  # 0 is the initial noise
                 left = seconds_left(begun, made, made + total - done)
                 where = f"{_name(batch)}, level {step.level}"
                 yield Progress(stage="brains", step=done, total=total, seconds_left=left, message=where)
@@ -98,7 +97,7 @@ class GenerationPlan:
     """All that a request needs, loaded and checked before anything is made.
 
     Attributes:
-        share: which samples are this process's.
+        shard: which samples are this process's.
         out: folder of the volumes.
         there: numbers of the samples that need not be made again.
     """
@@ -114,6 +113,7 @@ class GenerationPlan:
         self.generator = cached_model(folder, self.device)
         card = self.generator.card
         self.conditions = Conditions(request, self.generator)
+        self.placement = Placement(request, self.generator, self.conditions)
         self.guidance, guided = guidance_from(request, self.generator, asked=bool(self.conditions))
         self.sampler = _sampler(request)
         self.stripped = card.skull_stripped
@@ -154,7 +154,7 @@ class GenerationPlan:
                 self.wants,
                 self.details,
                 len(self.channels),
-                request.trajectory,
+                request.trajectory_shows if request.trajectory else None,
                 request.segmentation,
             )
 
@@ -178,6 +178,8 @@ class GenerationPlan:
             "condition_asked": self.conditions.asked(number),
             "condition_files": self.conditions.files(number),
             "anatomy": drawn.provenance if (drawn := self.conditions.anatomy(number)) else None,
+            "placement": self.placement.record(number),
+            **({"trajectory_shows": self.request.trajectory_shows} if self.request.trajectory else {}),
         }
 
     def steps(self, numbers: Sequence[int]) -> Iterator[GenerationStep]:
@@ -199,31 +201,38 @@ class GenerationPlan:
         waited = now - batch[0].previewed > PREVIEW_SECONDS or step.step == step.of
         due = request.previews and waited and step.step > 0 and not step.last
         stride = -(-step.of // FRAMES_PER_LEVEL)
-        framed = request.trajectory and step.step > 0 and (step.of - step.step) % stride == 0
+        begins = step.level == 0 and step.step <= 1
+        framed = request.trajectory and (begins or (step.of - step.step) % stride == 0)
         if not due and not framed:
             return
-        exact = step.volume() if framed else None
+        exact = None
+        if framed:
+            noisy = step.step == 0 or request.trajectory_shows == "noisy"
+            exact = step.noisy_volume() if noisy else step.volume()
         smooth = step.smooth() if due else None
         for index, sample in enumerate(batch):
             if exact is not None:
                 sample.frames.append(as_volume(exact[index], self.generator.spacing).data)
-                sample.moments.append(
+                sample.frame_steps.append(
                     {"level": step.level, "step": step.step, "of": step.of, "sigma": round(step.sigma, 4)}
                 )
             if smooth is not None:
                 sample.previewed = now
-                yield sample.preview(as_volume(smooth[index], self.generator.spacing), self.run.results)
+                volume = as_volume(smooth[index], self.generator.spacing)
+                yield sample.preview(self.placement.place(volume, sample.number), self.run.results)
 
     def written(self, step: GenerationStep, index: int, sample: Sample) -> Iterator[Event]:
         """Write a sample that is done."""
-        volume = as_volume(step.volume()[index], self.generator.spacing)
+        volume = self.placement.place(as_volume(step.volume()[index], self.generator.spacing), sample.number)
         if self.stripped:
             volume = replace(volume, data=clear_background(volume.data))
         if self.request.trajectory:
-            sample.frames[-1] = volume.data  # the way ends in the brain that is written
+            sample.frames[-1] = volume.data
+        written = self.placement.on_grid(volume)
         if self.request.segmentation:
-            yield sample.write_regions(self._regions(sample.number, volume), volume.affine)
-        yield from sample.write(volume, self.details(sample.number))
+            regions = Volume(self._regions(sample.number, volume)[None], volume.affine, {"kind": "labels"})
+            yield sample.write_regions(self.placement.on_grid(regions))
+        yield from sample.write(written, self.details(sample.number), volume.affine)
 
     def _regions(self, number: int, volume: Volume) -> NDArray[np.uint8]:
         """Return the region map of a sample: the one it is generated from, or what the segmentation model finds."""

@@ -12,6 +12,7 @@ from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import Sample, as_volume
+from braindiffusion.generation.placement import Placement
 from braindiffusion.models.model_cache import cached_model, release
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import Event, Finished, PreviewRequest, Progress, Run
@@ -43,6 +44,7 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
     device = choose_device(asked.device)
     generator = cached_model(find_model(asked.model), device)
     conditions = Conditions(asked, generator)
+    placement = Placement(asked, generator, conditions)
     guidance, _ = guidance_from(asked, generator, asked=bool(conditions))
     sizes = generator.voxel_sizes[: asked.levels]
     last = next((i for i, millimetres in enumerate(sizes) if millimetres <= ENOUGH_MM), len(sizes) - 1)
@@ -63,7 +65,8 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
             yield Progress(stage=f"level {step.level}", step=step.step, total=step.of)
             shown = step.level == last or sizes[step.level] <= FIRST_MM
             if shown and step.step == step.of:
-                told = sample.preview(as_volume(step.smooth()[0], generator.spacing), run.results)
+                volume = placement.place(as_volume(step.smooth()[0], generator.spacing), 1)
+                told = sample.preview(volume, run.results)
                 yield told.model_copy(update={"kind": "volume"}) if step.level == last else told
     finally:
         release(device)

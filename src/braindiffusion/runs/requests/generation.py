@@ -99,6 +99,22 @@ class GenerateRequest(BaseRequest):
     """Write a preview of the brain while it is sampled."""
     trajectory: bool = Field(default=False, title="Save denoising trajectory")
     """Save the samples of every step, from noise to brain, as one 4D NIfTI file per brain."""
+    trajectory_shows: Literal["denoised", "noisy"] = Field(
+        default="denoised",
+        title="Trajectory shows",
+        json_schema_extra={
+            "advanced": True,
+            "choices": {
+                "denoised": "The estimate of the brain at each step.",
+                "noisy": "The noisy sample of each step, scaled to one contrast.",
+            },
+        },
+    )
+    """Volumes of a denoising trajectory: the denoised estimates or the noisy samples. The first is the initial noise
+    and the last the brain either way."""
+    grid: Path | None = Field(default=None, title="Place on grid of", json_schema_extra={"advanced": True})
+    """Volume on whose grid each brain is written, resampled and over that volume's brain, or over the region map that
+    conditions it. By default brains keep the model's voxels; a region map moves them to its place."""
     device: Device = "auto"
     precision: Precision = "auto"
 

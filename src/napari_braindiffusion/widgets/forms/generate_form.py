@@ -21,6 +21,8 @@ ADVANCED = (
     "guidance_rescale",
     "guidance_fields",
     "autoguidance",
+    "grid",
+    "trajectory_shows",
     "levels",
     "batch_size",
     "device",
