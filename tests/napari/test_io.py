@@ -149,7 +149,7 @@ def test_two_oblique_volumes_of_one_head_overlay_when_the_user_agrees(viewer, qt
     assert "'turned'" in message
     ((_, resample),) = notification_manager.records[-1].actions
     resample(None)
-    qtbot.waitUntil(lambda: viewer.layers["turned"].metadata.get("resampled"), timeout=10_000)
+    qtbot.waitUntil(lambda: "resampled" in viewer.layers["turned"].metadata, timeout=60_000)
 
     def centre(layer):
         weight = np.asarray(layer.data) - layer.data.min()
