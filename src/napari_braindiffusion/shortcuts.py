@@ -1,6 +1,6 @@
 """Keyboard shortcuts: the key bindings of the manifest, bound in a viewer. napari 0.9 reads but does not bind them."""
 
-from functools import partial
+from collections.abc import Callable
 
 from napari.viewer import Viewer
 from npe2 import PluginManager
@@ -13,8 +13,13 @@ def bind_shortcuts(viewer: Viewer) -> None:
     manager = PluginManager.instance()
     for binding in manager.get_manifest(PLUGIN).contributions.keybindings or ():
         key = binding.key.replace("Ctrl", "Control")
-        viewer.bind_key(key, partial(_run, binding.command), overwrite=True)
+        viewer.bind_key(key, _runner(binding.command), overwrite=True)
 
 
-def _run(command: str, viewer: Viewer) -> None:
-    PluginManager.instance().commands.execute(command, (viewer,))
+def _runner(command: str) -> Callable[[Viewer], None]:
+    """Return a function, since napari asks what is bound to a key for its `__name__`."""
+
+    def run(viewer: Viewer) -> None:
+        PluginManager.instance().commands.execute(command, (viewer,))
+
+    return run
