@@ -99,7 +99,6 @@ def test_a_sidecar_of_version_1_reproduces_its_brain(v1: Path) -> None:
         only=(2,),
         anatomy="none",
         out=v1 / "again",
-        anatomy="none",  # there was none to sample
         device="cpu",
         precision="float32",
     )
