@@ -79,8 +79,8 @@ def test_sample_prepare_train_stop_resume_generate_save(viewer, qtbot, tmp_path,
     qtbot.mouseClick(generate.generate_button, Qt.MouseButton.LeftButton)
     with qtbot.waitSignal(generate.job.ended, timeout=TIMEOUT):
         pass
-    brain = viewer.layers["sample 1 (seed 11)"]
-    way = viewer.layers["sample 1 (seed 11), from noise"]
+    brain = viewer.layers["seed 11"]
+    way = viewer.layers["seed 11 (trajectory)"]
     np.testing.assert_allclose(brain.scale, 8.0)
     assert way.data.shape[1:] == brain.data.shape == (24, 32, 24)
     np.testing.assert_allclose(way.data[-1], brain.data, atol=1e-6)

@@ -83,8 +83,8 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     assert dock.progress.label.text().startswith("2 brains in ")
     assert form.fields["seed"].value == 9
     assert viewer.canvas.grid.enabled
-    first, second = (viewer.layers[f"sample {i} (seed {6 + i})"] for i in (1, 2))
-    way = viewer.layers["sample 2 (seed 8), from noise"]
+    first, second = (viewer.layers[f"age 50, seed {6 + i}"] for i in (1, 2))
+    way = viewer.layers["age 50, seed 8 (trajectory)"]
     assert first.visible
     assert second.visible
     assert first.name_overlay.visible
@@ -113,7 +113,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     dock.reproduce_action.trigger()
     done(qtbot, dock)
     assert dock.progress.label.text() == "The very same brain, to the last bit."
-    again = viewer.layers["sample 2 (seed 8) [1]"]
+    again = viewer.layers["age 50, seed 8 [1]"]
     np.testing.assert_array_equal(again.data, second.data)
     assert form.fields["seed"].value == 9  # it is no step in a series
     saved = str(list_runs()[-1].results / "sample_001.nii.gz")
@@ -121,7 +121,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     monkeypatch.setattr(chosen, lambda *_, **__: (saved, ""))
     dock.reproduce_file_action.trigger()
     done(qtbot, dock)
-    np.testing.assert_array_equal(viewer.layers["sample 1 (seed 7) [1]"].data, first.data)
+    np.testing.assert_array_equal(viewer.layers["age 50, seed 7 [1]"].data, first.data)
 
     # or its settings, to vary them
     form.conditions.ask({})
