@@ -102,7 +102,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     viewer.dims.set_point(0, 1)
     assert caption.visible
     moment = sidecar["trajectory"][1]
-    assert caption.text == f"level 1 of 2 · step 2 of 3 · sigma {moment['sigma']:.3g}"
+    assert caption.text == f"level 1 of 2 · step 1 of 3 · sigma {moment['sigma']:.3g}"  # frame 0 is noise
     way.visible = False
     assert not caption.visible
 
