@@ -22,7 +22,7 @@ from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_
 from braindiffusion.regions import REGIONS, group
 from braindiffusion.segmentation import SegmentationModel, load_segmentation_model
 from braindiffusion.segmentation.examples import Examples
-from braindiffusion.segmentation.scores import mask_dice, region_dice
+from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.volume import load_volume
 
 

@@ -8,7 +8,6 @@ from scipy.ndimage import gaussian_filter
 
 from braindiffusion.evaluation.brain_measures import (
     brain_mask,
-    dice,
     frequencies,
     histogram,
     region_measures,
@@ -105,9 +104,3 @@ def test_contrast_and_residual_of_known_tissue() -> None:
     # What a Gaussian of one voxel leaves of white noise: 1 - 2 h(0) + sum of h^2, h its kernel.
     h = gaussian_filter(np.pad([[[1.0]]], 6), 1.0)
     assert found["white-matter residual"] == pytest.approx(0.05 * np.sqrt(1 - 2 * h.max() + (h**2).sum()), rel=0.03)
-
-
-def test_dice_of_every_region_that_is_there() -> None:
-    a, b = np.zeros((2, 4, 4, 4), np.uint8)
-    a[:2], b[:3], b[3] = 1, 1, 2
-    assert dice(a, b) == {1: pytest.approx(2 * 32 / (32 + 48)), 2: 0.0}

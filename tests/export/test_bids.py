@@ -16,8 +16,8 @@ from braindiffusion.cohort.find import find
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_participants_path, samples_dir
 from braindiffusion.export import bids, brains_in, write_bids
-from braindiffusion.generation.reproduce import read_sidecar as read_again
 from braindiffusion.runs import GenerateRequest, Run
+from braindiffusion.runs.sidecar import load_sidecar as read_again
 from braindiffusion.runs.sidecar import read_sidecar, sidecar_path, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 

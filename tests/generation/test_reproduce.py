@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.jobs.generate import generate
-from braindiffusion.jobs.regenerate import regenerate
+from braindiffusion.jobs.generate import generate, regenerate
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.runs import Finished, GenerateRequest, RegenerateRequest, Run, Warned
 from braindiffusion.runs.command import as_command

@@ -229,7 +229,8 @@ def test_flags_take_underscores_too(asked: list[Request]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", set(STRATEGIES) - {PreviewRequest, RegenerateRequest, VisualizeRequest, EstimateRequest}
+    "kind",
+    [kind for kind in STRATEGIES if kind not in (PreviewRequest, RegenerateRequest, VisualizeRequest, EstimateRequest)],
 )
 def test_every_field_is_an_option(kind: type[BaseModel]) -> None:
     command = get_command(app).commands[kind.model_fields["job"].default]  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ import pytest
 
 from braindiffusion.api import load_model
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.reproduce import read_sidecar, request_from_sidecar
+from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.models.registry import find_model
 from braindiffusion.runs import (
     ArtifactWritten,
@@ -88,7 +88,7 @@ def test_a_model_of_version_1_generates(v1: Path) -> None:
 
 def test_a_sidecar_of_version_1_reproduces_its_brain(v1: Path) -> None:
     sidecar = v1 / "brains" / "sample_002.json"
-    assert read_sidecar_of(sidecar.with_name("sample_002.nii.gz")) == read_sidecar(sidecar)
+    assert read_sidecar_of(sidecar.with_name("sample_002.nii.gz")) == load_sidecar(sidecar)
     request = request_from_sidecar(sidecar, v1 / "again")
     assert request == GenerateRequest(
         model=str(v1 / "training"),

@@ -7,8 +7,8 @@ from braindiffusion.cohort.mask import brain_mask
 from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_path
 from braindiffusion.models.registry import DEFAULT_SEGMENTATION_MODEL, list_models, list_segmentation_models
 from braindiffusion.regions import group
+from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.segmentation import SegmentationModel, load_segmentation_model
-from braindiffusion.segmentation.scores import mask_dice, region_dice
 from braindiffusion.volume import load_volume
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.jobs import perform
 from braindiffusion.models.registry import list_models, list_segmentation_models
+from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.runs import Failed, Finished, Metric, Run
 from braindiffusion.runs.requests import TrainReaderRequest
 from braindiffusion.segmentation import load_segmentation_model, save_segmentation_model
@@ -16,7 +17,6 @@ from braindiffusion.segmentation.calibration import uncalibrated
 from braindiffusion.segmentation.examples import Examples
 from braindiffusion.segmentation.model import SegmentationModel
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
-from braindiffusion.segmentation.scores import mask_dice, region_dice
 from braindiffusion.segmentation.training import SegmentationTrainer
 
 CONFIG = SegmentationConfig(shape=(24, 24, 32), widths=(8, 16), down_blocks=(0, 1), up_blocks=(1, 1), hidden=32)

@@ -145,10 +145,3 @@ def unit(measure: str) -> str:
     kind = measure.partition(":")[0]
     units = {"volume": "ml", "tissue": "ml", "brain volume": "ml", "surface": "mm²"}
     return units.get(kind, "mm" if kind in ("width", "length", "height") else "")
-
-
-def dice(a: Labels, b: Labels) -> dict[int, float]:
-    """Return the Dice overlap of every region that either map has, by its index."""
-    both = np.bincount(a[a == b], minlength=len(REGIONS))
-    sizes = np.bincount(a.ravel(), minlength=len(REGIONS)) + np.bincount(b.ravel(), minlength=len(REGIONS))
-    return {r.index: float(2 * both[r.index] / sizes[r.index]) for r in REGIONS[1:] if sizes[r.index]}

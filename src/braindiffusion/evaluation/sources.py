@@ -3,7 +3,6 @@
 A source has a name and a function that reads the brain, so that one brain at a time is in memory.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from braindiffusion.models.card import ModelCard
 from braindiffusion.regions import group, is_grouped
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import GenerateRequest, Run
-from braindiffusion.runs.sidecar import volume_stem
+from braindiffusion.runs.sidecar import load_sidecar, sidecar_path, volume_stem
 from braindiffusion.volume import Volume, load_volume
 
 _BESIDE = ("_preview", "_trajectory", "_labels", "_regions", "_mask")
@@ -148,14 +147,8 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
-    file = path.with_name(f"{volume_stem(path)}.json")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BrainDiffusionError(f"The sidecar {file} cannot be read: {error}.") from error
-    return content if isinstance(content, dict) else {}
+    file = sidecar_path(path)
+    return load_sidecar(file) if file.exists() else {}
 
 
 def _read_file(

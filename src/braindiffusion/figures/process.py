@@ -1,6 +1,5 @@
 """Animation of a denoising trajectory: all of it, or one level."""
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +12,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.figures.grey import Grey, window
 from braindiffusion.figures.page import BUTTONS, INK, SLIDER, style
 from braindiffusion.figures.planes import PLANES, Row, animate, lay_out, middles, trace_number
+from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume
 
 MILLISECONDS = 350
@@ -87,11 +87,9 @@ def process(trajectory: Volume, *, title: str = "", steps: Sequence[Step] | None
 
 def recorded_steps(trajectory: Path) -> list[Step] | None:
     """Read the sampling steps of a trajectory's frames from its sidecar; None where it has none."""
-    sidecar = trajectory.with_name(trajectory.name.split(".nii")[0].removesuffix("_trajectory") + ".json")
     try:
-        records = json.loads(sidecar.read_text(encoding="utf-8"))["trajectory"]
-        return [Step.of_record(record) for record in records]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [Step.of_record(record) for record in read_sidecar(trajectory)["trajectory"]]
+    except (ValueError, KeyError, TypeError):
         return None
 
 

@@ -11,7 +11,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import WEIGHTS, find_model, read_card
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
-from braindiffusion.runs.versions import check_format
+from braindiffusion.runs.sidecar import load_sidecar
 
 DECISIVE = (
     "model.sha256",
@@ -45,20 +45,6 @@ def model_identity(folder: Path) -> dict[str, str]:
     }
 
 
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """All that a sidecar tells.
-
-    Raises:
-        BrainDiffusionError: it cannot be read, or a newer version has written it.
-    """
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BrainDiffusionError(f"{path} cannot be read as a brain's sidecar ({error}).") from error
-    check_format(told, path)
-    return told if isinstance(told, dict) else {}
-
-
 def difference(told: dict[str, Any], wanted: dict[str, Any]) -> str | None:
     """What of `DECISIVE` differs between a sidecar and what would be written now, in words; None where nothing does."""
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they are in the file
@@ -88,7 +74,7 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
     Raises:
         BrainDiffusionError: it is no such file, or the model or a label map is not the one that it was.
     """
-    told = read_sidecar(sidecar)
+    told = load_sidecar(sidecar)
     try:
         request = GenerateRequest.model_validate(told["request"])
         number, asked, precision = int(told["sample"]), told["condition"], told["precision"]

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.reproduce import difference, read_sidecar
+from braindiffusion.generation.reproduce import difference
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.process_rank import ProcessRank
+from braindiffusion.runs.sidecar import load_sidecar
 
 SIDECAR = re.compile(r"sample_(\d+)(_.*)?\.json")
 
@@ -64,7 +65,7 @@ def finished_samples(
         if match is None or not wanted(int(match[1])):
             continue
         number, stem = int(match[1]), path.name.removesuffix(".json")
-        sidecar = read_sidecar(path)
+        sidecar = load_sidecar(path)
         if other := difference(sidecar, decides(number)):
             msg = f"{out} holds brains of another request ({path.name}: {other})"
             raise BrainDiffusionError(f"{msg}: choose another output folder, or overwrite them.", field="out")

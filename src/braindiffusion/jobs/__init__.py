@@ -37,13 +37,13 @@ JOB_LOCATIONS: dict[str, str] = {
     "read": "braindiffusion.jobs.segment:segment",
     "generate": "braindiffusion.jobs.generate:generate",
     "preview": "braindiffusion.jobs.preview:preview",
-    "regenerate": "braindiffusion.jobs.regenerate:regenerate",
+    "regenerate": "braindiffusion.jobs.generate:regenerate",
     "evaluate": "braindiffusion.jobs.evaluate:evaluate",
     "nearest": "braindiffusion.jobs.nearest:find_nearest",
     "difference": "braindiffusion.jobs.difference:differ",
     "visualize": "braindiffusion.jobs.visualize:draw",
     "estimate": "braindiffusion.jobs.estimate:estimate",
-    "demo": "braindiffusion.jobs.demo:demo",
+    "demo": "braindiffusion.jobs.generate:demo",
 }
 """Module and function that do each job."""
 HOLD_SECONDS = 0.2

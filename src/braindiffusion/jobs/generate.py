@@ -1,34 +1,33 @@
-"""The job `generate`: brains as NIfTI with sidecars, previews and trajectories."""
+"""The jobs `generate`, `regenerate` and `demo`: brains as NIfTI with sidecars, previews and trajectories."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
-from time import monotonic, perf_counter
-from typing import Any, cast, get_args
+from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.devices import choose_device, choose_precision
-from braindiffusion.diffusion.samplers import SamplerName
-from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.background import clear_background
-from braindiffusion.generation.guidance import guidance_from
-from braindiffusion.generation.inputs import Conditions
-from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, Sample, as_volume
-from braindiffusion.generation.placement import Placement
-from braindiffusion.generation.reproduce import model_identity
-from braindiffusion.generation.sharding import Shard, finished_samples
-from braindiffusion.models.generator import GenerationStep
-from braindiffusion.models.model_cache import cached_model, release
-from braindiffusion.models.registry import find_model
-from braindiffusion.runs import Event, Finished, GenerateRequest, Progress, Run
-from braindiffusion.runs.command import as_command
+from braindiffusion.generation.outputs import Sample
+from braindiffusion.generation.plan import GenerationPlan
+from braindiffusion.generation.reproduce import request_from_sidecar
+from braindiffusion.models.model_cache import release
+from braindiffusion.runs import (
+    ArtifactWritten,
+    DemoRequest,
+    Event,
+    Finished,
+    GenerateRequest,
+    Progress,
+    RegenerateRequest,
+    Run,
+    Warned,
+)
 from braindiffusion.runs.durations import seconds_left
-from braindiffusion.runs.provenance import provenance
+from braindiffusion.runs.sidecar import load_sidecar, sidecar_path
 from braindiffusion.volume import Volume
 
-PREVIEW_SECONDS = 0.25  # a preview costs tens of milliseconds: more often would slow the brain down
 FEW = 20
 """Up to so many samples, each has its own progress by level; of more, what is told is how many are done."""
 
@@ -48,14 +47,14 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
         BrainDiffusionError: the model cannot be loaded or cannot be asked for that, the device is not there, or the
             folder holds brains of another request.
     """
-    plan = GenerationPlan(request, run)
+    plan = GenerationPlan(request, run, _segment)
     try:
         yield from _make(plan)
     finally:
         release(plan.device)
 
 
-def _make(plan: "GenerationPlan") -> Iterator[Event]:
+def _make(plan: GenerationPlan) -> Iterator[Event]:
     request = plan.request
     total = sum(plan.wants(number) for numbers in plan.shard.batches(request) for number in numbers)
     done = made = 0
@@ -93,168 +92,56 @@ def _name(batch: Sequence[Sample]) -> str:
     return f"sample {first.number}" if first is final else f"samples {first.number}-{final.number}"
 
 
-class GenerationPlan:
-    """All that a request needs, loaded and checked before anything is made.
+def _segment(volume: Volume) -> NDArray[np.uint8]:
+    """Return the region map that the packaged segmentation model finds in the first channel of a volume."""
+    from braindiffusion.segmentation import load_segmentation_model
 
-    Attributes:
-        shard: which samples are this process's.
-        out: folder of the volumes.
-        there: numbers of the samples that need not be made again.
-    """
-
-    def __init__(self, request: GenerateRequest, run: Run) -> None:
-        self.request, self.run = request, run
-        if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
-            raise BrainDiffusionError(f"A sample number is none of 1 to {request.num_samples}.", field="only")
-        self.shard = Shard.current()
-        folder = find_model(request.model)
-        self.device = self.shard.device(choose_device(request.device))
-        self.dtype = choose_precision(self.device, request.precision)
-        self.generator = cached_model(folder, self.device)
-        card = self.generator.card
-        self.conditions = Conditions(request, self.generator)
-        self.placement = Placement(request, self.generator, self.conditions)
-        self.guidance, guided = guidance_from(request, self.generator, asked=bool(self.conditions))
-        self.sampler = _sampler(request)
-        self.stripped = card.skull_stripped
-        self.channels = card.channel_names(self.generator.channels)
-        by_level = self.generator.steps(request.steps)[: request.levels]
-        samplers = self.generator.samplers(self.sampler)[: request.levels]
-        self._details = provenance(
-            run,
-            model=folder,
-            seed=request.seed,
-            sampler=", ".join(dict.fromkeys(samplers)),
-            steps=sum(by_level),
-            model_name=card.name or folder.name,
-            preprocessing_hash=card.preprocessing_hash,
-            steps_by_level=by_level,
-            eta=request.eta,
-            guidance=guided,
-            background_cleared=self.stripped,
-            precision=str(self.dtype).removeprefix("torch."),
-            device=str(self.device),
-        )
-        # Of the demo, too, this is the request that makes the same again.
-        self._details |= {
-            "request": request.model_dump(mode="json"),
-            "command": as_command(request),
-            "model": model_identity(folder),
-        }
-        self.out = request.out or run.results
-        self.there: set[int] = set()
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"Cannot write into {self.out} ({error.strerror}): choose another folder."
-            raise BrainDiffusionError(msg) from error
-        if not request.overwrite:
-            self.there = finished_samples(
-                self.out,
-                self.wants,
-                self.details,
-                len(self.channels),
-                request.trajectory_shows if request.trajectory else None,
-                request.segmentation,
-            )
-
-    def wants(self, number: int) -> bool:
-        """Whether the sample of this number is asked for."""
-        request = self.request
-        return 1 <= number <= request.num_samples and (request.only is None or number in request.only)
-
-    def sample(self, number: int) -> Sample:
-        """A sample that is not begun."""
-        return Sample(number, self.request.seed + number - 1, self.out, self.channels)
-
-    def details(self, number: int) -> dict[str, Any]:
-        """What the sidecar of a sample says."""
-        return {
-            **self._details,
-            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "sample": number,
-            "seed": self.request.seed + number - 1,
-            "condition": self.conditions.checked(number),
-            "condition_asked": self.conditions.asked(number),
-            "condition_files": self.conditions.files(number),
-            "anatomy": drawn.provenance if (drawn := self.conditions.anatomy(number)) else None,
-            "placement": self.placement.record(number),
-            **({"trajectory_shows": self.request.trajectory_shows} if self.request.trajectory else {}),
-        }
-
-    def steps(self, numbers: Sequence[int]) -> Iterator[GenerationStep]:
-        """Make a batch."""
-        return self.generator.sample(
-            [self.request.seed + number - 1 for number in numbers],
-            condition=self.conditions.tensors(numbers, self.device),
-            hooks=[self.guidance] if self.guidance else [],
-            sampler=self.sampler,
-            steps=self.request.steps,
-            eta=self.request.eta,
-            levels=self.request.levels,
-            dtype=self.dtype,
-        )
-
-    def shown(self, step: GenerationStep, batch: Sequence[Sample]) -> Iterator[Event]:
-        """Previews of a step, and its frames for the trajectories, where they are due."""
-        request, now = self.request, perf_counter()
-        waited = now - batch[0].previewed > PREVIEW_SECONDS or step.step == step.of
-        due = request.previews and waited and step.step > 0 and not step.last
-        stride = -(-step.of // FRAMES_PER_LEVEL)
-        begins = step.level == 0 and step.step <= 1
-        framed = request.trajectory and (begins or (step.of - step.step) % stride == 0)
-        if not due and not framed:
-            return
-        exact = None
-        if framed:
-            noisy = step.step == 0 or request.trajectory_shows == "noisy"
-            exact = step.noisy_volume() if noisy else step.volume()
-        smooth = step.smooth() if due else None
-        for index, sample in enumerate(batch):
-            if exact is not None:
-                sample.frames.append(as_volume(exact[index], self.generator.spacing).data)
-                sample.frame_steps.append(
-                    {"level": step.level, "step": step.step, "of": step.of, "sigma": round(step.sigma, 4)}
-                )
-            if smooth is not None:
-                sample.previewed = now
-                volume = as_volume(smooth[index], self.generator.spacing)
-                yield sample.preview(self.placement.place(volume, sample.number), self.run.results)
-
-    def written(self, step: GenerationStep, index: int, sample: Sample) -> Iterator[Event]:
-        """Write a sample that is done."""
-        volume = self.placement.place(as_volume(step.volume()[index], self.generator.spacing), sample.number)
-        if self.stripped:
-            volume = replace(volume, data=clear_background(volume.data))
-        if self.request.trajectory:
-            sample.frames[-1] = volume.data
-        written = self.placement.on_grid(volume)
-        if self.request.segmentation:
-            regions = Volume(self._regions(sample.number, volume)[None], volume.affine, {"kind": "labels"})
-            yield sample.write_regions(self.placement.on_grid(regions))
-        yield from sample.write(written, self.details(sample.number), volume.affine)
-
-    def _regions(self, number: int, volume: Volume) -> NDArray[np.uint8]:
-        """Return the region map of a sample: the one it is generated from, or what the segmentation model finds."""
-        generated_from = self.conditions.region_map(number)
-        if generated_from is not None:
-            return generated_from
-        from braindiffusion.segmentation import load_segmentation_model
-
-        return load_segmentation_model().predict_volume(replace(volume, data=volume.data[:1])).regions
+    return load_segmentation_model().predict_volume(replace(volume, data=volume.data[:1])).regions
 
 
-def _sampler(request: GenerateRequest) -> SamplerName | None:
-    """The sampler of a request.
+def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
+    """Make the brain of a sidecar again, and compare it with what was made then.
+
+    Args:
+        request: which sidecar.
+        run: gets the volume where the request names no folder.
+
+    Yields:
+        as `generate`; a warning where the new brain is not the old one to the last bit.
 
     Raises:
-        BrainDiffusionError: there is none of that name, or it knows no eta.
+        BrainDiffusionError: the sidecar does not tell enough, its model is gone or has changed, or as `generate`.
     """
-    known = get_args(SamplerName)
-    if request.sampler is not None and request.sampler not in known:
-        raise BrainDiffusionError(
-            f"There is no sampler '{request.sampler}': choose one of {', '.join(known)}.", "sampler"
+    told = load_sidecar(request.like)
+    again = request_from_sidecar(request.like, request.out or run.results)
+    made: dict[str, Any] = {}
+    finished: Event = Finished()
+    for event in generate(again.model_copy(update={"device": request.device, "previews": request.previews}), run):
+        if isinstance(event, Finished):
+            finished = event
+            continue
+        if isinstance(event, ArtifactWritten) and event.kind == "volume":
+            made |= _fingerprint(load_sidecar(sidecar_path(Path(event.path))))
+        yield event
+    (channel, was), *_ = _fingerprint(told).items()
+    if was is None:
+        yield finished  # a sidecar of an earlier version: there is nothing to compare with
+    elif made.get(channel) == was:
+        yield Finished(message="The very same brain, to the last bit")
+    else:
+        yield Warned(
+            message="The brain is not the old one to the last bit: other processors, versions of torch and numbers of "
+            "threads round in another way, which may show in the texture but not in the anatomy."
         )
-    if request.eta and request.sampler not in (None, "ddim"):
-        raise BrainDiffusionError(f"Eta belongs to ddim, and {request.sampler} has none: leave it out.", "eta")
-    return cast("SamplerName | None", request.sampler)
+        yield finished
+
+
+def _fingerprint(told: dict[str, Any]) -> dict[str, Any]:
+    """What the voxels of a volume are known by, under the name of its channel: files may be renamed."""
+    return {str(told.get("channel")): told.get("voxels_sha256")}
+
+
+def demo(request: DemoRequest, run: Run) -> Iterator[Event]:
+    """Generate one brain, its previews and its trajectory. Arguments, events and errors as in `generate`."""
+    full = GenerateRequest(seed=request.seed, out=request.out, previews=True, trajectory=True, overwrite=True)
+    yield from generate(full, run)

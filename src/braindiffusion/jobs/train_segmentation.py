@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from braindiffusion.cohort.store import Cohort, split
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.regions.overlap import region_dice
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Event, Finished, Metric, Progress, Run
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.requests import TrainReaderRequest
@@ -21,7 +22,6 @@ from braindiffusion.segmentation.examples import SHIFT, Examples
 from braindiffusion.segmentation.files import load_segmentation_model, save_segmentation_model
 from braindiffusion.segmentation.model import SegmentationModel, predict_regions
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
-from braindiffusion.segmentation.scores import region_dice
 from braindiffusion.segmentation.training import SegmentationTrainer
 from braindiffusion.training.checkpoints import load_state, save_state
 

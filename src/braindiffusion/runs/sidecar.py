@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
 from braindiffusion.nifti import READABLE_SUFFIXES
+from braindiffusion.runs.versions import check_format
 
 
 def volume_stem(path: Path) -> str:
@@ -20,17 +22,32 @@ def sidecar_path(volume: Path) -> Path:
     return volume.with_name(f"{volume_stem(volume).removesuffix('_trajectory')}.json")
 
 
+def load_sidecar(path: Path) -> dict[str, Any]:
+    """Read a JSON sidecar.
+
+    Raises:
+        BrainDiffusionError: it cannot be read, is no JSON object, or a newer version has written it.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise BrainDiffusionError(f"{path} cannot be read as a brain's sidecar ({error}).") from error
+    check_format(told, path)
+    if not isinstance(told, dict):
+        raise BrainDiffusionError(f"{path} is no brain's sidecar: it holds no JSON object.")
+    return told
+
+
 def read_sidecar(volume: Path) -> dict[str, Any]:
-    """Return the sidecar of a volume; empty where there is none, or none that is a JSON object.
+    """Return the sidecar of a volume; empty where there is none that can be read.
 
     Args:
         volume: The volume, not its sidecar.
     """
     try:
-        told = json.loads(sidecar_path(volume).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return load_sidecar(sidecar_path(volume))
+    except BrainDiffusionError:
         return {}
-    return told if isinstance(told, dict) else {}
 
 
 def write_sidecar(volume: Path, told: Mapping[str, Any]) -> Path:

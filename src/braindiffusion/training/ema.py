@@ -33,7 +33,8 @@ class PowerEma:
         """Add the parameters after step `step` (from 1)."""
         beta = (1 - 1 / step) ** (self.gamma + 1)
         now = dict(module.named_parameters())
-        torch._foreach_lerp_(list(self.parameters.values()), [now[name].detach() for name in self.parameters], 1 - beta)
+        for name, average in self.parameters.items():
+            average.lerp_(now[name].detach(), 1 - beta)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return the averaged parameters by name."""

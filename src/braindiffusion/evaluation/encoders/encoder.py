@@ -13,13 +13,13 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.brain_measures import (
     BrainMeasures,
     brain_mask,
-    dice,
     histogram,
     region_measures,
     shape_measures,
     spectrum,
 )
 from braindiffusion.evaluation.sources import Brain
+from braindiffusion.regions.overlap import region_dice
 from braindiffusion.regions.table import Labels
 
 Features = NDArray[np.float32]
@@ -85,7 +85,7 @@ class BrainMeasurer:
             spectrum=spectrum(brain.voxels),
             features=features,
             age=np.nan if found is None else found.age,
-            dice=dice(requested, regions) if requested is not None and regions is not None else {},
+            dice=_dice(requested, regions) if requested is not None and regions is not None else {},
         )
 
 
@@ -134,3 +134,9 @@ def _table(path: Path, names: Sequence[str]) -> dict[str, Features]:
     if len(rows) != len(names):
         raise BrainDiffusionError(f"{path} has {len(rows)} rows, and there are {len(names)} brains.")
     return dict(zip(names, rows, strict=True))
+
+
+def _dice(requested: NDArray[np.uint8], regions: NDArray[np.uint8]) -> dict[int, float]:
+    """Return the Dice of every region that either map has, by its index."""
+    overlap = region_dice(requested, regions)
+    return {index: float(value) for index, value in enumerate(overlap) if index and not np.isnan(value)}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from braindiffusion.segmentation.scores import mask_dice, region_dice
+from braindiffusion.regions.overlap import mask_dice, region_dice
 
 
 def test_dice_of_each_region_by_counting() -> None:

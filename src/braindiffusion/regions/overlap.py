@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.regions import REGIONS
+from braindiffusion.regions.table import REGIONS
 
 
 def region_dice(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -1,0 +1,187 @@
+"""A generation, loaded and checked: its samples, seeds and conditions, and what is written of each sample."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from time import perf_counter
+from typing import Any, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.devices import choose_device, choose_precision
+from braindiffusion.diffusion.samplers import SamplerName
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.background import clear_background
+from braindiffusion.generation.guidance import guidance_from
+from braindiffusion.generation.inputs import Conditions
+from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, Sample, as_volume
+from braindiffusion.generation.placement import Placement
+from braindiffusion.generation.reproduce import model_identity
+from braindiffusion.generation.sharding import Shard, finished_samples
+from braindiffusion.models.generator import GenerationStep
+from braindiffusion.models.model_cache import cached_model
+from braindiffusion.models.registry import find_model
+from braindiffusion.runs import Event, GenerateRequest, Run
+from braindiffusion.runs.provenance import provenance
+from braindiffusion.volume import Volume
+
+PREVIEW_SECONDS = 0.25  # a preview costs tens of milliseconds: more often would slow the brain down
+
+
+class GenerationPlan:
+    """All that a request needs, loaded and checked before anything is generated.
+
+    Args:
+        request: what to generate.
+        run: gets the volumes where the request names no folder, and previews.
+        segment: returns the region map of a generated volume, (x, y, z).
+
+    Attributes:
+        shard: which samples are this process's.
+        out: folder of the volumes.
+        there: numbers of the samples that need not be made again.
+    """
+
+    def __init__(self, request: GenerateRequest, run: Run, segment: Callable[[Volume], NDArray[np.uint8]]) -> None:
+        self.request, self.run, self._segment = request, run, segment
+        if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
+            raise BrainDiffusionError(f"A sample number is none of 1 to {request.num_samples}.", field="only")
+        self.shard = Shard.current()
+        folder = find_model(request.model)
+        self.device = self.shard.device(choose_device(request.device))
+        self.dtype = choose_precision(self.device, request.precision)
+        self.generator = cached_model(folder, self.device)
+        card = self.generator.card
+        self.conditions = Conditions(request, self.generator)
+        self.placement = Placement(request, self.generator, self.conditions)
+        self.guidance, guided = guidance_from(request, self.generator, asked=bool(self.conditions))
+        self.sampler = _sampler(request)
+        self.stripped = card.skull_stripped
+        self.channels = card.channel_names(self.generator.channels)
+        by_level = self.generator.steps(request.steps)[: request.levels]
+        samplers = self.generator.samplers(self.sampler)[: request.levels]
+        self._details = provenance(
+            run,
+            request=request,  # of the demo, too, this is the request that makes the same again
+            model=model_identity(folder),
+            sampler=", ".join(dict.fromkeys(samplers)),
+            steps=sum(by_level),
+            preprocessing_hash=card.preprocessing_hash,
+            steps_by_level=by_level,
+            eta=request.eta,
+            guidance=guided,
+            background_cleared=self.stripped,
+            precision=str(self.dtype).removeprefix("torch."),
+            device=str(self.device),
+        )
+        self.out = request.out or run.results
+        self.there: set[int] = set()
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"Cannot write into {self.out} ({error.strerror}): choose another folder."
+            raise BrainDiffusionError(msg) from error
+        if not request.overwrite:
+            self.there = finished_samples(
+                self.out,
+                self.wants,
+                self.details,
+                len(self.channels),
+                request.trajectory_shows if request.trajectory else None,
+                request.segmentation,
+            )
+
+    def wants(self, number: int) -> bool:
+        """Whether the sample of this number is asked for."""
+        request = self.request
+        return 1 <= number <= request.num_samples and (request.only is None or number in request.only)
+
+    def sample(self, number: int) -> Sample:
+        """A sample that is not begun."""
+        return Sample(number, self.request.seed + number - 1, self.out, self.channels)
+
+    def details(self, number: int) -> dict[str, Any]:
+        """What the sidecar of a sample says."""
+        return {
+            **self._details,
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "sample": number,
+            "seed": self.request.seed + number - 1,
+            "condition": self.conditions.checked(number),
+            "condition_asked": self.conditions.asked(number),
+            "condition_files": self.conditions.files(number),
+            "anatomy": drawn.provenance if (drawn := self.conditions.anatomy(number)) else None,
+            "placement": self.placement.record(number),
+            **({"trajectory_shows": self.request.trajectory_shows} if self.request.trajectory else {}),
+        }
+
+    def steps(self, numbers: Sequence[int]) -> Iterator[GenerationStep]:
+        """Make a batch."""
+        return self.generator.sample(
+            [self.request.seed + number - 1 for number in numbers],
+            condition=self.conditions.tensors(numbers, self.device),
+            hooks=[self.guidance] if self.guidance else [],
+            sampler=self.sampler,
+            steps=self.request.steps,
+            eta=self.request.eta,
+            levels=self.request.levels,
+            dtype=self.dtype,
+        )
+
+    def shown(self, step: GenerationStep, batch: Sequence[Sample]) -> Iterator[Event]:
+        """Previews of a step, and its frames for the trajectories, where they are due."""
+        request, now = self.request, perf_counter()
+        waited = now - batch[0].previewed > PREVIEW_SECONDS or step.step == step.of
+        due = request.previews and waited and step.step > 0 and not step.last
+        stride = -(-step.of // FRAMES_PER_LEVEL)
+        begins = step.level == 0 and step.step <= 1
+        framed = request.trajectory and (begins or (step.of - step.step) % stride == 0)
+        if not due and not framed:
+            return
+        exact = None
+        if framed:
+            noisy = step.step == 0 or request.trajectory_shows == "noisy"
+            exact = step.noisy_volume() if noisy else step.volume()
+        smooth = step.smooth() if due else None
+        for index, sample in enumerate(batch):
+            if exact is not None:
+                sample.frames.append(as_volume(exact[index], self.generator.spacing).data)
+                sample.frame_steps.append(
+                    {"level": step.level, "step": step.step, "of": step.of, "sigma": round(step.sigma, 4)}
+                )
+            if smooth is not None:
+                sample.previewed = now
+                volume = as_volume(smooth[index], self.generator.spacing)
+                yield sample.preview(self.placement.place(volume, sample.number), self.run.results)
+
+    def written(self, step: GenerationStep, index: int, sample: Sample) -> Iterator[Event]:
+        """Write a sample that is done."""
+        volume = self.placement.place(as_volume(step.volume()[index], self.generator.spacing), sample.number)
+        if self.stripped:
+            volume = replace(volume, data=clear_background(volume.data))
+        if self.request.trajectory:
+            sample.frames[-1] = volume.data
+        written = self.placement.on_grid(volume)
+        if self.request.segmentation:
+            regions = self.conditions.region_map(sample.number)  # it is generated from this one, if there is one
+            regions = self._segment(volume) if regions is None else regions
+            labels = Volume(regions[None], volume.affine, {"kind": "labels"})
+            yield sample.write_regions(self.placement.on_grid(labels))
+        yield from sample.write(written, self.details(sample.number), volume.affine)
+
+
+def _sampler(request: GenerateRequest) -> SamplerName | None:
+    """The sampler of a request.
+
+    Raises:
+        BrainDiffusionError: there is none of that name, or it knows no eta.
+    """
+    known = get_args(SamplerName)
+    if request.sampler is not None and request.sampler not in known:
+        raise BrainDiffusionError(
+            f"There is no sampler '{request.sampler}': choose one of {', '.join(known)}.", "sampler"
+        )
+    if request.eta and request.sampler not in (None, "ddim"):
+        raise BrainDiffusionError(f"Eta belongs to ddim, and {request.sampler} has none: leave it out.", "eta")
+    return cast("SamplerName | None", request.sampler)
