@@ -30,7 +30,7 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.command import command_arguments
 from braindiffusion.runs.provenance import provenance
-from braindiffusion.runs.sidecar import read_sidecar as read_sidecar_of
+from braindiffusion.runs.sidecar import load_sidecar, read_sidecar
 from braindiffusion.runs.versions import FORMAT_VERSION
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "v1"
@@ -88,7 +88,7 @@ def test_a_model_of_version_1_generates(v1: Path) -> None:
 
 def test_a_sidecar_of_version_1_reproduces_its_brain(v1: Path) -> None:
     sidecar = v1 / "brains" / "sample_002.json"
-    assert read_sidecar_of(sidecar.with_name("sample_002.nii.gz")) == load_sidecar(sidecar)
+    assert read_sidecar(sidecar.with_name("sample_002.nii.gz")) == load_sidecar(sidecar)
     request = request_from_sidecar(sidecar, v1 / "again")
     assert request == GenerateRequest(
         model=str(v1 / "training"),
@@ -105,9 +105,10 @@ def test_a_sidecar_of_version_1_reproduces_its_brain(v1: Path) -> None:
 
 
 def test_the_format_version_is_written(tmp_path: Path, v1: Path) -> None:
-    run = Run.create(DemoRequest(), tmp_path)
+    request = DemoRequest()
+    run = Run.create(request, tmp_path)
     assert json.loads((run.path / "run.json").read_text())["format_version"] == FORMAT_VERSION
-    told = provenance(run, model=find_model(v1 / "training"), seed=0, sampler="ddim", steps=4)
+    told = provenance(run, request=request, model={}, sampler="ddim", steps=4)
     assert told["format_version"] == FORMAT_VERSION
 
 
