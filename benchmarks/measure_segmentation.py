@@ -20,9 +20,9 @@ from braindiffusion.cohort.mask import brain_mask
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_path
 from braindiffusion.regions import REGIONS, group
+from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.segmentation import SegmentationModel, load_segmentation_model
 from braindiffusion.segmentation.examples import Examples
-from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.volume import load_volume
 
 
