@@ -1,6 +1,7 @@
 """The Cohort dock in the real viewer, with real engine processes."""
 
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +17,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import samples_dir
 from napari_braindiffusion.docks import cohort as cohort_dock
 from napari_braindiffusion.docks.cohort import CohortDock
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.widgets.tables.subject_model import USE
 
@@ -162,6 +164,17 @@ def test_prepares_in_an_engine_and_names_what_is_left_out(dock, viewer, qtbot, b
     assert volumes.data.shape == regions.data.shape == (1, *cohort.preprocessing.shape)
     assert viewer.dims.axis_labels == ("subject", "x", "y", "z")
     assert viewer.canvas.overlays.text.text.startswith(cohort.subjects[0].id)
+    click(qtbot, dock.next_button)
+    assert Path(open_dock(viewer, "Train").form.fields["data"].value) == cohort.path
+
+
+@pytest.mark.usefixtures("headers_only")
+def test_several_opened_subjects_are_shown_as_a_grid(dock, viewer, qtbot, brains):
+    choose(qtbot, dock, brains)
+    click(qtbot, dock.load_button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: viewer.canvas.grid.enabled, timeout=TIMEOUT)
+    assert [layer.visible for layer in viewer.layers if layer._type_string == "image"] == [True, True]
 
 
 @pytest.mark.usefixtures("headers_only")

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
+from braindiffusion.models.registry import find_model
 from braindiffusion.runs import (
     Cancelled,
     Estimated,
@@ -29,6 +31,7 @@ from braindiffusion.runs import (
 from braindiffusion.training.presets import PRESETS
 from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.docks import run_browser as run_browser
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.engine import stall
 from napari_braindiffusion.engine import trainings as training
@@ -98,6 +101,17 @@ def test_pause_go_on_and_stop_while_paused(dock, qtbot):
     with qtbot.waitSignal(dock.job.cancelled, timeout=TIMEOUT):
         click(qtbot, dock.progress.stop_button)
     assert run.state is RunState.CANCELLED
+
+
+def test_a_finished_training_is_offered_to_generate(dock, viewer, qtbot, tmp_path):
+    run = finished_run(tmp_path, "learnt")
+    best = run.checkpoints / "best"
+    best.symlink_to(find_model("ixi-2mm"), target_is_directory=True)
+    assert dock.next_button.isHidden()
+    show(dock, qtbot, run)
+    qtbot.waitUntil(lambda: not dock.next_button.isHidden(), timeout=TIMEOUT)
+    click(qtbot, dock.next_button)
+    assert Path(open_dock(viewer, "Generate").form.model.value) == run.path
 
 
 def test_runs_are_compared_in_one_plot(dock, qtbot, tmp_path):
