@@ -151,6 +151,16 @@ def orthoviews(session: Session) -> None:
     session.save("orthoviews")
 
 
+def region_volumes(session: Session) -> None:
+    """Show the region volumes of a real brain beside those of the training subjects."""
+    dock = session.dock("Region volumes")
+    session.viewer.open_sample(PLUGIN, "real")
+    dock.measure(session.viewer.layers[-1])
+    session.until(lambda: bool(dock.measured))
+    session.wait(1000)
+    session.save("region_volumes")
+
+
 def tour(session: Session) -> None:
     """Show the second step of the guided tour."""
     from napari_braindiffusion.tour import begin_tour
@@ -169,6 +179,7 @@ SCENES = {
     "generate": generate,
     "evaluate": evaluate,
     "orthoviews": orthoviews,
+    "region_volumes": region_volumes,
     "tour": tour,
 }
 
