@@ -158,7 +158,7 @@ def region_volumes(session: Session) -> None:
     dock.measure(session.viewer.layers[-1])
     session.until(lambda: bool(dock.measured))
     session.wait(1000)
-    session.save("region_volumes")
+    session.save("region-volumes")
 
 
 def tour(session: Session) -> None:
@@ -179,7 +179,7 @@ SCENES = {
     "generate": generate,
     "evaluate": evaluate,
     "orthoviews": orthoviews,
-    "region_volumes": region_volumes,
+    "region-volumes": region_volumes,
     "tour": tour,
 }
 
