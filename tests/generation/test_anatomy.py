@@ -9,7 +9,6 @@ import pytest
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path
 from braindiffusion.generation.anatomy import (
-    ANATOMY,
     AnatomyLibrary,
     composed,
     exponential,
@@ -18,6 +17,7 @@ from braindiffusion.generation.anatomy import (
 )
 from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.jobs import perform
+from braindiffusion.models.registry import ANATOMY
 from braindiffusion.regions import mirror, region_index, regions_of, volumes_ml
 from braindiffusion.runs import Failed, Finished, GenerateRequest, Progress, Run, Started
 from braindiffusion.volume import load_volume

@@ -21,13 +21,12 @@ from scipy import fft, ndimage
 
 from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import ANATOMY
 from braindiffusion.regions import MIRRORED, mirror, region_index, volumes_ml
 
 Labels = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
-ANATOMY = "anatomy.npz"
-"""The file of a model folder that holds the region maps."""
 SMOOTHNESS_MM, STRENGTH_MM = (20.0, 8.0), (2.5, 1.0)
 """Standard deviation of the Gaussian that smooths the random velocity, and of the smoothed velocity, in mm."""
 AGE_TOLERANCE_YEARS, VOLUME_TOLERANCE = 4.0, 0.5

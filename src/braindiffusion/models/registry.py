@@ -25,6 +25,8 @@ SEGMENTATION_KIND = "reader"
 KINDS = {CASCADE_KIND: "braindiffusion.models.cascade.generator:load_generator"}
 """Kinds of generators: module and function that reads a model folder as a `Generator`. A new kind adds its line."""
 CARD, WEIGHTS = "model.json", "model.safetensors"
+ANATOMY = "anatomy.npz"
+"""The file of a model folder that holds region maps of training subjects; a model may have none."""
 _HOME = Path(__file__).parent / "pretrained"
 
 

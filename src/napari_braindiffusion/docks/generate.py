@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import find_model, list_models, read_card
+from braindiffusion.models.registry import ANATOMY, find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     Finished,
@@ -212,7 +212,11 @@ class GenerateDock(Dock):
         except BrainDiffusionError:  # the engine says what is wrong, when it is asked for a brain
             folder, card, schema = None, None, ConditionSchema()
         self.form.card.show_card(card, folder)
-        self.form.show_defaults(card.sampling_defaults if card is not None else {})
+        if card is None or folder is None:
+            self.form.show_defaults({})
+        else:
+            anatomy = "sampled" if (folder / ANATOMY).is_file() else "none"
+            self.form.show_defaults({**card.sampling_defaults, "anatomy": anatomy})
         self.form.conditions.set_schema(schema)
         self._warmed = False
 

@@ -69,6 +69,7 @@ class GenerateForm(RequestForm):
             parent=parent,
         )
         self.card, self.conditions = card, conditions
+        self._default_anatomy: str | None = None
         self.live, self.grid, self.after_run = live, grid, after_run
         self.model = self.fields["model"]
         self.model.native.clear()  # none until some are offered
@@ -87,6 +88,7 @@ class GenerateForm(RequestForm):
         conditions.changed.connect(self.asked_anew)
         conditions.changed.connect(self._show_guidance)
         conditions.drawn.connect(self._show_guidance)
+        self.fields["anatomy"].changed.connect(lambda _: self._show_guidance())
         self._show_guidance()
 
     def set_models(self, models: Iterable[Choice]) -> None:
@@ -97,8 +99,10 @@ class GenerateForm(RequestForm):
 
     def show_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Show what the sampling settings that are left out stand for; an empty mapping where that is not known."""
-        for name in ("steps", "sampler", "levels"):
+        for name in ("anatomy", "steps", "sampler", "levels"):
             self.show_default(name, defaults.get(name))
+        self._default_anatomy = defaults.get("anatomy")
+        self._show_guidance()
 
     def choose_model(self, name: str | Path | None) -> None:
         """Choose a model; a path that is not offered yet is added."""
@@ -113,7 +117,7 @@ class GenerateForm(RequestForm):
         """
         asked = self.conditions.asked()
         others = {"condition": asked, "model": self.model.value or "", "previews": True}
-        if not asked:
+        if not self._has_guidance():
             others |= {"guidance": 1.0}
         if not self.fields["eta"].enabled:
             others |= {"eta": 0.0}
@@ -147,9 +151,14 @@ class GenerateForm(RequestForm):
     def _allow_eta(self, sampler: str | None) -> None:
         self.fields["eta"].enabled = sampler in (None, "ddim")
 
+    def _has_guidance(self) -> bool:
+        """Return whether there is anything to guide by: a condition, or a region map that will be sampled."""
+        anatomy = self.fields["anatomy"].value or self._default_anatomy
+        return bool(self.conditions.asked()) or anatomy == "sampled"
+
     def _show_guidance(self) -> None:
         # Without a condition it means nothing.
-        self.set_visible("guidance", bool(self.conditions.asked()))
+        self.set_visible("guidance", self._has_guidance())
         self.live.visible = bool(self.conditions.rows)
 
     def _browse(self) -> None:
