@@ -31,7 +31,7 @@ from braindiffusion.figures.process import recorded_steps
 from braindiffusion.figures.region_overlay import region_colour
 from braindiffusion.jobs import perform
 from braindiffusion.models.registry import DEFAULT_MODEL
-from braindiffusion.regions import REGIONS, group, volumes_ml
+from braindiffusion.regions import REGIONS, regions_of, volumes_ml
 from braindiffusion.runs import Failed, GenerateRequest, Run
 from braindiffusion.runs.reports.evaluation import read_evaluation
 from braindiffusion.volume import Volume, load_volume
@@ -148,7 +148,7 @@ def process_animation(names: list[str], frames: list[list[Image.Image]], path: P
 def regions_picture(volume: Volume, labels: Volume) -> Image.Image:
     """Return the regions of a brain in colour on its slices, with their volumes."""
     box = brain_box(volume)
-    regions = group(labels.data[0])
+    regions = regions_of(labels.data[0])
     grey = volume.data[0][box].astype(np.float32)
     weight = 0.5 * (regions[box] > 0)[..., None]
     mixed = in_grey(grey, grey)[..., None] * (1 - weight) + PALETTE[regions[box]] * weight
@@ -189,7 +189,7 @@ def conditioned_on_maps(generated: Path, cohort: Cohort, count: int) -> Image.Im
         region_map = Path(sidecar["condition"]["regions"])
         made = load_volume(path)
         box = brain_box(made)
-        regions = group(standardise_labels(load_volume(region_map), made.spacing[0], made.shape)[0])
+        regions = regions_of(standardise_labels(load_volume(region_map), made.spacing[0], made.shape)[0])
         person = cohort.volumes[next(row for name, row in people.items() if region_map.name.startswith(name))][0]
         columns.append(planes(PALETTE[regions[box]].astype(np.uint8), made.spacing))
         for brain in (made.data[0][box], person[box]):

@@ -20,7 +20,7 @@ from braindiffusion.models.cascade import load_model, save_model
 from braindiffusion.models.registry import find_model, read_card
 from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainRequest
 
-LIMIT_MB = 40
+LIMIT_MB = 60
 DESCRIPTION = (
     "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), with or without a given age, sex, region volumes or "
     "region map. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not "
