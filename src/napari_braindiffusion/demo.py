@@ -17,6 +17,7 @@ from pathlib import Path
 from napari.layers import Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication
 
 import napari
 from braindiffusion.conditions import MapField
@@ -111,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if message:
         sys.stderr.write(f"{message}\n")
     else:
+        QApplication.processEvents()  # the dock makes room for what it shows now
         screenshot = out / "screenshot.png"
         viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
         written = "\n".join(f"  {path}" for path in sorted(out.iterdir()))

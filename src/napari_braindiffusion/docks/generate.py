@@ -212,12 +212,12 @@ class GenerateDock(Dock):
         except BrainDiffusionError:  # the engine says what is wrong, when it is asked for a brain
             folder, card, schema = None, None, ConditionSchema()
         self.form.card.show_card(card, folder)
+        self.form.conditions.set_schema(schema)
         if card is None or folder is None:
             self.form.show_defaults({})
         else:
             anatomy = "sampled" if (folder / ANATOMY).is_file() else "none"
             self.form.show_defaults({**card.sampling_defaults, "anatomy": anatomy})
-        self.form.conditions.set_schema(schema)
         self._warmed = False
 
     def _offer_maps(self, event: object = None) -> None:
