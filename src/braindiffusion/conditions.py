@@ -1,4 +1,4 @@
-"""What a model can be asked for: one schema, stored with it, for the network, the form, the flags and the checks.
+"""Conditions of a model: one schema, stored with it, for the network, the form, the flags and the checks.
 
 Needs no torch. A request is plain data, `{"age": 63, "sex": "F", "volumes": {"left lateral ventricle": "90%"},
 "regions": "labels.nii.gz"}`; whatever it leaves out is left to the model.
@@ -29,7 +29,7 @@ class _Field(BaseModel):
 
 
 class Numbers(BaseModel):
-    """How one number is spread over the training subjects."""
+    """Distribution of one number over the training subjects."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,7 +40,7 @@ class Numbers(BaseModel):
 
     @classmethod
     def of(cls, values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> "Numbers":
-        """Of these values, NaN left out."""
+        """Return the distribution of values, NaN left out."""
         known = values[np.isfinite(values)]
         quantiles = tuple(round(float(q), 4) for q in np.percentile(known, QUANTILES))
         return cls(mean=float(known.mean()), std=float(known.std()) or 1.0, quantiles=quantiles)
@@ -54,7 +54,7 @@ class Numbers(BaseModel):
         return float(np.interp(percentile, QUANTILES, self.quantiles))
 
     def percentile(self, value: float) -> float:
-        """Where a value stands, from 0 to 100."""
+        """Return the percentile of a value, from 0 to 100."""
         return float(np.interp(value, self.quantiles, QUANTILES))
 
 
@@ -106,11 +106,11 @@ class ConditionSchema(BaseModel):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the fields, in order."""
+        """Names of the fields, in order."""
         return tuple(field.name for field in self.fields)
 
     def choices(self) -> dict[str, str]:
-        """What each field, and each entry of a vector, can be, in words."""
+        """Return the possible values of each field, and of each entry of a vector, in words."""
         told = {}
         for field in self.fields:
             if isinstance(field, CategoryField):

@@ -109,7 +109,7 @@ def _checked_affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
 
 
 def affine_problem(affine: npt.NDArray[np.float64]) -> str:
-    """What is wrong with an affine, or an empty string."""
+    """Return the fault of an affine, or an empty string."""
     if affine.shape != (4, 4):
         return f"has the shape {affine.shape}, not (4, 4)"
     if not np.isfinite(affine).all():

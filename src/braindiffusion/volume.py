@@ -90,7 +90,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """What a file says about itself, its voxels unread.
+    """Header of a volume file, read without its voxels.
 
     Attributes:
         shape: Voxels along x, y and z after turning to RAS+.

@@ -33,7 +33,7 @@ class Denoiser(Protocol):
 
 
 class Coefficients(NamedTuple):
-    """Of a parameterisation at some noise levels; each shaped to multiply the data."""
+    """Coefficients of a parameterisation at some noise levels; each shaped to multiply the data."""
 
     c_in: Tensor
     c_skip: Tensor

@@ -107,7 +107,7 @@ def lognormal_sigmas(count: int, mean: float, std: float, generator: torch.Gener
 
 
 def resolution_shift(sites: int, reference: int) -> float:
-    """By how much to multiply the noise levels that suit `reference` sites (voxels) for volumes of `sites`.
+    """Return the factor for the noise levels that suit `reference` sites (voxels) for volumes of `sites`.
 
     The mean of n noisy sites is known to sigma / sqrt(n), in any number of dimensions: more sites need more noise to
     hide as much (Esser et al. 2024, section 5.3.2).

@@ -43,7 +43,7 @@ class Step:
 
 
 class Sampler(Protocol):
-    """What all samplers have in common.
+    """Signature of every sampler.
 
     Args:
         denoiser: D(x, sigma, condition).
@@ -202,7 +202,7 @@ SAMPLERS: dict[SamplerName, Sampler] = {
 
 
 def evaluations(sampler: SamplerName, steps: int) -> int:
-    """How often a sampler calls the denoiser on its way to sigma = 0."""
+    """Return the number of denoiser evaluations of a sampler down to sigma = 0."""
     return 2 * steps - 1 if sampler == "heun" else steps
 
 

@@ -1,4 +1,4 @@
-"""How much each noise level and each band counts in training.
+"""Loss weights of noise levels and of bands.
 
 `denoising_loss` is the squared error of what the network predicts. That error is the error of the clean data divided by
 c_out, so a weight w of the latter is a weight w * c_out^2 of the former, for each parameterisation alike.

@@ -59,7 +59,7 @@ class SampledAnatomy:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a sidecar records."""
+        """Record of the draw for the sidecar."""
         return {
             "kind": "sampled",
             "subject": self.subject,

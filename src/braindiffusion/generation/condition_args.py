@@ -1,4 +1,4 @@
-"""What is asked for in words, `--condition age=63` and tables, as the plain data of a request. Needs no torch."""
+"""Conditions given in words, `--condition age=63` and tables, as the plain data of a request. Needs no torch."""
 
 import csv
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What each sample of a request is asked to be: checked against the model, label maps in its box, as tensors."""
+"""Conditions of each sample of a request: checked against the model, label maps in its box, as tensors."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -88,7 +88,7 @@ class Conditions:
         return self._labels(given[0])[0] if given else None
 
     def asked(self, number: int) -> ConditionArgs:
-        """Of the sample of this number (from 1), in the words of the request."""
+        """Return the conditions of a sample (from 1), in the words of the request."""
         return self._asked[(number - 1) % len(self._asked)]
 
     def checked(self, number: int) -> ConditionArgs:

@@ -103,7 +103,7 @@ class Sample:
 
 
 def voxels_sha256(data: NDArray[np.float32]) -> str:
-    """What two brains have in common only if they are the same to the last bit. Data is (x, y, z)."""
+    """Return a hash that two brains share only if they are the same to the last bit. Data is (x, y, z)."""
     return hashlib.sha256(np.ascontiguousarray(data, "<f4").tobytes()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Where a generated brain lies in the world: over the region map that conditioned it, or on the grid of a volume."""
+"""Placement of a generated brain in the world: over the region map that conditioned it, or on the grid of a volume."""
 
 from dataclasses import replace
 from functools import cached_property

@@ -102,7 +102,7 @@ class GenerationPlan:
         return Sample(number, self.request.seed + number - 1, self.out, self.channels)
 
     def details(self, number: int) -> dict[str, Any]:
-        """What the sidecar of a sample says."""
+        """Return the content of the sidecar of a sample."""
         return {
             **self._details,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),

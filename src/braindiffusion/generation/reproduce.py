@@ -46,7 +46,7 @@ def model_identity(folder: Path) -> dict[str, str]:
 
 
 def difference(told: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    """What of `DECISIVE` differs between a sidecar and what would be written now, in words; None where nothing does."""
+    """Return which of `DECISIVE` differs between a sidecar and a new one, in words; None where nothing does."""
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they are in the file
     for name in DECISIVE:
         was, wants = _value(told, name), _value(wanted, name)

@@ -137,7 +137,7 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
 
 
 def _fingerprint(told: dict[str, Any]) -> dict[str, Any]:
-    """What the voxels of a volume are known by, under the name of its channel: files may be renamed."""
+    """Return the hash of the voxels, under the name of the channel: files may be renamed."""
     return {str(told.get("channel")): told.get("voxels_sha256")}
 
 

@@ -68,7 +68,7 @@ class ModelCard(BaseModel):
 
     @property
     def conditions(self) -> ConditionSchema:
-        """What the model can be conditioned on.
+        """Schema of the conditions of the model.
 
         Raises:
             BrainDiffusionError: the card describes conditions that this version does not know.
@@ -81,7 +81,7 @@ class ModelCard(BaseModel):
 
     @property
     def prepared(self) -> Preprocessing | None:
-        """How its training volumes were preprocessed; None where the card does not tell.
+        """Preprocessing of its training volumes; None where the card does not tell.
 
         Raises:
             BrainDiffusionError: the record is one of another version.
@@ -124,7 +124,7 @@ class ModelCard(BaseModel):
 
     @property
     def stated_limits(self) -> Text:
-        """What the model must not be used for; cards of earlier versions call it `limitations`."""
+        """Limits of use; cards of earlier versions call it `limitations`."""
         limits: Text = self.limits or (self.model_extra or {}).get("limitations", "")
         return limits
 

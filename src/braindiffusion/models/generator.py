@@ -20,7 +20,7 @@ from braindiffusion.models.card import ModelCard
 
 @dataclass(frozen=True)
 class LevelContext:
-    """What a hook knows of the level whose denoiser it wraps.
+    """Context of a hook: the level whose denoiser it wraps.
 
     Attributes:
         level: 0 is the coarsest. A model without levels has this one only.
@@ -117,7 +117,7 @@ class Generator(Protocol):
 
     @property
     def conditions(self) -> ConditionSchema:
-        """What it can be conditioned on."""
+        """Schema of its conditions."""
         ...
 
     @property
@@ -137,7 +137,7 @@ class Generator(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of its weights."""
         ...
 
     @property
@@ -193,7 +193,7 @@ class Generator(Protocol):
 
 @runtime_checkable
 class EditableGenerator(Protocol):
-    """What a `Generator` offers in addition where real volumes can be edited, and where it can guide another."""
+    """Additional methods of a `Generator` where real volumes can be edited, and where it can guide another."""
 
     def denoiser(self, context: LevelContext) -> Denoiser:
         """Return D(x, sigma, condition) of a level, without hooks."""

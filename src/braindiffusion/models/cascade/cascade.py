@@ -148,7 +148,7 @@ class Cascade(nn.Module):
         return haar(volume)
 
     def reconstruct(self, index: int, generated: Tensor, coarse: Tensor | None) -> Tensor:
-        """What a level generated, and the band that it was given, as the next coarse band.
+        """Return the next coarse band from what a level generated and the band that it was given.
 
         Args:
             index: the level.

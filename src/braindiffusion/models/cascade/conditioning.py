@@ -107,7 +107,7 @@ class Conditioning(nn.Module):
         )
 
     def forward(self, condition: Condition | None) -> tuple[Tensor | None, Tensor | None]:
-        """What to add to the embedding (batch, embedding), and the features of each site (batch, map_width, x, y, z).
+        """Return an addition to the embedding (batch, embedding) and features of the sites (batch, map_width, x, y, z).
 
         None where nothing can be, or is, asked.
         """

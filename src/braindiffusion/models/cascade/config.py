@@ -156,7 +156,7 @@ class CascadeConfig(_Config):
         return by_level
 
     def halvings(self, level: int) -> int:
-        """How often the volume is halved to come to the grid of this level's coefficients."""
+        """Return the number of halvings from the volume to the grid of a level's coefficients."""
         return self.depth - level if self.joint_base or level == 0 else self.depth - level + 1
 
     def grid(self, level: int) -> tuple[int, int, int]:

@@ -33,7 +33,7 @@ class CascadeGenerator:
 
     @property
     def conditions(self) -> ConditionSchema:
-        """What it can be conditioned on."""
+        """Schema of its conditions."""
         return self.cascade.config.condition
 
     @property
@@ -53,7 +53,7 @@ class CascadeGenerator:
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """Device of its weights."""
         return next(self.cascade.parameters()).device
 
     @property

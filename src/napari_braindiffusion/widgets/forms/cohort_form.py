@@ -96,7 +96,7 @@ def find_labels(folder: Path) -> Path | None:
 
 
 def default_store(folder: Path, spacing: float) -> Path:
-    """Where a prepared cohort would go: beside the folder if one may write there, else into the user's own."""
+    """Return the default path of a cohort: beside the folder if one may write there, else into the user's own."""
     place = folder.parent if os.access(folder.parent, os.W_OK) and not _is_installed(folder) else Path.home()
     return place / f"{folder.name}-{spacing:g}mm.zarr"
 
