@@ -1,10 +1,8 @@
 """File > Open Sample > BrainDiffusion: brains that come with the package; nothing is downloaded."""
 
-from pathlib import Path
-
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import region_names, sample_labels_path, sample_t1_path
-from braindiffusion.models import registry as pretrained
+from braindiffusion.models.registry import DEFAULT_MODEL, find_model
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.io.files import read_layer
 from napari_braindiffusion.layers.display import set_initial_view
@@ -33,7 +31,7 @@ def generated_brain() -> list[LayerData]:
     Raises:
         BrainDiffusionError: The installation lacks the example.
     """
-    path = Path(pretrained.__file__).parent / pretrained.DEFAULT_MODEL / "example.nii.gz"
+    path = find_model(DEFAULT_MODEL) / "example.nii.gz"
     if not path.is_file():
         msg = f"{path} is missing from the installation: make a brain with the Generate dock instead."
         raise BrainDiffusionError(msg)
