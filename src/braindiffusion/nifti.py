@@ -1,4 +1,4 @@
-"""nibabel's side of the door: what a file says is checked here, and told in one sentence where it makes no sense."""
+"""Reading of NIfTI and MGZ headers by nibabel, checked: a header that makes no sense is told in one sentence."""
 
 import math
 from collections.abc import Iterator

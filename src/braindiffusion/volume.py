@@ -1,4 +1,4 @@
-"""Volume = voxels + affine. Orientation is settled here, once, at the door: nothing further in asks about it.
+"""Volume = voxels + affine. Orientation is settled here, once, when a file is read.
 
 Reads NIfTI-1 and NIfTI-2 (`.nii`, `.nii.gz`, `.img`/`.hdr`) and MGH (`.mgh`, `.mgz`) through nibabel, turns the axes
 to the closest RAS+ (a permutation and flips, never an interpolation), and writes NIfTI. Every voxel keeps its place

@@ -1,4 +1,4 @@
-"""`python -m napari_braindiffusion.demo`: a brain comes into being in napari, beside a real one.
+"""`python -m napari_braindiffusion.demo`: generate a brain in napari, beside a real one.
 
 A model that learnt region maps is asked for the regions of the real one, a person whom the packaged model never saw.
 

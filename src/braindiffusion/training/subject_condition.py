@@ -1,4 +1,4 @@
-"""Conditions from a cohort: the schema that it can teach a model, and the condition of each subject."""
+"""Conditions from a cohort: the schema that a model can learn from it, and the condition of each subject."""
 
 from collections.abc import Iterable
 

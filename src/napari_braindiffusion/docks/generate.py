@@ -1,4 +1,4 @@
-"""The Generate dock: make brains, and watch them come into being."""
+"""The Generate dock: generate brains, and watch the denoising."""
 
 import hashlib
 from collections.abc import Sequence
