@@ -9,7 +9,7 @@ from braindiffusion.evaluation import compare
 from braindiffusion.evaluation.brain_measures import BrainMeasures
 from braindiffusion.evaluation.compare import Comparison
 from braindiffusion.evaluation.targets import MINIMUM, targets, too_few
-from braindiffusion.runs.reports.evaluation import Estimate, Evaluation, Memorization, Neighbour, Row
+from braindiffusion.runs.reports.evaluation import Estimate, Evaluation, Memorization, Neighbour, Row, Spread
 
 
 def measured(count: int, rng: np.random.Generator, shift: float = 0.0, power: float = 1.0) -> list[BrainMeasures]:
@@ -146,6 +146,29 @@ def test_an_interval_across_the_limit_is_inconclusive() -> None:
 def test_four_brains_meet_no_target_but_can_miss() -> None:
     assert {one.outcome for one in targets(evaluation_of(GOOD, 0.9, brains=4))} == {"inconclusive"}
     assert {one.outcome for one in targets(evaluation_of(BAD, 0.01, brains=4, copies=1))} == {"missed"}
+
+
+@pytest.mark.parametrize(
+    ("mean", "count", "expected"),
+    # People: 4.4 +- 1.96 x 0.1, thus 4.204 to 4.596; the mean of 25 brains is known to +- 0.0392.
+    [(4.55, 25, "met"), (4.6, 25, "inconclusive"), (4.7, 25, "missed"), (4.4, 4, "inconclusive"), (4.7, 4, "missed")],
+)
+def test_the_mean_of_generated_brains_has_to_lie_among_people(mean: float, count: int, expected: str) -> None:
+    spread = Spread(generated_mean=mean, generated_sd=0.1, real_mean=4.4, real_sd=0.1)
+    thickness = Row(
+        group="cortex",
+        name="cortical thickness (mm)",
+        generated=estimate(0.2),
+        brains=count,
+        held_out=30,
+        spread=spread,
+    )
+    evaluation = evaluation_of(GOOD, 0.06).model_copy(
+        update={"rows": [thickness], "memorization": [], "generated": [f"g{i}" for i in range(count)]}
+    )
+    (found,) = targets(evaluation)
+    assert (found.title, found.outcome) == ("cortical thickness", expected)
+    assert "4.2 to 4.6" in found.target
 
 
 def test_more_brains_are_asked_for() -> None:

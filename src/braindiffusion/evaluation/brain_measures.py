@@ -1,6 +1,6 @@
 """Measures of one brain: a few thousand numbers instead of a million voxels."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from braindiffusion.cohort.mask import largest_component
-from braindiffusion.regions import MIRRORED, REGIONS, Region, volumes_ml
+from braindiffusion.evaluation.metrics.cortex import CORTEX, WHITE, cortex_measures
+from braindiffusion.regions import MIRRORED, REGIONS, volumes_ml
 from braindiffusion.regions.table import Labels
 
 BINS = 100
@@ -107,7 +108,7 @@ def shape_measures(mask: NDArray[np.bool_], spacing: float) -> dict[str, float]:
 
 
 def region_measures(voxels: NDArray[np.float32], labels: Labels, spacing: float) -> dict[str, float]:
-    """Return volumes (ml) of regions and tissues, asymmetry of every pair, contrast and texture."""
+    """Return volumes (ml) of regions and tissues, asymmetry of every pair, cortex, contrast and texture."""
     volumes = volumes_ml(labels, spacing)
     measures = {f"volume: {region.name}": float(volumes[region.index]) for region in REGIONS[1:]}
     for tissue in _TISSUES:
@@ -116,13 +117,16 @@ def region_measures(voxels: NDArray[np.float32], labels: Labels, spacing: float)
         both = volumes[left] + volumes[right]
         name = REGIONS[left].name.removeprefix("left ")
         measures[f"asymmetry: {name}"] = float((volumes[left] - volumes[right]) / both) if both else 0.0
-    return measures | texture_measures(voxels, labels)
+    return measures | cortex_measures(labels, spacing) | texture_measures(voxels, labels)
 
 
 def texture_measures(voxels: NDArray[np.float32], labels: Labels) -> dict[str, float]:
-    """Return the grey-white contrast, and the standard deviation of inner white matter less its blur of one voxel."""
-    cortex = _mean(voxels, _is(labels, lambda r: r.tissue == "grey" and r.name.endswith("cortex")))
-    white_matter = _is(labels, lambda r: r.name.endswith("cerebral white matter"))
+    """Return the contrast of cerebral cortex and white matter, and the texture of white matter.
+
+    Texture is the standard deviation of inner white matter less its blur of one voxel.
+    """
+    cortex = _mean(voxels, _is(labels, CORTEX))
+    white_matter = _is(labels, WHITE)
     white = _mean(voxels, white_matter)
     inner = ndimage.binary_erosion(white_matter, iterations=2)
     residual = (voxels - ndimage.gaussian_filter(voxels, 1.0))[inner]
@@ -132,8 +136,8 @@ def texture_measures(voxels: NDArray[np.float32], labels: Labels) -> dict[str, f
     }
 
 
-def _is(labels: Labels, wanted: Callable[[Region], bool]) -> NDArray[np.bool_]:
-    return np.asarray(np.isin(labels, [region.index for region in REGIONS[1:] if wanted(region)]))
+def _is(labels: Labels, regions: Sequence[int]) -> NDArray[np.bool_]:
+    return np.asarray(np.isin(labels, regions))
 
 
 def _mean(voxels: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
@@ -144,4 +148,4 @@ def unit(measure: str) -> str:
     """Return the unit of a measure."""
     kind = measure.partition(":")[0]
     units = {"volume": "ml", "tissue": "ml", "brain volume": "ml", "surface": "mm²"}
-    return units.get(kind, "mm" if kind in ("width", "length", "height") else "")
+    return units.get(kind, "mm" if kind in ("cortex", "width", "length", "height") else "")

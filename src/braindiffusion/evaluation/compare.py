@@ -15,8 +15,9 @@ from braindiffusion.runs.reports.evaluation import Curve, Estimate, Row, Spread
 MOST = 1000
 """Brains of a group that are compared pair by pair; of more, a random sample."""
 
-GROUPS = {"volume": "volumes", "tissue": "tissues", "asymmetry": "asymmetry"}
-TEXTURE = ("grey-white contrast", "white-matter residual")
+CONTRAST = "grey-white contrast"
+GROUPS = {"volume": "volumes", "tissue": "tissues", "asymmetry": "asymmetry", "cortex": "cortex"}
+TEXTURE = (CONTRAST, "white-matter residual")
 ALL_REGIONS = "all regions, median"
 JOINTLY = "all regions, jointly"
 BELOW_HALF = "largest deviation below Nyquist/2"

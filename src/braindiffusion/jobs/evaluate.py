@@ -56,6 +56,10 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
         yield Warned(message=ask_for_more)
     names = [one.name for one in groups.every]
     encoders = {path.stem: load_encoder(path, names) for path in request.features}
+    if request.uncnn:
+        from braindiffusion.evaluation.encoders import uncnn  # imports torch
+
+        encoders[uncnn.NAME] = uncnn.load_uncnn()
     rng = np.random.default_rng(request.seed)
     measured_groups = MeasuredGroups(BrainMeasurer(segmenter.model, encoders), _label_maps(groups), rng)
     for group in reversed(GROUPS):

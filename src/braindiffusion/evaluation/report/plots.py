@@ -15,7 +15,7 @@ WASSERSTEIN = "Wasserstein distance to held-out brains, in standard deviations o
 def plots(evaluation: Evaluation) -> list[go.Figure]:
     """Return all figures that the report has data for."""
     figures = [curve(one, steps=one.unit.startswith("share")) for one in evaluation.curves]
-    for group in ("volumes", "tissues", "asymmetry", "texture", "shape"):
+    for group in ("volumes", "tissues", "asymmetry", "cortex", "texture", "shape"):
         rows = [row for row in evaluation.rows if row.group == group and row.spread and row.name != ALL_REGIONS]
         if rows:
             figures.append(bars(f"{group.capitalize()}: distance of the distributions", rows))

@@ -13,6 +13,9 @@ DESCRIPTIONS = {
     "distributions, in standard deviations of real brains.",
     "tissues": "The same for all grey matter, white matter and cerebrospinal fluid together.",
     "asymmetry": "Whether left and right differ as much, and to the same side, as in real people.",
+    "cortex": "Whether the cortex is as thick, and its sulci as deep, as in real people: by distance transforms of the "
+    "region map. At voxels of 2 mm these are numbers to compare, not anatomical ones: the map's cortex is thicker than "
+    "the real one.",
     "texture": "Whether tissue has the intensity and the noise of real scans.",
     "shape": "Whether size and outline of the brain vary as in real people.",
     "spectrum": "How much fine detail there is, compared with real brains. Below 0 dB at high frequencies: blurred; "

@@ -76,7 +76,7 @@ Participants = Annotated[
     Path | None,
     Field(
         title="Participants file",
-        description="`IXI.xls`, or a table (`.tsv`, `.csv`, `.xls`) with columns for id, age and sex.",
+        description="`IXI.xls`, or a table (`.tsv`, `.csv`, `.xls`) with columns for id, age, sex and site.",
     ),
 ]
 Modality = Annotated[

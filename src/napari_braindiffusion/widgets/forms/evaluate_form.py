@@ -9,7 +9,7 @@ from napari_braindiffusion.widgets.forms.field_widgets import Choice
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 from napari_braindiffusion.widgets.source_list import SourceList
 
-ADVANCED = ("model", "labels", "reader", "features", "pairs", "repeats", "seed")
+ADVANCED = ("model", "labels", "reader", "features", "uncnn", "pairs", "repeats", "seed")
 SEGMENTATION_MODELS: tuple[Choice, ...] = (
     ("packaged", "auto", "Measures regions, age and an embedding of all brains that lie on its grid."),
     ("none", "none", "Faster: regions come from label maps where all brains have them, the rest is left out."),
