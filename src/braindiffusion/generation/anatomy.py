@@ -1,11 +1,14 @@
 """Sampled anatomy: a region map for a brain that is generated without one.
 
-A training subject's region map that fits the condition (age, sex, region volumes) is mirrored at random, deformed by a
-random diffeomorphism and warped towards the requested region volumes. Folds then come from a real cortex, and the map
-is also the segmentation of the generated brain. Needs no torch.
+A training subject's region map that fits the condition (age, sex, region volumes) is deformed to a shape drawn from a
+statistical shape model of all training subjects, deformed a little more at random, warped towards the requested region
+volumes, and mirrored at random. Folds then come from a real cortex, the shape is nobody's, and the map is also the
+segmentation of the generated brain. Needs no torch.
 
-Deformations are the time-1 flow of a stationary velocity field, computed by scaling and squaring (Arsigny et al. 2006,
-"A log-Euclidean framework for statistics on diffeomorphisms"): smooth, invertible, without folding.
+The shape model is linear in stationary velocity fields that carry a common template onto each subject (`registration`);
+its mean depends on age and sex (Rueckert et al. 2003, "Automatic construction of 3-D statistical deformation models").
+Deformations are the time-1 flow of a velocity field, computed by scaling and squaring (Arsigny et al. 2006, "A
+log-Euclidean framework for statistics on diffeomorphisms"): smooth, invertible, without folding.
 """
 
 import zipfile
@@ -27,14 +30,15 @@ from braindiffusion.regions import MIRRORED, mirror, region_index, volumes_ml
 Labels = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
-SMOOTHNESS_MM, STRENGTH_MM = (20.0, 8.0), (2.5, 1.0)
+SMOOTHNESS_MM, STRENGTH_MM = 8.0, 1.0
 """Standard deviation of the Gaussian that smooths the random velocity, and of the smoothed velocity, in mm."""
 AGE_TOLERANCE_YEARS, VOLUME_TOLERANCE = 4.0, 0.5
 """How far a subject may be from the condition: years, and standard deviations of the cohort."""
 COARSER = 2
-"""Deformations are computed on a grid that is this much coarser than the maps: they are smoother than that."""
+"""Deformations are computed on a grid that is this much coarser than the maps: they are smoother than that. The
+velocities of the shape model are stored on one that is as much coarser again."""
 SQUARINGS = 6
-VOLUME_ROUNDS = 4
+VOLUME_ROUNDS = 10
 """Times that the volumes are measured and the map is warped towards those that are requested."""
 LARGEST_CHANGE = 1.5
 """A region is warped to at most this multiple (or the inverse) of its volume in one round."""
@@ -79,6 +83,9 @@ class AnatomyLibrary:
         age: years, NaN where unknown.
         sex: `F`, `M` or empty.
         volumes: (subjects, regions) in ml, in the order of `braindiffusion.regions`.
+        velocities: (subjects, 3, x, y, z) on a grid `COARSER` squared times coarser than the maps, in steps of
+            `velocity_step` mm; the flow of each carries the common template onto that subject.
+        velocity_step: mm.
     """
 
     maps: NDArray[np.uint8]
@@ -87,6 +94,8 @@ class AnatomyLibrary:
     age: NDArray[np.float64]
     sex: tuple[str, ...]
     volumes: NDArray[np.float64]
+    velocities: NDArray[np.int8]
+    velocity_step: float
 
     @classmethod
     def build(
@@ -96,17 +105,29 @@ class AnatomyLibrary:
         subjects: Sequence[str],
         age: Sequence[float | None],
         sex: Sequence[str | None],
+        velocities: NDArray[np.int8] | None = None,
+        velocity_step: float = 0.1,
     ) -> "AnatomyLibrary":
-        """Measure the volumes of region maps and return their library."""
+        """Measure the volumes of region maps and return their library; without velocities all have the same shape."""
+        if velocities is None:
+            velocities = np.zeros((len(maps), 3, *(-(-n // COARSER**2) for n in maps.shape[1:])), np.int8)
         volumes = np.stack([volumes_ml(labels, spacing) for labels in maps])
         ages = np.array([np.nan if years is None else years for years in age])
-        return cls(maps, spacing, tuple(subjects), ages, tuple(one or "" for one in sex), volumes)
+        sexes = tuple(one or "" for one in sex)
+        return cls(maps, spacing, tuple(subjects), ages, sexes, volumes, velocities, velocity_step)
 
     def save(self, folder: Path) -> Path:
         """Write the library into a model folder."""
         path = folder / ANATOMY
         np.savez_compressed(
-            path, maps=self.maps, spacing=self.spacing, subjects=self.subjects, age=self.age, sex=self.sex
+            path,
+            maps=self.maps,
+            spacing=self.spacing,
+            subjects=self.subjects,
+            age=self.age,
+            sex=self.sex,
+            velocities=self.velocities,
+            velocity_step=self.velocity_step,
         )
         return path
 
@@ -120,17 +141,51 @@ class AnatomyLibrary:
         """
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
         mirrored = bool(rng.integers(2))
-        chosen = rng.choice(len(self.subjects), p=self._probabilities(condition, mirrored))
-        labels = mirror(self.maps[chosen]) if mirrored else self.maps[chosen]
+        chosen = int(rng.choice(len(self.subjects), p=self._probabilities(condition, mirrored)))
+        labels = self.maps[chosen]
         displacement = np.zeros((3, *(n // COARSER for n in labels.shape)), np.float32)
         if deform:
-            displacement = exponential(random_velocity(rng, displacement.shape[1:], self.spacing * COARSER))
+            own = np.zeros(len(self.subjects))
+            own[chosen] = 1
+            shape = self._velocity(self._shape_weights(rng, chosen, condition))
+            shape += random_velocity(rng, shape.shape[1:], self.spacing * COARSER)
+            displacement = composed(exponential(self._velocity(own)), exponential(-shape))
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
-                displacement = self._towards(labels, displacement, wanted)
+                displacement = self._towards(labels, displacement, wanted, mirrored)
         deformed = warped(labels, displacement)
         length = np.sqrt((refined(displacement) ** 2).sum(0)) * self.spacing
-        return SampledAnatomy(deformed, self.subjects[chosen], mirrored, float(length[deformed > 0].max(initial=0)))
+        largest = float(length[deformed > 0].max(initial=0))
+        return SampledAnatomy(mirror(deformed) if mirrored else deformed, self.subjects[chosen], mirrored, largest)
+
+    def _shape_weights(
+        self, rng: np.random.Generator, chosen: int, condition: Mapping[str, Value]
+    ) -> NDArray[np.float64]:
+        """Draw a shape: weights of the subjects' velocities, which sum to 1.
+
+        The mean is the linear regression of velocity on age and sex, at what is requested or else at those of the
+        chosen subject; the deviation from it is Gaussian with the covariance of the residuals.
+        """
+        sex = np.array([{"F": -1.0, "M": 1.0}.get(one, 0.0) for one in self.sex])
+        known = self.age[~np.isnan(self.age)]
+        middle = float(known.mean()) if len(known) else 0.0
+        decades = np.where(np.isnan(self.age), 0.0, (self.age - middle) / 10)
+        design = np.stack([np.ones(len(sex)), decades, sex], axis=1)
+        at = design[chosen].copy()
+        if "age" in condition:
+            at[1] = (float(condition["age"]) - middle) / 10  # type: ignore[arg-type]
+        if "sex" in condition:
+            at[2] = {"F": -1.0, "M": 1.0}.get(str(condition["sex"]), 0.0)
+        regression = np.linalg.pinv(design)  # (3, subjects)
+        draw = rng.standard_normal(len(sex)) / np.sqrt(max(1, len(sex) - design.shape[1]))
+        weights: NDArray[np.float64] = at @ regression + draw - (draw @ design) @ regression
+        return weights
+
+    def _velocity(self, weights: NDArray[np.float64]) -> Field:
+        """Return a weighted sum of the subjects' velocities on the coarser grid, in voxels of that."""
+        total = np.tensordot(weights, self.velocities, 1) * (self.velocity_step / (self.spacing * COARSER))
+        shape = [n // COARSER for n in self.maps.shape[1:]]
+        return np.stack([_refined(axis, shape) for axis in total.astype(np.float32)])
 
     def _probabilities(self, condition: Mapping[str, Value], mirrored: bool) -> NDArray[np.float64]:
         """Return the probability of each subject: a Gaussian of its distance from the condition."""
@@ -148,14 +203,21 @@ class AnatomyLibrary:
         weight = np.exp(-(distance - distance.min()) / 2)
         return np.asarray(weight / weight.sum())
 
-    def _towards(self, labels: Labels, displacement: Field, wanted: Mapping[str, float | str]) -> Field:
-        """Compose a displacement with warps that bring regions to their requested volumes."""
+    def _towards(self, labels: Labels, displacement: Field, wanted: Mapping[str, float | str], mirrored: bool) -> Field:
+        """Compose a displacement with warps that bring regions to their requested volumes.
+
+        Args:
+            labels: the map of the chosen subject.
+            displacement: its deformation so far.
+            wanted: volumes in ml by region.
+            mirrored: whether left and right are exchanged afterwards.
+        """
         for _ in range(VOLUME_ROUNDS):
             now = warped(labels, displacement)
             volumes = volumes_ml(now, self.spacing)
             growth = np.zeros(now.shape, np.float32)
             for name, value in wanted.items():
-                index = region_index(name)
+                index = MIRRORED[region_index(name)] if mirrored else region_index(name)
                 if volumes[index]:
                     ratio = np.clip(float(value) / volumes[index], 1 / LARGEST_CHANGE, LARGEST_CHANGE)
                     growth[now == index] = np.log(ratio)
@@ -178,7 +240,8 @@ def load_anatomy(folder: Path) -> AnatomyLibrary | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             subjects, age, sex = (file[name].tolist() for name in ("subjects", "age", "sex"))
-            return AnatomyLibrary.build(file["maps"], float(file["spacing"]), subjects, age, sex)
+            shape_model = (file["velocities"], float(file["velocity_step"])) if "velocities" in file else ()
+            return AnatomyLibrary.build(file["maps"], float(file["spacing"]), subjects, age, sex, *shape_model)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         msg = f"The region maps {path} cannot be read ({error}): install the model again."
         raise BrainDiffusionError(msg) from error
@@ -186,13 +249,10 @@ def load_anatomy(folder: Path) -> AnatomyLibrary | None:
 
 def random_velocity(rng: np.random.Generator, shape: Sequence[int], spacing: float) -> Field:
     """Draw a smooth random velocity field, (3, x, y, z) in voxels, without a mean translation."""
-    velocity = np.zeros((3, *shape), np.float32)
-    for smoothness, strength in zip(SMOOTHNESS_MM, STRENGTH_MM, strict=True):
-        noise = rng.standard_normal((3, *shape), dtype=np.float32)
-        smooth = np.stack([ndimage.gaussian_filter(axis, smoothness / spacing, mode="constant") for axis in noise])
-        velocity += smooth / smooth.std() * (strength / spacing)
-    centred: Field = velocity - velocity.mean((1, 2, 3), keepdims=True)
-    return centred
+    noise = rng.standard_normal((3, *shape), dtype=np.float32)
+    smooth = np.stack([ndimage.gaussian_filter(axis, SMOOTHNESS_MM / spacing, mode="constant") for axis in noise])
+    velocity: Field = smooth / smooth.std() * np.float32(STRENGTH_MM / spacing)
+    return velocity - velocity.mean((1, 2, 3), keepdims=True)
 
 
 def exponential(velocity: Field) -> Field:
@@ -214,9 +274,14 @@ def composed(first: Field, then: Field) -> Field:
 
 def refined(displacement: Field) -> Field:
     """Return a displacement of the coarser grid on the grid of the maps, in voxels of that."""
-    return np.stack(
-        [COARSER * ndimage.zoom(axis, COARSER, order=1, mode="nearest", grid_mode=True) for axis in displacement]
-    )
+    shape = [COARSER * n for n in displacement.shape[1:]]
+    return np.stack([COARSER * _refined(axis, shape) for axis in displacement])
+
+
+def _refined(component: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
+    """Return one component on the grid that is `COARSER` times finer, cut to a shape."""
+    fine = ndimage.zoom(component, COARSER, order=1, mode="nearest", grid_mode=True)
+    return np.asarray(fine[tuple(slice(n) for n in shape)])
 
 
 def warped(labels: Labels, displacement: Field) -> Labels:
