@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 from braindiffusion import example_data as samples
 from braindiffusion.cohort.store import Cohort
@@ -14,6 +16,8 @@ from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.jobs.train import train
+from braindiffusion.models.cascade import load_cascade, save_model
+from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.runs import (
     ArtifactWritten,
     CheckpointWritten,
@@ -208,3 +212,54 @@ def test_fine_tuning_keeps_the_conditions_of_its_model(
     *_, last = perform(Run.create(asked, root=tmp_path))
     assert isinstance(last, Failed)
     assert "keeps its conditions" in last.message
+
+
+@pytest.fixture(scope="module")
+def refined(
+    trained: tuple[Run, list[object]], finer_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, list[object]]:
+    asked = request(finer_cohort, validation_subjects=2, start_from=str(trained[0].path), epochs=1)
+    run = Run.create(asked, root=tmp_path_factory.mktemp("runs"))
+    return run, list(perform(run))
+
+
+def test_a_cohort_at_half_the_voxel_size_adds_a_level(
+    trained: tuple[Run, list[object]], refined: tuple[Run, list[object]]
+) -> None:
+    run, events = refined
+    assert isinstance(events[-1], Finished), events[-1]
+    assert {e.stage for e in events if isinstance(e, Metric)} == {"level 4"}
+    before, after = weights(trained[0], "best"), weights(run)
+    kept = [name for name in before if not name.endswith((".mean", ".std"))]
+    assert all(np.array_equal(before[name], after[name]) for name in kept)
+    assert json.loads((run.checkpoints / "best" / "model.json").read_text())["steps"] == [4, 4, 4, 4, 2]
+
+
+def test_the_finer_brain_of_a_seed_is_the_coarser_one_with_more_detail(
+    trained: tuple[Run, list[object]], refined: tuple[Run, list[object]]
+) -> None:
+    coarser, finer = (load_cascade(run.checkpoints / "best")[0] for run, _ in (trained, refined))
+    brains = []
+    for cascade in (coarser, finer):
+        for step in sample_cascade(cascade, [3]):
+            brain = step.volume()
+        brains.append(brain)
+    assert brains[1].shape[2:] == tuple(2 * n for n in brains[0].shape[2:])
+    inside = avg_pool3d(brains[1], 2)
+    # Both are clipped to the range of intensities, which is not linear.
+    assert (inside - brains[0]).abs().median() < 0.01
+
+
+def test_a_model_may_hold_its_finest_level_only(
+    trained: tuple[Run, list[object]], refined: tuple[Run, list[object]], tmp_path: Path
+) -> None:
+    cascade, card = load_cascade(refined[0].checkpoints / "best")
+    coarser = trained[0].checkpoints / "best"
+    save_model(cascade, tmp_path / "finest", {**card.to_json(), "coarser_model": str(coarser)})
+    assert {name.split(".")[1] for name in load_file(tmp_path / "finest" / "model.safetensors")} == {"4"}
+    again, _ = load_cascade(tmp_path / "finest")
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in cascade.state_dict().items())
+    wrong = {**card.to_json(), "coarser_model": str(refined[0].checkpoints / "best")}
+    save_model(cascade, tmp_path / "wrong", wrong)
+    with pytest.raises(BrainDiffusionError, match="refines another model"):
+        load_cascade(tmp_path / "wrong")

@@ -1,6 +1,7 @@
 """Conditions of each sample of a request: checked against the model, label maps in its box, as tensors."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from braindiffusion.generation.anatomy import AnatomyLibrary, SampledAnatomy, lo
 from braindiffusion.generation.condition_args import ConditionArgs, from_table
 from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.models.generator import Generator
-from braindiffusion.models.registry import find_model
+from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.regions import regions_of
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
@@ -78,7 +79,8 @@ class Conditions:
         checked = self.checked(number)
         if self._library is None or any(name in checked for name in self._maps):
             return None
-        return self._library.sample(self._seed + number - 1, checked)
+        drawn = self._library.sample(self._seed + number - 1, checked)
+        return replace(drawn, regions=_finer(drawn.regions, self._shape))
 
     def region_map(self, number: int) -> NDArray[np.uint8] | None:
         """Return the region map that a sample is generated from, (x, y, z), drawn or given; None where it has none."""
@@ -128,11 +130,25 @@ def _library(request: GenerateRequest, maps: Sequence[str]) -> AnatomyLibrary | 
     """
     if request.anatomy == "none":
         return None
-    library = load_anatomy(find_model(request.model)) if maps else None
+    library = load_anatomy(_anatomy_folder(request.model)) if maps else None
     if library is None and request.anatomy == "sampled":
         msg = f"The model {request.model} has no region maps to sample anatomy from: choose none."
         raise BrainDiffusionError(msg, field="anatomy")
     return library
+
+
+def _anatomy_folder(model: str) -> Path:
+    """Return the folder with a model's region maps: its own, or that of the model whose coarser levels it has."""
+    folder = find_model(model)
+    coarser = None if (folder / ANATOMY).is_file() else read_card(folder).coarser_model
+    return folder if coarser is None else find_model(coarser)
+
+
+def _finer(regions: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return a map on a grid that is a whole number of times finer, each voxel repeated."""
+    for axis, (there, here) in enumerate(zip(regions.shape, shape, strict=True)):
+        regions = regions.repeat(here // there, axis) if here > there else regions
+    return regions
 
 
 def _merged(common: ConditionArgs, row: ConditionArgs) -> ConditionArgs:

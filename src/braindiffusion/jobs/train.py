@@ -31,7 +31,13 @@ from braindiffusion.training.patches import CopyCache, PatchDataset
 from braindiffusion.training.plan import levels_of, levels_with_copies_of, preset_of, rows_of
 from braindiffusion.training.presets import Preset
 from braindiffusion.training.trainer import LevelTrainer, StepDone, fit_normalisation
-from braindiffusion.training.warm_start import configuration_of, copy_initial_model, load_initial_model
+from braindiffusion.training.warm_start import (
+    configuration_of,
+    copy_initial_model,
+    load_initial_model,
+    refines,
+    with_finer_level,
+)
 
 METRIC_SECONDS = 1.0
 
@@ -57,6 +63,9 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     chosen = _preset(request, run, distributed)
     wanted = levels_of(request, chosen)
     cohort = yield from _cohort(request, run, distributed)
+    if start is not None and refines(start, cohort):
+        wanted = (len(chosen.recipes),)
+        chosen = with_finer_level(chosen)
     training, validation = rows_of(cohort, request.validation_subjects)
     torch.manual_seed(request.seed)
     cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(distributed.fabric.device)
@@ -71,7 +80,7 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
             checkpoints.restore(index, state)
             for name, buffer in level.named_buffers():
                 buffer.copy_(state[f"constant.{name}"])
-        elif start is None:
+        elif before is None or not before[index]:
             fit_normalisation(PatchDataset(cohort, cascade, index, training, 0, request.seed), level)
         checkpoints.set_buffers(index, dict(level.named_buffers()))
     novelty = Novelty(cohort, training, validation)

@@ -55,6 +55,8 @@ class ModelCard(BaseModel):
     validation_loss: list[float | None] = Field(default_factory=list)
     configuration: dict[str, Any] = Field(default_factory=dict)
     """How the model is built; each kind has its own."""
+    coarser_model: str | None = None
+    """Name of the model at twice the voxel size whose levels come before the only one of this file."""
 
     @field_validator("preprocessing", "configuration", "split", mode="before")
     @classmethod

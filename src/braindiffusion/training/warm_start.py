@@ -1,6 +1,7 @@
 """Warm start of a training from another model.
 
-The new model has the networks and conditions of the other one, and its cohort must be prepared as that one's was.
+The new model has the networks and conditions of the other one, and its cohort must be prepared as that one's was, or
+with half the voxel size: then the new model has one level more, and only that one is trained.
 """
 
 import shutil
@@ -17,7 +18,7 @@ from braindiffusion.models.cascade.files import load_cascade, read_configuration
 from braindiffusion.models.registry import CARD, WEIGHTS, find_model, read_card
 from braindiffusion.runs import Run, TrainRequest
 from braindiffusion.training.distributed import Command, Distributed
-from braindiffusion.training.presets import Preset
+from braindiffusion.training.presets import FINER, Preset
 from braindiffusion.training.subject_condition import schema_of
 
 
@@ -36,6 +37,20 @@ def with_networks_of(chosen: Preset, start: Path) -> Preset:
         msg = f"The model {start} has {len(there.levels)} levels, the preset {len(chosen.recipes)}: choose another."
         raise BrainDiffusionError(msg)
     return chosen.model_copy(update={"depth": there.depth, "levels": there.levels})
+
+
+def refines(start: Path, cohort: Cohort) -> bool:
+    """Return whether a cohort has half the voxel size of the initial model, in the same box."""
+    there, here = read_configuration(start), cohort.preprocessing
+    return here.spacing == there.spacing / 2 and tuple(here.shape) == tuple(2 * n for n in there.shape)
+
+
+def with_finer_level(chosen: Preset) -> Preset:
+    """Return a preset with one level more, of half the voxel size, trained as the finest is."""
+    levels = (*chosen.levels, FINER)
+    return chosen.model_copy(
+        update={"depth": chosen.depth + 1, "levels": levels, "recipes": (*chosen.recipes, chosen.recipes[-1])}
+    )
 
 
 def copy_initial_model(request: TrainRequest, run: Run, distributed: Distributed) -> Path | None:
@@ -88,7 +103,7 @@ def _same_preparation(start: Path, cohort: Cohort) -> None:
     here, there = cohort.preprocessing, read_card(start).prepared or Preprocessing()
     for name in ("spacing", "shape", "skull"):
         ours, its = getattr(here, name), getattr(there, name)
-        if ours != its:
+        if ours != its and not (name != "skull" and refines(start, cohort)):
             msg = f"{cohort.path} has {name} {ours}, the initial model {its}: prepare it with the same {name}."
             raise BrainDiffusionError(msg)
     if len(here.channels) != len(there.channels):
@@ -104,9 +119,14 @@ def load_initial_model(cascade: Cascade, start: Path) -> tuple[int, ...]:
         start: folder of the initial model.
 
     Returns:
-        Steps that each level was trained.
+        Steps that each level was trained; 0 for one that the initial model does not have.
     """
     known, card = load_cascade(start)
+    levels = known.config.number_of_levels
+    steps = card.level_steps or (1,) * levels
+    if added := cascade.config.number_of_levels - levels:
+        cascade.load_coarser(known)
+        return (*steps, *(0,) * added)
     with torch.no_grad():
         cascade.load_state_dict(known.state_dict())
-    return card.level_steps or (1,) * len(cascade.config.levels)
+    return steps

@@ -130,6 +130,19 @@ class Cascade(nn.Module):
         level = self.levels[index]
         return cast(Level, level)
 
+    @torch.no_grad()
+    def load_coarser(self, coarser: "Cascade") -> None:
+        """Load all levels but the finest from a model at twice the voxel size.
+
+        The coarsest band of a volume that is halved once more is larger by the square root of 8, since the transform
+        is orthonormal; so are the constants of all levels.
+        """
+        for index in range(coarser.config.number_of_levels):
+            level = self.level(index)
+            level.load_state_dict(coarser.level(index).state_dict())
+            for constant in (level.mean, level.std):
+                constant.mul_(BANDS**0.5)
+
     def decompose(self, volume: Tensor, index: int) -> Tensor:
         """A volume as the (unnormalised) coefficients of one level's grid.
 

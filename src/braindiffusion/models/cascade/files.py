@@ -14,7 +14,7 @@ from braindiffusion.files import replacing, write_whole
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig
-from braindiffusion.models.registry import CARD, WEIGHTS, read_card
+from braindiffusion.models.registry import CARD, WEIGHTS, find_model, read_card
 
 
 def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: torch.dtype = torch.float32) -> None:
@@ -23,7 +23,8 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
     Args:
         cascade: the model.
         folder: made if absent.
-        card: everything that a user should know; `configuration` is added.
+        card: everything that a user should know; `configuration` is added. Where it names a `coarser_model`, only the
+            finest level is written.
         dtype: of the weights in the file; the normalising constants stay float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,6 +32,7 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
     tensors = {
         name: tensor.detach().cpu().contiguous().to(torch.float32 if name in constants else dtype)
         for name, tensor in cascade.state_dict().items()
+        if card.get("coarser_model") is None or name.startswith(_finest(cascade.config))
     }
     with replacing(folder / WEIGHTS) as part:
         save_file(tensors, part)
@@ -64,6 +66,10 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
         BrainDiffusionError: a file is missing, damaged, or of another model.
     """
     card, cascade = read_card(folder), Cascade(read_configuration(folder))
+    known = {}
+    if card.coarser_model is not None:
+        cascade.load_coarser(_coarser(folder, card.coarser_model, cascade.config))
+        known = {n: t for n, t in cascade.state_dict().items() if not n.startswith(_finest(cascade.config))}
     try:
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
@@ -72,8 +78,35 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
         msg = f"The weights {folder / WEIGHTS} are damaged ({error}): copy the model again."
         raise BrainDiffusionError(msg) from error
     try:
-        cascade.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        cascade.load_state_dict(known | {name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:
         msg = f"The weights {folder / WEIGHTS} belong to another model than the card beside them."
         raise BrainDiffusionError(msg) from error
     return cascade.eval(), card
+
+
+def _finest(config: CascadeConfig) -> str:
+    """Return the prefix of the tensors of the finest level."""
+    return f"levels.{config.number_of_levels - 1}."
+
+
+def _coarser(folder: Path, name: str, config: CascadeConfig) -> Cascade:
+    """Read the model whose levels come before the finest one.
+
+    Raises:
+        BrainDiffusionError: it is missing, or no model at twice the voxel size with the same levels and conditions.
+    """
+    coarser, _ = load_cascade(find_model(name))
+    its = coarser.config
+    expected = config.model_copy(
+        update={
+            "shape": tuple(n // 2 for n in config.shape),
+            "spacing": 2 * config.spacing,
+            "depth": config.depth - 1,
+            "levels": config.levels[:-1],
+        }
+    )
+    if its != expected:
+        msg = f"{folder} refines another model than the present {name}: install the {name} that it came with."
+        raise BrainDiffusionError(msg)
+    return coarser
