@@ -22,7 +22,7 @@ import braindiffusion
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OURS = {"braindiffusion", "napari_braindiffusion"}
-USED_BY_OTHERS = {"python-calamine"}  # pandas reads IXI.xls with it
+USED_BY_OTHERS: set[str] = set()
 
 
 def pins() -> dict[str, Version]:

@@ -5,11 +5,12 @@ Needs no torch. A request is plain data, `{"age": 63, "sex": "F", "volumes": {"l
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from braindiffusion.errors import BrainDiffusionError
 
@@ -20,10 +21,14 @@ Value = float | str | dict[str, float | str]
 """What one field is asked for: a number, a word, a percentile such as `90%`, a path, or entries of a vector."""
 
 
-class _Field(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+"""A category, or an entry of a vector."""
 
-    name: str
+
+class _Field(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str = Field(min_length=1, max_length=100)
     dropout: float = Field(default=0.15, ge=0, le=1)
     """How often training hides it, so that the model can do without."""
 
@@ -31,12 +36,19 @@ class _Field(BaseModel):
 class Numbers(BaseModel):
     """Distribution of one number over the training subjects."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     mean: float
     std: float = Field(gt=0)
     quantiles: tuple[float, ...]
     """At the percentiles `QUANTILES`."""
+
+    @field_validator("quantiles")
+    @classmethod
+    def _rising(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(values) != len(QUANTILES) or any(low > high for low, high in pairwise(values)):
+            raise ValueError(f"{len(QUANTILES)} rising numbers are needed")
+        return values
 
     @classmethod
     def of(cls, values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> "Numbers":
@@ -70,7 +82,7 @@ class CategoryField(_Field):
     """One of a few words, such as sex, site or modality."""
 
     kind: Literal["category"] = "category"
-    values: tuple[str, ...]
+    values: tuple[Word, ...] = Field(min_length=1)
 
 
 class VectorField(_Field):
@@ -78,15 +90,21 @@ class VectorField(_Field):
 
     kind: Literal["vector"] = "vector"
     unit: str = ""
-    entries: tuple[str, ...]
+    entries: tuple[Word, ...] = Field(min_length=1)
     seen: tuple[Numbers, ...]
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Self:
+        if len(self.seen) != len(self.entries) or len(set(self.entries)) < len(self.entries):
+            raise ValueError("each entry needs a name of its own and a distribution")
+        return self
 
 
 class MapField(_Field):
     """A label for each voxel; the labels are those of `braindiffusion.regions`."""
 
     kind: Literal["map"] = "map"
-    labels: int
+    labels: int = Field(ge=2, le=10_000)
     """How many, background included."""
     dropout: float = Field(default=0.5, ge=0, le=1)
 
@@ -100,6 +118,13 @@ class ConditionSchema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fields: tuple[AnyField, ...] = ()
+
+    @field_validator("fields")
+    @classmethod
+    def _named_once(cls, fields: tuple[AnyField, ...]) -> tuple[AnyField, ...]:
+        if len({field.name for field in fields}) < len(fields):
+            raise ValueError("two fields have one name")
+        return fields
 
     def __bool__(self) -> bool:
         return bool(self.fields)

@@ -81,7 +81,7 @@ def test_problems_are_told_of_the_subjects_asked_for_only(tmp_path: Path) -> Non
 
 
 def test_unreadable_tables(tmp_path: Path) -> None:
-    with pytest.raises(BrainDiffusionError, match="no participants table at"):
+    with pytest.raises(BrainDiffusionError, match="no table at"):
         read_demographics(tmp_path / "absent.tsv")
     with pytest.raises(BrainDiffusionError, match="no column of subject ids: it has name, age"):
         read_demographics(table(tmp_path / "p.csv", "name,age\na,3\n"))

@@ -2,9 +2,11 @@
 
 import csv
 import errno
+import gzip
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from bids_validator import BIDSValidator
@@ -134,7 +136,7 @@ def test_what_cannot_be_exported_is_told(generated: Path, tmp_path: Path, monkey
     def full(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(bids.shutil, "copyfile", full)
+    monkeypatch.setattr(bids, "place", full)
     with pytest.raises(BrainDiffusionError, match="free some space"):
         list(write_bids(brains_in([generated]), tmp_path / "b"))
 
@@ -154,3 +156,69 @@ def test_sidecars_that_are_none(tmp_path: Path) -> None:
     for nonsense in ("[1]", "no json"):
         sidecar_path(path).write_text(nonsense)
         assert read_sidecar(path) == {}
+
+
+SECRET = "Doe^Jane 1961-02-03"
+
+
+def scan_with_identity(path: Path) -> Path:
+    """A scan whose header, extension and sidecar name a person, and whose values are scaled."""
+    image = nib.Nifti1Image(np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.diag([2.0, 2, 2, 1]))
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(0.5, -7)
+    for name in ("descrip", "aux_file", "db_name", "intent_name"):
+        image.header[name] = SECRET[: image.header[name].dtype.itemsize].encode()
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", SECRET.encode()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
+    told = dict.fromkeys(("PatientName", "PatientBirthDate", "InstitutionName"), SECRET)
+    told |= {"EchoTime": 0.003, "SequenceName": "*tfl3d1", "ImageType": ["ORIGINAL"], "SoftwareVersions": "/home/jane"}
+    sidecar_path(path).write_text(json.dumps(told))
+    return path
+
+
+@pytest.mark.parametrize("name", ["01_T1w.nii.gz", "01_T1w.nii"])
+def test_the_identity_of_a_scan_is_not_exported(tmp_path: Path, name: str) -> None:
+    source = scan_with_identity(tmp_path / "in" / name)
+    told = CliRunner().invoke(app, ["export-bids", str(source), "--out", str(tmp_path / "bids")])
+    assert told.exit_code == 0, told.output
+    (volume,) = (tmp_path / "bids").rglob("*.nii.gz")
+    assert "PatientName" in told.stderr
+    assert "PatientName" in (tmp_path / "bids" / "README.md").read_text()
+    for path in (tmp_path / "bids").rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        content = gzip.decompress(content) if path == volume else content
+        assert not any(part.encode() in content for part in ("Doe", "Jane", "1961", "jane")), path
+    kept = json.loads(sidecar_path(volume).read_text())
+    assert kept["EchoTime"] == 0.003
+    assert (kept["SequenceName"], kept["ImageType"]) == ("*tfl3d1", ["ORIGINAL"])
+    before, after = nib.load(source), nib.load(volume)
+    assert np.array_equal(before.affine, after.affine)
+    np.testing.assert_array_equal(before.get_fdata(), after.get_fdata())
+
+
+def test_no_folder_of_the_machine_is_exported(generated: Path, tmp_path: Path) -> None:
+    path = generated / "sample_001.nii.gz"
+    told = read_sidecar(path)
+    paths = {"out": "/home/jane doe/x", "grid": "C:\\Users\\jane doe\\g.nii", "model": "~/jane doe/m"}
+    command = "braindiffusion generate --out '/home/jane doe/x' --condition 'regions=/home/jane doe/r.nii.gz'"
+    write_sidecar(path, {**told, "request": paths, "command": command, "placement": {"grid": "/home/jane doe/g"}})
+    (exported, _) = write_bids(brains_in([generated]), tmp_path / "bids")
+    again = json.loads(sidecar_path(exported).read_text())
+    assert "jane" not in json.dumps(again)
+    assert again["request"] == {"out": "x", "grid": "g.nii", "model": "m"}
+    assert again["command"] == "braindiffusion generate --out x --condition regions=r.nii.gz"
+
+
+def test_hostile_names_make_no_rows_columns_or_formulas(generated: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(('=HYPERLINK("http://x","y")', "a\tb\nsub-evil\t1"), start=1):
+        path = generated / f"sample_00{number}.nii.gz"
+        condition = {"=x\t": "@y", "site": "+1+1"}
+        write_sidecar(path, {**read_sidecar(path), "model": {"name": name}, "condition": condition})
+    list(write_bids(brains_in([generated]), tmp_path / "bids"))
+    assert_valid(tmp_path / "bids")
+    rows = rows_of(tmp_path / "bids")
+    assert [row["participant_id"] for row in rows] == ["sub-gen001", "sub-gen002"]
+    assert [row["model"] for row in rows] == ['\'=HYPERLINK("http://x","y")', "a b sub-evil 1"]
+    cells = [one for row in rows for pair in row.items() for one in pair]
+    assert not [one for one in cells if one.startswith(("=", "+", "-", "@"))]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.tables import read_table
 
 _ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub")
 _AGE_COLUMNS = ("age", "age_years", "age_at_scan")
 _SEX_COLUMNS = ("sex", "gender", "sex_id")
 _SEX = {"m": "M", "male": "M", "1": "M", "f": "F", "female": "F", "2": "F", "w": "F"}
-_SHEETS = (".xls", ".xlsx")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_demographics(path: Path) -> Demographics:
         BrainDiffusionError: the file is unreadable, or has no column of ids.
     """
     path = Path(path)
-    rows, columns = _read_table(path)
+    rows, columns = read_table(path)
     names = {str(column).strip().lower().split(" ")[0]: column for column in columns}
     identity = next((names[name] for name in _ID_COLUMNS if name in names), None)
     if identity is None:
@@ -121,24 +121,6 @@ def _key(value: object) -> str:
             return ""
         value = int(value) if value.is_integer() else value
     return str(value).strip().removeprefix("sub-")
-
-
-def _read_table(path: Path) -> tuple[list[dict[Any, Any]], list[Any]]:
-    import pandas as pd
-
-    if not path.is_file():
-        raise BrainDiffusionError(f"There is no participants table at {path}.")
-    try:
-        if path.suffix.lower() in _SHEETS:
-            frame = pd.read_excel(path, engine="calamine")
-        else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else None
-            frame = pd.read_csv(path, sep=separator, engine="python", dtype=str, keep_default_na=False)
-    except Exception as error:  # the readers raise what they like on damaged files
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        msg = f"The participants table {path} cannot be read ({detail}): give a .tsv, .csv, .xls or .xlsx file."
-        raise BrainDiffusionError(msg) from error
-    return frame.to_dict(orient="records"), list(frame.columns)
 
 
 def _age(value: object) -> float | None:

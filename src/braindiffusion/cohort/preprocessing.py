@@ -3,15 +3,19 @@
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from braindiffusion.errors import BrainDiffusionError
 
 BOX_MM = (160.0, 208.0, 176.0)
 """Right-left, posterior-anterior, inferior-superior: holds every adult brain, when centred on the brain."""
 
+
+MOST_VOXELS = 1 << 28
+"""Of one volume, channels included: a head at 0.4 mm."""
+Side = Annotated[int, Field(ge=1, le=2048)]
 
 BIDS_SUFFIXES = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
 
@@ -58,14 +62,25 @@ class Modalities:
         return ("/" if self.separate else ",").join(self.names)
 
 
+def check_size(shape: tuple[int, int, int], channels: int) -> None:
+    """Refuse a box that is larger than any head, before memory is taken for it.
+
+    Raises:
+        ValueError: the volume would have more than 2^28 voxels.
+    """
+    if math.prod(shape) * channels > MOST_VOXELS:
+        size = " x ".join(map(str, (*shape, *([channels] if channels > 1 else []))))
+        raise ValueError(f"a volume of {size} voxels is larger than {MOST_VOXELS:,} voxels")
+
+
 class Preprocessing(BaseModel):
     """Everything that decides the values of a prepared volume. Equal records prepare equal volumes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    spacing: float = Field(default=2.0, gt=0)
+    spacing: float = Field(default=2.0, gt=0, le=50)
     """Millimetres, isotropic."""
-    shape: tuple[int, int, int] = (80, 104, 88)
+    shape: tuple[Side, Side, Side] = (80, 104, 88)
     """Voxels of the box (x, y, z) in RAS+."""
     skull: Literal["strip", "keep"] = "strip"
     """`strip`: everything outside the brain mask is exactly -1."""
@@ -75,10 +90,18 @@ class Preprocessing(BaseModel):
     """Percentiles of the voxels inside the mask that become -1 and 1; intensities beyond them are clipped."""
     interpolation: Literal["linear"] = "linear"
     """For images that are not at `spacing` yet, after an antialiasing blur; labels take the nearest neighbour."""
-    closing_mm: float = 4.0
+    closing_mm: float = Field(default=4.0, ge=0, le=100)
     """Radius that closes sulci in the brain mask."""
     version: int = 1
     """Goes up when the code prepares other values from the same settings."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        check_size(self.shape, len(self.channels))
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles rise from 0 to 100, and {low:g} and {high:g} do not")
+        return self
 
     @property
     def channels(self) -> tuple[str, ...]:

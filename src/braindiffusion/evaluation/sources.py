@@ -20,7 +20,7 @@ from braindiffusion.models.card import ModelCard
 from braindiffusion.regions import group, is_grouped
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import GenerateRequest, Run
-from braindiffusion.runs.sidecar import load_sidecar, sidecar_path, volume_stem
+from braindiffusion.runs.sidecar import is_generated, load_sidecar, sidecar_path, volume_stem
 from braindiffusion.volume import Volume, load_volume
 
 _BESIDE = ("_preview", "_trajectory", "_labels", "_regions", "_mask")
@@ -142,8 +142,8 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
         ) -> Brain:
             return _read_file(name, path, map_, sidecar, preprocessing)
 
-        model = sidecar.get("model") or {}
-        yield Source(item.subject, read, model=str(model.get("name", "")) if sidecar.get("synthetic") else "")
+        model = (sidecar.get("model") or {}) if is_generated(sidecar) else {}
+        yield Source(item.subject, read, model=model.get("name", ""))
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
@@ -156,8 +156,8 @@ def _read_file(
 ) -> Brain:
     volume = load_volume(path)
     map_ = None if labels is None else load_volume(labels)
-    spacing, asked = preprocessing.spacing, sidecar.get("condition") or {}
-    if sidecar.get("synthetic") and volume.shape == preprocessing.shape:  # it is in the box, and in its unit
+    spacing, asked = preprocessing.spacing, (sidecar.get("condition") or {}) if is_generated(sidecar) else {}
+    if is_generated(sidecar) and volume.shape == preprocessing.shape:  # it is in the box, and in its unit
         drawn = None if map_ is None else on_grid(map_, volume)
         return Brain(name, np.asarray(volume.data[0], np.float32), drawn, spacing, asked)
     first = Volume(volume.data[:1], volume.affine)

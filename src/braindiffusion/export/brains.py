@@ -111,8 +111,9 @@ def _is_brain(path: Path) -> bool:
 
 
 def _suffix(item: Found, told: Mapping[str, Any], otherwise: str) -> str:
-    asked = told.get("condition") or {}
-    modality = str(item.modality or told.get("channel") or asked.get("modality") or otherwise)
+    own = told if is_generated(told) else {}
+    asked = own.get("condition") or {}
+    modality = str(item.modality or own.get("channel") or asked.get("modality") or otherwise)
     suffix = SUFFIXES.get(modality, modality)
     if suffix not in ANATOMICAL:
         known = ", ".join((*SUFFIXES, "FLAIR"))

@@ -8,6 +8,7 @@ from typing import Any
 from braindiffusion.cohort.demographics import Demographics
 from braindiffusion.export.brains import Brain
 from braindiffusion.runs.sidecar import is_generated
+from braindiffusion.untrusted import cell
 
 UNKNOWN = "n/a"
 COLUMNS: dict[str, dict[str, object]] = {
@@ -53,7 +54,7 @@ def _row(brain: Brain, people: Demographics) -> dict[str, str]:
         return {"synthetic": "no"} | {name: _word(value) for name, value in known.items() if value is not None}
     made = {"synthetic": "yes", "seed": _word(brain.told.get("seed", UNKNOWN))}
     if name := (brain.told.get("model") or {}).get("name"):
-        made["model"] = str(name)
+        made["model"] = cell(name)
     return made | dict(_flat(brain.told.get("condition") or {}))
 
 
@@ -74,4 +75,4 @@ def _column(name: str) -> str:
 
 def _word(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return Path(text).name if "/" in text else " ".join(text.split()) or UNKNOWN
+    return cell(Path(text).name if "/" in text else text) or UNKNOWN

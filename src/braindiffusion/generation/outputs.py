@@ -17,6 +17,7 @@ from torch import Tensor
 
 from braindiffusion.files import write_whole
 from braindiffusion.runs import ArtifactWritten, Event
+from braindiffusion.untrusted import cell, name_part
 from braindiffusion.volume import Volume, box_affine, save_volume
 
 FRAMES_PER_LEVEL = 6
@@ -54,7 +55,9 @@ class Sample:
     def stems(self) -> list[str]:
         """Names of its files, one a channel, without their endings."""
         stem = f"sample_{self.number:03d}"
-        return [f"{stem}_{channel}" for channel in self.channels] if len(self.channels) > 1 else [stem]
+        if len(self.channels) == 1:
+            return [stem]
+        return [f"{stem}_{name_part(channel, 'The channel')}" for channel in self.channels]
 
     def written(self, kind: Literal["volume", "trajectory"] = "volume") -> list[ArtifactWritten]:
         """Its volumes, or its trajectories, as they are told of."""
@@ -70,7 +73,7 @@ class Sample:
 
     def write(self, volume: Volume, details: dict[str, Any], frames_affine: NDArray[np.float64]) -> Iterator[Event]:
         """Write trajectories, volumes, and last their sidecars: a sample is whole where these are."""
-        made = {"description": f"BrainDiffusion synthetic {details['model']['name']} seed {self.seed}"}
+        made = {"description": cell(f"BrainDiffusion synthetic {details['model']['name']} seed {self.seed}")}
         trajectories, volumes = self.written("trajectory") if self.frames else [], self.written()
         for i, event in enumerate(trajectories):
             save_volume(Volume(np.stack([frame[i] for frame in self.frames]), frames_affine, made), event.path)

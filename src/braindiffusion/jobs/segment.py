@@ -16,6 +16,7 @@ from braindiffusion.runs.requests import ReadRequest
 from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.segmentation.files import load_segmentation_model
 from braindiffusion.segmentation.model import Segmentation, SegmentationModel
+from braindiffusion.untrusted import cell
 from braindiffusion.volume import WRITABLE_SUFFIXES, Volume, load_volume, save_volume
 
 STAGE = "read"
@@ -95,7 +96,7 @@ def _row(path: Path, volume: Volume, found: Segmentation) -> list[str]:
     voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     counts = np.bincount(found.regions.ravel(), minlength=len(REGIONS))[1:]
     volumes = [np.count_nonzero(found.mask), *counts]
-    return [path.name, f"{found.age:.1f}", *(f"{count * voxel:.3f}" for count in volumes)]
+    return [cell(path.name), f"{found.age:.1f}", *(f"{count * voxel:.3f}" for count in volumes)]
 
 
 def _tsv(rows: list[list[str]]) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.untrusted import name_part
 
 Text = str | list[str]
 CASCADE_KIND = "cascade"
@@ -29,7 +30,10 @@ class Split(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """All of a `model.json`. Fields that are not listed here are kept as they are."""
+    """All of a `model.json`. Fields that are not listed here are kept as they are.
+
+    A card may come from anybody: what is listed here is checked, each part against the others.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -49,9 +53,9 @@ class ModelCard(BaseModel):
     preprocessing: dict[str, Any] = Field(default_factory=dict)
     preprocessing_hash: str | None = None
     split: Split = Split()
-    steps: int | list[int] = Field(default_factory=list)
+    steps: NonNegativeInt | list[NonNegativeInt] = Field(default_factory=list)
     """Training steps, of each level where there are levels."""
-    parameters: int | list[int] = Field(default_factory=list)
+    parameters: NonNegativeInt | list[NonNegativeInt] = Field(default_factory=list)
     validation_loss: list[float | None] = Field(default_factory=list)
     configuration: dict[str, Any] = Field(default_factory=dict)
     """How the model is built; each kind has its own."""
@@ -67,6 +71,30 @@ class ModelCard(BaseModel):
     @classmethod
     def _none(cls, value: Any) -> Any:
         return [] if value is None else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelCard":
+        # Fields that this version does not know are of another version: whoever needs the whole record says so.
+        told = {name: self.preprocessing[name] for name in Preprocessing.model_fields if name in self.preprocessing}
+        if told:
+            prepared = Preprocessing.model_validate(told)
+            same = prepared.model_dump(mode="json", include={"shape", "spacing"} & set(told))
+            if "modality" in told:
+                same["channels"] = len(prepared.channels)
+                self._check_names(prepared.channels)
+            for name, value in same.items() if self.kind == CASCADE_KIND else ():
+                if (built := self.configuration.get(name, value)) != value:
+                    raise ValueError(f"{name} is {built} in its configuration, and {value} in its preprocessing")
+        return self
+
+    @staticmethod
+    def _check_names(channels: Sequence[str]) -> None:
+        try:
+            for name in channels:
+                for part in name.split("/"):  # volumes of their own
+                    name_part(part, "The channel")
+        except BrainDiffusionError as error:
+            raise ValueError(str(error)) from error
 
     @property
     def conditions(self) -> ConditionSchema:
@@ -120,6 +148,7 @@ class ModelCard(BaseModel):
         levels = self.configuration.get("levels")
         if self.kind != CASCADE_KIND or not isinstance(levels, list):
             return {}
+        levels = [level for level in levels if isinstance(level, dict)]
         trained = levels[: trained_levels(self.level_steps)] if self.level_steps else levels
         told = {name: [level[name] for level in trained if name in level] for name in ("steps", "sampler")}
         return {**told, "levels": [len(trained)]}

@@ -4,7 +4,6 @@ A model folder holds `model.json` (card and configuration) and `model.safetensor
 `pretrained`.
 """
 
-import json
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import CASCADE_KIND, ModelCard
+from braindiffusion.untrusted import cell, read_json
 
 if TYPE_CHECKING:
     from braindiffusion.models.generator import Generator
@@ -76,12 +76,15 @@ def read_card(folder: Path) -> ModelCard:
     """
     file = folder / CARD
     try:
-        return ModelCard.model_validate(json.loads(file.read_text(encoding="utf-8")))
+        return ModelCard.model_validate(read_json(file))
     except FileNotFoundError as error:
         msg = f"{folder} is no model: it has no {CARD}."
         raise BrainDiffusionError(msg) from error
     except ValidationError as error:
-        msg = f"The model card {file} does not describe a model: copy or install the model again."
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        what = f"{where}: {first['msg']}" if where else first["msg"]
+        msg = f"The model card {file} does not describe a model ({cell(what)}): copy or install the model again."
         raise BrainDiffusionError(msg) from error
     except (OSError, ValueError) as error:
         msg = f"The model card {file} cannot be read ({error}): copy or install the model again."

@@ -13,7 +13,6 @@ pause            somebody asks for the run to hold; it goes on when the file is 
 The command line, the engine process and the plugin all read a run through `Run`, while it works and a year later.
 """
 
-import json
 import os
 import shutil
 import socket
@@ -42,6 +41,7 @@ from braindiffusion.runs.events import (
 )
 from braindiffusion.runs.requests import Request
 from braindiffusion.runs.versions import FORMAT_VERSION, check_format, versions
+from braindiffusion.untrusted import read_json
 
 RUNS_VARIABLE = "BRAINDIFFUSION_RUNS"
 _MILESTONES = (b'"started"', b'"finished"', b'"failed"', b'"cancelled"', b'"paused"', b'"continued"')
@@ -155,7 +155,7 @@ class Run:
         """The contents of `run.json`."""
         file = self.path / "run.json"
         try:
-            told = json.loads(file.read_bytes())
+            told = read_json(file)
             check_format(told, file)
             return RunRecord.model_validate(told)
         except FileNotFoundError:

@@ -5,10 +5,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
 from braindiffusion.nifti import READABLE_SUFFIXES
 from braindiffusion.runs.versions import check_format
+from braindiffusion.untrusted import cell, read_json
+
+
+class _Generated(BaseModel):
+    """The fields of a generated brain's sidecar that others than `reproduce` read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: dict[str, str] | None = None
+    condition: dict[str, float | str | dict[str, float | str]] | None = None
+    seed: int | None = None
+    sample: int | None = None
+    channel: str | None = None
+    trajectory: list[dict[str, float]] | None = None
 
 
 def volume_stem(path: Path) -> str:
@@ -26,15 +42,23 @@ def load_sidecar(path: Path) -> dict[str, Any]:
     """Read a JSON sidecar.
 
     Raises:
-        BrainDiffusionError: it cannot be read, is no JSON object, or a newer version has written it.
+        BrainDiffusionError: it cannot be read, is no JSON object, a newer version has written it, or it is of a
+            generated brain and a field is of a wrong type.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"))
+        told = read_json(path)
     except (OSError, ValueError) as error:
         raise BrainDiffusionError(f"{path} cannot be read as a brain's sidecar ({error}).") from error
     check_format(told, path)
     if not isinstance(told, dict):
         raise BrainDiffusionError(f"{path} is no brain's sidecar: it holds no JSON object.")
+    if is_generated(told):
+        try:
+            _Generated.model_validate(told)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = cell(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+            raise BrainDiffusionError(f"{path} is damaged, or no sidecar of a generated brain ({what}).") from error
     return told
 
 

@@ -22,9 +22,11 @@ def export_bids(
     derivatives/braindiffusion.
     """
     from braindiffusion.cohort.demographics import read_demographics
-    from braindiffusion.export import brains_in, write_bids
+    from braindiffusion.export import brains_in, privacy, write_bids
 
     people = read_demographics(participants) if participants is not None else None
     brains = brains_in(sources, labels=labels, modality=modality)
     for path in write_bids(brains, out, name=name, people=people):
         typer.echo(path)
+    for sentence in privacy(brains):
+        typer.echo(sentence, err=True)

@@ -1,35 +1,42 @@
 """The shape of a model, as data: written into its card, read back when it is loaded."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from braindiffusion.cohort.preprocessing import Side, check_size
 from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.diffusion.denoiser import Prediction
 from braindiffusion.diffusion.noise import NoiseSchedule, Schedule, lognormal_sigmas
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.errors import BrainDiffusionError
 
+MOST_SIGMA = 1e6
+Width = Annotated[int, Field(ge=1, le=16_384)]
+Blocks = Annotated[int, Field(ge=0, le=100)]
+
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Numbers are bounded, so that a card cannot ask for memory or time without end."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class UNetConfig(_Config):
     """A 3D U-Net: one entry of `widths` and `blocks` for each resolution, finest first."""
 
-    widths: tuple[int, ...] = (32, 128)
+    widths: tuple[Width, ...] = Field(default=(32, 128), min_length=1)
     """Channels."""
-    blocks: tuple[int, ...] = (1, 2)
+    blocks: tuple[Blocks, ...] = (1, 2)
     """Residual blocks on the way down, and as many on the way up."""
     attention: tuple[bool, ...] = (False, False)
     """Full self-attention after each block. Only where tokens are few, and never in a level that trains on patches."""
-    embedding: int = Field(default=256, ge=8)
+    embedding: int = Field(default=256, ge=8, le=16_384)
     """Width of the noise-level embedding."""
-    map_width: int = Field(default=32, ge=1)
+    map_width: int = Field(default=32, ge=1, le=16_384)
     """Features that a label map becomes at each site, where the model has one among its conditions."""
     checkpointing: bool = False
     """Forget what each block computed and compute it again on the way back: less memory, a third more time."""
@@ -51,27 +58,27 @@ class LevelConfig(_Config):
     unet: UNetConfig = UNetConfig()
     prediction: Prediction = "v"
     """What the network predicts: `v`, `flow`, `x0`, `noise` or `edm`."""
-    patch: int | None = None
+    patch: int | None = Field(default=None, ge=1)
     """Edge of the training patches in coefficient sites; None trains on whole volumes."""
     noise: Literal["lognormal", "schedule"] = "lognormal"
     """Noise levels of training: log-normal (Karras et al. 2022, table 1), or even in the time of `schedule`."""
-    log_sigma_mean: float = -0.3
-    log_sigma_std: float = Field(default=1.3, gt=0)
-    coarse_sigma_max: float = Field(default=0.3, ge=0)
+    log_sigma_mean: float = Field(default=-0.3, ge=-20, le=20)
+    log_sigma_std: float = Field(default=1.3, gt=0, le=20)
+    coarse_sigma_max: float = Field(default=0.3, ge=0, le=MOST_SIGMA)
     """The coarse band is noised by up to this much in training, so that a level forgives the level below."""
-    coarse_sigma: float = Field(default=0.03, ge=0)
+    coarse_sigma: float = Field(default=0.03, ge=0, le=MOST_SIGMA)
     """And by this much in sampling."""
     sampler: SamplerName = "ddim"
-    steps: int = Field(default=10, ge=1)
+    steps: int = Field(default=10, ge=1, le=10_000)
     """Sampler steps."""
     schedule: Schedule = "karras"
     """Noise levels of the sampler: see `NoiseSchedule`, which the next five are of, too."""
     sigma_min: float = Field(default=0.01, gt=0)
-    sigma_max: float = Field(default=20.0, gt=0)
-    rho: float = Field(default=7.0, gt=0)
+    sigma_max: float = Field(default=20.0, gt=0, le=MOST_SIGMA)
+    rho: float = Field(default=7.0, ge=0.1, le=1000)
     """Spacing of `karras` (Karras et al. 2022, equation 5)."""
     zero_terminal_snr: bool = False
-    shift: float = Field(default=1.0, gt=0)
+    shift: float = Field(default=1.0, gt=0, le=1000)
     temperature: float = Field(default=1.0, ge=0, le=1)
     """Scale of the noise that sampling starts from. For Gaussian data the sample is the conditional mean plus this
     times the spread: below 1, a level that has not learnt its finest texture gives less of it, and cleaner."""
@@ -103,13 +110,13 @@ class CascadeConfig(_Config):
     `depth` 0 with one level is pixel space; `depth` 1 with `joint_base` is the one-level Haar model (WDM, WaveDiT).
     """
 
-    shape: tuple[int, int, int] = (80, 104, 88)
+    shape: tuple[Side, Side, Side] = (80, 104, 88)
     """Voxels of the volume."""
-    spacing: float = Field(default=2.0, gt=0)
+    spacing: float = Field(default=2.0, gt=0, le=50)
     """Millimetres."""
-    channels: int = Field(default=1, ge=1)
+    channels: int = Field(default=1, ge=1, le=1000)
     """Channels of the volume."""
-    depth: int = Field(default=3, ge=0)
+    depth: int = Field(default=3, ge=0, le=11)
     joint_base: bool = False
     """The base generates the coarsest band and its seven detail bands together."""
     levels: tuple[LevelConfig, ...]
@@ -118,6 +125,7 @@ class CascadeConfig(_Config):
 
     @model_validator(mode="after")
     def _fits(self) -> "CascadeConfig":
+        check_size(self.shape, self.channels)
         if any(n % 2**self.depth for n in self.shape):
             msg = (
                 f"shape {self.shape} cannot be halved {self.depth} times: make each side a multiple of {2**self.depth}."

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from braindiffusion.errors import BrainDiffusionError
@@ -65,23 +65,30 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
     Raises:
         BrainDiffusionError: a file is missing, damaged, or of another model.
     """
-    card, cascade = read_card(folder), Cascade(read_configuration(folder))
-    known = {}
-    if card.coarser_model is not None:
-        cascade.load_coarser(_coarser(folder, card.coarser_model, cascade.config))
-        known = {n: t for n, t in cascade.state_dict().items() if not n.startswith(_finest(cascade.config))}
+    card, config = read_card(folder), read_configuration(folder)
+    coarser = None if card.coarser_model is None else _coarser(folder, card.coarser_model, config)
+    other = f"The weights {folder / WEIGHTS} belong to another model than the card beside them."
     try:
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 it is no dict
+        with torch.device("meta"):  # no memory is taken before the card is known to fit the weights
+            whole = {name: list(tensor.shape) for name, tensor in Cascade(config).state_dict().items()}
+        if shapes != {n: shape for n, shape in whole.items() if coarser is None or n.startswith(_finest(config))}:
+            raise BrainDiffusionError(other)
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise BrainDiffusionError(f"{folder} is no model: it has no {WEIGHTS}.") from error
     except (SafetensorError, OSError) as error:
         msg = f"The weights {folder / WEIGHTS} are damaged ({error}): copy the model again."
         raise BrainDiffusionError(msg) from error
-    try:
-        cascade.load_state_dict(known | {name: tensor.float() for name, tensor in tensors.items()})
-    except RuntimeError as error:
-        msg = f"The weights {folder / WEIGHTS} belong to another model than the card beside them."
-        raise BrainDiffusionError(msg) from error
+    except (RuntimeError, ValueError) as error:  # the card asks for a network that cannot be built
+        raise BrainDiffusionError(other) from error
+    cascade = Cascade(config)
+    known = {}
+    if coarser is not None:
+        cascade.load_coarser(coarser)
+        known = {n: t for n, t in cascade.state_dict().items() if not n.startswith(_finest(config))}
+    cascade.load_state_dict(known | {name: tensor.float() for name, tensor in tensors.items()})
     return cascade.eval(), card
 
 
@@ -96,8 +103,7 @@ def _coarser(folder: Path, name: str, config: CascadeConfig) -> Cascade:
     Raises:
         BrainDiffusionError: it is missing, or no model at twice the voxel size with the same levels and conditions.
     """
-    coarser, _ = load_cascade(find_model(name))
-    its = coarser.config
+    its = read_configuration(found := find_model(name))
     expected = config.model_copy(
         update={
             "shape": tuple(n // 2 for n in config.shape),
@@ -109,4 +115,4 @@ def _coarser(folder: Path, name: str, config: CascadeConfig) -> Cascade:
     if its != expected:
         msg = f"{folder} refines another model than the present {name}: install the {name} that it came with."
         raise BrainDiffusionError(msg)
-    return coarser
+    return load_cascade(found)[0]
