@@ -1,6 +1,9 @@
-"""Tables of others, read with bounds: rows, columns and bytes. In no way does a table end the process that reads it."""
+"""Tables of others, read with bounds of rows, columns and bytes; for the viewer, in a process of their own."""
 
 import io
+import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +18,13 @@ MOST_BYTES = 64 << 20
 """Of the file; of a workbook, of what it holds when it is unpacked."""
 
 
-def read_table(path: Path) -> tuple[list[dict[Any, Any]], list[Any]]:
+Table = tuple[list[dict[Any, Any]], list[Any]]
+"""A dictionary for each row, and the names of the columns."""
+SECONDS = 120.0
+"""Time that a table may take in a process of its own."""
+
+
+def read_table(path: Path) -> Table:
     """Read a `.tsv`, `.csv`, `.xls` or `.xlsx` table: of a workbook the first sheet.
 
     Args:
@@ -63,6 +72,43 @@ def read_table(path: Path) -> tuple[list[dict[Any, Any]], list[Any]]:
     return frame.to_dict(orient="records"), list(frame.columns)
 
 
+def read_table_apart(path: Path) -> Table:
+    """Read a table in a process of its own: whatever it does to that process, this one goes on.
+
+    Args:
+        path: as of `read_table`.
+
+    Returns:
+        As `read_table`; dates are strings.
+
+    Raises:
+        BrainDiffusionError: as `read_table`, or reading it takes too long or ends the process.
+    """
+    command = [sys.executable, "-m", __name__, str(Path(path).absolute())]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=False)
+        rows, columns, problem = json.loads(done.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise BrainDiffusionError(
+            f"The table {path} takes more than {SECONDS:.0f} s to read: give a smaller one."
+        ) from error
+    except ValueError as error:
+        raise BrainDiffusionError(f"The table {path} cannot be read: it is damaged, or too large.") from error
+    if problem:
+        raise BrainDiffusionError(problem)
+    return [dict(zip(columns, row, strict=True)) for row in rows], columns
+
+
+def main(path: str) -> None:
+    """Print a table as JSON for `read_table_apart`: rows, columns, and what is wrong."""
+    try:
+        rows, columns = read_table(Path(path))
+        told: list[Any] = [[[row[name] for name in columns] for row in rows], columns, ""]
+    except BrainDiffusionError as error:
+        told = [[], [], str(error)]
+    sys.stdout.write(json.dumps(told, default=str))
+
+
 def _check_columns(header: str) -> None:
     if max(header.count(mark) for mark in "\t,;") >= MOST_COLUMNS:
         raise ValueError(f"it has more than {MOST_COLUMNS} columns")
@@ -103,3 +149,7 @@ def _old_cell(one: Any, datemode: int) -> Any:
     if one.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR) or one.value == "":
         return None
     return xlrd.xldate_as_datetime(one.value, datemode) if one.ctype == xlrd.XL_CELL_DATE else one.value
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

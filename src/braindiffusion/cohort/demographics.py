@@ -3,13 +3,13 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.tables import read_table
+from braindiffusion.tables import Table, read_table
 
 _ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub")
 _AGE_COLUMNS = ("age", "age_years", "age_at_scan")
@@ -60,17 +60,21 @@ class Demographics:
         return [f"{_some(who)}: {problem}." for problem, who in kinds.items()]
 
 
-def read_demographics(path: Path) -> Demographics:
+def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) -> Demographics:
     """Read `IXI.xls`, or a `.tsv`, `.csv`, `.xls` or `.xlsx` table with columns for id, age and sex.
 
     Rows of one id complete each other. Where they contradict each other, the value is unknown and the person's problem
     tells.
 
+    Args:
+        path: the table.
+        read: reads it; the viewer takes `read_table_apart`.
+
     Raises:
         BrainDiffusionError: the file is unreadable, or has no column of ids.
     """
     path = Path(path)
-    rows, columns = read_table(path)
+    rows, columns = read(path)
     names = {str(column).strip().lower().split(" ")[0]: column for column in columns}
     identity = next((names[name] for name in _ID_COLUMNS if name in names), None)
     if identity is None:

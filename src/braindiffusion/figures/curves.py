@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.figures.page import BUTTONS, style
 from braindiffusion.runs import Metric, Run
+from braindiffusion.untrusted import markup
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -45,14 +46,14 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
     figure = make_subplots(
         rows=rows,
         cols=columns,
-        subplot_titles=[name.replace("_", " ") for name in names],
+        subplot_titles=[markup(name).replace("_", " ") for name in names],
         horizontal_spacing=0.08,
         vertical_spacing=0.32 / rows,  # room for the title of the panel below
     )
     told: set[str] = set()
     for (name, stage, number), points in lines.items():
         place = names.index(name)
-        label = f"{runs[number].name}: {stage}" if len(runs) > 1 else stage
+        label = markup(f"{runs[number].name}: {stage}" if len(runs) > 1 else stage)
         steps = sorted(points)
         figure.add_trace(
             go.Scatter(

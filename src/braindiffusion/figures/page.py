@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
+from braindiffusion.untrusted import markup
 
 BACKGROUND = "#111"
 INK = "#ccc"
@@ -32,7 +33,7 @@ PICTURE_SIZE = (1400, 800)
 def style(figure: go.Figure, title: str) -> None:
     """Give a figure the common style: a title, and light text on a dark background."""
     figure.update_layout(
-        title={"text": title, "font": {"color": "#ddd", "size": 16}, "x": 0.5, "y": 0.98, "yanchor": "top"},
+        title={"text": markup(title), "font": {"color": "#ddd", "size": 16}, "x": 0.5, "y": 0.98, "yanchor": "top"},
         paper_bgcolor=BACKGROUND,
         plot_bgcolor=BACKGROUND,
         font={"color": INK},

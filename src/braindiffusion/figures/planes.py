@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from braindiffusion.figures.grey import AXES, TOWARDS, Grey, Grid
+from braindiffusion.untrusted import markup
 
 Bytes = npt.NDArray[np.uint8]
 Line = tuple[float, float]
@@ -105,7 +106,9 @@ def lay_out(rows: Sequence[Row], *, scenes: bool = False) -> go.Figure:
             # The height of a panel sets the size of its scene; that of a single row is much taller than wide.
             away = 2.1 if len(rows) == 1 else 1.3
             figure.get_subplot(number, 1).update(_SCENE, camera_eye={"x": -away, "y": away, "z": 0.4 * away})
-        figure.add_annotation(text=row.name, x=0, y=_top(figure, number, scenes), xref="paper", yref="paper", **_NAME)
+        figure.add_annotation(
+            text=markup(row.name), x=0, y=_top(figure, number, scenes), xref="paper", yref="paper", **_NAME
+        )
     figure.update_layout(margin={"l": 20, "r": 20, "t": 50, "b": 20})
     return figure
 
@@ -157,7 +160,8 @@ def _heatmap(row: Row, axis: int, position: float, name: str) -> go.Heatmap:
         zsmooth="fast",
         showscale=False,
         name=name,
-        hovertemplate=f"{TOWARDS[across][1]} %{{x:.0f}} mm, {TOWARDS[up][1]} %{{y:.0f}} mm<extra>{row.name}</extra>",
+        hovertemplate=f"{TOWARDS[across][1]} %{{x:.0f}} mm, {TOWARDS[up][1]} %{{y:.0f}} mm"
+        f"<extra>{markup(row.name)}</extra>",
     )
 
 

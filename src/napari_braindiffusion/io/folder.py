@@ -7,6 +7,7 @@ from braindiffusion.cohort.describe import Description, describe
 from braindiffusion.cohort.find import find
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import InspectRequest
+from braindiffusion.tables import read_table_apart
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def list_folder(number: int, request: InspectRequest) -> FolderListing:
     """Find volumes and read their headers. For a worker thread."""
     try:
         found = find(request.data_dir, modality=request.modality, labels=request.labels)
-        people = read_demographics(request.participants) if request.participants is not None else None
+        people = read_demographics(request.participants, read_table_apart) if request.participants is not None else None
         problems = people.problems([item.subject for item in found]) if people is not None else []
         return FolderListing(number, tuple(describe(found, people)), tuple(problems))
     except BrainDiffusionError as error:

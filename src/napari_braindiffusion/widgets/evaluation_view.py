@@ -7,6 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from braindiffusion.runs.reports.evaluation import Evaluation
+from braindiffusion.untrusted import markup
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
 from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
 from napari_braindiffusion.widgets.tables.metric_table import FigureTable, of_rows, of_targets
@@ -24,7 +25,7 @@ class EvaluationView(QWidget):
         super().__init__(parent)
         self._evaluation: Evaluation | None = None
         self._draw: list[Callable[[], None]] = []
-        self.summary = wrapping_label("")
+        self.summary = wrapping_label("", rich=True)
         self.group = QComboBox()
         self.group.setToolTip("Which figures the table shows: those that have a target, or all of a group.")
         self.table = FigureTable()
@@ -63,9 +64,9 @@ class EvaluationView(QWidget):
         """Show this one, its targets and its first figure."""
         self._evaluation = one = evaluation
         self.summary.setText(
-            f"<b>{one.summary}.</b> {len(one.generated)} generated brains beside "
+            f"<b>{markup(one.summary)}.</b> {len(one.generated)} generated brains beside "
             f"{len(one.held_out)} held-out and {len(one.training)} training brains"
-            f"{f' of {one.model}' if one.model else ''}."
+            f"{f' of {markup(one.model)}' if one.model else ''}."
         )
         lacking = "; ".join(f"{each.what} ({each.why.rstrip('.')})" for each in one.left_out)
         self.left_out.setText(f"Left out: {lacking}.")

@@ -1,7 +1,6 @@
 """The card of a model: its training data, conditions, figures and limits."""
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 
 from qtpy.QtCore import QUrl
@@ -12,6 +11,7 @@ from superqt import QCollapsible
 from braindiffusion.conditions import MapField, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import ModelCard
+from braindiffusion.untrusted import markup
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
 
 
@@ -22,7 +22,7 @@ class ModelCardView(QWidget):
         super().__init__(parent)
         self._folder: Path | None = None
         self.summary = wrapping_label("")
-        self.details = wrapping_label("")
+        self.details = wrapping_label("", rich=True)
         self.details.setOpenExternalLinks(True)
         self.folder_button = QPushButton("Open its folder")
         self.folder_button.clicked.connect(self._open_folder)
@@ -50,7 +50,7 @@ class ModelCardView(QWidget):
             return
         self._folder = folder
         self.summary.setText(str(card.summary or one_line(card)))
-        lines = (f"<p><b>{escape(what)}.</b> {escape(told)}</p>" for what, told in about(card))
+        lines = (f"<p><b>{markup(what)}.</b> {markup(told)}</p>" for what, told in about(card))
         self.details.setText("".join(lines))
         self.folder_button.setVisible(folder is not None)
         self.folder_button.setToolTip(f"{folder}")

@@ -3,6 +3,7 @@
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from braindiffusion.runs.reports.nearest import Match, Nearest
+from braindiffusion.untrusted import markup
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
 from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
 
@@ -12,7 +13,7 @@ class NearestView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.verdict = wrapping_label("")
+        self.verdict = wrapping_label("", rich=True)
         self.people = wrapping_label("")
         self.plot = EvaluationPlot()
         self.plot.setToolTip("How far this brain is from its nearest real ones, and how far people are from theirs.")
@@ -25,7 +26,7 @@ class NearestView(QWidget):
 
     def show_nearest(self, found: Nearest) -> None:
         """Show what was found."""
-        self.verdict.setText(f"<b>{found.brain}.</b> {found.summary}")
+        self.verdict.setText(f"<b>{markup(found.brain)}.</b> {markup(found.summary)}")
         whose = f"that {found.model} learnt from" if found.model else "of those that count as training brains"
         self.people.setText(
             f"Nearest {whose}: {_person(found.training)}. Nearest of the held-out: {_person(found.held_out)}."

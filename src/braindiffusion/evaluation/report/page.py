@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from plotly.offline import get_plotlyjs
@@ -11,6 +10,7 @@ from braindiffusion.evaluation.report.plots import plots
 from braindiffusion.evaluation.targets import MINIMUM
 from braindiffusion.files import write_whole
 from braindiffusion.runs.reports.evaluation import Estimate, Evaluation, Outcome, Row
+from braindiffusion.untrusted import markup
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
@@ -61,7 +61,7 @@ def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path)
     ]
     body = "\n".join(
         [
-            f"<h1>Generated and real brains{f': {escape(evaluation.model)}' if evaluation.model else ''}</h1>",
+            f"<h1>Generated and real brains{f': {markup(evaluation.model)}' if evaluation.model else ''}</h1>",
             _introduction(evaluation),
             "<h2>Targets</h2>",
             _targets(evaluation),
@@ -71,7 +71,7 @@ def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path)
             *figures,
             "<h2>All estimates</h2>",
             _rows(evaluation.rows),
-            f"<p><small>{escape(evaluation.command)}<br>{escape(str(evaluation.versions))}</small></p>",
+            f"<p><small>{markup(evaluation.command)}<br>{markup(str(evaluation.versions))}</small></p>",
         ]
     )
     page = (
@@ -88,17 +88,17 @@ def _introduction(one: Evaluation) -> str:
         f"generator can be expected to do better. Brackets are 95 % intervals of a bootstrap over brains "
         f"({one.repeats} repetitions). A target is met or missed where the whole interval is on one side of its limit, "
         f"and met by {MINIMUM} brains or more of each kind; else it is inconclusive. "
-        f"Regions: {escape(one.segmenter)}. Not for diagnosis.</p>"
+        f"Regions: {markup(one.segmenter)}. Not for diagnosis.</p>"
     )
 
 
 def _targets(one: Evaluation) -> str:
     lines = [
         [
-            escape(each.target),
-            escape(each.reached),
+            markup(each.target),
+            markup(each.reached),
             _mark(each.outcome),
-            escape(each.stretch),
+            markup(each.stretch),
             "" if each.stretch_outcome is None else _mark(each.stretch_outcome),
         ]
         for each in one.targets
@@ -113,24 +113,24 @@ def _mark(outcome: Outcome) -> str:
 def _left_out(one: Evaluation) -> str:
     if not one.left_out:
         return ""
-    lines = [[escape(each.what), escape(each.why)] for each in one.left_out]
+    lines = [[markup(each.what), markup(each.why)] for each in one.left_out]
     return "<h2>Left out</h2>" + _table(["part", "reason"], lines)
 
 
 def _gallery(one: Gallery) -> str:
     rows = (f'<div class="row">{"".join(map(_picture, row))}</div>' for row in one.rows)
-    return f"<h2>{escape(one.title)}</h2>" + "".join(rows)
+    return f"<h2>{markup(one.title)}</h2>" + "".join(rows)
 
 
 def _picture(one: Picture) -> str:
-    return f'<figure><img src="{one.uri}" alt=""><figcaption>{escape(one.caption)}</figcaption></figure>'
+    return f'<figure><img src="{one.uri}" alt=""><figcaption>{markup(one.caption)}</figcaption></figure>'
 
 
 def _rows(rows: Iterable[Row]) -> str:
     lines = [
         [
-            escape(row.group),
-            escape(row.name),
+            markup(row.group),
+            markup(row.name),
             _estimate(row.generated, row.unit),
             "" if row.real_baseline is None else _estimate(row.real_baseline, row.unit),
             "" if row.spread is None else f"{row.spread.generated_mean:.4g} ± {row.spread.generated_sd:.2g}",
@@ -145,7 +145,7 @@ def _rows(rows: Iterable[Row]) -> str:
 
 
 def _estimate(one: Estimate, unit: str) -> str:
-    return f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}] {escape(unit)}"
+    return f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}] {markup(unit)}"
 
 
 def _table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

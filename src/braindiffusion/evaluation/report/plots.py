@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from braindiffusion.evaluation.compare import ALL_REGIONS
 from braindiffusion.runs.reports.evaluation import Curve, Estimate, Evaluation, Memorization, Row
+from braindiffusion.untrusted import markup
 
 GENERATED, REAL = "#c2410c", "#1d4ed8"
 NAMES = {GENERATED: "generated", REAL: "real baseline (training brains)"}
@@ -78,7 +79,7 @@ def ratios(one: Memorization) -> go.Figure:
             boxpoints="all",
             jitter=0.5,
             pointpos=0,
-            text=[each.generated for each in neighbours],
+            text=[markup(each.generated) for each in neighbours],
         )
     title = f"Distance to the nearest training brain over that to the nearest held-out one: {one.space}"
     return _styled(figure, title, "ratio; copies have about 0", "", height=280)

@@ -1,5 +1,6 @@
 """Layout helpers, so that all docks look alike and fit into 300 pixels."""
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
 
 
@@ -17,9 +18,16 @@ def make_narrow(combo: QComboBox) -> None:
     combo.setMinimumContentsLength(12)
 
 
-def wrapping_label(text: str) -> QLabel:
-    """A label of several lines that never widens its dock."""
-    label = QLabel(text)
+def wrapping_label(text: str, *, rich: bool = False) -> QLabel:
+    """A label of several lines that never widens its dock.
+
+    Args:
+        text: what it shows.
+        rich: whether the text is HTML; else it is shown as it is, and text of others cannot change the page.
+    """
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.RichText if rich else Qt.TextFormat.PlainText)
+    label.setText(text)
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
     return label
