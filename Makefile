@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint format train-models pictures screenshots notebooks docs links constraints clean
+.PHONY: help setup demo test test-quick lint format fuzz torture train-models pictures screenshots notebooks docs links constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,15 @@ lint: $(VENV)/.developer  ## Check style, types and import contracts
 format: $(VENV)/.developer  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+FILES ?= 500
+fuzz: $(VENV)/.developer  ## Open FILES damaged files through every function that reads files of others (Linux)
+	$(BIN)/python scripts/fuzz.py --files $(FILES) --out build/fuzz.json
+
+KILLS ?= 20
+CYCLES ?= 200
+torture: $(VENV)/.developer  ## Kill jobs KILLS times, fill disks, generate and delete CYCLES times (Linux)
+	$(BIN)/python scripts/torture.py --kills $(KILLS) --cycles $(CYCLES) --out build/torture.json
 
 DATA ?= ../shared/data/ixi-2mm
 train-models: setup  ## Train the packaged models on DATA (hours)

@@ -16,6 +16,7 @@ SLOW = (
     "figures",
     "generation/test_toy.py",
     "napari",
+    "scripts/test_fuzz_and_torture.py",
     "segmentation/test_train_segmentation.py",
     "test_docs.py",
     "test_doctests.py",

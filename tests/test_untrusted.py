@@ -1,5 +1,6 @@
 """Text and JSON of others: what may be part of a path, of a table, of a page."""
 
+import ast
 import csv
 import io
 import json
@@ -89,3 +90,36 @@ def test_json_is_bounded_and_has_no_nan(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("braindiffusion.untrusted.MOST_BYTES", 5)
     with pytest.raises(ValueError, match="MB"):
         read_json(file)
+
+
+def test_nothing_is_unpickled_executed_or_fetched() -> None:
+    """No module of the engine or the plugin imports or calls what could."""
+    forbidden = {
+        "pickle",
+        "cPickle",
+        "marshal",
+        "shelve",
+        "dill",
+        "urllib.request",
+        "http.client",
+        "requests",
+        "ftplib",
+    }
+    calls = {"eval", "exec", "torch.load", "pd.read_pickle", "os.system", "yaml.load"}
+    found = []
+    for path in (Path(__file__).parents[1] / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and [alias.name for alias in node.names] != ["UnpicklingError"]:
+                names.append(node.module or "")
+            found += [(path.name, name) for name in names if name in forbidden]
+            if isinstance(node, ast.Call):
+                tensors_only = any(
+                    key.arg == "weights_only" and ast.unparse(key.value) == "True" for key in node.keywords
+                )
+                found += [(path.name, name) for name in [ast.unparse(node.func)] if name in calls and not tensors_only]
+                allowed = [
+                    key for key in node.keywords if key.arg == "allow_pickle" and ast.unparse(key.value) != "False"
+                ]
+                found += [(path.name, "allow_pickle") for _ in allowed]
+    assert found == []

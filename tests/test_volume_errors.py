@@ -1,7 +1,9 @@
 """Files that make no sense: one sentence each, with the file's name in it."""
 
+import gzip
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -193,3 +195,21 @@ def test_a_folder_that_is_a_file(tmp_path):
 def test_volumes_that_are_none(shape, affine, message):
     with pytest.raises(BrainDiffusionError, match=message):
         Volume(np.ones(shape), affine)
+
+
+def test_memory_is_not_taken_for_voxels_that_a_file_cannot_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = nib.Nifti1Header()
+    header.set_data_shape((400, 400, 400))
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    header.set_sform(np.diag([1.0, 1, 1, 1]), 1)
+    path = tmp_path / "bomb.nii.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(header.binaryblock + bytes(4))
+    with pytest.raises(BrainDiffusionError, match="cannot hold the 400 x 400 x 400 voxels"):
+        load_volume(path)
+    monkeypatch.setattr("braindiffusion.nifti._MOST_DEFLATED", 10**9)
+    monkeypatch.setattr("braindiffusion.nifti.psutil.virtual_memory", lambda: SimpleNamespace(available=2**20))
+    with pytest.raises(BrainDiffusionError, match=r"needs 0\.2 GB of memory"):
+        load_volume(path)

@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+import psutil
 from nibabel.orientations import io_orientation
 
 from braindiffusion.errors import BrainDiffusionError
@@ -19,6 +20,8 @@ READABLE_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img.gz", ".img", ".hdr
 _MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _INTENT_LABEL = 1002
+_MOST_DEFLATED = 1040
+"""Deflate makes data at most 1,032 times smaller."""
 _DESCRIPTION_BYTES = 79
 
 
@@ -106,6 +109,25 @@ def _checked_affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
         msg = f"{path} cannot be placed in the world: its affine {problem}; convert it again from its source."
         raise BrainDiffusionError(msg)
     return affine
+
+
+def check_size(path: Path, image: Any) -> None:
+    """Refuse a volume before memory is taken for its voxels.
+
+    Raises:
+        BrainDiffusionError: the file cannot hold as many voxels as its header says, or they do not fit into memory.
+    """
+    needed = math.prod(image.shape) * np.dtype(image.get_data_dtype()).itemsize
+    size, zipped = path.stat().st_size, path.name.lower().endswith((".nii.gz", ".mgz"))
+    if zipped and needed > _MOST_DEFLATED * size:
+        voxels = _times(image.shape)
+        msg = f"{path} is cut short: {size:,} bytes cannot hold the {voxels} voxels of its header; get it again."
+        raise BrainDiffusionError(msg)
+    if needed > (free := psutil.virtual_memory().available):
+        msg = (
+            f"{path} needs {needed / 2**30:.1f} GB of memory, and {free / 2**30:.1f} GB are free: close other programs."
+        )
+        raise BrainDiffusionError(msg)
 
 
 def affine_problem(affine: npt.NDArray[np.float64]) -> str:

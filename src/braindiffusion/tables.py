@@ -47,12 +47,10 @@ def read_table(path: Path) -> Table:
             raise ValueError(f"it has {size >> 20} MB, and {MOST_BYTES >> 20} MB are the most")
         if suffix in SHEETS:
             rows = [*islice(_old_sheet(path) if suffix == ".xls" else _sheet(path), MOST_ROWS + 2)]
-            rows = [row for row in rows if any(value is not None for value in row)]
+            rows = [row for row in rows if row]
             header, *body = rows or [()]
-            width = max((len(row) for row in rows), default=0)
-            names = [
-                f"column {n + 1}" if name is None else name for n, name in enumerate((*header, *[None] * width)[:width])
-            ]
+            width = max(map(len, rows), default=0)
+            names = [name or f"column {n}" for n, name in enumerate([*header, *[None] * (width - len(header))], 1)]
             frame = pd.DataFrame([[*row, *[None] * (width - len(row))] for row in body], columns=names)
             frame = frame.astype(object).where(frame.notna(), float("nan"))
         else:
@@ -126,7 +124,8 @@ def _sheet(path: Path) -> Iterator[tuple[Any, ...]]:
         sheet = book.worksheets[0]
         if (sheet.max_row or 0) > MOST_ROWS + 1 or (sheet.max_column or 0) > MOST_COLUMNS:
             raise ValueError(f"it has cells beyond row {MOST_ROWS} or column {MOST_COLUMNS}")
-        yield from sheet.iter_rows(max_row=MOST_ROWS + 2, max_col=MOST_COLUMNS, values_only=True)
+        for row in sheet.iter_rows(max_row=MOST_ROWS + 2, max_col=MOST_COLUMNS, values_only=True):
+            yield _without_end(row)
     finally:
         book.close()
 
@@ -140,7 +139,12 @@ def _old_sheet(path: Path) -> Iterator[tuple[Any, ...]]:
         if sheet.nrows > MOST_ROWS + 1 or sheet.ncols > MOST_COLUMNS:
             raise ValueError(f"it has more than {MOST_ROWS} rows or {MOST_COLUMNS} columns")
         for number in range(sheet.nrows):
-            yield tuple(_old_cell(one, book.datemode) for one in sheet.row(number))
+            yield _without_end(tuple(_old_cell(one, book.datemode) for one in sheet.row(number)))
+
+
+def _without_end(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row without the empty cells at its end."""
+    return row[: next((n for n in range(len(row), 0, -1) if row[n - 1] is not None), 0)]
 
 
 def _old_cell(one: Any, datemode: int) -> Any:

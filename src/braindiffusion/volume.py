@@ -20,6 +20,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import replacing
 from braindiffusion.nifti import (
     affine_problem,
+    check_size,
     kind_and_time,
     open_image,
     plain_header,
@@ -132,6 +133,7 @@ def load_volume(path: str | os.PathLike[str]) -> Volume:
     """
     path = Path(path)
     image, affine = open_image(path)
+    check_size(path, image)
     with reading(path):
         data = np.asanyarray(image.dataobj)
     # `data` may be a memory map of the file, big-endian at that: what leaves here is neither.

@@ -63,14 +63,15 @@ def place(source: Path, target: Path) -> None:
         volume.metadata.pop("description", None)
         save_volume(volume, target)
         return
+    proxy: Any = image.dataobj
     with reading(source), gzip.open(source) as file:
         header = type(image.header).from_fileobj(file, check=False)
         for name in TEXTS:
             text = header[name].item()
             header[name] = text if name == "descrip" and text.startswith(_OWN_TEXT) else b""
-        file.seek(int(image.dataobj.offset))
-        voxels = file.read(math.prod(image.shape) * image.dataobj.dtype.itemsize)
-        np.frombuffer(voxels, image.dataobj.dtype).reshape(image.shape)  # says where some are missing
+        file.seek(int(proxy.offset))
+        voxels = file.read(math.prod(image.shape) * proxy.dtype.itemsize)
+        np.frombuffer(voxels, proxy.dtype).reshape(image.shape)  # says where some are missing
         header["vox_offset"] = len(header.binaryblock) + 4
     with target.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped:
         zipped.write(header.binaryblock + bytes(4))
