@@ -251,8 +251,9 @@ def random_velocity(rng: np.random.Generator, shape: Sequence[int], spacing: flo
     """Draw a smooth random velocity field, (3, x, y, z) in voxels, without a mean translation."""
     noise = rng.standard_normal((3, *shape), dtype=np.float32)
     smooth = np.stack([ndimage.gaussian_filter(axis, SMOOTHNESS_MM / spacing, mode="constant") for axis in noise])
-    velocity: Field = smooth / smooth.std() * np.float32(STRENGTH_MM / spacing)
-    return velocity - velocity.mean((1, 2, 3), keepdims=True)
+    velocity = smooth / smooth.std() * np.float32(STRENGTH_MM / spacing)
+    centred: Field = velocity - velocity.mean((1, 2, 3), keepdims=True)
+    return centred
 
 
 def exponential(velocity: Field) -> Field:

@@ -63,7 +63,8 @@ def soft_regions(labels: NDArray[np.uint8]) -> Tensor:
     one_sided = np.minimum(np.arange(len(MIRRORED)), MIRRORED)
     names, channel = np.unique(one_sided, return_inverse=True)
     channels = torch.from_numpy(channel[labels])
-    return F.avg_pool3d(F.one_hot(channels, len(names)).movedim(-1, 0)[1:].float(), COARSER)
+    soft: Tensor = F.avg_pool3d(F.one_hot(channels, len(names)).movedim(-1, 0)[1:].float(), COARSER)
+    return soft
 
 
 def flow(velocity: Tensor) -> Tensor:
