@@ -25,7 +25,9 @@ CONFIG = SegmentationConfig(shape=(24, 24, 32), widths=(8, 16), down_blocks=(0, 
 def trainer(steps: int, rate: float = 5e-3) -> SegmentationTrainer:
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu", devices=1)
-    return SegmentationTrainer(fabric, SegmentationNet(CONFIG), steps=steps, batch_size=2, learning_rate=rate, seed=0)
+    return SegmentationTrainer(
+        fabric, SegmentationNet(CONFIG), steps=steps, batch_size=2, learning_rate=rate, muon_learning_rate=rate, seed=0
+    )
 
 
 def test_a_tiny_model_learns_a_drawn_head(heads: Cohort) -> None:

@@ -64,6 +64,7 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
         steps=request.steps,
         batch_size=request.batch_size,
         learning_rate=request.learning_rate,
+        muon_learning_rate=request.muon_learning_rate,
         seed=request.seed,
     )
     best, resume = run.checkpoints / "best", run.checkpoints / "resume"

@@ -32,7 +32,7 @@ class SegmentationConfig(BaseModel):
     """Voxels of the box that is segmented."""
     spacing: float = Field(default=2.0, gt=0)
     """Millimetres."""
-    widths: tuple[int, ...] = (24, 64, 128)
+    widths: tuple[int, ...] = (40, 96, 160)
     """Channels at each resolution, half the box's first."""
     down_blocks: tuple[int, ...] = (0, 1, 2)
     up_blocks: tuple[int, ...] = (1, 1, 1)

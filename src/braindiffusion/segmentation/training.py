@@ -17,6 +17,7 @@ from braindiffusion.training.optimizers import (
     load_optimizer_tensors,
     make_optimizers,
     optimizer_tensors,
+    scale_learning_rates,
 )
 from braindiffusion.training.trainer import StepDone, seeded
 
@@ -31,28 +32,39 @@ class SegmentationTrainer:
         net: the network.
         steps: length of the training, over which the learning rate falls to zero as a cosine.
         batch_size: windows of a step.
-        learning_rate: highest learning rate.
+        learning_rate: highest learning rate, of AdamW.
+        muon_learning_rate: highest learning rate of Muon, for the matrices; None for AdamW alone.
         seed: seed of every random draw.
     """
 
     def __init__(
-        self, fabric: Fabric, net: SegmentationNet, *, steps: int, batch_size: int, learning_rate: float, seed: int
+        self,
+        fabric: Fabric,
+        net: SegmentationNet,
+        *,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        muon_learning_rate: float | None,
+        seed: int,
     ) -> None:
         self.fabric, self.net, self.steps, self.seed = fabric, net, steps, seed
         self.batch_size, self.highest_rate = batch_size, learning_rate
         net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.ema = PowerEma(net)
         module = fabric.setup_module(net)
-        (self.optimizer,) = make_optimizers(net, learning_rate=learning_rate, weight_decay=1e-2)
+        self.optimizers = make_optimizers(
+            net, learning_rate=learning_rate, weight_decay=1e-2, muon_learning_rate=muon_learning_rate
+        )
         self.module: nn.Module = module
         module.mark_forward_method("trunk")
         module.mark_forward_method("classify")
         self.step = 0
 
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step: linear warm-up, then half a cosine."""
+    def rate_scale(self, step: int) -> float:
+        """Return the learning rate of a step as a share of the highest: linear warm-up, then half a cosine."""
         warm = min(1.0, step / WARMUP)
-        return self.highest_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
 
     def run(self, examples: Examples) -> Iterator[StepDone]:
         """Train to the last step; closing the generator stops after a whole step."""
@@ -60,17 +72,18 @@ class SegmentationTrainer:
         while self.step < self.steps:
             start = time.perf_counter()
             step = self.step + 1
-            rate = self.learning_rate(step)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            scale = self.rate_scale(step)
+            scale_learning_rates(self.optimizers, scale)
             loss = self.loss(examples.batch(self.step, self.batch_size), seeded(self.seed, step))
-            self.optimizer.zero_grad(set_to_none=True)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
             clip_gradients(self.net, MAX_NORM, "the segmentation model", step)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.ema.update(self.net, step)
             self.step = step
-            yield StepDone(step, float(loss.detach()), rate, time.perf_counter() - start)
+            yield StepDone(step, float(loss.detach()), scale * self.highest_rate, time.perf_counter() - start)
 
     def loss(self, batch: list[Example], generator: torch.Generator) -> Tensor:
         """Return the mean loss of a batch of windows."""
@@ -93,7 +106,7 @@ class SegmentationTrainer:
         tensors = {"step": torch.tensor(self.step)}
         tensors |= {f"weight.{name}": p.detach().cpu() for name, p in self.net.named_parameters()}
         tensors |= {f"ema.{name}": p.cpu() for name, p in self.ema.state().items()}
-        return tensors | optimizer_tensors(self.net, [self.optimizer])
+        return tensors | optimizer_tensors(self.net, self.optimizers)
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -104,4 +117,4 @@ class SegmentationTrainer:
         for name, average in self.ema.state().items():
             average.copy_(tensors[f"ema.{name}"])
         if self.step:
-            load_optimizer_tensors(self.net, [self.optimizer], tensors)
+            load_optimizer_tensors(self.net, self.optimizers, tensors)

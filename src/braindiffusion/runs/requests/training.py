@@ -98,7 +98,11 @@ class TrainReaderRequest(BaseRequest):
     )
     """Voxels (x, y, z) of a window, multiples of 8."""
     learning_rate: float = Field(default=3e-3, gt=0, title="Peak learning rate", json_schema_extra={"advanced": True})
-    """Highest learning rate; it decays to zero at the last step."""
+    """Highest learning rate of AdamW; it decays to zero at the last step."""
+    muon_learning_rate: float = Field(
+        default=3e-2, gt=0, title="Peak learning rate of Muon", json_schema_extra={"advanced": True}
+    )
+    """Highest learning rate of Muon, which updates the weight matrices; it decays to zero at the last step."""
     validation_subjects: int = Field(
         default=30, ge=0, title="Validation subjects", json_schema_extra={"unit": "subjects"}
     )
