@@ -21,18 +21,29 @@ from braindiffusion.models.registry import find_model, read_card
 from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainRequest
 
 LIMIT_MB = 60
-DESCRIPTION = (
-    "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), with or without a given age, sex, region volumes or "
-    "region map. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not "
-    "for diagnosis."
-)
-CARD = {
-    "summary": "skull-stripped T1w brains at 2 mm, IXI Hammersmith, by age, sex and regions",
-    "description": DESCRIPTION,
-    "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 held out",
-    "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",
+COMMON = {
     "weights_licence": "CC BY-SA 3.0, as the data",
     "intended_use": "method development, teaching, augmentation studies; never clinical decisions",
+}
+CARDS = {
+    "ixi-2mm": {
+        "summary": "skull-stripped T1w brains at 2 mm, IXI Hammersmith, by age, sex and regions",
+        "description": "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), with or without a given age, sex, "
+        "region volumes or region map. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research "
+        "on methods; not for diagnosis.",
+        "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 held out",
+        "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",
+    },
+    "brain-1mm": {
+        "summary": "skull-stripped T1w brains at 1 mm: those of ixi-2mm with one finer level",
+        "description": "Skull-stripped T1-weighted brains at 1 mm (160 x 208 x 176): the brain that ixi-2mm generates "
+        "for the same seed and conditions, and one level of detail between 2 and 1 mm. Anatomy, age, sex and regions "
+        "come from ixi-2mm (IXI, Hammersmith, 3 T); the finest texture from another scanner (ds002748). For research "
+        "on methods; not for diagnosis.",
+        "data": "the finest level: 32 subjects of OpenNeuro ds002748 at 1 mm, 8 held out; all others: ixi-2mm",
+        "data_licence": "CC0 (ds002748) and CC BY-SA 3.0 (IXI dataset, brain-development.org)",
+        "coarser_model": "ixi-2mm",
+    },
 }
 COLUMNS = ["step", "training loss since the last line", "validation loss"]
 
@@ -66,11 +77,13 @@ def main(
     run: Annotated[Path | None, typer.Option(help="Training run whose loss curves go into the card.")] = None,
 ) -> None:
     """Write model.json, model.safetensors, example.nii.gz and its sidecar."""
+    if out.name not in CARDS:
+        raise typer.BadParameter(f"the folder is named as the model: {' or '.join(CARDS)}")
     cascade, before = load_model(trained)
     card = before.to_json()
     if run is not None:
         card |= {"history": history(Run(run)), "history_columns": COLUMNS}
-    card |= {**CARD, "name": out.name, "training": note}
+    card |= {**COMMON, **CARDS[out.name], "name": out.name, "training": note}
     if missed:
         card["missed"] = missed
     card["preset"] = Path(card["preset"]).name  # a file name without the folder of this machine
