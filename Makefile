@@ -58,16 +58,23 @@ CYCLES ?= 200
 torture: $(VENV)/.developer  ## Kill jobs KILLS times, fill disks, generate and delete CYCLES times (Linux)
 	$(BIN)/python scripts/torture.py --kills $(KILLS) --cycles $(CYCLES) --out build/torture.json
 
-DATA ?= ../shared/data/ixi-2mm
+DATA ?= ../shared/data
+PRETRAINED := src/braindiffusion/models/pretrained
 train-models: setup  ## Train the packaged models on DATA (hours)
-	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
-		--out build/ixi-2mm.zarr
+	$(BIN)/braindiffusion prepare $(DATA)/ixi-2mm/IXI-T1 --labels $(DATA)/ixi-2mm/labels \
+		--participants $(DATA)/ixi-2mm/participants.tsv --out build/ixi-2mm.zarr
 	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/ixi-2mm
-	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out src/braindiffusion/models/pretrained/ixi-2mm
-	$(BIN)/braindiffusion prepare $(DATA)/IXI-T1 --labels $(DATA)/labels --participants $(DATA)/participants.tsv \
-		--skull keep --shape 96 120 104 --out build/heads.zarr
-	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr --steps 5000 --out build/segmentation
-	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out src/braindiffusion/models/pretrained/ixi-2mm-regions
+	$(BIN)/python scripts/build_anatomy.py build/ixi-2mm.zarr --model build/ixi-2mm/best
+	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out $(PRETRAINED)/ixi-2mm
+	$(BIN)/braindiffusion prepare $(DATA)/ixi-2mm/IXI-T1 --labels $(DATA)/ixi-2mm/labels \
+		--participants $(DATA)/ixi-2mm/participants.tsv --skull keep --shape 96 120 104 --out build/heads.zarr
+	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr --steps 2700 --out build/segmentation
+	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out $(PRETRAINED)/ixi-2mm-regions
+	$(BIN)/braindiffusion prepare $(DATA)/ds002748-cropped --participants $(DATA)/ds002748-cropped/participants.tsv \
+		--spacing 1 --shape 160 208 176 --skull strip --out build/brain-1mm.zarr
+	$(BIN)/braindiffusion train --data build/brain-1mm.zarr --start-from ixi-2mm --preset laptop --epochs 250 \
+		--validation-subjects 8 --out build/brain-1mm
+	$(BIN)/python scripts/package_model.py build/brain-1mm/best --out $(PRETRAINED)/brain-1mm
 
 pictures: setup  ## Draw the pictures of the documentation
 	$(BIN)/python scripts/make_pictures.py

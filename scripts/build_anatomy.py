@@ -1,6 +1,6 @@
 """Build the region maps and the shape model that a packaged model samples anatomy from.
 
-    python scripts/build_anatomy.py build/ixi-2mm.zarr --model src/braindiffusion/models/pretrained/ixi-2mm
+    python scripts/build_anatomy.py build/ixi-2mm.zarr --model build/ixi-2mm/checkpoints/best
 
 Takes the training subjects of the model's card from the cohort. Registration takes three seconds a subject on one core.
 """
@@ -27,7 +27,7 @@ LARGEST = 127
 
 def main(
     data: Annotated[Path, typer.Argument(help="The cohort, with label maps, on the model's grid.")],
-    model: Annotated[Path, typer.Option(help="Folder of the packaged model.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")],
 ) -> None:
     """Write anatomy.npz into the model's folder."""
     cohort = Cohort.open(data)

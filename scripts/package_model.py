@@ -1,4 +1,4 @@
-"""Package a trained model: half-precision weights, a full card, one brain as an example.
+"""Package a trained model: half-precision weights, a full card, region maps if it has them, one brain as an example.
 
     python scripts/package_model.py checkpoints/best --out src/braindiffusion/models/pretrained/ixi-2mm
 
@@ -7,6 +7,7 @@ training, after those of the packaged model that it was initialized from.
 """
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ import typer
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import load_model, save_model
-from braindiffusion.models.registry import find_model, read_card
+from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainRequest
 
 LIMIT_MB = 60
@@ -90,6 +91,9 @@ def main(
     card["validation_loss"] = [round(loss, 4) for loss in card["validation_loss"]]
     card["parameters"] = [sum(p.numel() for p in level.parameters()) for level in cascade.levels]
     save_model(cascade, out, card, dtype=torch.bfloat16)
+    anatomy = find_model(trained) / ANATOMY
+    if anatomy.is_file():
+        shutil.copyfile(anatomy, out / ANATOMY)
     size = (out / "model.safetensors").stat().st_size / 1e6
     if size > LIMIT_MB:
         raise BrainDiffusionError(f"{out} has {size:.0f} MB of weights: at most {LIMIT_MB} are packaged.")
