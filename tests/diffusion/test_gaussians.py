@@ -150,3 +150,18 @@ def test_ddim_inversion_converges_as_it_is_repeated() -> None:
         errors.append(float((again.x - made.x).norm() / made.x.norm()))
     assert all(after < before / 5 for before, after in itertools.pairwise(errors))
     assert errors[0] > 1e-2  # the usual inversion does not come back
+
+
+@pytest.mark.parametrize(("steps", "start"), [(30, 80.0), (15, 20.0), (10, 20.0), (8, 20.0)])
+def test_few_steps_lose_less_contrast_with_the_second_order(steps: int, start: float) -> None:
+    """The presets' steps: standard deviation of samples over that of the data, which has unit variance."""
+    sigmas = NoiseSchedule("karras", start, 0.01).sampling_sigmas(steps)
+
+    def unit(x: Tensor, sigma: Tensor, _: object = None) -> Tensor:
+        return x / (1 + sigma.view(-1, 1, 1, 1, 1).double() ** 2)
+
+    x = torch.full((1, 1, 1, 1, 1), (1 + start**2) ** 0.5, dtype=torch.float64)
+    lost = {name: abs(float([*SAMPLERS[name](unit, x, sigmas)][-1].x) - 1) for name in ("ddim", "dpmpp_2m")}
+    assert lost["ddim"] > 0.07
+    assert lost["dpmpp_2m"] < 0.12
+    assert lost["dpmpp_2m"] < 0.6 * lost["ddim"]

@@ -241,6 +241,9 @@ def test_every_sampler_of_the_engine_is_explained(dock):
     assert form.fields["steps"].native.placeholderText().startswith("Default (")
     assert set(form.fields["sampler"].choices) == {None, *get_args(SamplerName)}
     assert all(map(tooltips(form.fields["sampler"]).get, get_args(SamplerName)))
+    assert form.fields["eta"].enabled == ("ddim" in own["sampler"])
+    form.fields["sampler"].value = "ddim"
+    assert form.fields["eta"].enabled
     form.fields["sampler"].value = "heun"
     assert not form.fields["eta"].enabled
     assert form.request().sampler == "heun"

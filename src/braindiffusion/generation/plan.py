@@ -61,6 +61,10 @@ class GenerationPlan:
         self.channels = card.channel_names(self.generator.channels)
         by_level = self.generator.steps(request.steps)[: request.levels]
         samplers = self.generator.samplers(self.sampler)[: request.levels]
+        if request.eta and "ddim" not in samplers:
+            raise BrainDiffusionError(
+                f"Eta belongs to ddim, and {samplers[0]} has none: choose the sampler ddim.", "eta"
+            )
         self._details = provenance(
             run,
             request=request,  # of the demo, too, this is the request that makes the same again
@@ -175,13 +179,11 @@ def _sampler(request: GenerateRequest) -> SamplerName | None:
     """The sampler of a request.
 
     Raises:
-        BrainDiffusionError: there is none of that name, or it knows no eta.
+        BrainDiffusionError: there is none of that name.
     """
     known = get_args(SamplerName)
     if request.sampler is not None and request.sampler not in known:
         raise BrainDiffusionError(
             f"There is no sampler '{request.sampler}': choose one of {', '.join(known)}.", "sampler"
         )
-    if request.eta and request.sampler not in (None, "ddim"):
-        raise BrainDiffusionError(f"Eta belongs to ddim, and {request.sampler} has none: leave it out.", "eta")
     return cast("SamplerName | None", request.sampler)

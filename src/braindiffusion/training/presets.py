@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.devices import memory_of
+from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.diffusion.weights import Weighting
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
@@ -16,6 +17,9 @@ from braindiffusion.training.augment import Warp
 
 WARMUP = 200
 """Steps of linear warm-up where a recipe names none."""
+SAMPLER: SamplerName = "dpmpp_2m"
+"""DDIM's second-order form. With so few steps DDIM itself loses contrast: for Gaussian data 10 steps from sigma 20 give
+0.82 of the standard deviation, DPM-Solver++ 1.08 (`tests/diffusion/test_gaussians.py`)."""
 
 
 class LevelRecipe(BaseModel):
@@ -151,14 +155,14 @@ def _below_the_finest(widths: tuple[int, ...]) -> tuple[bool, ...]:
 
 def _base(widths: tuple[int, ...], blocks: tuple[int, ...], steps: int) -> LevelConfig:
     unet = UNetConfig(widths=widths, blocks=blocks, attention=_below_the_finest(widths))
-    return LevelConfig(unet=unet, log_sigma_mean=0.3, log_sigma_std=1.6, sigma_max=80.0, steps=steps)
+    return LevelConfig(unet=unet, log_sigma_mean=0.3, log_sigma_std=1.6, sigma_max=80.0, sampler=SAMPLER, steps=steps)
 
 
 def _details(widths: tuple[int, ...], blocks: tuple[int, ...], steps: int, *, attention: bool = False,
              patch: int | None = None) -> LevelConfig:  # fmt: skip
     attend = _below_the_finest(widths) if attention else (False,) * len(widths)
     unet = UNetConfig(widths=widths, blocks=blocks, attention=attend)
-    return LevelConfig(unet=unet, patch=patch, steps=steps)
+    return LevelConfig(unet=unet, patch=patch, sampler=SAMPLER, steps=steps)
 
 
 _TINY = Preset(

@@ -70,6 +70,7 @@ class GenerateForm(RequestForm):
         )
         self.card, self.conditions = card, conditions
         self._default_anatomy: str | None = None
+        self._default_samplers: tuple[str, ...] = ()
         self.live, self.grid, self.after_run = live, grid, after_run
         self.model = self.fields["model"]
         self.model.native.clear()  # none until some are offered
@@ -102,6 +103,8 @@ class GenerateForm(RequestForm):
         for name in ("anatomy", "steps", "sampler", "levels"):
             self.show_default(name, defaults.get(name))
         self._default_anatomy = defaults.get("anatomy")
+        self._default_samplers = tuple(defaults.get("sampler") or ())
+        self._allow_eta(self.fields["sampler"].value)
         self._show_guidance()
 
     def choose_model(self, name: str | Path | None) -> None:
@@ -149,7 +152,7 @@ class GenerateForm(RequestForm):
         self.grid.visible = number > 1
 
     def _allow_eta(self, sampler: str | None) -> None:
-        self.fields["eta"].enabled = sampler in (None, "ddim")
+        self.fields["eta"].enabled = "ddim" in (self._default_samplers if sampler is None else (sampler,))
 
     def _has_guidance(self) -> bool:
         """Return whether there is anything to guide by: a condition, or a region map that will be sampled."""
