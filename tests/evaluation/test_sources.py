@@ -12,6 +12,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.groups import choose_groups
 from braindiffusion.evaluation.sources import Source, find_brains, preprocessing_of
 from braindiffusion.runs import EvaluateRequest, GenerateRequest, Run
+from braindiffusion.runs.sidecar import write_sidecar
 from braindiffusion.volume import Volume, save_volume
 
 BOX = Preprocessing(spacing=8.0, shape=(20, 26, 22), skull="strip")
@@ -118,3 +119,15 @@ def test_a_generated_brain_of_a_person_s_name_is_its_twin(people: Path, write: C
     write("s02", make_person(2)[0])
     groups = choose_groups(EvaluateRequest(real=(people,), generated=(folder,)))
     assert {one.name: one.counterpart for one in groups.generated}["s02 (generated)"] == "s02"
+
+
+def test_a_damaged_sidecar_leaves_out_its_own_brain_only(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_volume(Volume(np.ones((1, 8, 8, 8), np.float32), np.diag([2.0, 2, 2, 1])), tmp_path / f"{name}.nii.gz")
+        write_sidecar(tmp_path / f"{name}.nii.gz", {"synthetic": True, "model": {"name": "m"}})
+    (tmp_path / "a.json").write_text("{")
+    first, second = find_brains([tmp_path], Preprocessing(shape=(8, 8, 8)))
+    with pytest.raises(BrainDiffusionError, match=r"a\.json cannot be read"):
+        first.read()
+    assert second.model == "m"
+    assert second.read().voxels.shape == (8, 8, 8)

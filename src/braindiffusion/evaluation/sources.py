@@ -5,6 +5,7 @@ A source has a name and a function that reads the brain, so that one brain at a 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,11 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
     if not found:
         raise BrainDiffusionError(f"There are no brains in {path}.")
     for item in found:
-        sidecar = _sidecar(item.path)
+        try:
+            sidecar = _sidecar(item.path)
+        except BrainDiffusionError as error:
+            yield Source(item.subject, partial(_refuse, error))  # this brain is left out, and the others are not
+            continue
 
         def read(
             path: Path = item.path,
@@ -144,6 +149,10 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
 
         model = (sidecar.get("model") or {}) if is_generated(sidecar) else {}
         yield Source(item.subject, read, model=model.get("name", ""))
+
+
+def _refuse(error: BrainDiffusionError) -> Brain:
+    raise error
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
