@@ -120,7 +120,7 @@ def _workbook(path: Path, cells: dict[tuple[int, int], str]) -> None:
     book.save(path)
 
 
-def bombs(root: Path) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
+def bombs() -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     """Yield inputs that ask for far more than they hold: name, family whose original they replace, function."""
     import nibabel as nib
     import numpy as np
@@ -548,24 +548,28 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=sorted(DOORS), help="only these families")
     parser.add_argument("--doors", nargs="*", help="only these doors")
     parser.add_argument("--no-bombs", action="store_true")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--out", type=Path, help="JSON file of every case that was wrong")
     arguments = parser.parse_args()
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     scratch = Path(tempfile.mkdtemp(prefix="fuzz-"))
     try:
-        counts, wrong = _try_all(arguments, scratch)
+        counts, wrong, files = _try_all(arguments, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    print(f"{files} files")
     _print(counts)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         table = {f"{family}: {door}": dict(counted) for (family, door), counted in counts.items()}
-        told = {"command": " ".join(sys.argv), "seed": arguments.seed, "counts": table, "wrong": wrong}
+        told = {"command": " ".join(sys.argv), "files": files, "counts": table, "wrong": wrong}
         arguments.out.write_text(json.dumps(told, indent=1) + "\n")
     return 1 if wrong else 0
 
 
-def _try_all(arguments: argparse.Namespace, scratch: Path) -> tuple[dict[tuple[str, str], Counter[str]], list[Any]]:
+def _try_all(
+    arguments: argparse.Namespace, scratch: Path
+) -> tuple[dict[tuple[str, str], Counter[str]], list[Any], int]:
     originals = scratch / "originals"
     _in_child(lambda: make_originals(originals))
     _import_all()
@@ -576,10 +580,14 @@ def _try_all(arguments: argparse.Namespace, scratch: Path) -> tuple[dict[tuple[s
         rng = random.Random(f"{arguments.seed}-{number}")  # noqa: S311 nothing secret
         plan.append((family, f"{arguments.seed}-{number}", lambda f, family=family, rng=rng: mutate(f, family, rng)))
     if not arguments.no_bombs:
-        plan += [(family, name, make) for name, family, make in bombs(originals) if family in families]
+        plan = [(family, name, make) for name, family, make in bombs() if family in families] + plan
     counts: dict[tuple[str, str], Counter[str]] = {}
     wrong: list[Any] = []
+    began, files = time.monotonic(), 0
     for family, name, damage in plan:
+        if time.monotonic() - began > 60 * arguments.minutes:
+            break
+        files += 1
         damaged = scratch / "damaged"
         shutil.copytree(originals / family, damaged)
         how = damage(damaged) or name
@@ -601,7 +609,7 @@ def _try_all(arguments: argparse.Namespace, scratch: Path) -> tuple[dict[tuple[s
                 )
             shutil.rmtree(case)
         shutil.rmtree(damaged)
-    return counts, wrong
+    return counts, wrong, files
 
 
 def _in_child(function: Callable[[], None]) -> None:

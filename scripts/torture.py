@@ -72,7 +72,9 @@ def requests(inputs: Path, out: Path) -> dict[str, Any]:
 
     every = {"checkpoint_minutes": 1e-6, "sample_minutes": 1e6}  # a checkpoint at each step
     return {
-        "train": TrainRequest(data=inputs / "small.zarr", preset="tiny", epochs=4, validation_subjects=1, **every),
+        "train": TrainRequest(
+            data=inputs / "small.zarr", preset="tiny", levels=(0, 1), epochs=4, validation_subjects=1, **every
+        ),
         "prepare": PrepareRequest(data_dir=inputs / "heads", out=out / "c.zarr", spacing=4, skull="keep", workers=1),
         "generate": GenerateRequest(model=str(inputs / "model"), num_samples=12, out=out / "brains"),
     }
@@ -348,7 +350,7 @@ def cycles(counts: Counts, inputs: Path, scratch: Path, number: int) -> dict[str
 
 
 def main() -> int:
-    """Try all, print a table, write the JSON; the exit status is 1 where something was lost, hung or wrong."""
+    """Try all, print a table, write the JSON (after each part, too); the exit status is 1 where something was lost, hung or wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=20, help="half of them of training, a quarter of each other job")
     parser.add_argument("--cycles", type=int, default=200, help="times that a brain is generated and deleted")
@@ -367,20 +369,24 @@ def main() -> int:
         ):
             raise SystemExit(f"The inputs could not be made: {(scratch / 'told').read_text()}")
         import_all()
-        kills(counts, inputs, scratch, arguments.kills, random.Random(arguments.seed))  # noqa: S311 nothing secret
-        if not arguments.no_disks:
-            disks(counts, inputs, scratch)
-        older_runs(counts, scratch)
-        seen = cycles(counts, inputs, scratch, arguments.cycles) if arguments.cycles else {}
+        seen: dict[str, list[float]] = {}
+        parts: list[Callable[[], object]] = [
+            lambda: kills(counts, inputs, scratch, arguments.kills, random.Random(arguments.seed)),  # noqa: S311
+            lambda: older_runs(counts, scratch),
+            lambda: arguments.no_disks or disks(counts, inputs, scratch),
+            lambda: arguments.cycles and seen.update(cycles(counts, inputs, scratch, arguments.cycles)),
+        ]
+        for part in parts:
+            part()
+            if arguments.out:
+                arguments.out.parent.mkdir(parents=True, exist_ok=True)
+                told = {"command": " ".join(sys.argv), "counts": counts.rows, "cycles": seen, "wrong": counts.told}
+                arguments.out.write_text(json.dumps(told, indent=1) + "\n")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print(counts.table())
     for name, (early, late) in seen.items():
         print(f"{name}: {early:.4g} after a fifth of the cycles, {late:.4g} at the end")
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        told = {"command": " ".join(sys.argv), "counts": counts.rows, "cycles": seen, "wrong": counts.told}
-        arguments.out.write_text(json.dumps(told, indent=1) + "\n")
     return 0 if counts.is_clean else 1
 
 
