@@ -350,7 +350,7 @@ def cycles(counts: Counts, inputs: Path, scratch: Path, number: int) -> dict[str
 
 
 def main() -> int:
-    """Try all, print a table, write the JSON (after each part, too); the exit status is 1 where something was lost, hung or wrong."""
+    """Try all, print a table, write the JSON; the exit status is 1 where something was lost, hung or wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=20, help="half of them of training, a quarter of each other job")
     parser.add_argument("--cycles", type=int, default=200, help="times that a brain is generated and deleted")

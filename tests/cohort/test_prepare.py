@@ -214,3 +214,9 @@ def test_full_resolution_bids(shared_data: Path, tmp_path: Path) -> None:
     assert [subject.id for subject in cohort.subjects] == ["sub-53", "sub-57"]
     assert cohort.volumes.shape == (2, 1, 80, 104, 88)
     assert all(subject.age for subject in cohort.subjects)
+
+
+@pytest.mark.parametrize("asked", [{"spacing": 1000}, {"shape": (0, 8, 8)}, {"shape": (2000, 2000, 2000)}])
+def test_a_grid_that_is_no_head_s_is_refused_before_anything_is_read(ixi: Path, ask: Callable, asked: dict) -> None:
+    with pytest.raises(BrainDiffusionError, match="cannot be preprocessed like that"):
+        list(prepare(ask(ixi, **asked)))

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import ValidationError
 
 from braindiffusion.cohort.demographics import Demographics, read_demographics
 from braindiffusion.cohort.describe import file_problem
@@ -153,7 +154,12 @@ def _preprocessing(request: PrepareRequest) -> Preprocessing:
     skull = request.skull or ("strip" if request.labels is not None else "keep")
     shape = request.shape or box_shape(request.spacing)
     modality = str(Modalities.parse(request.modality))
-    return Preprocessing(spacing=request.spacing, shape=shape, skull=skull, modality=modality)
+    try:
+        return Preprocessing(spacing=request.spacing, shape=shape, skull=skull, modality=modality)
+    except ValidationError as error:
+        told = error.errors()[0]
+        where = f"{told['loc'][0]}: " if told["loc"] else ""
+        raise BrainDiffusionError(f"Volumes cannot be preprocessed like that ({where}{told['msg']}).") from error
 
 
 def _id(item: Found, preprocessing: Preprocessing) -> str:
