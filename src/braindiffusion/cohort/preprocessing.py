@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.untrusted import name_part
 
 BOX_MM = (160.0, 208.0, 176.0)
 """Right-left, posterior-anterior, inferior-superior: holds every adult brain, when centred on the brain."""
@@ -46,7 +47,8 @@ class Modalities:
         """Parse the word.
 
         Raises:
-            BrainDiffusionError: a name is empty or there twice, or commas and slashes are mixed.
+            BrainDiffusionError: a name is empty or there twice, cannot be part of a file name, or commas and slashes
+                are mixed.
         """
         separate = "/" in text
         names = tuple(name.strip() for name in text.split("/" if separate else ","))
@@ -56,6 +58,8 @@ class Modalities:
                 f"'{text}' names no modalities: say T1, or T1,T2,PD for the channels of one volume, or T1/T2/PD for "
                 "volumes of their own."
             )
+        for name in names:
+            name_part(name, "The modality")
         return cls(names, separate)
 
     def __str__(self) -> str:
