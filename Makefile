@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint format fuzz torture train-models pictures screenshots notebooks docs links constraints clean
+.PHONY: help setup demo test test-quick lint format fuzz torture cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -60,14 +60,21 @@ torture: $(VENV)/.developer  ## Kill jobs KILLS times, fill disks, generate and 
 
 DATA ?= ../shared/data
 PRETRAINED := src/braindiffusion/models/pretrained
-train-models: setup  ## Train the packaged models on DATA (hours)
+cohorts: setup  ## Preprocess the subjects of DATA at 2 mm: brains and whole heads
 	$(BIN)/braindiffusion prepare $(DATA)/ixi-2mm/IXI-T1 --labels $(DATA)/ixi-2mm/labels \
 		--participants $(DATA)/ixi-2mm/participants.tsv --out build/ixi-2mm.zarr
+	$(BIN)/braindiffusion prepare $(DATA)/ixi-2mm/IXI-T1 --labels $(DATA)/ixi-2mm/labels \
+		--participants $(DATA)/ixi-2mm/participants.tsv --skull keep --shape 96 120 104 --out build/heads.zarr
+
+train-gpu: cohorts  ## Train the packaged models of 2 mm on DATA and one GPU (12 minutes)
+	$(BIN)/python scripts/train_gpu.py pack build/ixi-2mm.zarr build/heads.zarr --heads 60 --out build/gpu
+	$(BIN)/python scripts/train_gpu.py train build/gpu --minutes 12 --out build/gpu-results
+	$(BIN)/python scripts/train_gpu.py collect build/gpu-results --out build/gpu-models
+
+train-models: cohorts  ## Train the packaged models on DATA (hours)
 	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/ixi-2mm
 	$(BIN)/python scripts/build_anatomy.py build/ixi-2mm.zarr --model build/ixi-2mm/best
 	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out $(PRETRAINED)/ixi-2mm
-	$(BIN)/braindiffusion prepare $(DATA)/ixi-2mm/IXI-T1 --labels $(DATA)/ixi-2mm/labels \
-		--participants $(DATA)/ixi-2mm/participants.tsv --skull keep --shape 96 120 104 --out build/heads.zarr
 	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr --steps 2700 --out build/segmentation
 	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out $(PRETRAINED)/ixi-2mm-regions
 	$(BIN)/braindiffusion prepare $(DATA)/ds002748-cropped --participants $(DATA)/ds002748-cropped/participants.tsv \

@@ -5,6 +5,13 @@
 writes `real_vs_generated.png`, `diffusion_process.png`, `denoising.gif` and `brain_regions.png`. Slices go through the
 centre of the bounding box of each brain, with its own contrast limits: nothing is selected by hand.
 
+    braindiffusion generate --num-samples 8 --seed 0 --out unchosen
+    python scripts/make_pictures.py --unchosen unchosen --cohort ixi.zarr
+
+makes `real_vs_generated.png`, the first picture of the README, of eight generated brains above eight held-out subjects:
+seeds 0 to 7 without any condition, which the script checks in their sidecars, and the first eight of the model's
+held-out subjects, by name.
+
     python scripts/make_pictures.py --generated generated --report report
 
 also writes `worst_generated.png`: of the brains that `evaluate` compared, those least similar to any real one.
@@ -30,16 +37,18 @@ from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.figures.process import recorded_steps
 from braindiffusion.figures.region_overlay import region_colour
 from braindiffusion.jobs import perform
-from braindiffusion.models.registry import DEFAULT_MODEL
+from braindiffusion.models.registry import DEFAULT_MODEL, find_model, read_card
 from braindiffusion.regions import REGIONS, regions_of, volumes_ml
 from braindiffusion.runs import Failed, GenerateRequest, Run
 from braindiffusion.runs.reports.evaluation import read_evaluation
+from braindiffusion.runs.sidecar import load_sidecar
 from braindiffusion.volume import Volume, load_volume
 
 TALL = 208  # pixels, and mm, of a cell: the box that holds any adult brain is 160 x 208 x 176 mm
 TITLE = 26
 LINE = 15
 COLUMNS = 8  # steps of the process that are shown
+UNCHOSEN = 8
 PALETTE = np.array([(0, 0, 0)] + [ImageColor.getrgb(region_colour(region.index)) for region in REGIONS[1:]])
 Box = tuple[slice, slice, slice]
 
@@ -114,6 +123,43 @@ def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
     both.paste(left, (0, 0))
     both.paste(right, (left.width + 12, 0))
     return both
+
+
+def one_above_another(top: Image.Image, bottom: Image.Image) -> Image.Image:
+    """Return two pictures, one above the other with a grey line between them."""
+    both = Image.new("L", (top.width, top.height + 12 + bottom.height), 96)
+    both.paste(top, (0, 0))
+    both.paste(bottom, (0, top.height + 12))
+    return both
+
+
+def unchosen(folder: Path, count: int) -> list[Volume]:
+    """Return the brains of seeds 0 to `count` - 1 of a folder.
+
+    Raises:
+        BrainDiffusionError: a seed is missing, or a brain was generated with conditions or guidance.
+    """
+    sidecars = [load_sidecar(path) for path in sorted(folder.glob("sample_*.json"))]
+    by_seed = {one["seed"]: one for one in sidecars}
+    for seed in range(count):
+        if seed not in by_seed:
+            raise BrainDiffusionError(f"{folder} lacks the brain of seed {seed}: generate {count} from seed 0.")
+        if by_seed[seed].get("condition_asked") or by_seed[seed].get("guidance"):
+            raise BrainDiffusionError(f"The brain of seed {seed} in {folder} was generated with conditions.")
+    return [load_volume(folder / by_seed[seed]["file"]) for seed in range(count)]
+
+
+def held_out(cohort: Cohort, model: str, count: int) -> list[Volume]:
+    """Return the first held-out subjects of a model, in the order of their names.
+
+    Raises:
+        BrainDiffusionError: the cohort has fewer.
+    """
+    names = sorted(read_card(find_model(model)).split.validation)
+    rows = [row for row, subject in enumerate(cohort.subjects) if subject.id in names][:count]
+    if len(rows) < count:
+        raise BrainDiffusionError(f"{cohort.path} holds {len(rows)} held-out subjects of {model}, not {count}.")
+    return [Volume(np.asarray(cohort.volumes[row], np.float32), cohort.affines[row]) for row in rows]
 
 
 def process_frames(trajectory: Path) -> tuple[list[str], list[list[Image.Image]]]:
@@ -211,18 +257,28 @@ def main(
     generated: Annotated[Path | None, typer.Option(help="Folder of evaluated brains.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder of their report by `evaluate`.")] = None,
     by_map: Annotated[Path | None, typer.Option(help="Folder of brains generated from region maps.")] = None,
-    cohort: Annotated[Path | None, typer.Option(help="Preprocessed cohort of the subjects of these maps.")] = None,
+    cohort: Annotated[Path | None, typer.Option(help="Cohort with the subjects of these maps, or held out.")] = None,
+    unchosen_brains: Annotated[
+        Path | None, typer.Option("--unchosen", help="Folder of seeds 0 to 7, generated without conditions.")
+    ] = None,
 ) -> None:
     """Draw the pictures."""
     out.mkdir(parents=True, exist_ok=True)
     paths = real or [sample_t1_path(index) for index in range(count)]
     with tempfile.TemporaryDirectory() as folder:
-        made = generate(model, count, seed, Path(folder))
+        made = generate(model, 1 if unchosen_brains else count, seed, Path(folder))
         brains = [grey_planes(load_volume(path)) for path in made]
         names, frames = process_frames(made[0].with_name("sample_001_trajectory.nii.gz"))
-    left = sheet(f"generated ({model}, seeds {seed} to {seed + count - 1})", brains)
-    right = sheet("real (IXI)", [grey_planes(load_volume(path)) for path in paths[:count]])
-    side_by_side(left, right).save(out / "real_vs_generated.png", optimize=True)
+    if unchosen_brains is not None and cohort is not None:
+        brains = [grey_planes(one) for one in unchosen(unchosen_brains, UNCHOSEN)]
+        people = [grey_planes(one) for one in held_out(Cohort.open(cohort), model, UNCHOSEN)]
+        top = sheet(f"generated ({model}, seeds 0 to {UNCHOSEN - 1}, no conditions)", brains)
+        picture = one_above_another(top, sheet("real, held out from the training", people))
+    else:
+        left = sheet(f"generated ({model}, seeds {seed} to {seed + count - 1})", brains)
+        right = sheet("real (IXI)", [grey_planes(load_volume(path)) for path in paths[:count]])
+        picture = side_by_side(left, right)
+    picture.save(out / "real_vs_generated.png", optimize=True)
     process_picture(names, frames).save(out / "diffusion_process.png", optimize=True)
     process_animation(names, frames, out / "denoising.gif")
     regions = regions_picture(load_volume(sample_t1_path()), load_volume(sample_labels_path()))

@@ -19,6 +19,8 @@ from braindiffusion.volume import Volume, load_volume, save_volume
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "examples"
 DEVELOPER_SCRIPTS = (
+    "join_cohorts",
+    "make_blind_sheet",
     "make_cascade_pictures",
     "make_mean_heads",
     "make_pictures",
@@ -53,7 +55,8 @@ def test_each_script_has_help(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DEVELOPER_SCRIPTS)
-def test_each_developer_script_has_help(name: str) -> None:
+def test_each_developer_script_has_help(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # one takes the planes of another
     app = typer.Typer(add_completion=False)
     app.command()(load(name, ROOT / "scripts").main)
     done = CliRunner().invoke(app, ["--help"])

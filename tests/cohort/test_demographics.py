@@ -89,3 +89,12 @@ def test_unreadable_tables(tmp_path: Path) -> None:
         read_demographics(table(tmp_path / "bad.xls", "no sheet"))
     with pytest.raises(BrainDiffusionError, match=r"empty\.csv cannot be read"):
         read_demographics(table(tmp_path / "empty.csv", ""))
+
+
+def test_sites_are_read_and_an_unknown_one_is_no_problem(tmp_path: Path) -> None:
+    text = "participant_id\tage\tsex\tsite\nsub-1\t30\tF\tGuys\nsub-2\t31\tM\tn/a\nsub-3\t32\tM\t3\n"
+    people = read_demographics(table(tmp_path / "people.tsv", text))
+    assert [people.of(f"sub-{i}").site for i in (1, 2, 3)] == ["Guys", None, "3"]
+    assert not people.problems(["sub-1", "sub-2", "sub-3"])
+    two = table(tmp_path / "two.tsv", "id\tage\tsex\tsite\n1\t30\tF\tA\n1\t30\tF\tB\n")
+    assert read_demographics(two).of("1").problem == "site unknown, the table says A and B"

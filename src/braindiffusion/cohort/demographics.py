@@ -1,4 +1,4 @@
-"""Age and sex of subjects, from IXI's own sheet or from a participants table."""
+"""Age, sex and site of subjects, from IXI's own sheet or from a participants table."""
 
 import math
 import re
@@ -14,22 +14,25 @@ from braindiffusion.tables import Table, read_table
 _ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub")
 _AGE_COLUMNS = ("age", "age_years", "age_at_scan")
 _SEX_COLUMNS = ("sex", "gender", "sex_id")
+_SITE_COLUMNS = ("site", "center", "centre", "scanner")
 _SEX = {"m": "M", "male": "M", "1": "M", "f": "F", "female": "F", "2": "F", "w": "F"}
 
 
 @dataclass(frozen=True)
 class Person:
-    """Age and sex of a person.
+    """Age, sex and site of a person.
 
     Attributes:
         age: years, None if unknown.
         sex: `M` or `F`, None if unknown.
         problem: sentence part on what is odd; empty if nothing is.
+        site: where the person was scanned, None if the table does not tell.
     """
 
     age: float | None = None
     sex: str | None = None
     problem: str = ""
+    site: str | None = None
 
 
 class Demographics:
@@ -45,7 +48,7 @@ class Demographics:
         self.source = source
 
     def of(self, subject: str) -> Person:
-        """Return age and sex of a subject. IXI's numbers and BIDS ids with or without `sub-` are understood."""
+        """Return age, sex and site of a subject. IXI's numbers and BIDS ids with or without `sub-` are understood."""
         for key in _keys(subject):
             if key in self.people:
                 return self.people[key]
@@ -61,7 +64,7 @@ class Demographics:
 
 
 def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) -> Demographics:
-    """Read `IXI.xls`, or a `.tsv`, `.csv`, `.xls` or `.xlsx` table with columns for id, age and sex.
+    """Read `IXI.xls`, or a `.tsv`, `.csv`, `.xls` or `.xlsx` table with columns for id, age, sex and site.
 
     Rows of one id complete each other. Where they contradict each other, the value is unknown and the person's problem
     tells.
@@ -84,23 +87,28 @@ def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) ->
         )
     age = next((names[name] for name in _AGE_COLUMNS if name in names), None)
     sex = next((names[name] for name in _SEX_COLUMNS if name in names), None)
+    site = next((names[name] for name in _SITE_COLUMNS if name in names), None)
     by_id: dict[str, list[dict[Any, Any]]] = defaultdict(list)
     for row in rows:
         if key := _key(row[identity]):
             by_id[key].append(row)
     people = {
-        key: _person([_age(r.get(age)) for r in same], [_sex(r.get(sex)) for r in same]) for key, same in by_id.items()
+        key: _person(
+            [_age(r.get(age)) for r in same], [_sex(r.get(sex)) for r in same], [_site(r.get(site)) for r in same]
+        )
+        for key, same in by_id.items()
     }
     return Demographics(people, path.name)
 
 
-def _person(ages: list[float | None], sexes: list[str | None]) -> Person:
+def _person(ages: list[float | None], sexes: list[str | None], sites: list[str | None]) -> Person:
     # IXI.xls rounds some ages in the second row of an id.
     known_ages = sorted({round(age, 2) for age in ages if age is not None})
     known_sexes = sorted({sex for sex in sexes if sex is not None})
+    known_sites = sorted({site for site in sites if site is not None})
     problems = []
-    for name, known in (("age", known_ages), ("sex", known_sexes)):
-        if not known:
+    for name, known in (("age", known_ages), ("sex", known_sexes), ("site", known_sites)):
+        if not known and name != "site":
             problems.append(f"{name} unknown")
         elif len(known) > 1:
             problems.append(f"{name} unknown, the table says {' and '.join(map(str, known))}")
@@ -108,6 +116,7 @@ def _person(ages: list[float | None], sexes: list[str | None]) -> Person:
         known_ages[0] if len(known_ages) == 1 else None,
         known_sexes[0] if len(known_sexes) == 1 else None,
         "; ".join(problems),
+        known_sites[0] if len(known_sites) == 1 else None,
     )
 
 
@@ -137,6 +146,10 @@ def _age(value: object) -> float | None:
 
 def _sex(value: object) -> str | None:
     return _SEX.get(_key(value).lower())
+
+
+def _site(value: object) -> str | None:
+    return None if (name := _key(value)).lower() in ("", "n/a", "na", "nan", "none") else name
 
 
 def _some(names: list[str], most: int = 5) -> str:

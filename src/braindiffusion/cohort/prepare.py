@@ -206,7 +206,7 @@ def _subject(item: Found, people: Demographics, preprocessing: Preprocessing, in
         person=item.person,
         age=person.age,
         sex=person.sex,
-        site=item.site,
+        site=person.site or item.site,
         modality=item.modality or preprocessing.modality,
         source=",".join(path.name for path in item.paths),
         input_hash=input_hash,
