@@ -76,16 +76,16 @@ def test_the_key_of_a_blind_sheet_tells_what_is_drawn(
     script, cohort = load("make_blind_sheet"), make_cohort("p", 7)
     folder = generated(cohort, tmp_path / "made", 4)
 
-    def made(seed: int) -> tuple[list[dict[str, str]], Image.Image]:
+    def made(seed: int) -> tuple[list[dict[str, str]], tuple[int, int]]:
         script.main(folder, cohort.path, model, 2, seed, tmp_path / "sheet.png", tmp_path / "key.tsv")
-        with (tmp_path / "key.tsv").open(encoding="utf-8") as file:
-            return list(csv.DictReader(file, delimiter="\t")), Image.open(tmp_path / "sheet.png")
+        with (tmp_path / "key.tsv").open(encoding="utf-8") as file, Image.open(tmp_path / "sheet.png") as sheet:
+            return list(csv.DictReader(file, delimiter="\t")), sheet.size
 
-    key, sheet = made(1)
+    key, size = made(1)
     assert [line["number"] for line in key] == ["1", "2", "3", "4"]
     assert sorted(line["name"] for line in key if line["kind"] == "generated") == ["sample_001", "sample_002"]
     assert {line["name"] for line in key if line["kind"] == "real"} < {"p3", "p4", "p5", "p6"}
-    assert sheet.size == (4 * script.WIDTH + 3 * script.GAP, script.TALL)
+    assert size == (4 * script.WIDTH + 3 * script.GAP, script.TALL)
     assert made(1)[0] == key
     assert any(made(seed)[0] != key for seed in (2, 3))
     with pytest.raises(BrainDiffusionError, match="4 held-out brains: 5 of each"):
