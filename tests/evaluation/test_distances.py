@@ -100,3 +100,5 @@ def test_decibels() -> None:
 def test_columns_are_standardised_by_real_brains_and_a_constant_one_stays() -> None:
     table = np.array([[0.0, 5.0], [2.0, 5.0], [9.0, 5.0]])
     np.testing.assert_allclose(distances.standardised(table, np.array([0, 1])), [[-1, 0], [1, 0], [8, 0]])
+    rounded = np.array([[1000.0], [1000.00006], [1001.0]])  # real brains that differ by the rounding of float32
+    np.testing.assert_allclose(distances.standardised(rounded, np.array([0, 1])), [[0], [0], [1]], atol=1e-4)

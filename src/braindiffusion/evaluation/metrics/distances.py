@@ -126,6 +126,9 @@ def decibels(spectra: Numbers) -> Statistic:
 
 
 def standardised(table: Numbers, real: NDArray[np.intp]) -> Numbers:
-    """Subtract the mean of the real brains from every column and divide by their standard deviation, if not 0."""
-    spread = table[real].std(0)
-    return np.asarray((table - table[real].mean(0)) / np.where(spread > 0, spread, 1))
+    """Subtract the mean of the real brains from every column and divide by their standard deviation.
+
+    A column that is constant among real brains, but for the rounding of float32, is not divided.
+    """
+    middle, spread = table[real].mean(0), table[real].std(0)
+    return np.asarray((table - middle) / np.where(spread > 1e-6 * np.abs(middle), spread, 1))

@@ -31,7 +31,7 @@ class EvaluateRequest(BaseRequest):
     RadImageNet."""
     uncnn: bool = Field(default=False, title="Untrained encoder", json_schema_extra={"advanced": True})
     """Also compare the brains by un-CNN, a network of fixed random weights that no brain was used to train: for volumes
-    of 2 mm, about ten seconds each on a core. It is the extra `uncnn` of this package."""
+    of 2 mm, about seven seconds each on a core. It is the extra `uncnn` of this package."""
     pairs: int = Field(default=100, ge=1, title="Diversity pairs", json_schema_extra={"advanced": True})
     """Pairs of brains in each group whose similarity measures diversity. More take longer and are more precise."""
     repeats: int = Field(default=500, ge=10, title="Bootstrap repeats", json_schema_extra={"advanced": True})
