@@ -177,7 +177,7 @@ def test_train_copies_its_models_and_resume_goes_on(tmp_path: Path, tmp_runs: Pa
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, err
     best = tmp_path / "checkpoints" / "best"
-    assert sorted(file.name for file in best.iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(file.name for file in best.glob("[!.]*")) == ["model.json", "model.safetensors"]
     assert (best / "model.safetensors").read_bytes() == b"\x02"
     assert out.splitlines() == ["checkpoints/best"]
     (run,) = list_runs(tmp_runs)

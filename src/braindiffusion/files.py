@@ -1,10 +1,19 @@
 """Writing files atomically: a reader sees the old one or the new one, never half."""
 
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+
+import psutil
+
+before_replacing: ContextVar[Callable[[Path, Path], None] | None] = ContextVar("before_replacing", default=None)
+"""Called with the temporary file and its path before the one takes the place of the other (see `outputs`)."""
+_TEMPORARY = re.compile(r"\.(?:([0-9a-f]+)-)?[0-9a-f]{8}\.(.+)")
+"""Name of a temporary file: the process that writes it, a random number, the name that the file will have."""
 
 
 @contextmanager
@@ -20,11 +29,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk is full or the folder may not be written to.
     """
-    beside = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    beside = path.with_name(f".{os.getpid():x}-{secrets.token_hex(4)}.{path.name}")
     try:
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
+        if (hook := before_replacing.get()) is not None:
+            hook(beside, path)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -38,3 +49,23 @@ def write_whole(path: Path, data: str | bytes) -> None:
     """
     with replacing(path) as beside:
         beside.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def remove_temporaries(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Remove the temporary files that killed processes have left; those of living processes stay.
+
+    Args:
+        folder: The folder; what lies deeper is left alone.
+        names: Names of the files that they would have become; None means any.
+    """
+    wanted = None if names is None else set(names)
+    try:
+        entries = [entry.name for entry in os.scandir(folder) if entry.name.startswith(".")]
+    except OSError:
+        return
+    for name in entries:
+        match = _TEMPORARY.fullmatch(name)
+        if match is None or (wanted is not None and match[2] not in wanted):
+            continue
+        if match[1] is None or not psutil.pid_exists(int(match[1], 16)):
+            (folder / name).unlink(missing_ok=True)

@@ -23,6 +23,21 @@ _INTENT_LABEL = 1002
 _MOST_DEFLATED = 1040
 """Deflate makes data at most 1,032 times smaller."""
 _DESCRIPTION_BYTES = 79
+SOFTWARE = b"BrainDiffusion"
+"""Word in the description of every volume that a job writes."""
+SYNTHETIC = "BrainDiffusion synthetic"
+"""Beginning of the description of a generated volume."""
+
+
+def volume_stem(path: Path) -> str:
+    """Return a file's name without the suffix of a volume."""
+    suffix = next((s for s in READABLE_SUFFIXES if path.name.lower().endswith(s)), "")
+    return path.name[: len(path.name) - len(suffix)]
+
+
+def sidecar_path(volume: Path) -> Path:
+    """Return the path of a volume's sidecar. A trajectory shares that of the brain it ends in."""
+    return volume.with_name(f"{volume_stem(volume).removesuffix('_trajectory')}.json")
 
 
 @contextmanager
@@ -245,6 +260,14 @@ def kind_and_time(image: Any) -> dict[str, Any]:
     if text := image.header["descrip"].item().decode("latin-1").rstrip("\x00 "):
         known["description"] = text
     return known
+
+
+def header_description(path: Path) -> str:
+    """Return the free text in a NIfTI header; empty where there is none, or no file that can be read."""
+    try:
+        return str(kind_and_time(nib.load(path)).get("description", ""))
+    except Exception:  # noqa: BLE001 a damaged file can make nibabel raise nearly anything
+        return ""
 
 
 def plain_header(header: Any) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def test_one_volume_is_read_into_files_beside_each_other(
     source = folder / "sub-02_T1w.nii.gz"
     *_, last = perform(Run.create(ReadRequest(input=source, out=out)))
     assert isinstance(last, Finished)
-    assert sorted(p.name for p in out.parent.iterdir()) == ["regions.nii.gz", "regions.tsv", "regions_mask.nii.gz"]
+    assert sorted(p.name for p in out.parent.glob("[!.]*")) == ["regions.nii.gz", "regions.tsv", "regions_mask.nii.gz"]
     for bad, words in ((ReadRequest(input=source, out=tmp_path / "x"), "end in .nii.gz"),
                        (ReadRequest(input=folder, out=tmp_path / "x.nii"), "a folder too")):  # fmt: skip
         *_, last = perform(Run.create(bad))

@@ -7,7 +7,7 @@ images of one head (a 4D file would be taken for a time series).
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from braindiffusion.files import write_whole
+from braindiffusion.nifti import SYNTHETIC
 from braindiffusion.runs import ArtifactWritten, Event
 from braindiffusion.untrusted import cell, name_part
 from braindiffusion.volume import Volume, box_affine, save_volume
@@ -71,9 +72,15 @@ class Sample:
             for stem, channel in zip(self.stems, self.channels, strict=True)
         ]
 
+    @property
+    def files(self) -> list[Path]:
+        """All files that may be written of it, but for previews."""
+        endings = (".nii.gz", ".json", "_trajectory.nii.gz")
+        return [self.out / f"{stem}{end}" for stem in self.stems for end in endings] + [Path(self.regions.path)]
+
     def write(self, volume: Volume, details: dict[str, Any], frames_affine: NDArray[np.float64]) -> Iterator[Event]:
         """Write trajectories, volumes, and last their sidecars: a sample is whole where these are."""
-        made = {"description": cell(f"BrainDiffusion synthetic {details['model']['name']} seed {self.seed}")}
+        made = {"description": cell(f"{SYNTHETIC} {details['model']['name']} seed {self.seed}")}
         trajectories, volumes = self.written("trajectory") if self.frames else [], self.written()
         for i, event in enumerate(trajectories):
             save_volume(Volume(np.stack([frame[i] for frame in self.frames]), frames_affine, made), event.path)
@@ -95,13 +102,15 @@ class Sample:
 
     def write_regions(self, regions: Volume) -> ArtifactWritten:
         """Write its region map, values of `braindiffusion.regions`."""
-        save_volume(regions, self.regions.path)
+        made = {"description": f"{SYNTHETIC} regions seed {self.seed}"}
+        save_volume(replace(regions, metadata=regions.metadata | made), self.regions.path)
         return self.regions
 
     def preview(self, volume: Volume, folder: Path) -> ArtifactWritten:
         """Write what it is by now; of several channels the first."""
         path = folder / f"sample_{self.number:03d}_preview.nii"
-        save_volume(Volume(volume.data[:1], volume.affine), path)
+        made = {"description": f"{SYNTHETIC} preview seed {self.seed}"}
+        save_volume(Volume(volume.data[:1], volume.affine, made), path)
         return ArtifactWritten(kind="preview", path=str(path), name=self.name)
 
 

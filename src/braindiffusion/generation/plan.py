@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from time import perf_counter
 from typing import Any, cast, get_args
 
@@ -22,6 +23,7 @@ from braindiffusion.generation.sharding import Shard, finished_samples
 from braindiffusion.models.generator import GenerationStep
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
+from braindiffusion.outputs import Outputs
 from braindiffusion.runs import Event, GenerateRequest, Run
 from braindiffusion.runs.provenance import provenance
 from braindiffusion.volume import Volume
@@ -36,6 +38,8 @@ class GenerationPlan:
         request: what to generate.
         run: gets the volumes where the request names no folder, and previews.
         segment: returns the region map of a generated volume, (x, y, z).
+        like: sidecar of the brain that is generated again.
+        resume: whether samples that are there already are left as they are.
 
     Attributes:
         shard: which samples are this process's.
@@ -43,7 +47,15 @@ class GenerationPlan:
         there: numbers of the samples that need not be made again.
     """
 
-    def __init__(self, request: GenerateRequest, run: Run, segment: Callable[[Volume], NDArray[np.uint8]]) -> None:
+    def __init__(
+        self,
+        request: GenerateRequest,
+        run: Run,
+        segment: Callable[[Volume], NDArray[np.uint8]],
+        *,
+        like: Path | None = None,
+        resume: bool = True,
+    ) -> None:
         self.request, self.run, self._segment = request, run, segment
         if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
             raise BrainDiffusionError(f"A sample number is none of 1 to {request.num_samples}.", field="only")
@@ -95,6 +107,13 @@ class GenerationPlan:
                 request.trajectory_shows if request.trajectory else None,
                 request.segmentation,
             )
+        if not resume:
+            self.there = set()
+        self.outputs = Outputs.of(request, () if like is None else (like,))
+        numbers = (number for numbers in self.shard.batches(request) for number in numbers)
+        self.outputs.check(
+            path for n in numbers if self.wants(n) and n not in self.there for path in self.sample(n).files
+        )
 
     def wants(self, number: int) -> bool:
         """Whether the sample of this number is asked for."""
@@ -167,12 +186,17 @@ class GenerationPlan:
         if self.request.trajectory:
             sample.frames[-1] = volume.data
         written = self.placement.on_grid(volume)
+        labels = None
         if self.request.segmentation:
             regions = self.conditions.region_map(sample.number)  # it is generated from this one, if there is one
             regions = self._segment(volume) if regions is None else regions
             labels = Volume(regions[None], volume.affine, {"kind": "labels"})
-            yield sample.write_regions(self.placement.on_grid(labels))
-        yield from sample.write(written, self.details(sample.number), volume.affine)
+        events: list[Event] = []
+        with self.outputs.writing():
+            if labels is not None:
+                events.append(sample.write_regions(self.placement.on_grid(labels)))
+            events += sample.write(written, self.details(sample.number), volume.affine)
+        yield from events
 
 
 def _sampler(request: GenerateRequest) -> SamplerName | None:

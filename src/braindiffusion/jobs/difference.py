@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.outputs import Outputs
 from braindiffusion.runs import ArtifactWritten, DifferenceRequest, Event, Finished, Progress, Run
-from braindiffusion.runs.sidecar import volume_stem, write_sidecar
+from braindiffusion.runs.sidecar import sidecar_path, volume_stem, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 HIGH = 99.5
@@ -48,15 +49,17 @@ def differ(request: DifferenceRequest, run: Run) -> Iterator[Event]:
         Progress, ArtifactWritten (`volume`), Finished.
 
     Raises:
-        BrainDiffusionError: a volume cannot be read, or they do not overlap in world space.
+        BrainDiffusionError: a volume cannot be read, they do not overlap in world space, or the output is a file of
+            the user's.
     """
+    out = request.out or run.results / "difference.nii.gz"
+    outputs = Outputs.of(request)
+    outputs.check((out, sidecar_path(out)))
     yield Progress(stage="difference", step=0, total=3)
     first, second = load_volume(request.first), load_volume(request.second)
     yield Progress(stage="difference", step=1, total=3)
     found = difference(first, second, align=request.align == "centre", own_range=_own_range(request, first, second))
     yield Progress(stage="difference", step=2, total=3)
-    out = request.out or run.results / "difference.nii.gz"
-    save_volume(found.volume, out)
     told = {
         "first": str(request.first),
         "second": str(request.second),
@@ -64,7 +67,9 @@ def differ(request: DifferenceRequest, run: Run) -> Iterator[Event]:
         "limit": found.limit,
         "moved_mm": found.moved,
     }
-    write_sidecar(out, told)
+    with outputs.writing():
+        save_volume(found.volume, out)
+        write_sidecar(out, told)
     yield Progress(stage="difference", step=3, total=3)
     yield ArtifactWritten(
         kind="volume", path=str(out), name=f"{volume_stem(request.first)} - {volume_stem(request.second)}"

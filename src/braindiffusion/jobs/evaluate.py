@@ -20,6 +20,7 @@ from braindiffusion.evaluation.report.pictures import galleries
 from braindiffusion.evaluation.targets import targets, too_few
 from braindiffusion.files import write_whole
 from braindiffusion.generation.inputs import load_label_map
+from braindiffusion.outputs import Outputs
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run, Warned
 from braindiffusion.runs.command import as_command
@@ -50,6 +51,8 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BrainDiffusionError(f"Cannot write into {out} ({error.strerror}): choose another folder.") from error
+    outputs = Outputs.of(request)
+    outputs.check((out / JSON, out / PAGE))
     groups = choose_groups(request)
     segmenter = _segmenter(request.reader, groups)
     if ask_for_more := too_few(len(groups.generated), len(groups.held_out)):
@@ -89,8 +92,9 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
     evaluation = yield from _with_figures(evaluation, measured_groups, pairs, groups.preprocessing.spacing)
     evaluation = evaluation.model_copy(update={"targets": list(targets(evaluation))})
     yield Progress(stage="report", step=0, total=1)
-    write_whole(out / JSON, evaluation.model_dump_json(indent=1) + "\n")
-    write_page(evaluation, galleries(evaluation.memorization, measured_groups), out / PAGE)
+    with outputs.writing():
+        write_whole(out / JSON, evaluation.model_dump_json(indent=1) + "\n")
+        write_page(evaluation, galleries(evaluation.memorization, measured_groups), out / PAGE)
     yield Progress(stage="report", step=1, total=1)
     yield Log(message=f"All numbers are in {out / JSON}.")
     yield ArtifactWritten(kind="figure", path=str(out / PAGE), name="evaluation")

@@ -47,7 +47,10 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
         BrainDiffusionError: the model cannot be loaded or cannot be asked for that, the device is not there, or the
             folder holds brains of another request.
     """
-    plan = GenerationPlan(request, run, _segment)
+    yield from _perform(GenerationPlan(request, run, _segment))
+
+
+def _perform(plan: GenerationPlan) -> Iterator[Event]:
     try:
         yield from _make(plan)
     finally:
@@ -116,7 +119,8 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
     again = request_from_sidecar(request.like, request.out or run.results)
     made: dict[str, Any] = {}
     finished: Event = Finished()
-    for event in generate(again.model_copy(update={"device": request.device, "previews": request.previews}), run):
+    own = {name: getattr(request, name) for name in ("device", "previews", "overwrite")}
+    for event in _perform(GenerationPlan(again.model_copy(update=own), run, _segment, like=request.like, resume=False)):
         if isinstance(event, Finished):
             finished = event
             continue
@@ -143,5 +147,7 @@ def _fingerprint(told: dict[str, Any]) -> dict[str, Any]:
 
 def demo(request: DemoRequest, run: Run) -> Iterator[Event]:
     """Generate one brain, its previews and its trajectory. Arguments, events and errors as in `generate`."""
-    full = GenerateRequest(seed=request.seed, out=request.out, previews=True, trajectory=True, overwrite=True)
-    yield from generate(full, run)
+    full = GenerateRequest(
+        seed=request.seed, out=request.out, previews=True, trajectory=True, overwrite=request.overwrite
+    )
+    yield from _perform(GenerationPlan(full, run, _segment, resume=False))

@@ -1,12 +1,15 @@
 """The job `prepare`. Brains without label maps are segmented before the cohort is preprocessed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from braindiffusion.cohort import prepare as cohort
 from braindiffusion.cohort.find import find
+from braindiffusion.cohort.store import check_store_path
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.outputs import Outputs
 from braindiffusion.regions import REGIONS
 from braindiffusion.runs import Event, Progress, Run, Warned
 from braindiffusion.runs.requests import PrepareRequest
@@ -34,6 +37,7 @@ def prepare(request: PrepareRequest, run: Run) -> Iterator[Event]:
     Raises:
         BrainDiffusionError: as `cohort.prepare`; or the modality is not T1w.
     """
+    check_store_path(request.out)
     if request.skull == "strip" and request.labels is None:
         if not request.modality.startswith("T1"):
             msg = f"Stripping {request.modality} needs a folder of label maps: only T1w volumes can be segmented."
@@ -50,15 +54,22 @@ def _segment_all(request: PrepareRequest) -> Iterator[Event]:
     found = cohort.choose(find(request.data_dir, modality=request.modality), request.subjects)
     volumes = [item.path for item in found if not item.problem]
     folder = request.out.with_suffix(".labels")
+    targets = {path: folder / f"{volume_stem(path)}.nii.gz" for path in volumes}
+    outputs = Outputs.of(request, volumes)
+    outputs.check(target for path, target in targets.items() if _is_outdated(target, path))
     model = load_segmentation_model()
     yield Progress(stage=STAGE, step=0, total=len(volumes))
-    for step, path in enumerate(volumes, start=1):
-        target = folder / f"{volume_stem(path)}.nii.gz"
-        if not target.is_file() or target.stat().st_mtime < path.stat().st_mtime:
+    for step, (path, target) in enumerate(targets.items(), start=1):
+        if _is_outdated(target, path):
             try:
                 volume, segmentation = segment_file(model, path)
+                with outputs.writing():
+                    save_volume(Volume(_DLMUSE[segmentation.regions][None], volume.affine, {"kind": "labels"}), target)
             except BrainDiffusionError as error:
                 yield Warned(message=str(error), subject=path.name)
-            else:
-                save_volume(Volume(_DLMUSE[segmentation.regions][None], volume.affine, {"kind": "labels"}), target)
         yield Progress(stage=STAGE, step=step, total=len(volumes), message=path.name)
+
+
+def _is_outdated(target: Path, volume: Path) -> bool:
+    """Return whether the label map of a volume is missing, or older than the volume."""
+    return not target.is_file() or target.stat().st_mtime < volume.stat().st_mtime

@@ -10,6 +10,7 @@ import numpy as np
 from braindiffusion.cohort.find import find
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
+from braindiffusion.outputs import Outputs
 from braindiffusion.regions import REGIONS
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Progress, Run, Warned
 from braindiffusion.runs.requests import ReadRequest
@@ -35,23 +36,27 @@ def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
         Progress for each volume, ArtifactWritten for each label map, Warned for each volume that is left out, Finished.
 
     Raises:
-        BrainDiffusionError: there is no volume, the output has the wrong type, or no volume could be segmented.
+        BrainDiffusionError: there is no volume, the output has the wrong type or is a file of the user's, or no volume
+            could be segmented.
     """
     targets, table = _targets(request)
+    outputs = Outputs.of(request, (path for path, _, _ in targets))
+    outputs.check((table, *(path for _, *written in targets for path in written)))
     model = load_segmentation_model(request.model)
     rows, problems = [], 0
     yield Progress(stage=STAGE, step=0, total=len(targets))
     for step, (path, regions_path, mask_path) in enumerate(targets, start=1):
         try:
             volume, found = segment_file(model, path)
+            with outputs.writing():
+                save_volume(Volume(found.regions[None], volume.affine, _labels_of(volume)), regions_path)
+                save_volume(Volume(found.mask[None].astype(np.uint8), volume.affine, _labels_of(volume)), mask_path)
+                rows.append(_row(path, volume, found))
+                write_whole(table, _tsv(rows))
         except BrainDiffusionError as error:
             problems += 1
             yield Warned(message=f"Left out: {error}", subject=path.name)
         else:
-            save_volume(Volume(found.regions[None], volume.affine, _labels_of(volume)), regions_path)
-            save_volume(Volume(found.mask[None].astype(np.uint8), volume.affine, _labels_of(volume)), mask_path)
-            rows.append(_row(path, volume, found))
-            write_whole(table, _tsv(rows))
             yield ArtifactWritten(kind="volume", path=str(regions_path), name=f"regions of {path.name}")
         yield Progress(stage=STAGE, step=step, total=len(targets), message=path.name)
     if not rows:

@@ -12,6 +12,7 @@ from braindiffusion.figures.process import process, recorded_steps
 from braindiffusion.figures.region_overlay import region_overlay
 from braindiffusion.figures.slice_views import slice_views
 from braindiffusion.figures.volume_rendering import volume_rendering
+from braindiffusion.outputs import Outputs
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Progress, Run, VisualizeRequest
 from braindiffusion.volume import load_volume
 
@@ -29,10 +30,14 @@ def draw(request: VisualizeRequest, run: Run) -> Iterator[Event]:
     Raises:
         BrainDiffusionError: a volume cannot be read or shown, or there are too few or too many.
     """
+    out = request.out or run.results / f"{request.figure}.html"
+    outputs = Outputs.of(request)
+    outputs.check([out])
     yield Progress(stage="figure", step=0, total=2)
     figure = figure_of(request)
     yield Progress(stage="figure", step=1, total=2)
-    out = write_figure(figure, request.out or run.results / f"{request.figure}.html")
+    with outputs.writing():
+        write_figure(figure, out)
     yield Progress(stage="figure", step=2, total=2)
     yield ArtifactWritten(kind="figure", path=str(out), name=request.figure)
     yield Finished(message=f"The figure is {out.name}.")

@@ -4,15 +4,14 @@ import errno
 import sys
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
-
-from pydantic import BaseModel
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.outputs import input_paths
 from braindiffusion.runs.folder import Run
 from braindiffusion.runs.requests import GenerateRequest, TrainReaderRequest, TrainRequest
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # safetensors and torch hide the system's error in their own words.
 _FULL_WORDS = ("No space left on device", "os error 28", "Disk quota exceeded", "os error 122")
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "CUDNN_STATUS_ALLOC_FAILED")
@@ -32,8 +31,11 @@ def explain(error: Exception, run: Run) -> str:
             f"The disk is full ({getattr(full, 'filename', None) or run.path}): make room and start the run again. "
             "What was kept before is whole, and it goes on from there."
         )
+    if closed := next((one for one in _chain(error) if isinstance(one, OSError) and one.errno in _CLOSED), None):
+        where = closed.filename or run.path
+        return f"{where} cannot be written or read ({closed.strerror}): choose another place."
     details = _keep_traceback(error, run)
-    if lost := next((path for path in _inputs(run.request) if not path.exists()), None):
+    if lost := next((path for path in input_paths(run.request) if not path.exists()), None):
         return f"{lost} has gone since the run began: bring it back and start the run again."
     if any(_is_out_of_memory(one) for one in _chain(error)):
         return f"There is not enough memory for this; {_advice(error, run)}{details and f' (details in {details})'}."
@@ -61,14 +63,6 @@ def _advice(error: Exception, run: Run) -> str:
             return f"make fewer at once (batch size {request.batch_size}: take 1); and {others}"
         case _:
             return others
-
-
-def _inputs(request: BaseModel) -> Iterator[Path]:
-    """Yield the files and folders that a request reads."""
-    for name, value in request:
-        for one in value if isinstance(value, tuple) else (value,):
-            if isinstance(one, Path) and name != "out":
-                yield one
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

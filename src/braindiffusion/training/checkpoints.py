@@ -10,6 +10,7 @@ Each file is written under another name and renamed: it is complete or absent.
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from braindiffusion.models.card import trained_levels
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.files import load_cascade, save_model
 from braindiffusion.models.cascade.sampling import sample_cascade
+from braindiffusion.models.registry import CARD, WEIGHTS
+from braindiffusion.outputs import Outputs
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Run
 from braindiffusion.training.ema import SIGMA_RELS, posthoc_coefficients
 from braindiffusion.training.trainer import LevelTrainer
@@ -54,6 +57,7 @@ class LevelCheckpoint:
         best_step: step of `best`.
         best_loss: validation loss of `best`.
         stale: validations since the best one.
+        spoilt: whether the last validation loss was no number: these weights are never the best.
     """
 
     last: dict[str, Tensor]
@@ -62,6 +66,7 @@ class LevelCheckpoint:
     best_step: int = 0
     best_loss: float = float("inf")
     stale: int = 0
+    spoilt: bool = False
 
 
 class CheckpointManager:
@@ -109,7 +114,8 @@ class CheckpointManager:
         """Count a validation of a level, and store its weights if it is the best. All processes must call it."""
         kept = self.levels[trainer.index]
         kept.stale += 1
-        if loss < kept.best_loss:
+        kept.spoilt = not math.isfinite(loss)
+        if -math.inf < loss < kept.best_loss:
             kept.best = _with_prefix(trainer.averaged(), MODEL_AVERAGE)
             kept.best_loss, kept.best_step, kept.stale = loss, trainer.step, 0
 
@@ -118,7 +124,7 @@ class CheckpointManager:
         kept, state = self.levels[trainer.index], trainer.state()
         kept.last, kept.step = _with_prefix(state, MODEL_AVERAGE), trainer.step
         validated = kept.best_loss < float("inf")
-        if not validated:
+        if not validated and not kept.spoilt:
             kept.best, kept.best_step = kept.last, kept.step
         if self.writes:
             state |= {f"constant.{name}": value for name, value in trainer.level.named_buffers()}
@@ -204,8 +210,11 @@ def save_posthoc_ema(run: Run, width: float, out: Path) -> Path:
         out: model folder to write.
 
     Raises:
-        BrainDiffusionError: the run has no model or too few stored averages; the width is out of range.
+        BrainDiffusionError: the run has no model or too few stored averages; the width is out of range; the folder
+            holds a model that this software did not write.
     """
+    outputs = Outputs()
+    outputs.check((out / CARD, out / WEIGHTS))
     cascade, card = load_cascade(run.checkpoints / "last")
     steps = []
     for index in range(cascade.config.number_of_levels):
@@ -228,7 +237,8 @@ def save_posthoc_ema(run: Run, width: float, out: Path) -> Path:
             averages = torch.stack([stored[step][f"ema.{sigma_rel}.{name}"] for step, sigma_rel in keys])
             parameter.copy_(torch.tensordot(torch.from_numpy(coefficients).float(), averages, 1))
     averaged = {"steps": steps, "validation_loss": [None] * len(steps), "average_width": width}
-    save_model(cascade, out, {**card.to_json(), **averaged})
+    with outputs.writing():
+        save_model(cascade, out, {**card.to_json(), **averaged})
     return out
 
 

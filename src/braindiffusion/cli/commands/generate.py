@@ -47,5 +47,5 @@ def requested(options: Options[GenerateRequest], context: typer.Context, like: P
         if field not in {*RegenerateRequest.model_fields, "name"}:
             flag, ours = flags(GenerateRequest, field)[0], flags(RegenerateRequest, "like")[0]
             raise BrainDiffusionError(f"{ours} generates the very same brain again: leave {flag} out.")
-    values = {name: options.values[name] for name in ("out", "device", "previews")}
+    values = {name: options.values[name] for name in ("out", "device", "previews", "overwrite")}
     return Options(RegenerateRequest, {**values, "like": like}).request()

@@ -8,7 +8,7 @@ import typer
 
 from braindiffusion.cli import runner
 from braindiffusion.cli.options import Options, RunName, takes
-from braindiffusion.cli.publish import publish_checkpoints
+from braindiffusion.cli.publish import check_published, publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import CheckpointWritten, Event, Finished, Run, TrainRequest
@@ -38,7 +38,9 @@ def train(
     """
     if resume is not None:
         run = runner.find_run(resume, "train")
+        check_published(out, run)
     else:
+        check_published(out)
         request = options.request(data=(options.values["data"] or only_cohort()).absolute())
         run = runner.new_run(request, name) if ProcessRank.current().world == 1 else _common_run(request, name)
     if ProcessRank.current().rank:
@@ -60,7 +62,9 @@ def train_segmentation(
     """
     if resume is not None:
         run = runner.find_run(resume, "train-reader")
+        check_published(out, run)
     else:
+        check_published(out)
         data = (options.values["data"] or only_cohort()).absolute()
         run = runner.new_run(options.request(data=data), name)
     _train(run, out)

@@ -11,6 +11,7 @@ import typer
 
 from braindiffusion.cli.options import Options, option, takes
 from braindiffusion.cli.runner import find_run
+from braindiffusion.outputs import Outputs
 from braindiffusion.runs.requests import FigureName, VisualizeRequest
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ visualize = typer.Typer(
 )
 
 Out = Annotated[Path | None, option(VisualizeRequest, "out", "beside the first volume")]
+Overwrites = Annotated[bool, option(VisualizeRequest, "overwrite")]
 Opened = Annotated[bool, typer.Option("--open/--no-open", help="Show a page in the browser, where there is a screen.")]
 
 FIGURES: dict[FigureName, str] = {
@@ -41,6 +43,7 @@ def _volume_by_default(
         Path | None, typer.Option("--volume-path", "--volume", help="A NIfTI or MGH volume: render it.")
     ] = None,
     out: Out = None,
+    overwrite: Overwrites = False,
     open_it: Opened = True,
 ) -> None:
     """Draw volumes, regions, trajectories and curves: pages that open in any browser and need no network.
@@ -48,14 +51,15 @@ def _volume_by_default(
     Without the name of a figure: `braindiffusion visualize --volume-path X` is `braindiffusion visualize volume X`.
     """
     if context.invoked_subcommand is not None:
-        if volume_path or out or not open_it:
+        if volume_path or out or overwrite or not open_it:
             msg = f"Options of {context.invoked_subcommand} stand behind it: visualize {context.invoked_subcommand} ..."
             raise typer.BadParameter(msg)
     elif volume_path is None:
         msg = "Say what to draw: --volume-path, or one of volume, slices, compare, process, regions, curves."
         raise typer.BadParameter(msg)
     else:
-        draw(VisualizeRequest(paths=(volume_path,), out=out or _beside(volume_path)), open_it=open_it)
+        request = VisualizeRequest(paths=(volume_path,), out=out or _beside(volume_path), overwrite=overwrite)
+        draw(request, open_it=open_it)
 
 
 def _figure_command(figure: FigureName) -> Callable[..., None]:
@@ -76,14 +80,17 @@ def curves(
     out: Annotated[
         Path | None, typer.Option(help="The file: .html, .png or .svg; curves.html in the first run by default.")
     ] = None,
+    overwrite: Overwrites = False,
     open_it: Opened = True,
 ) -> None:
     """Draw the losses and other numbers of runs."""
     from braindiffusion.figures.curves import curves as draw
 
     found = [find_run(name) for name in run]
-    figure = draw(found, title=", ".join(one.name for one in found))
-    _deliver(figure, out or found[0].path / "curves.html", open_it)
+    out = out or found[0].path / "curves.html"
+    outputs = Outputs(overwrite=overwrite)
+    outputs.check([out])
+    _deliver(draw(found, title=", ".join(one.name for one in found)), out, outputs, open_it)
 
 
 def has_screen() -> bool:
@@ -98,7 +105,9 @@ def draw(request: VisualizeRequest, *, open_it: bool) -> None:
     from braindiffusion.jobs.visualize import figure_of
 
     out = request.out or _beside(request.paths[0], f"_{request.figure}")
-    _deliver(figure_of(request), out, open_it)
+    outputs = Outputs.of(request)
+    outputs.check([out])
+    _deliver(figure_of(request), out, outputs, open_it)
 
 
 def _beside(volume: Path, ending: str = "") -> Path:
@@ -107,9 +116,10 @@ def _beside(volume: Path, ending: str = "") -> Path:
     return volume.with_name(f"{volume_stem(volume)}{ending}.html")
 
 
-def _deliver(figure: "go.Figure", out: Path, open_it: bool) -> None:
+def _deliver(figure: "go.Figure", out: Path, outputs: Outputs, open_it: bool) -> None:
     from braindiffusion.figures.page import write_figure
 
-    typer.echo(write_figure(figure, out))
+    with outputs.writing():
+        typer.echo(write_figure(figure, out))
     if open_it and out.suffix == ".html" and has_screen():
         webbrowser.open(out.absolute().as_uri())

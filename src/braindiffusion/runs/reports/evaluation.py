@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from braindiffusion.runs.files import read_result
+from braindiffusion.runs.reports.files import read_result
 
 JSON, PAGE = "evaluation.json", "report.html"
 FORMAT = "braindiffusion-evaluation-2"

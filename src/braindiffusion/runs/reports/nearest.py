@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from braindiffusion.runs.files import read_result
+from braindiffusion.runs.reports.files import read_result
 
 NEAREST = "nearest.json"
 

@@ -97,6 +97,15 @@ Workers = Annotated[
         json_schema_extra={"advanced": True},
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    Field(
+        title="Overwrite",
+        description="Write over files of these names that BrainDiffusion did not write, or that were changed since. "
+        "Inputs are never written over.",
+        json_schema_extra={"advanced": True},
+    ),
+]
 RealBrains = Annotated[
     tuple[Path, ...],
     Field(

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import BaseRequest, JudgedModel, RealBrains, RealLabels
+from braindiffusion.runs.requests.base import BaseRequest, JudgedModel, Overwrite, RealBrains, RealLabels
 
 
 class EvaluateRequest(BaseRequest):
@@ -38,6 +38,7 @@ class EvaluateRequest(BaseRequest):
     """Repeats of the bootstrap behind each confidence interval. More take longer and are more precise."""
     seed: int = Field(default=0, ge=0, title="Seed", json_schema_extra={"advanced": True})
     """Seed of the random pairs and of the bootstrap."""
+    overwrite: Overwrite = False
 
 
 class NearestRequest(BaseRequest):
@@ -66,3 +67,4 @@ class DifferenceRequest(BaseRequest):
     scale: Literal["auto", "none", "own"] = Field(default="auto", title="Intensity scaling")
     """`none` takes intensities as they are stored, `own` divides each by its own range; `auto` takes `none` where both
     ranges are alike."""
+    overwrite: Overwrite = False

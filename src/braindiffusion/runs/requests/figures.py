@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import BaseRequest
+from braindiffusion.runs.requests.base import BaseRequest, Overwrite
 
 FigureName = Literal["volume", "slices", "compare", "process", "regions"]
 
@@ -23,3 +23,4 @@ class VisualizeRequest(BaseRequest):
     """The file to write: `.html`; `.png` and `.svg` need kaleido and Chrome."""
     channel: int = Field(default=0, ge=0, title="Channel")
     """Channel, or time point, to show, counted from 0."""
+    overwrite: Overwrite = False

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from braindiffusion.runs.requests.base import BaseRequest, Device, Precision
+from braindiffusion.runs.requests.base import BaseRequest, Device, Overwrite, Precision
 
 
 class GenerateRequest(BaseRequest):
@@ -94,7 +94,8 @@ class GenerateRequest(BaseRequest):
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "generated"})
     """Folder of the volumes. What the same request has generated there already is not generated again."""
     overwrite: bool = Field(default=False, title="Overwrite", json_schema_extra={"advanced": True})
-    """Generate again what is there already, and write over what another request has generated there."""
+    """Generate again what is there already, and write over files of these names that another request generated, or
+    that are not BrainDiffusion's. Inputs are never written over."""
     previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
     """Write a preview of the brain while it is sampled."""
     trajectory: bool = Field(default=False, title="Save denoising trajectory")
@@ -150,6 +151,7 @@ class RegenerateRequest(BaseRequest):
     device: Device = "auto"
     previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
     """Write a preview of the brain while it is sampled."""
+    overwrite: Overwrite = False
 
 
 class DemoRequest(BaseRequest):
@@ -160,3 +162,4 @@ class DemoRequest(BaseRequest):
     """Folder of the volumes."""
     seed: int = Field(default=0, ge=0, title="Seed")
     """Seed of the brain."""
+    overwrite: Overwrite = False

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import BaseRequest
+from braindiffusion.runs.requests.base import BaseRequest, Overwrite
 
 
 class ReadRequest(BaseRequest):
@@ -19,3 +19,4 @@ class ReadRequest(BaseRequest):
     """The label map to write (`.nii.gz`); a folder for a folder of volumes."""
     model: str = Field(default="ixi-2mm-regions", title="Segmentation model", json_schema_extra={"path": True})
     """Name of a packaged segmentation model, or path of one."""
+    overwrite: Overwrite = False
