@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from importlib import import_module
+from pathlib import Path
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import remove_temporaries
 from braindiffusion.runs import (
     Cancelled,
     Continued,
@@ -24,6 +26,7 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.failures import explain
 from braindiffusion.runs.folder import LIVE
+from braindiffusion.runs.lock import RunLock, run_lock
 from braindiffusion.runs.process_rank import ProcessRank
 from braindiffusion.runs.requests import Request
 
@@ -50,6 +53,10 @@ HOLD_SECONDS = 0.2
 """Interval at which a paused run checks whether it shall continue or end."""
 
 
+class TakenOverError(BrainDiffusionError):
+    """Another process performs the run now, and writes its events."""
+
+
 def perform(run: Run) -> Generator[Event, None, None]:
     """Perform the request of a run.
 
@@ -74,9 +81,16 @@ def perform(run: Run) -> Generator[Event, None, None]:
     if run.state in LIVE:
         msg = f"The run {run.name} is being done by another process already; stop that first."
         raise BrainDiffusionError(msg)
+    with run_lock(run.path) as lock:
+        yield from _perform(run, lock)
+
+
+def _perform(run: Run, lock: RunLock) -> Generator[Event, None, None]:
+    """Perform the request of a run that this process holds the lock of."""
     run.forget_stop()
     run.ask_to_go_on()
     run.error_file.unlink(missing_ok=True)
+    _tidy(run)
     job: Iterator[Event] | None = None
     last: Event | None = None
     try:
@@ -91,6 +105,10 @@ def perform(run: Run) -> Generator[Event, None, None]:
             if isinstance(event, Finished | Failed | Cancelled):
                 return
             yield from _hold(run)
+            if lock.is_lost:
+                _cancel(job, run)
+                msg = f"Another process has taken over the run {run.name}, since this one was silent for long."
+                raise TakenOverError(msg)
             if run.asked_to_stop:
                 last = _cancel(job, run)
                 yield _append(run, last)
@@ -101,11 +119,20 @@ def perform(run: Run) -> Generator[Event, None, None]:
         if not isinstance(last, Finished | Failed | Cancelled):
             _append(run, _cancel(job, run))
         raise
+    except TakenOverError:
+        raise
     except Exception as error:  # noqa: BLE001 a bug in a job must end in Failed too
         _cancel(job, run)  # where it was not the job that failed, it saves what it has
         yield _append_or_print(run, Failed(message=explain(error, run), field=getattr(error, "field", None) or ""))
     finally:
         run.forget_stop()
+
+
+def _tidy(run: Run) -> None:
+    """Remove the temporary files that a killed process has left in the run's folder."""
+    for folder, below, _ in os.walk(run.path):
+        below[:] = [name for name in below if not name.endswith(".zarr")]
+        remove_temporaries(Path(folder))
 
 
 def _hold(run: Run) -> Iterator[Event]:

@@ -6,6 +6,7 @@ events.jsonl     one event a line, appended and flushed
 checkpoints/     what training keeps
 results/         what was made
 error.txt        the traceback of a failure that is a bug
+lock             the process that performs it, touched every few seconds (see `lock`)
 stop             somebody asks for the run to stop
 pause            somebody asks for the run to hold; it goes on when the file is gone
 ```
@@ -15,15 +16,14 @@ The command line, the engine process and the plugin all read a run through `Run`
 
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-import psutil
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,6 +39,7 @@ from braindiffusion.runs.events import (
     Started,
     parse_event,
 )
+from braindiffusion.runs.lock import EVENTS, is_alive, run_lock
 from braindiffusion.runs.requests import Request
 from braindiffusion.runs.versions import FORMAT_VERSION, check_format, versions
 from braindiffusion.untrusted import read_json
@@ -192,7 +193,7 @@ class Run:
     @property
     def events_file(self) -> Path:
         """One event a line; absent until the first."""
-        return self.path / "events.jsonl"
+        return self.path / EVENTS
 
     def append(self, event: Event) -> None:
         """Write one event at the end of `events.jsonl`, in one flushed write."""
@@ -243,7 +244,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """State of the run. `running` means that its process is alive (as far as this machine can tell)."""
+        """State of the run. `running` means that its process is alive (see `lock`)."""
         held: bool | None = None
         for event in self._milestones():
             match event:
@@ -256,10 +257,18 @@ class Run:
                 case Cancelled():
                     return RunState.CANCELLED
                 case Started():
-                    if not is_alive(event):
+                    if not is_alive(self.path, event):
                         return RunState.INTERRUPTED
                     return RunState.PAUSED if held else RunState.RUNNING
         return RunState.CREATED
+
+    @property
+    def last_change(self) -> float:
+        """When the run was made, or told its last event; seconds since the epoch."""
+        try:
+            return self.events_file.stat().st_mtime
+        except OSError:
+            return self.record.created.timestamp()
 
     def _milestones(self) -> Iterator[Event]:
         """The events that decide the state, newest first. The thousands between them are not parsed."""
@@ -315,17 +324,30 @@ class Run:
         except OSError as error:
             raise BrainDiffusionError(f"{self.path} cannot be renamed: {error.strerror}.") from error
 
-    def delete(self) -> None:
+    def delete(self, root: Path | None = None) -> int:
         """Remove the folder with all that it holds.
 
+        Args:
+            root: The folder of runs that it must lie in; None takes the one that it lies in.
+
+        Returns:
+            The bytes that are free now.
+
         Raises:
-            BrainDiffusionError: the run is being done, or a file cannot be removed.
+            BrainDiffusionError: the run is being done, lies elsewhere, or a file cannot be removed.
         """
+        root = self.path.parent if root is None else root.expanduser()
+        if self.path.is_symlink() or self.path.resolve().parent != root.resolve():
+            raise BrainDiffusionError(f"{self.path} does not lie in the folder of runs {root}: delete it by hand.")
         self._must_rest("deleted")
+        size = sum(file.lstat().st_size for file in self.path.rglob("*") if file.is_file())
         try:
-            shutil.rmtree(self.path)
+            # Nobody may begin it meanwhile. Windows deletes no file that is open.
+            with nullcontext() if sys.platform == "win32" else run_lock(self.path):
+                shutil.rmtree(self.path)
         except OSError as error:
             raise BrainDiffusionError(f"{self.path} cannot be deleted whole: {error.strerror}.") from error
+        return size
 
     def _must_rest(self, done: str) -> None:
         if self.state in LIVE:
@@ -334,23 +356,6 @@ class Run:
 
 LIVE = (RunState.RUNNING, RunState.PAUSED)
 """A process performs the run."""
-
-
-def is_alive(started: Started) -> bool:
-    """Whether the process that wrote this event still lives.
-
-    A process of another machine (a cluster's shared disk) cannot be asked, and counts as alive.
-    """
-    if started.host and started.host != socket.gethostname():
-        return True
-    try:
-        process = psutil.Process(started.pid)
-        # Process numbers come round: one that was born after the event is somebody else. (2 s: boot clocks are coarse.)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= started.time + 2
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 def default_runs_dir() -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
@@ -114,7 +114,7 @@ class RunBrowser(QWidget):
             show_error(f"The run {run.name} is {state}: stop it before it is deleted.")
         elif questions.ask_delete(self, run.name):
             self._tell(None)
-            run_in_thread(run.delete, then=lambda _: self.refresh())
+            run_in_thread(run.delete, settings().runs_folder, then=self._on_deleted)
 
     def open_folder(self) -> None:
         """Show the chosen run's folder in the system's file manager."""
@@ -140,6 +140,10 @@ class RunBrowser(QWidget):
     def _on_renamed(self, run: Run, renamed: Run) -> None:
         self._followed = [renamed if one == run else one for one in self._followed]
         self._tell(renamed)
+        self.refresh()
+
+    def _on_deleted(self, freed: int) -> None:
+        show_info(f"{freed / 1e6:.1f} MB are free again.")
         self.refresh()
 
     def _on_followed(self, run: Run) -> None:

@@ -7,17 +7,18 @@ for a training that was just started as for one that was started last week. See 
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from functools import partial
 from typing import Any
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import Event, Failed, Run, RunState, Started
-from braindiffusion.runs.folder import is_alive
+from braindiffusion.runs import Cancelled, Event, Failed, Run, RunState, Started
+from braindiffusion.runs.lock import is_alive, kill_holder, silence_here
 from napari_braindiffusion.engine.client import ENGINE
-from napari_braindiffusion.engine.job import JobHandle
-from napari_braindiffusion.engine.process import LAST, death_notice
+from napari_braindiffusion.engine.job import JobHandle, Silent
+from napari_braindiffusion.engine.process import LAST, SILENT_SECONDS, death_notice
 
 POLL_SECONDS = 0.25
 
@@ -67,12 +68,7 @@ def start_training(run: Run) -> JobHandle:
         msg = f"The training process cannot be started ({error}); is {sys.executable} still there?"
         raise BrainDiffusionError(msg) from error
     _children.append(process)
-    return JobHandle(
-        run,
-        partial(_follow, run, offset, process, None),
-        run.ask_to_stop,
-        cancel_on_abort=False,
-    )
+    return _handle(run, offset, process, None)
 
 
 def follow_training(run: Run, offset: int, started: Started) -> JobHandle:
@@ -83,20 +79,38 @@ def follow_training(run: Run, offset: int, started: Started) -> JobHandle:
         offset: How far its events were read (see `Run.read_events`).
         started: The last `Started` among them: it tells the process.
     """
-    return JobHandle(
-        run,
-        partial(_follow, run, offset, None, started),
-        run.ask_to_stop,
-        cancel_on_abort=False,
-    )
+    return _handle(run, offset, None, started)
+
+
+def _handle(run: Run, offset: int, process: "subprocess.Popen[bytes] | None", started: Started | None) -> JobHandle:
+    asked = threading.Event()
+
+    def stop() -> None:
+        run.ask_to_stop()
+        asked.set()
+
+    return JobHandle(run, partial(_follow, run, offset, process, started, asked), stop, cancel_on_abort=False)
 
 
 def _follow(
-    run: Run, offset: int, process: "subprocess.Popen[bytes] | None", started: Started | None
-) -> Generator[Event | None]:
+    run: Run,
+    offset: int,
+    process: "subprocess.Popen[bytes] | None",
+    started: Started | None,
+    asked: threading.Event,
+) -> Generator[Event | Silent | None]:
+    """Yield the events of a training, and `Silent` while its process on this machine does not answer.
+
+    Args:
+        run: The training.
+        offset: How far its events were read.
+        process: The process, where it is a child of this one.
+        started: The last `Started`, where it is not.
+        asked: Set when the user has asked it to stop: a process that does not answer is then ended by force.
+    """
     while True:
         # Asked before reading, so that nothing is missed that it wrote before it went.
-        gone = process.poll() is not None if process is not None else started is None or not is_alive(started)
+        gone = process.poll() is not None if process is not None else started is None or not is_alive(run.path, started)
         try:
             events, offset = run.read_events(offset)
         except OSError:  # a shared disk that does not answer now
@@ -110,7 +124,12 @@ def _follow(
             notice = death_notice(code, run.path / "engine.log")
             yield Failed(message=f"{notice} Resume goes on from its last checkpoint.")
             return
-        yield None
+        quiet = silence_here(run.path)
+        if quiet > SILENT_SECONDS and asked.is_set() and kill_holder(run.path):
+            message = "The training process did not answer and was ended by force; its last checkpoint is kept."
+            yield Cancelled(message=message)
+            return
+        yield Silent(quiet) if quiet > SILENT_SECONDS else None
         time.sleep(POLL_SECONDS)
 
 

@@ -1,13 +1,14 @@
 """The command `runs`."""
 
 import json
+from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from braindiffusion.cli.runner import find_run
+from braindiffusion.cli.runner import FAILED, find_run
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import (
     ArtifactWritten,
@@ -27,28 +28,74 @@ from braindiffusion.runs.folder import LIVE
 
 
 def runs(
-    run: Annotated[str | None, typer.Argument(help="Name or folder of one run: tell more about it.")] = None,
+    run: Annotated[list[str] | None, typer.Argument(help="Names or folders of runs.")] = None,
     stop: Annotated[
         bool, typer.Option("--stop", help="Ask this run to stop at its next step; it keeps what it has.")
     ] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete these runs of the runs folder with all that is in them.")
+    ] = False,
+    delete_older: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="Delete the runs in which nothing has happened for so many days."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete older runs without a question.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """List the runs, newest first, or tell about one."""
-    if run is None:
+    """List the runs, newest first; tell about one; stop one; or delete some."""
+    names = run or []
+    if delete_older is not None:
+        if names or stop or delete:
+            raise BrainDiffusionError("--delete-older chooses the runs by their age: give it alone.")
+        _delete_older(delete_older, yes)
+    elif delete:
+        if not names:
+            raise BrainDiffusionError("Say which runs to delete: braindiffusion runs RUN ... --delete.")
+        _delete([find_run(name) for name in names])
+    elif not names:
         if stop:
             msg = "Say which run to stop: braindiffusion runs RUN --stop."
             raise BrainDiffusionError(msg)
         _print_runs(list_runs(), as_json)
-        return
-    chosen = find_run(run)
-    if stop:
+    elif len(names) > 1:
+        raise BrainDiffusionError("Name one run, or several with --delete.")
+    elif stop:
+        chosen = find_run(names[0])
         if chosen.state not in LIVE:
             msg = f"The run {chosen.name} does not run: it is {chosen.state}."
             raise BrainDiffusionError(msg)
         chosen.ask_to_stop()
         typer.echo(f"{chosen.name} was asked to stop.", err=True)
+    else:
+        _print_run(find_run(names[0]), as_json)
+
+
+def _delete(chosen: list[Run]) -> None:
+    """Delete runs. One that cannot be deleted is told, and the others are deleted all the same."""
+    freed, problems = 0, 0
+    for run in dict.fromkeys(chosen):
+        try:
+            freed += run.delete(default_runs_dir())
+            typer.echo(run.name)
+        except BrainDiffusionError as error:
+            problems += 1
+            typer.echo(str(error), err=True)
+    typer.echo(f"{freed / 1e6:.1f} MB are free again.", err=True)
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def _delete_older(days: float, yes: bool) -> None:
+    limit = datetime.now().timestamp() - days * 86400
+    chosen = [run for run in list_runs() if run.last_change < limit and run.state not in LIVE]
+    if not chosen:
+        typer.echo(f"No run is older than {days:g} days.", err=True)
         return
-    _print_run(chosen, as_json)
+    for run in chosen:
+        typer.echo(f"{run.name}  {run.state}", err=True)
+    if not yes and not typer.confirm(f"Delete these {len(chosen)} runs, with models and brains in them?", err=True):
+        raise typer.Exit(FAILED)
+    _delete(chosen)
 
 
 def _summary(run: Run) -> dict[str, str]:
