@@ -222,3 +222,57 @@ def test_hostile_names_make_no_rows_columns_or_formulas(generated: Path, tmp_pat
     assert [row["model"] for row in rows] == ['\'=HYPERLINK("http://x","y")', "a b sub-evil 1"]
     cells = [one for row in rows for pair in row.items() for one in pair]
     assert not [one for one in cells if one.startswith(("=", "+", "-", "@"))]
+
+
+def test_a_generated_brain_is_never_called_scanned(tmp_path: Path) -> None:
+    """Its sidecar has a byte order mark, is cut, or is missing; the header speaks where the sidecar does not."""
+    source, made = tmp_path / "in", {"synthetic": True, "sample": 1, "seed": 4, "model": {"name": "toy"}}
+    for name in ("bom", "cut", "missing", "wrong", "header", "scan", "who"):
+        brain(source / f"{name}_T1w.nii.gz", **made if name in ("bom", "cut", "missing", "wrong") else {})
+    bom, cut, missing, wrong, scan = (
+        source / f"{name}_T1w.json" for name in ("bom", "cut", "missing", "wrong", "scan")
+    )
+    bom.write_bytes(b"\xef\xbb\xbf" + bom.read_bytes())
+    cut.write_bytes(cut.read_bytes()[:40])
+    missing.unlink()
+    wrong.write_text('{"synthetic": true, "condition": [1]}')
+    scan.write_text('{"EchoTime": 0.003}')
+    volume = load_volume(source / "header_T1w.nii.gz")
+    save_volume(
+        Volume(volume.data, volume.affine, {"description": "BrainDiffusion synthetic toy seed 4"}),
+        source / "header_T1w.nii.gz",
+    )
+    told: list[str] = []
+    brains = brains_in([source], tell=told.append)
+    known = {one.path.name.removesuffix("_T1w.nii.gz"): one.synthetic for one in brains}
+    assert known == {
+        "bom": True, "cut": None, "missing": None, "wrong": None, "header": True, "scan": False, "who": None,
+    }  # fmt: skip
+    assert [sum(name in sentence for sentence in told) for name in ("cut_T1w.json", "wrong_T1w.json")] == [1, 1]
+    list(write_bids(brains, tmp_path / "bids"))
+    assert_valid(tmp_path / "bids")
+    assert sorted(row["synthetic"] for row in rows_of(tmp_path / "bids")) == ["n/a"] * 4 + ["no"] + ["yes"] * 2
+    assert "`n/a` in that column" in (tmp_path / "bids" / "README.md").read_text()
+
+
+def test_one_volume_that_bids_has_no_name_for_stops_no_other(tmp_path: Path) -> None:
+    brain(tmp_path / "in/sub-01/anat/sub-01_T1w.nii.gz")
+    (tmp_path / "in/sub-01/anat/sub-01_T1w.json").write_bytes(b'\xef\xbb\xbf{"EchoTime": 0.003}')
+    brain(tmp_path / "in/sub-01/func/sub-01_task-rest_bold.nii.gz")
+    (tmp_path / "in/dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    out = tmp_path / "bids"
+    result = CliRunner().invoke(app, ["export-bids", str(tmp_path / "in"), "--out", str(out)])
+    assert result.exit_code == 3
+    assert "bold" in result.stderr
+    assert [path.name for path in out.rglob("*.nii.gz")] == ["sub-01_T1w.nii.gz"]
+    assert json.loads((out / "sub-01/anat/sub-01_T1w.json").read_text())["EchoTime"] == 0.003
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"synthetic": true', '{"synthetic": true, "model": "x"}', '{"synthetic": true, "condition": [1]}', "[" * 10_000],
+)
+def test_a_sidecar_that_holds_something_else_is_told_in_one_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(BrainDiffusionError, match=r"a\.json"):
+        read_again(tmp_path / "a.json")

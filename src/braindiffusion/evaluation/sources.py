@@ -21,7 +21,14 @@ from braindiffusion.models.card import ModelCard
 from braindiffusion.regions import group, is_grouped
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import GenerateRequest, Run
-from braindiffusion.runs.sidecar import is_generated, load_sidecar, sidecar_path, volume_stem
+from braindiffusion.runs.sidecar import (
+    is_generated,
+    is_synthetic,
+    load_sidecar,
+    read_sidecar,
+    sidecar_path,
+    volume_stem,
+)
 from braindiffusion.volume import Volume, load_volume
 
 _BESIDE = ("_preview", "_trajectory", "_labels", "_regions", "_mask")
@@ -109,6 +116,7 @@ def _cohort(path: Path, preprocessing: Preprocessing) -> Iterator[Source]:
     for row, subject in enumerate(cohort.subjects):
 
         def read(row: int = row, name: str = subject.id) -> Brain:
+            cohort.verify(row)
             voxels = (np.asarray(cohort.volumes[row], np.float32)[0] + 1) / 2
             labels = None if cohort.labels is None else grouped(np.asarray(cohort.labels[row]))
             return Brain(name, voxels, labels, cohort.preprocessing.spacing)
@@ -133,22 +141,21 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
     if not found:
         raise BrainDiffusionError(f"There are no brains in {path}.")
     for item in found:
+<<<<<<< HEAD
         try:
             sidecar = _sidecar(item.path)
         except BrainDiffusionError as error:
             yield Source(item.subject, partial(_refuse, error))  # this brain is left out, and the others are not
             continue
+=======
+>>>>>>> 2006190 (An export calls no brain scanned where nobody knows; one volume without a BIDS name stops no other)
 
-        def read(
-            path: Path = item.path,
-            name: str = item.subject,
-            sidecar: dict[str, Any] = sidecar,
-            map_: Path | None = item.labels,
-        ) -> Brain:
-            return _read_file(name, path, map_, sidecar, preprocessing)
+        def read(path: Path = item.path, name: str = item.subject, map_: Path | None = item.labels) -> Brain:
+            return _read_file(name, path, map_, _sidecar(path), preprocessing)
 
-        model = (sidecar.get("model") or {}) if is_generated(sidecar) else {}
-        yield Source(item.subject, read, model=model.get("name", ""))
+        told = read_sidecar(item.path)  # one that cannot be read is told when the brain is
+        model = told.get("model") or {}
+        yield Source(item.subject, read, model=str(model.get("name", "")) if is_generated(told) else "")
 
 
 def _refuse(error: BrainDiffusionError) -> Brain:
@@ -165,8 +172,9 @@ def _read_file(
 ) -> Brain:
     volume = load_volume(path)
     map_ = None if labels is None else load_volume(labels)
-    spacing, asked = preprocessing.spacing, (sidecar.get("condition") or {}) if is_generated(sidecar) else {}
-    if is_generated(sidecar) and volume.shape == preprocessing.shape:  # it is in the box, and in its unit
+    asked = (sidecar.get("condition") or {}) if is_generated(sidecar) else {}
+    spacing = preprocessing.spacing
+    if is_synthetic(path, sidecar) and volume.shape == preprocessing.shape:  # it is in the box, and in its unit
         drawn = None if map_ is None else on_grid(map_, volume)
         return Brain(name, np.asarray(volume.data[0], np.float32), drawn, spacing, asked)
     first = Volume(volume.data[:1], volume.affine)

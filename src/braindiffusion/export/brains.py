@@ -1,7 +1,8 @@
 """The brains of an export, with their BIDS labels."""
 
 import re
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from braindiffusion.cohort.find import Found, find, match_labels
 from braindiffusion.cohort.preprocessing import BIDS_SUFFIXES
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import GenerateRequest, Run
-from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem
+from braindiffusion.runs.sidecar import is_generated, is_synthetic, load_sidecar, sidecar_path, volume_stem
 
 SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {"MRA": "angio"}
 """BIDS suffix of each modality that is spelled otherwise here."""
@@ -30,6 +31,7 @@ class Brain:
         labels: its region label map.
         told: content of its sidecar.
         name: original name of the subject, to find it in a participants table.
+        synthetic: whether a model generated it; None where neither sidecar nor header say so.
     """
 
     path: Path
@@ -39,15 +41,23 @@ class Brain:
     labels: Path | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
+    synthetic: bool | None = None
 
 
-def brains_in(sources: Iterable[Path], *, labels: Path | None = None, modality: str = "T1") -> list[Brain]:
+Tell = Callable[[str], object]
+"""Takes a sentence on what is left out, or not known."""
+
+
+def brains_in(
+    sources: Iterable[Path], *, labels: Path | None = None, modality: str = "T1", tell: Tell = warnings.warn
+) -> list[Brain]:
     """Find the brains of volumes, folders and runs, in this order, without previews and trajectories.
 
     Args:
         sources: volumes, folders of volumes (IXI, BIDS or any other), runs of `generate`.
         labels: folder of region label maps, matched by file name.
         modality: modality of a volume whose name and sidecar have none: `T1`, `T2`, `PD`, ...
+        tell: takes a sentence for each volume that is left out, or whose sidecar cannot be read.
 
     Raises:
         BrainDiffusionError: there is nothing in one of them, or a modality that BIDS has no name for.
@@ -55,32 +65,57 @@ def brains_in(sources: Iterable[Path], *, labels: Path | None = None, modality: 
     found = [item for source in sources for item in _found(Path(source))]
     if labels is not None:
         found = match_labels(found, labels)
-    return named([(item, read_sidecar(item.path)) for item in found], modality)
+    return named([(item, _sidecar(item.path, tell)) for item in found], modality, tell)
 
 
-def named(found: Iterable[tuple[Found, Mapping[str, Any]]], modality: str = "T1") -> list[Brain]:
+def named(
+    found: Iterable[tuple[Found, Mapping[str, Any]]], modality: str = "T1", tell: Tell = warnings.warn
+) -> list[Brain]:
     """Give BIDS labels to brains: generated ones are `gen001`, `gen002`, ...; any other keeps what BIDS allows.
 
     Args:
         found: volumes with the contents of their sidecars.
         modality: as in `brains_in`.
+        tell: as in `brains_in`.
 
     Raises:
-        BrainDiffusionError: BIDS has no name for a modality.
+        BrainDiffusionError: BIDS has no name for any of the modalities.
     """
     brains: list[Brain] = []
     labels: dict[object, str] = {}
+    left_out: list[str] = []
     for item, told in found:
+        try:
+            suffix = _suffix(item, told, modality)
+        except BrainDiffusionError as error:
+            left_out.append(str(error))
+            continue
         person, _, session = item.subject.partition("_ses-")
+        synthetic = is_synthetic(item.path, told)
         # The channels of one sample are one subject.
-        key: object = (item.path.parent, told.get("sample"), told.get("seed")) if is_generated(told) else person
-        wanted = "" if is_generated(told) else re.sub(r"[^A-Za-z0-9]", "", person.removeprefix("sub-"))
+        sample = (item.path.parent, told.get("sample", item.path), told.get("seed"))
+        key: object = sample if synthetic else person
+        wanted = "" if synthetic else re.sub(r"[^A-Za-z0-9]", "", person.removeprefix("sub-"))
         subject = labels.get(key) or _free(wanted, set(labels.values()))
         labels[key] = subject
-        brains.append(
-            Brain(item.path, subject, session, _suffix(item, told, modality), item.labels, told, item.subject)
-        )
+        brains.append(Brain(item.path, subject, session, suffix, item.labels, told, item.subject, synthetic))
+    if left_out and not brains:
+        raise BrainDiffusionError(left_out[0])
+    for sentence in left_out:
+        tell(f"Left out: {sentence}")
     return brains
+
+
+def _sidecar(volume: Path, tell: Tell) -> dict[str, Any]:
+    """Return the sidecar of a volume, empty without one; what cannot be read is told."""
+    path = sidecar_path(volume)
+    if not path.exists():
+        return {}
+    try:
+        return load_sidecar(path)
+    except BrainDiffusionError as error:
+        tell(f"{error} {volume.name} is exported without what it said.")
+        return {}
 
 
 def _free(wanted: str, taken: set[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from braindiffusion.nifti import open_image, reading
+from braindiffusion.nifti import SYNTHETIC, open_image, reading
 from braindiffusion.runs.sidecar import is_generated
 from braindiffusion.volume import load_volume, save_volume
 
@@ -30,7 +30,6 @@ ACQUISITION = frozenset({
 TEXTS = ("descrip", "aux_file", "db_name", "intent_name")
 """Free text of a NIfTI header."""
 _OWN_FIELD = re.compile(r"[a-z][a-z0-9_]*")
-_OWN_TEXT = b"BrainDiffusion synthetic"
 _LONGEST = 200
 
 
@@ -68,7 +67,7 @@ def place(source: Path, target: Path) -> None:
         header = type(image.header).from_fileobj(file, check=False)
         for name in TEXTS:
             text = header[name].item()
-            header[name] = text if name == "descrip" and text.startswith(_OWN_TEXT) else b""
+            header[name] = text if name == "descrip" and text.startswith(SYNTHETIC.encode()) else b""
         file.seek(int(proxy.offset))
         voxels = file.read(math.prod(image.shape) * proxy.dtype.itemsize)
         np.frombuffer(voxels, proxy.dtype).reshape(image.shape)  # says where some are missing

@@ -94,9 +94,11 @@ def export(viewer: Viewer, choice: ExportChoice, layers: Sequence[Layer]) -> Non
     worker.finished.connect(say)
 
 
-def _work(choice: ExportChoice, outgoing: Sequence[Outgoing]) -> Generator[Path]:
+def _work(choice: ExportChoice, outgoing: Sequence[Outgoing]) -> Generator[Path | BrainDiffusionError]:
     if choice.source is not None:
-        brains = brains_in([choice.source])
+        problems: list[str] = []
+        brains = brains_in([choice.source], tell=problems.append)
+        yield from map(BrainDiffusionError, problems)
         if choice.format == "bids":
             yield from write_bids(brains, choice.out, name=choice.name)
         else:

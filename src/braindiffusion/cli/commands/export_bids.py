@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from braindiffusion.cli.runner import WITH_PROBLEMS
+
 
 def export_bids(
     sources: Annotated[
@@ -25,8 +27,13 @@ def export_bids(
     from braindiffusion.export import brains_in, privacy, write_bids
 
     people = read_demographics(participants) if participants is not None else None
-    brains = brains_in(sources, labels=labels, modality=modality)
+    problems: list[str] = []
+    brains = brains_in(sources, labels=labels, modality=modality, tell=problems.append)
+    for sentence in problems:
+        typer.echo(f"Warning: {sentence}", err=True)
     for path in write_bids(brains, out, name=name, people=people):
         typer.echo(path)
     for sentence in privacy(brains):
         typer.echo(sentence, err=True)
+    if problems:
+        raise typer.Exit(WITH_PROBLEMS)
