@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import before_replacing, remove_temporaries
 from braindiffusion.nifti import READABLE_SUFFIXES, SOFTWARE, sidecar_path
+from braindiffusion.untrusted import read_json
 
 RECORD = ".braindiffusion.jsonl"
 
@@ -106,7 +107,7 @@ def record(content: Path, path: Path) -> None:
     """
     line = json.dumps({"file": path.name, "sha256": _sha256(content)})
     with (path.parent / RECORD).open("a", encoding="utf-8") as file:
-        file.write(f"{line}\n")
+        file.write(f"\n{line}\n")  # a process that was killed in here left a line without an end
 
 
 def says_it_is_ours(path: Path) -> bool:
@@ -114,7 +115,7 @@ def says_it_is_ours(path: Path) -> bool:
     name = path.name.lower()
     try:
         if name.endswith(".json"):
-            told = json.loads(path.read_text(encoding="utf-8-sig"))
+            told = read_json(path)
             versions = told.get("versions") if isinstance(told, dict) else None
             return isinstance(versions, dict) and "braindiffusion" in versions
         if name.endswith(READABLE_SUFFIXES):
