@@ -64,9 +64,13 @@ def read_holder(folder: Path) -> Holder | None:
 
 def is_alive(folder: Path, started: Started) -> bool:
     """Return whether the process that wrote the last `Started` of a run still lives."""
-    if (folder / LOCK).exists():
-        holder = read_holder(folder)  # None: it was given back
-        return holder is not None and is_held(folder, holder)
+    if (holder := read_holder(folder)) is not None:
+        return is_held(folder, holder)
+    try:
+        if (folder / LOCK).stat().st_mtime >= started.time:
+            return False  # the lock was given back since
+    except FileNotFoundError:
+        pass
     # A version without locks wrote it.
     if started.host and started.host != socket.gethostname():
         return silence(folder / EVENTS) < STALE_SECONDS
