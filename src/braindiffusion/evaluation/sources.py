@@ -5,7 +5,6 @@ A source has a name and a function that reads the brain, so that one brain at a 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +140,6 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
     if not found:
         raise BrainDiffusionError(f"There are no brains in {path}.")
     for item in found:
-<<<<<<< HEAD
-        try:
-            sidecar = _sidecar(item.path)
-        except BrainDiffusionError as error:
-            yield Source(item.subject, partial(_refuse, error))  # this brain is left out, and the others are not
-            continue
-=======
->>>>>>> 2006190 (An export calls no brain scanned where nobody knows; one volume without a BIDS name stops no other)
 
         def read(path: Path = item.path, name: str = item.subject, map_: Path | None = item.labels) -> Brain:
             return _read_file(name, path, map_, _sidecar(path), preprocessing)
@@ -156,10 +147,6 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
         told = read_sidecar(item.path)  # one that cannot be read is told when the brain is
         model = told.get("model") or {}
         yield Source(item.subject, read, model=str(model.get("name", "")) if is_generated(told) else "")
-
-
-def _refuse(error: BrainDiffusionError) -> Brain:
-    raise error
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
