@@ -67,6 +67,26 @@ def test_interrupted_and_continued_equals_uninterrupted(ixi: Path, ask: Ask, tmp
     assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
 
 
+def test_a_damaged_store_is_repaired(ixi: Path, ask: Ask, tmp_path: Path) -> None:
+    list(prepare(ask(ixi)))
+    whole = contents(tmp_path / "out.zarr")
+    (tmp_path / "out.zarr" / "volumes" / "0.1234.partial").touch()  # of a process that was killed
+    for array, row in (("volumes", "1"), ("labels", "2")):
+        next(path for path in (tmp_path / "out.zarr" / array / "c" / row).rglob("*") if path.is_file()).unlink()
+    told = [event.message for event in prepare(ask(ixi)) if isinstance(event, Warned)]
+    assert len(told) == 2
+    assert all("is damaged" in one and "It is prepared anew" in one for one in told)
+    assert contents(tmp_path / "out.zarr") == whole
+
+
+def test_two_processes_do_not_write_one_store(ixi: Path, ask: Ask) -> None:
+    events = prepare(ask(ixi))
+    until_step(events, 1)
+    with pytest.raises(BrainDiffusionError, match=r"The cohort out\.zarr is being written by another process"):
+        list(prepare(ask(ixi)))
+    assert isinstance(list(events)[-1], Finished)
+
+
 def test_processes_prepare_what_one_process_prepares(ixi: Path, ask: Ask, tmp_path: Path) -> None:
     list(prepare(ask(ixi, out=tmp_path / "one.zarr")))
     list(prepare(ask(ixi, out=tmp_path / "two.zarr", workers=2)))

@@ -137,3 +137,74 @@ def test_opening_needs_no_torch(store: Path) -> None:
 @pytest.mark.parametrize(("spacing", "shape"), [(2.0, (80, 104, 88)), (1.0, (160, 208, 176)), (4.0, (40, 56, 48))])
 def test_boxes(spacing: float, shape: tuple[int, int, int]) -> None:
     assert box_shape(spacing) == shape
+
+
+def chunk(store: Path, array: str, row: int = 1) -> Path:
+    return next(path for path in (store / array / "c" / str(row)).rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("array", ["volumes", "masks", "labels", "affines"])
+@pytest.mark.parametrize("damage", ["lost", "cut", "flipped", "of another"])
+def test_a_damaged_chunk_is_told_and_never_read_as_an_empty_brain(store: Path, array: str, damage: str) -> None:
+    file = chunk(store, array)
+    content = bytearray(file.read_bytes())
+    match damage:
+        case "lost":
+            file.unlink()
+        case "cut":
+            file.write_bytes(content[: len(content) // 2])
+        case "flipped":
+            content[len(content) // 2] ^= 0x10
+            file.write_bytes(content)
+        case "of another":
+            file.write_bytes(chunk(store, array, 2).read_bytes())
+    cohort = Cohort.open(store)
+    cohort.verify(0)
+    with pytest.raises(BrainDiffusionError, match=r"a\.zarr is damaged: .* of s1 .*prepare it again"):
+        cohort.verify(1)
+
+
+def test_a_chunk_of_zeros_is_written_too(tmp_path: Path) -> None:
+    """What is not there is lost: an empty label map is there."""
+    cohort = Cohort.create(tmp_path / "a.zarr", HOW, labels=np.dtype(np.uint16))
+    one = prepared(0)
+    cohort.put(Subject(id="s0"), PreparedVolume(one.volume, np.zeros(GRID, bool), None, one.affine))
+    cohort.finish()
+    Cohort.open(tmp_path / "a.zarr").verify(0)
+    chunk(tmp_path / "a.zarr", "labels", 0).unlink()
+    with pytest.raises(BrainDiffusionError, match="is missing"):
+        Cohort.open(tmp_path / "a.zarr").verify(0)
+
+
+def test_a_store_of_an_earlier_version_opens_without_checksums(store: Path) -> None:
+    group = zarr.open_group(store, mode="r+")
+    group.attrs.update({"checksums": {}})
+    chunk(store, "labels").unlink()  # it wrote none for an empty label map
+    Cohort.open(store).verify(1)
+    chunk(store, "volumes").unlink()
+    with pytest.raises(BrainDiffusionError, match="is missing"):
+        np.asarray(Cohort.open(store).volumes[1])
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "volumes/zarr.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"zarr_format": 3}', '{"zarr_format": 9, "node_type": "group"}'])
+def test_a_store_with_damaged_metadata_is_told_in_one_sentence(store: Path, file: str, content: str) -> None:
+    (store / file).write_text(content)
+    with pytest.raises(BrainDiffusionError, match=r"a\.zarr"):
+        Cohort.open(store)
+
+
+def test_damaged_attributes_and_arrays_are_told_in_one_sentence(store: Path) -> None:
+    plain = json.loads((store / "zarr.json").read_text())
+    for name in ("subjects", "preprocessing", "checksums"):
+        for wrong in (None, 3, "x", [3], {"a": [1]}):
+            told = json.loads(json.dumps(plain))
+            told["attributes"][name] = wrong
+            (store / "zarr.json").write_text(json.dumps(told))
+            if (name, wrong) != ("checksums", {"a": [1]}):  # of no subject
+                with pytest.raises(BrainDiffusionError, match="damaged or of another version"):
+                    Cohort.open(store)
+    (store / "zarr.json").write_text(json.dumps(plain))
+    zarr.open_group(store, mode="r+")["masks"].resize((2, *GRID))
+    with pytest.raises(BrainDiffusionError, match="fewer subjects than the table"):
+        Cohort.open(store)

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.outputs import Sample
 from braindiffusion.jobs import perform
 from braindiffusion.jobs.generate import generate
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.sampling import sample_cascade
-from braindiffusion.runs import ArtifactWritten, GenerateRequest, Progress, Run, RunState
+from braindiffusion.nifti import header_description
+from braindiffusion.runs import ArtifactWritten, Failed, GenerateRequest, Progress, Run, RunState
+from braindiffusion.volume import Volume
 
 
 def last(cascade: Cascade, seeds: list[int], **options: float) -> torch.Tensor:
@@ -131,3 +134,30 @@ def test_bad_model_and_bad_device_are_told(tmp_path: Path, model: Path, tmp_runs
     ):
         with pytest.raises(BrainDiffusionError, match=said):
             list(generate(request, Run.create(request)))
+
+
+def test_what_is_no_number_is_never_written(cascade: Cascade, model: Path, tmp_path: Path, tmp_runs: Path) -> None:
+    """Finite weights that overflow: no brain, one sentence, and a failure."""
+    with torch.no_grad():
+        for p in cascade.level(1).parameters():
+            p.mul_(1e30)
+    save_model(cascade, model, {"name": "toy"})
+    run = Run.create(GenerateRequest(model=str(model), out=tmp_path / "out", device="cpu", precision="float32"))
+    *_, failed = perform(run)
+    assert isinstance(failed, Failed)
+    assert "Level 1 of the model generated values that are no numbers" in failed.message
+    assert not run.error_file.exists()
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_every_file_of_a_generated_brain_says_so_in_its_header(tmp_path: Path) -> None:
+    sample = Sample(1, 7, tmp_path)
+    sample.frames.append(np.zeros((1, 2, 2, 2), np.float32))
+    volume = Volume(np.zeros((1, 2, 2, 2), np.float32), np.eye(4))
+    list(sample.write(volume, {"model": {"name": "toy"}}, np.eye(4)))
+    sample.write_regions(Volume(np.zeros((1, 2, 2, 2), np.uint8), np.eye(4), {"kind": "labels"}))
+    sample.preview(volume, tmp_path)
+    files = [path for path in tmp_path.iterdir() if ".nii" in path.name]
+    assert len(files) == 4
+    for path in files:
+        assert header_description(path).startswith("BrainDiffusion synthetic"), path

@@ -64,3 +64,13 @@ def test_weights_of_another_model_are_refused(folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps(card))
     with pytest.raises(BrainDiffusionError, match="another model"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_told(folder: Path, value: float) -> None:
+    cascade = Cascade(CONFIG)
+    with torch.no_grad():
+        next(cascade.level(1).parameters()).view(-1)[0] = value
+    save_model(cascade, folder, {"name": "mine"})
+    with pytest.raises(BrainDiffusionError, match=r"model\.safetensors hold values that are no numbers"):
+        load_model(folder)

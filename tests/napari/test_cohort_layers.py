@@ -184,6 +184,18 @@ class TestLazyVolumes:
         assert volumes[4].max() == 5
         reader.close()
 
+    def test_a_lost_chunk_is_told_and_does_not_pass_for_an_empty_brain(self, cohort):
+        next(path for path in (cohort.path / "volumes" / "c" / "2").rglob("*") if path.is_file()).unlink()
+        told: list[str] = []
+        there = threading.Event()
+        reader = ChunkReader(cohort.volumes, lambda _: None, lambda message: (told.append(message), there.set()))
+        reader.get(2)
+        assert there.wait(10)
+        assert "the volumes of sub-2 cannot be used" in told[0]
+        with pytest.raises(BrainDiffusionError, match="sub-2"):
+            np.asarray(LazyVolumes(reader, 0))
+        reader.close()
+
 
 def test_subjects_in_words():
     assert in_words(Subject(id="sub-1"), 0, 2) == "sub-1 · 1 of 2"

@@ -1,6 +1,8 @@
 """The training job: cohort in, model out; stopped and resumed as if nothing had been."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
 from braindiffusion import example_data as samples
-from braindiffusion.cohort.store import Cohort
+from braindiffusion.cohort.store import Cohort, PreparedVolume
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
@@ -28,8 +30,10 @@ from braindiffusion.runs import (
     Run,
     RunState,
     TrainRequest,
+    Warned,
 )
 from braindiffusion.training.patches import Batch
+from braindiffusion.training.plan import rows_of
 from braindiffusion.training.presets import PRESETS, preset
 from braindiffusion.training.trainer import LevelTrainer
 
@@ -130,14 +134,96 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_learnt(
 
     monkeypatch.setattr(LevelTrainer, "loss", spoilt)
     run = Run.create(request(cohort, levels=(0,), validation_subjects=2), root=tmp_path)
-    failed = list(perform(run))[-1]
+    events = list(perform(run))
+    failed = events[-1]
     assert isinstance(failed, Failed)
     assert "level 0 is not finite at step 3" in failed.message
+    (warned,) = [event for event in events if isinstance(event, Warned)]  # held-out samples are spoilt too
+    assert "The validation loss of level 0 is not finite at step 1" in warned.message
+    assert re.search(r"The batch was of s\d, s\d\.", failed.message)
     assert "bug" not in failed.message
     assert not run.error_file.exists()
     state = load_file(run.checkpoints / "resume" / "level-0.safetensors")
     assert state["step"] == 2
     assert all(np.isfinite(tensor).all() for name, tensor in state.items() if name != "best.loss")
+    assert state["best.step"] == 0  # never one whose validation loss is no number
+
+
+def test_a_training_that_diverges_is_told_and_leaves_no_model_of_it(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = LevelTrainer._step
+
+    def rising(self: LevelTrainer, batches: list[Batch]) -> tuple[float, float]:
+        _, rate = step(self, batches)
+        return (1.0 if self.step <= 3 else 100.0), rate
+
+    monkeypatch.setattr(LevelTrainer, "_step", rising)
+    # Checkpoints at every step: the last is from before the loss rose.
+    asked = request(cohort, levels=(0,), validation_subjects=2, epochs=20, checkpoint_minutes=1e-9)
+    run = Run.create(asked, root=tmp_path)
+    failed = list(perform(run))[-1]
+    assert isinstance(failed, Failed)
+    assert "level 0 has diverged by step 2" in failed.message
+    assert "lower learning rate" in failed.message
+    assert not run.error_file.exists()
+    state = load_file(run.checkpoints / "resume" / "level-0.safetensors")
+    assert state["step"] == 4  # its average had not risen by then
+    assert json.loads((run.checkpoints / "best" / "model.json").read_text())["steps"][0] <= 4
+
+
+def copied(cohort: Cohort, folder: Path) -> Cohort:
+    shutil.copytree(cohort.path, folder / "copy.zarr")
+    return Cohort.open(folder / "copy.zarr", mode="r+")
+
+
+def test_a_brain_of_no_numbers_is_left_out_and_told_once(cohort: Cohort, tmp_path: Path) -> None:
+    store = copied(cohort, tmp_path)
+    _, (row, *_) = rows_of(store, 2)
+    spoilt = np.array(store.volumes[row])
+    spoilt[0, 3, 3, 3] = np.nan
+    labels = store.labels[row] if store.labels is not None else None
+    store.put(store.subjects[row], PreparedVolume(spoilt, store.masks[row], labels, store.affines[row]))
+    store.finish()
+    run = Run.create(request(store, levels=(0,), validation_subjects=2), root=tmp_path)
+    events = list(perform(run))
+    assert isinstance(events[-1], Finished)
+    name = store.subjects[row].id
+    assert [e.subject for e in events if isinstance(e, Warned)] == [name]
+    losses = [e.values["validation_loss"] for e in events if isinstance(e, Metric) and "validation_loss" in e.values]
+    assert np.isfinite(losses).all()
+    card = json.loads((run.checkpoints / "best" / "model.json").read_text())
+    assert name not in card["split"]["validation"]
+
+
+def test_a_cohort_with_a_lost_chunk_is_not_trained_on(cohort: Cohort, tmp_path: Path) -> None:
+    store = copied(cohort, tmp_path)
+    next(path for path in (store.path / "volumes" / "c" / "4").rglob("*") if path.is_file()).unlink()
+    run = Run.create(request(store, levels=(0,)), root=tmp_path)
+    failed = list(perform(run))[-1]
+    assert isinstance(failed, Failed)
+    assert "the volumes of s4 cannot be used" in failed.message
+    assert not run.error_file.exists()
+
+
+@pytest.mark.parametrize("earlier_version", [False, True])
+def test_a_training_does_not_go_on_with_another_cohort(cohort: Cohort, tmp_path: Path, earlier_version: bool) -> None:
+    store = copied(cohort, tmp_path)
+    run = Run.create(request(store, levels=(0,)), root=tmp_path)
+    events = perform(run)
+    next(event for event in events if isinstance(event, Progress) and event.stage == "level 0" and event.step)
+    events.close()
+    if earlier_version:  # it wrote the cohort into the card alone
+        (run.path / "cohort.json").unlink()
+    before = store.subjects[0]
+    for change in ({"input_hash": "other"}, {} if earlier_version else {"age": 99.0}):
+        store.finish([before.model_copy(update=change), *store.subjects[1:]])
+        last = list(perform(run))[-1]
+        if change:
+            assert isinstance(last, Failed)
+            assert "is not the one that the run" in last.message
+    store.finish([before, *store.subjects[1:]])
+    assert isinstance(list(perform(run))[-1], Finished)
 
 
 def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -> None:

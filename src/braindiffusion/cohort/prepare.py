@@ -24,6 +24,7 @@ from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.events import ArtifactWritten, Event, Finished, Progress, Warned
+from braindiffusion.runs.lock import run_lock
 from braindiffusion.runs.requests import PrepareRequest
 
 if TYPE_CHECKING:
@@ -68,8 +69,26 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
         yield Warned(message=sentence)
     people = read_demographics(request.participants) if request.participants else Demographics()
     preprocessing = _preprocessing(request)
-    cohort = _open_or_create(request, preprocessing, found)
-    known = {subject.id: subject.input_hash for subject in cohort.subjects}
+    _open_or_create(request, preprocessing, found)
+    with run_lock(request.out, "The cohort {} is being written by another process already"):
+        for leftover in request.out.rglob("*.partial"):  # Zarr's temporary files, of a process that was killed
+            leftover.unlink()
+        cohort = Cohort.open(request.out, mode="r+")
+        yield from _fill(request, cohort, preprocessing, found, people)
+
+
+def _fill(
+    request: PrepareRequest, cohort: Cohort, preprocessing: Preprocessing, found: list[Found], people: Demographics
+) -> Iterator[Event]:
+    """Prepare what a store lacks, and write it."""
+    known = {}
+    for row, subject in enumerate(cohort.subjects):
+        try:
+            cohort.verify(row)
+            known[subject.id] = subject.input_hash
+        except BrainDiffusionError as error:
+            known[subject.id] = ""
+            yield Warned(message=f"{error} It is prepared anew.", subject=subject.id)
     ids = {item.path: _id(item, preprocessing) for item in found}
     usable = [item for item in found if not item.problem]
     left_out = [item for item in found if item.problem]
@@ -118,7 +137,10 @@ def _work(task: _Task) -> _Answer:
         input_hash = _hash_files(files)
         if input_hash == task.known_hash:
             return _Answer(input_hash)
-        return _Answer(input_hash, standardise_file(task.found.paths, task.found.labels, task.preprocessing))
+        prepared = standardise_file(task.found.paths, task.found.labels, task.preprocessing)
+        if not np.isfinite(prepared.volume).all():
+            return _Answer(problem=f"{task.found.path} holds values that are no numbers, or too large ones.")
+        return _Answer(input_hash, prepared)
     except BrainDiffusionError as error:
         return _Answer(problem=str(error))
     except (OSError, ValueError, RuntimeError, MemoryError) as error:  # ITK's are RuntimeErrors

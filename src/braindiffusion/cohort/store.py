@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.stored_array import StoredArray, checksum
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.lock import LOCK
 
 FORMAT = "braindiffusion-cohort"
+CHECKED = ("volumes", "masks", "labels", "affines")
+"""The arrays that a subject's checksum is of, in this order."""
 
 
 class Subject(BaseModel):
@@ -67,10 +71,6 @@ class Cohort:
     Attributes:
         path: the store.
         subjects: one `Subject` a volume, in the order of the arrays.
-        volumes: Zarr array (N, C, x, y, z) float16 in [-1, 1].
-        masks: Zarr array (N, x, y, z) bool.
-        labels: Zarr array (N, x, y, z), or None.
-        affines: (N, 4, 4) float64, voxel indices to mm in RAS+.
         preprocessing: how it was prepared.
         complete: False while it is being written, or if that was interrupted.
     """
@@ -84,14 +84,21 @@ class Cohort:
         try:
             self.subjects = [Subject.model_validate(row) for row in attributes["subjects"]]
             self.preprocessing = Preprocessing.model_validate(attributes["preprocessing"])
-            self.volumes = _array(group, "volumes")
-            self.masks = _array(group, "masks")
-            self._affines = _array(group, "affines")
-        except (KeyError, TypeError, ValidationError) as error:
+            self._checksums = {str(name): str(one) for name, one in attributes.get("checksums", {}).items()}
+            grid = self.preprocessing.shape
+            self._arrays = {
+                "volumes": _array(group, "volumes", (None, *grid), "f"),
+                "masks": _array(group, "masks", grid, "b"),
+                "affines": _array(group, "affines", (4, 4), "f"),
+            }
+            if "labels" in group:
+                self._arrays["labels"] = _array(group, "labels", grid, "iu")
+            if shorter := [name for name, array in self._arrays.items() if array.shape[0] < len(self.subjects)]:
+                raise ValueError(f"{shorter[0]} holds fewer subjects than the table")
+        except Exception as error:  # a damaged store can make Zarr raise nearly anything
             raise BrainDiffusionError(
                 f"The cohort {path} is damaged or of another version ({_first_line(error)}): prepare it again."
             ) from error
-        self.labels = _array(group, "labels") if "labels" in group else None
         self.complete = bool(attributes.get("complete", False))
 
     @classmethod
@@ -108,9 +115,16 @@ class Cohort:
         path = Path(path)
         try:
             group = zarr.open_group(path, mode=mode)  # type: ignore[arg-type]
-        except (FileNotFoundError, ValueError, KeyError, OSError) as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             msg = f"There is no prepared cohort at {path}: make one with `prepare`."
             raise BrainDiffusionError(msg) from error
+        except Exception as error:  # a damaged store can make Zarr raise nearly anything
+            if not (path / "zarr.json").is_file():
+                msg = f"There is no prepared cohort at {path}: make one with `prepare`."
+                raise BrainDiffusionError(msg) from error
+            raise BrainDiffusionError(
+                f"The cohort {path} is damaged ({_first_line(error)}): delete it and prepare it again."
+            ) from error
         return cls(group, path)
 
     @classmethod
@@ -129,8 +143,9 @@ class Cohort:
             BrainDiffusionError: something else is at `path`.
         """
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())) and not _is_empty_cohort(path):
-            raise BrainDiffusionError(f"{path} exists and is no prepared cohort: choose another place to prepare into.")
+        check_store_path(path)
+        if _holds_anything(path) and len(cls.open(path)):
+            raise BrainDiffusionError(f"{path} holds a cohort already: choose another place to prepare into.")
         group = zarr.create_group(path, overwrite=True)
         grid = preprocessing.shape
         group.create_array(
@@ -155,9 +170,49 @@ class Cohort:
         return len(self.subjects)
 
     @property
+    def volumes(self) -> StoredArray:
+        """(N, C, x, y, z) float16 in [-1, 1]."""
+        return self._stored("volumes")
+
+    @property
+    def masks(self) -> StoredArray:
+        """(N, x, y, z) bool."""
+        return self._stored("masks")
+
+    @property
+    def labels(self) -> StoredArray | None:
+        """(N, x, y, z), or None."""
+        return self._stored("labels", may_lack=not self._checksums) if "labels" in self._arrays else None
+
+    @property
     def affines(self) -> NDArray[np.float64]:
         """(N, 4, 4) float64, voxel indices to mm in RAS+."""
-        return np.asarray(self._affines[: len(self)], dtype=np.float64)
+        return np.asarray(self._stored("affines")[: len(self)], dtype=np.float64)
+
+    def _stored(self, name: str, *, may_lack: bool = False) -> StoredArray:
+        return StoredArray(self._arrays[name], self.path, [one.id for one in self.subjects], may_lack=may_lack)
+
+    def verify(self, row: int) -> None:
+        """Check that a subject's data are there, and as they were prepared.
+
+        Raises:
+            BrainDiffusionError: a chunk is lost, damaged, or holds something else. Of a cohort of an earlier version,
+                which holds no checksums, other contents cannot be told.
+        """
+        labels = None if self.labels is None else self.labels[row]
+        found = checksum(self.volumes[row], self.masks[row], labels, self._stored("affines")[row])
+        if self._checksums.get(self.subjects[row].id, found) != found:
+            raise self.volumes.damaged(row, "its content is not what was prepared")
+
+    def not_finite(self, row: int) -> bool:
+        """Return whether a volume holds a value that is no number, or infinite."""
+        return not bool(np.isfinite(self.volumes[row]).all())
+
+    @property
+    def table_hash(self) -> str:
+        """Sha256 of what the table says of each subject: age, sex, site."""
+        table = [subject.model_dump(mode="json", exclude={"source"}) for subject in self.subjects]
+        return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
     @property
     def hash(self) -> str:
@@ -169,11 +224,15 @@ class Cohort:
         """Add a subject, or replace the one of the same id. Only one process may write a store."""
         index = next((i for i, known in enumerate(self.subjects) if known.id == subject.id), len(self))
         self._fit(max(len(self), index + 1))
-        self.volumes[index] = prepared.volume
-        self.masks[index] = prepared.mask
-        self._affines[index] = prepared.affine
-        if self.labels is not None and prepared.labels is not None:
-            self.labels[index] = prepared.labels
+        values = {"volumes": prepared.volume, "masks": prepared.mask, "affines": prepared.affine}
+        if "labels" in self._arrays:
+            grid = self.preprocessing.shape
+            values["labels"] = np.zeros(grid, np.uint8) if prepared.labels is None else prepared.labels
+        written = {name: np.asarray(value, self._arrays[name].dtype) for name, value in values.items()}
+        for name, value in written.items():
+            # Every chunk is written, an empty one too: one that is not there is lost.
+            self._arrays[name].with_config({"write_empty_chunks": True})[index] = value
+        self._checksums[subject.id] = checksum(*(written.get(name) for name in CHECKED))
         self.subjects[index : index + 1] = [subject]
         self._write_table(complete=False)
 
@@ -186,14 +245,15 @@ class Cohort:
 
     def _fit(self, count: int) -> None:
         # A writer that died between voxels and table leaves arrays one longer than the table.
-        for array in (self.volumes, self.masks, self.labels, self._affines):
-            if array is not None and array.shape[0] != count:
+        for array in self._arrays.values():
+            if array.shape[0] != count:
                 array.resize((count, *array.shape[1:]))
 
     def _write_table(self, *, complete: bool) -> None:
         self.complete = complete
         table = [subject.model_dump(mode="json") for subject in self.subjects]
-        self._group.attrs.update({"subjects": table, "hash": self.hash, "complete": complete})
+        checksums = {one.id: self._checksums[one.id] for one in self.subjects if one.id in self._checksums}
+        self._group.attrs.update({"subjects": table, "hash": self.hash, "complete": complete, "checksums": checksums})
 
 
 def split(subject_ids: Iterable[str], n_validation: int, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -242,18 +302,38 @@ def split_rows(subjects: Sequence[Subject], n_validation: int, seed: int = 0) ->
     return [row for name in training for row in rows[name]], [row for name in validation for row in rows[name]]
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+def _array(group: zarr.Group, name: str, shape: Sequence[int | None], kinds: str) -> zarr.Array[Any]:
+    """Return an array of a group: one chunk for each subject, of this shape (None: any), of one of these kinds."""
     array = group[name]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is no array")
+    fits = len(array.shape) == len(shape) + 1 and all(a == b for a, b in zip(array.shape[1:], shape, strict=True) if b)
+    if not fits or array.chunks != (1, *array.shape[1:]) or np.dtype(array.dtype).kind not in kinds:
+        raise ValueError(f"{name} has the shape {array.shape} and the type {array.dtype}")
     return array
 
 
-def _is_empty_cohort(path: Path) -> bool:
+def check_store_path(path: Path) -> None:
+    """Check that a cohort may be written to a path: nothing is there yet, or a cohort and no file of the user's.
+
+    Raises:
+        BrainDiffusionError: something else is there.
+    """
+    if not _holds_anything(path):
+        return
+    msg = f"{path} exists and is no prepared cohort: choose another place to prepare into."
     try:
-        return len(Cohort.open(path)) == 0
-    except BrainDiffusionError:
-        return False
+        Cohort.open(path)
+    except BrainDiffusionError as error:
+        raise BrainDiffusionError(msg if not (path / "zarr.json").is_file() else str(error), "out") from error
+    strangers = {entry.name for entry in path.iterdir()} - {"zarr.json", "volumes", "masks", "labels", "affines", LOCK}
+    if strangers:
+        msg = f"{path} holds {min(strangers)}, which is no part of a cohort: choose another place, or move it."
+        raise BrainDiffusionError(msg, "out")
+
+
+def _holds_anything(path: Path) -> bool:
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 
 def _first_line(error: Exception) -> str:

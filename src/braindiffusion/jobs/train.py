@@ -10,6 +10,7 @@ import torch
 
 from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.runs import (
@@ -22,15 +23,24 @@ from braindiffusion.runs import (
     Progress,
     Run,
     TrainRequest,
+    Warned,
 )
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.training.checkpoints import CheckpointManager, load_state
 from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.novelty import Novelty
+from braindiffusion.training.optimizers import NotFiniteError
 from braindiffusion.training.patches import CopyCache, PatchDataset
-from braindiffusion.training.plan import levels_of, levels_with_copies_of, preset_of, rows_of
+from braindiffusion.training.plan import (
+    check_same_cohort,
+    levels_of,
+    levels_with_copies_of,
+    preset_of,
+    rows_of,
+    usable_rows,
+)
 from braindiffusion.training.presets import Preset
-from braindiffusion.training.trainer import LevelTrainer, StepDone, fit_normalisation
+from braindiffusion.training.trainer import LevelTrainer, LossWatch, StepDone, fit_normalisation
 from braindiffusion.training.warm_start import (
     configuration_of,
     copy_initial_model,
@@ -63,10 +73,15 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     chosen = _preset(request, run, distributed)
     wanted = levels_of(request, chosen)
     cohort = yield from _cohort(request, run, distributed)
+    check_same_cohort(run, cohort, writes=distributed.is_main)
     if start is not None and refines(start, cohort):
         wanted = (len(chosen.recipes),)
         chosen = with_finer_level(chosen)
     training, validation = rows_of(cohort, request.validation_subjects)
+    training = yield from usable_rows(cohort, training)
+    validation = yield from usable_rows(cohort, validation)
+    if not training:
+        raise BrainDiffusionError(f"No subject of {cohort.path} can be trained on: see the warnings.")
     torch.manual_seed(request.seed)
     cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(distributed.fabric.device)
     before = None if start is None else load_initial_model(cascade, start)
@@ -116,6 +131,8 @@ class _LevelTraining:
     novelty: Novelty
     until: int
     losses: list[float] = field(default_factory=list)
+    watch: LossWatch = field(default_factory=LossWatch)
+    warned: bool = False
     reported: float = -math.inf
 
     def run(self, patches: PatchDataset, held_out: PatchDataset) -> Generator[Event, None, Command]:
@@ -135,20 +152,21 @@ class _LevelTraining:
             yield Progress(stage=self.stage, step=self.first, total=self.until)
             # A warm start is validated first, so that worse weights never count as the best.
             if not self.first and self.request.start_from is not None:
-                yield self.validate(held_out)
+                yield from list(self.validate(held_out))
             while not self.finished():
                 now = monotonic()
                 sample = now - sampled >= 60 * self.request.sample_minutes
                 save = sample or now - saved >= 60 * self.request.checkpoint_minutes
+                save, sample = save and not self.watch.rising, sample and not self.watch.rising
                 command = distributed.broadcast_command(Command.SAVE if save else Command.STEP)
                 if command is Command.STOP:
                     break
-                events = list(self.report(next(steps)))
+                events = list(self.report(self.next_step(steps)))
                 if self.due(trainer.recipe.validations):
-                    events.append(self.validate(held_out))
+                    events += self.validate(held_out)
                 if trainer.recipe.snapshots and (self.due(trainer.recipe.snapshots) or self.finished()):
                     checkpoints.save_averages(trainer)
-                if command is Command.SAVE or self.finished():
+                if (command is Command.SAVE and not self.watch.rising) or self.finished():
                     events.append(checkpoints.save(trainer))
                     saved = monotonic()
                 if distributed.is_main and (sample or self.finished()):
@@ -169,16 +187,47 @@ class _LevelTraining:
         finally:
             steps.close()
             # A single process saves whatever happened; several only where all of them stop here.
-            unsaved = checkpoints.levels[trainer.index].step < trainer.step
+            unsaved = checkpoints.levels[trainer.index].step < trainer.step and not self.watch.rising
             if unsaved and (distributed.world == 1 or command is Command.STOP):
                 checkpoints.save(trainer)
         return command
 
-    def validate(self, held_out: PatchDataset) -> Metric:
-        """Compute the validation loss, and keep the weights if it is the best."""
+    def next_step(self, steps: Generator[StepDone]) -> StepDone:
+        """Return the next step.
+
+        Raises:
+            BrainDiffusionError: the loss has risen far above what it was, or is no number.
+        """
+        try:
+            done = next(steps)
+        except NotFiniteError as error:
+            if self.watch.rising:
+                raise self.diverged() from error
+            raise
+        self.watch.add(done.loss)
+        if self.watch.diverged:
+            raise self.diverged()
+        return done
+
+    def diverged(self) -> BrainDiffusionError:
+        """Return the error of a training whose loss has risen. What was trained since the last checkpoint is lost."""
+        kept = self.checkpoints.levels[self.trainer.index].step
+        last = f"The checkpoint of step {kept}, from before, is kept" if kept else "There was no checkpoint yet"
+        return BrainDiffusionError(
+            f"The training of {self.stage} has diverged by step {self.trainer.step}: its loss rose from "
+            f"{self.watch.lowest:.3g} to {self.watch.mean:.3g}. {last}: begin again with a lower learning rate or in "
+            "float32."
+        )
+
+    def validate(self, held_out: PatchDataset) -> Iterator[Event]:
+        """Compute the validation loss, and keep the weights if it is the best. One that is no number is told once."""
         loss = self.trainer.validate(held_out)
         self.checkpoints.record_validation(self.trainer, loss)
-        return Metric(stage=self.stage, step=self.trainer.step, values={"validation_loss": loss})
+        yield Metric(stage=self.stage, step=self.trainer.step, values={"validation_loss": loss})
+        if not math.isfinite(loss) and not self.warned:
+            self.warned = True
+            what = f"The validation loss of {self.stage} is not finite at step {self.trainer.step}"
+            yield Warned(message=f"{what}: such weights are never kept as the best.")
 
     def sample(self) -> Iterator[Event]:
         """Generate a brain of the request's seed with the present weights, and measure its novelty."""

@@ -24,6 +24,7 @@ from braindiffusion.segmentation.model import SegmentationModel, predict_regions
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
 from braindiffusion.segmentation.training import SegmentationTrainer
 from braindiffusion.training.checkpoints import load_state, save_state
+from braindiffusion.training.plan import check_same_cohort, usable_rows
 
 METRIC_SECONDS = 5.0
 VALIDATION_HEADS = 6
@@ -49,7 +50,11 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
         msg = f"Cannot keep {request.validation_subjects} of {len(ids)} subjects for validation: keep fewer."
         raise BrainDiffusionError(msg)
     training, validation = split(ids, request.validation_subjects)
-    rows, held_out = [ids.index(name) for name in training], [ids.index(name) for name in validation]
+    check_same_cohort(run, cohort)
+    rows = yield from usable_rows(cohort, [ids.index(name) for name in training])
+    held_out = yield from usable_rows(cohort, [ids.index(name) for name in validation])
+    if not rows:
+        raise BrainDiffusionError(f"No subject of {cohort.path} can be trained on: see the warnings.")
     torch.manual_seed(request.seed)
     net = SegmentationNet(SegmentationConfig(shape=_box(cohort), spacing=cohort.preprocessing.spacing))
     examples = Examples(cohort, rows, net.config.shape, request.window, request.seed)

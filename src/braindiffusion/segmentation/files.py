@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import replacing, write_whole
+from braindiffusion.models.cascade.files import check_finite
 from braindiffusion.models.registry import (
     CARD,
     DEFAULT_SEGMENTATION_MODEL,
@@ -47,6 +48,7 @@ def load_segmentation_model(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODE
         what = str(error).splitlines()[0]
         msg = f"The segmentation model {folder} is damaged, or of another version ({what}): fetch it again."
         raise BrainDiffusionError(msg) from error
+    check_finite(net.state_dict(), folder)
     net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return SegmentationModel(net.eval(), calibration, card.to_json())
 

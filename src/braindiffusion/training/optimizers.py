@@ -124,6 +124,10 @@ def scale_learning_rates(optimizers: Sequence[torch.optim.Optimizer], scale: flo
             group["lr"] = group["initial_lr"] * scale
 
 
+class NotFiniteError(BrainDiffusionError):
+    """A loss or a gradient is no number or infinite; the weights are those before the step."""
+
+
 def clip_gradients(network: nn.Module, max_norm: float, stage: str, step: int) -> None:
     """Scale the gradients of a network down to a length, and stop where they are not finite.
 
@@ -134,15 +138,11 @@ def clip_gradients(network: nn.Module, max_norm: float, stage: str, step: int) -
         step: the step, from 1.
 
     Raises:
-        BrainDiffusionError: a gradient is not finite, which it is where the loss is not. No weight was changed.
+        NotFiniteError: a gradient is not finite, which it is where the loss is not. No weight was changed.
     """
     norm = gather_full(clip_grad_norm_(network.parameters(), max_norm))
     if not norm.isfinite():
-        msg = (
-            f"The loss or the gradient of {stage} is not finite at step {step}. What was learnt before is kept: "
-            "begin again with a lower learning rate or in float32."
-        )
-        raise BrainDiffusionError(msg)
+        raise NotFiniteError(f"The loss or the gradient of {stage} is not finite at step {step}.")
 
 
 def optimizer_tensors(network: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:

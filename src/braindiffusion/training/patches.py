@@ -201,13 +201,21 @@ class PatchDataset:
         condition = {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]}
         return Batch(step * size + rows.start, torch.stack(bands), torch.stack(origins), condition)
 
-    def _sample(self, number: int) -> tuple[Tensor, Tensor, Condition]:
-        """Return bands, first site and condition of one sample."""
+    def subjects_of(self, step: int, size: int) -> list[str]:
+        """Return the ids of the subjects in the batch of a training step."""
+        return [self.cohort.subjects[self._subject(step * size + row)].id for row in range(size)]
+
+    def _subject(self, number: int) -> int:
+        """Return the row of the subject that a sample is of: all in turn, in another order in each epoch."""
         epoch, index = divmod(number, len(self.subjects))
         order = np.random.default_rng((self.seed, self.level, epoch, 1)).permutation(len(self.subjects))
+        return self.subjects[order[index]]
+
+    def _sample(self, number: int) -> tuple[Tensor, Tensor, Condition]:
+        """Return bands, first site and condition of one sample."""
         rng = np.random.default_rng((self.seed, self.level, number))
         copy = int(rng.integers(self.copies)) if self.copies else -1
-        brain = self.brain(self.subjects[order[index]], copy)
+        brain = self.brain(self._subject(number), copy)
         if self.patch is None:
             return brain.bands, torch.zeros(3), brain.condition
         size = np.array(self._size(brain.inside))

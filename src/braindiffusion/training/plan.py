@@ -1,16 +1,24 @@
 """Plan of a training from its request: preset with changes, levels to train, training and validation subjects."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Generator, Sequence
+from time import monotonic
 from typing import Any
 
 from braindiffusion.cohort.store import Cohort, split_rows
 from braindiffusion.devices import choose_device
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import write_whole
 from braindiffusion.models.cascade.config import LevelConfig
-from braindiffusion.models.registry import find_model
-from braindiffusion.runs import TrainRequest
+from braindiffusion.models.registry import CARD, find_model, read_card
+from braindiffusion.runs import Event, Progress, Run, TrainRequest, Warned
 from braindiffusion.training.presets import AUTO, Preset, preset, preset_for
 from braindiffusion.training.warm_start import with_networks_of
+
+COHORT = "cohort.json"
+"""File of a run that says which cohort its training began with."""
+CHECK_SECONDS = 2.0
+"""Seconds between two events of the check of a cohort."""
 
 
 def preset_of(request: TrainRequest) -> Preset:
@@ -74,3 +82,67 @@ def rows_of(cohort: Cohort, aside: int | None) -> tuple[list[int], list[int]]:
         msg = f"Cannot keep {aside} of {people} subjects for validation: keep fewer."
         raise BrainDiffusionError(msg)
     return split_rows(cohort.subjects, aside)
+
+
+def usable_rows(cohort: Cohort, rows: Sequence[int]) -> Generator[Event, None, list[int]]:
+    """Check the data of subjects before they are trained on.
+
+    Yields:
+        Warned for each subject that is left out, since a voxel of it is no number or infinite; Progress where it takes
+        long.
+
+    Returns:
+        The rows of the others.
+
+    Raises:
+        BrainDiffusionError: the data of a subject are lost or damaged.
+    """
+    usable, told = [], monotonic()
+    for step, row in enumerate(rows, start=1):
+        if monotonic() - told > CHECK_SECONDS:
+            told = monotonic()
+            yield Progress(stage="check", step=step, total=len(rows), message="data of the cohort")
+        cohort.verify(row)
+        if cohort.not_finite(row):
+            name = cohort.subjects[row].id
+            message = f"{name} is left out: its volume in {cohort.path} holds values that are no numbers."
+            yield Warned(message=message, subject=name)
+        else:
+            usable.append(row)
+    return usable
+
+
+def check_same_cohort(run: Run, cohort: Cohort, *, writes: bool = True) -> None:
+    """Check that a training goes on with the cohort that it began with; the first time, write down which that is.
+
+    Args:
+        run: The training.
+        cohort: The cohort that its request names now.
+        writes: Whether this process may write.
+
+    Raises:
+        BrainDiffusionError: other subjects, other files, another preprocessing, or other ages or sexes.
+    """
+    file = run.path / COHORT
+    now = {"cohort_hash": cohort.hash, "table_hash": cohort.table_hash}
+    try:
+        began = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        began = _cohort_of_card(run)
+    except (OSError, ValueError) as error:
+        raise BrainDiffusionError(f"{file} cannot be read ({error}): begin a new training.") from error
+    if not isinstance(began, dict) or any(began.get(name, value) != value for name, value in now.items()):
+        msg = f"The cohort {cohort.path} is not the one that the run {run.name} began with"
+        differs = "subjects, files, preprocessing, ages or sexes differ"
+        raise BrainDiffusionError(f"{msg} ({differs}): bring that one back, or begin a new training.")
+    if writes and not file.exists():
+        write_whole(file, json.dumps(now, indent=2) + "\n")
+
+
+def _cohort_of_card(run: Run) -> dict[str, Any]:
+    """Return the hash in the last model of a run; empty before the first. Earlier versions kept it there alone."""
+    for name in ("last", "best"):
+        if (run.checkpoints / name / CARD).is_file():
+            card = read_card(run.checkpoints / name).to_json()
+            return {"cohort_hash": card["cohort_hash"]} if card.get("cohort_hash") else {}
+    return {}

@@ -18,6 +18,7 @@ from braindiffusion.models.cascade.cascade import Cascade, Level
 from braindiffusion.training.distributed import Distributed, gather_full, shard_like
 from braindiffusion.training.ema import SIGMA_RELS, PowerEma
 from braindiffusion.training.optimizers import (
+    NotFiniteError,
     clip_gradients,
     load_optimizer_tensors,
     make_optimizers,
@@ -34,6 +35,10 @@ HELD_OUT = 32
 MEASURED = 32
 """Brains from which the means and standard deviations of a level's bands are computed."""
 TRAINING, VALIDATION = 2, 3
+LOSS_STEPS = 20
+"""Steps that the loss is averaged over to tell whether a training diverges."""
+DIVERGED = 10.0
+"""A training has diverged where the average loss stays above so many times its lowest value."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,37 @@ class StepDone:
     loss: float
     learning_rate: float
     seconds: float
+
+
+@dataclass
+class LossWatch:
+    """The loss of a level, averaged over about `LOSS_STEPS` steps.
+
+    Attributes:
+        mean: average of the last steps.
+        lowest: lowest such average so far.
+        steps: number of steps since the average rose above `DIVERGED` times the lowest.
+    """
+
+    mean: float = math.nan
+    lowest: float = math.inf
+    steps: int = 0
+
+    @property
+    def rising(self) -> bool:
+        """Whether the loss is far above what it was: no checkpoint is written."""
+        return self.steps > 0
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it has been for long."""
+        return self.steps >= LOSS_STEPS
+
+    def add(self, loss: float) -> None:
+        """Count a step."""
+        self.mean = loss if math.isnan(self.mean) else self.mean + (loss - self.mean) / LOSS_STEPS
+        self.lowest = min(self.lowest, self.mean)
+        self.steps = self.steps + 1 if not self.mean <= DIVERGED * self.lowest else 0
 
 
 def seeded(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -168,7 +204,15 @@ class LevelTrainer:
                 batches = ahead.popleft().result()
                 if self.step + ahead_by < until:
                     ahead.append(begin(self.step + ahead_by))
-                loss, rate = self._step(batches)
+                try:
+                    loss, rate = self._step(batches)
+                except NotFiniteError as error:
+                    names = ", ".join(patches.subjects_of(self.step, self.samples))
+                    msg = (
+                        f"{error} The batch was of {names}. What was learnt before is kept: check these subjects, or "
+                        "begin again with a lower learning rate or in float32."
+                    )
+                    raise NotFiniteError(msg) from error
                 yield StepDone(self.step, loss, rate, time.perf_counter() - start)
 
     def _step(self, batches: list[Batch]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Qt, Signal
 
@@ -80,14 +81,19 @@ class _Shown(QObject):
     _late = Signal(object)
     """A chunk came that was shown blank: its reader. (From the reading thread to the GUI thread.)"""
 
+    _damaged = Signal(str)
+    """A chunk is lost or damaged: a sentence."""
+
     def __init__(self, viewer: Viewer, cohort: Cohort, regions: Mapping[int, str] | None) -> None:
         super().__init__()
         self._viewer = viewer
         self._subjects = cohort.subjects
         self._told = False
+        self._damage: set[str] = set()
         first = not viewer.layers
         self.layers = self._make(cohort, regions)
         self._late.connect(self._refresh, Qt.ConnectionType.QueuedConnection)
+        self._damaged.connect(self._show_damage, Qt.ConnectionType.QueuedConnection)
         for layer in self.layers:
             viewer.add_layer(layer)
             layer.events.visible.connect(self._tell)
@@ -134,8 +140,14 @@ class _Shown(QObject):
         return layers
 
     def _reader(self, array: Any) -> ChunkReader:
-        reader = ChunkReader(array, lambda _: self._late.emit(reader))
+        reader = ChunkReader(array, lambda _: self._late.emit(reader), self._damaged.emit)
         return reader
+
+    def _show_damage(self, message: str) -> None:
+        """Show once that a chunk is lost or damaged: it stays blank, which must not pass for an empty brain."""
+        if message not in self._damage:
+            self._damage.add(message)
+            show_error(message)
 
     def _refresh(self, reader: ChunkReader) -> None:
         for layer in self.layers:

@@ -14,6 +14,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from braindiffusion.cohort.stored_array import StoredArray
+from braindiffusion.errors import BrainDiffusionError
+
 PATIENCE = 0.02
 """Seconds that a look may wait: small chunks are there by then, and no blank flashes up."""
 MEMORY = 512 * 2**20
@@ -27,11 +30,14 @@ class ChunkReader:
     Args:
         array: (N, ...), one chunk for each index of the first axis.
         late: Called in the reading thread with the index of a chunk that somebody has seen blank, once it is there.
+        failed: Called in the reading thread with a sentence on each chunk that is lost or damaged.
     """
 
-    def __init__(self, array: "zarr.Array[Any]", late: Callable[[int], None]) -> None:
+    def __init__(
+        self, array: "zarr.Array[Any] | StoredArray", late: Callable[[int], None], failed: Callable[[str], None] = print
+    ) -> None:
         self.array = array
-        self._late = late
+        self._late, self._failed = late, failed
         size = int(np.prod(array.shape[1:])) * array.dtype.itemsize
         self._most = max(KEPT, MEMORY // max(size, 1))
         self._chunks: OrderedDict[int, NDArray[Any]] = OrderedDict()
@@ -78,7 +84,11 @@ class ChunkReader:
             if not self._wanted:
                 return
             index = self._wanted.pop()
-        chunk = np.asarray(self.array[index])
+        try:
+            chunk = np.asarray(self.array[index])
+        except BrainDiffusionError as error:
+            self._failed(str(error))
+            return
         with self._there:
             self._chunks[index] = chunk
             while len(self._chunks) > self._most:

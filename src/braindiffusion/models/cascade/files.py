@@ -1,6 +1,7 @@
 """Model files: a folder with `model.json` (card, configuration) and `model.safetensors`. Nothing is ever unpickled."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import replacing, write_whole
@@ -89,6 +91,7 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
         cascade.load_coarser(coarser)
         known = {n: t for n, t in cascade.state_dict().items() if not n.startswith(_finest(config))}
     cascade.load_state_dict(known | {name: tensor.float() for name, tensor in tensors.items()})
+    check_finite(tensors, folder)
     return cascade.eval(), card
 
 
@@ -116,3 +119,14 @@ def _coarser(folder: Path, name: str, config: CascadeConfig) -> Cascade:
         msg = f"{folder} refines another model than the present {name}: install the {name} that it came with."
         raise BrainDiffusionError(msg)
     return load_cascade(found)[0]
+
+
+def check_finite(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Check that the weights of a model are numbers.
+
+    Raises:
+        BrainDiffusionError: one is no number, or infinite.
+    """
+    if spoilt := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        msg = f"The weights {folder / WEIGHTS} hold values that are no numbers or infinite ({spoilt[0]})"
+        raise BrainDiffusionError(f"{msg}: the model is damaged or its training diverged; fetch or train it again.")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.samplers import SAMPLERS, Sampler, SamplerName, ddim
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.wavelet import BANDS, inverse_haar
 from braindiffusion.models.generator import GenerationStep, Hook, LevelContext, SeededNoise, apply_hooks
@@ -103,6 +104,9 @@ def sample_cascade(
                 yield CascadeStep(
                     index, step.step, step.of, step.sigma, band, partial(noisy, step.x, step.sigma), halvings
                 )
+        if not bool(band.isfinite().all()):
+            msg = f"Level {index} of the model generated values that are no numbers or infinite"
+            raise BrainDiffusionError(f"{msg}: nothing is written; take other settings (guidance, steps) or model.")
         coarse = band
 
 
