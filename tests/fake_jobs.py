@@ -29,6 +29,12 @@ def endless(request: Request, run: Run) -> Iterator[Event]:
         (run.results / "saved").write_text(str(step))
 
 
+def hangs(request: Request, run: Run) -> Iterator[Event]:
+    """A step that does not end."""
+    yield Progress(stage="waiting", step=1, total=2)
+    threading.Event().wait(3600)
+
+
 def warns(request: Request, run: Run) -> Iterator[Event]:
     yield Warned(message="it is cut off", subject="IXI002")
     yield Finished(problems=1)

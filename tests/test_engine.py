@@ -26,7 +26,7 @@ from braindiffusion.runs import (
     RunState,
     Started,
 )
-from braindiffusion.runs.messages import Cancel, Quit, Ready, RunEvent, Submit, parse_answer
+from braindiffusion.runs.messages import Alive, Cancel, Quit, Ready, RunEvent, Submit, parse_answer
 
 TESTS = Path(__file__).parent
 SECONDS = 60.0
@@ -54,6 +54,7 @@ class Client:
         )
         self.lines: Queue[bytes] = Queue()
         self.errors = b""
+        self.lives = threading.Event()
         self._threads = [threading.Thread(target=self._collect), threading.Thread(target=self._drain)]
         for thread in self._threads:
             thread.start()
@@ -61,7 +62,10 @@ class Client:
     def _collect(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.put(line)
+            if isinstance(parse_answer(line), Alive):
+                self.lives.set()
+            else:
+                self.lines.put(line)
 
     def _drain(self) -> None:
         assert self.process.stderr is not None
@@ -330,3 +334,43 @@ def test_killed_it_leaves_a_run_that_tells_and_goes_on(run: Run) -> None:
     assert alone("counts", run).wait(SECONDS) == 0
     assert run.state is RunState.FINISHED
     assert sum(isinstance(event, Started) for event in run.events()) == 2
+
+
+def test_it_says_that_it_lives_whatever_it_does(start: Callable[[str], Client], run: Run) -> None:
+    client = start("hangs")
+    client.send(Submit(run=run.path))
+    client.until(run, Progress)
+    client.lives.clear()
+    assert client.lives.wait(SECONDS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_no_engine_outlives_a_client_that_was_killed(run: Run) -> None:
+    """Not even one in the middle of a step that does not end."""
+    engine = DRIVER.format(tests=str(TESTS), job="hangs", arguments=[]).replace(
+        "sys.exit(engine", "engine.ORPHAN_SECONDS = 0.2; sys.exit(engine"
+    )
+    client = f"""
+import subprocess, sys
+process = subprocess.Popen([sys.executable, "-c", {engine!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+process.stdin.write({Submit(run=run.path).model_dump_json().encode()!r} + b"\\n")
+process.stdin.flush()
+while b'"progress"' not in process.stdout.readline():
+    pass
+print(process.pid, flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", client], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        process.kill()
+    gone, _ = psutil.wait_procs([one] if (one := _process(pid)) else [], timeout=SECONDS)
+    assert gone or one is None
+    assert run.state is RunState.INTERRUPTED
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None

@@ -7,7 +7,7 @@ without pipes, and goes on when its parent ends: whoever wants to know follows t
 
 Jobs are done in the main thread, one after the other. A second thread does nothing but turn lines into a queue; the
 main thread looks into that queue between two events of a job, which is what "cancels within one step" means. The end of
-standard input, SIGTERM and SIGINT all mean `Quit`.
+standard input, SIGTERM and SIGINT all mean `Quit`. Another thread says every few seconds that the process lives.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import Cancelled, Event, Failed, Run, RunState
 from braindiffusion.runs.messages import (
+    HEARTBEAT_SECONDS,
+    Alive,
     Answer,
     Cancel,
     Command,
@@ -39,6 +41,8 @@ from braindiffusion.runs.messages import (
 )
 
 Send = Callable[[Answer], None]
+ORPHAN_SECONDS = 15.0
+"""Seconds that a job has to end after the client has gone; then the process ends in the middle of it."""
 
 
 class ClientGoneError(Exception):
@@ -155,6 +159,19 @@ def _read_commands(lines: IO[bytes], commands: "SimpleQueue[Command]") -> None:
         except ValidationError as error:
             sys.stderr.write(f"The engine does not understand {line!r}: {error.errors()[0]['msg']}\n")
     commands.put(Quit())
+    # Whoever gave the commands is gone. A step that does not end must not keep this process alive for nobody.
+    threading.Event().wait(ORPHAN_SECONDS)
+    os._exit(1)
+
+
+def _beat(send: Send) -> None:
+    """Say every few seconds that this process lives. A process that is stopped says nothing."""
+    try:
+        while True:
+            threading.Event().wait(HEARTBEAT_SECONDS)
+            send(Alive())
+    except ClientGoneError:
+        return
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
@@ -200,13 +217,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _on_signals(lambda: commands.put(Quit()))
     threading.Thread(target=_read_commands, args=(lines, commands), name="commands", daemon=True).start()
 
+    writing = threading.Lock()
+
     def send(answer: Answer) -> None:
         try:
-            answers.write(answer.model_dump_json().encode() + b"\n")
-            answers.flush()
-        except BrokenPipeError as error:
+            with writing:
+                answers.write(answer.model_dump_json().encode() + b"\n")
+                answers.flush()
+        except (BrokenPipeError, ValueError) as error:
             raise ClientGoneError from error
 
+    threading.Thread(target=_beat, args=(send,), name="heartbeat", daemon=True).start()
     Engine(commands, send).serve()
     return 0
 

@@ -1,7 +1,8 @@
 """Messages over the pipes of the engine process: one JSON object per line, both ways.
 
 Down (client to engine): `Submit`, `Cancel`, `Quit`. Up (engine to client): `Ready` once, then a `RunEvent` for each
-event. The client makes the run folder (with its request) and submits its path; arrays go through that folder.
+event, and `Alive` now and then. The client makes the run folder (with its request) and submits its path; arrays go
+through that folder.
 """
 
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from braindiffusion.runs.events import Event
+
+HEARTBEAT_SECONDS = 2.0
+"""Seconds between two `Alive`."""
 
 
 class _Message(BaseModel):
@@ -44,6 +48,12 @@ class Ready(_Message):
     version: str
 
 
+class Alive(_Message):
+    """The engine lives: sent every `HEARTBEAT_SECONDS`, whatever it does."""
+
+    type: Literal["alive"] = "alive"
+
+
 class RunEvent(_Message):
     """An event, already written to the run's `events.jsonl`."""
 
@@ -53,7 +63,7 @@ class RunEvent(_Message):
 
 
 Command = Annotated[Submit | Cancel | Quit, Field(discriminator="type")]
-Answer = Annotated[Ready | RunEvent, Field(discriminator="type")]
+Answer = Annotated[Ready | Alive | RunEvent, Field(discriminator="type")]
 
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)

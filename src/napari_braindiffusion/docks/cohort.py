@@ -154,6 +154,7 @@ class CohortDock(Dock):
             self._made = None
             self.next_button.hide()
             job.progress.connect(self._on_progress)
+            job.silent.connect(self.progress.show_unresponsive)
             job.warned.connect(self._on_warned)
             job.artifact.connect(self._on_artifact)
             job.finished.connect(self._on_finished)

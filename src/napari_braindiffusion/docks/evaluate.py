@@ -99,6 +99,7 @@ class EvaluateDock(Dock):
         self.progress.stop_requested.connect(self.jobs.cancel)
         self.jobs.begun.connect(self._begin)
         self.jobs.progress.connect(self._on_progress)
+        self.jobs.silent.connect(self.progress.show_unresponsive)
         self.jobs.finished.connect(self._on_finished)
         self.jobs.failed.connect(self._on_failed)
         self.jobs.cancelled.connect(partial(self._end, "Cancelled."))

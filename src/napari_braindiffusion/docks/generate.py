@@ -171,6 +171,7 @@ class GenerateDock(Dock):
             add_recent_path("model", Path(request.model))
         self._made, self._begun = [], monotonic()
         job.progress.connect(self._on_progress)
+        job.silent.connect(self.progress.show_unresponsive)
         job.artifact.connect(self._on_artifact)
         job.warned.connect(lambda event: show_warning(event.message))
         job.finished.connect(self._on_finished)

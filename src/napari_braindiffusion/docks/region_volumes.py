@@ -95,6 +95,7 @@ class RegionVolumesDock(Dock):
         self.job.progress.connect(
             lambda event: self.progress.show_progress("Segmenting", event.step, event.total, event.seconds_left)
         )
+        self.job.silent.connect(self.progress.show_unresponsive)
         self.job.finished.connect(self._on_segmented)
         self.job.failed.connect(self._on_failed)
         self.job.cancelled.connect(lambda: self._end("Cancelled."))

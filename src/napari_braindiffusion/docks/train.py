@@ -269,6 +269,7 @@ class TrainDock(Dock):
         self.stall_monitor.restart()
         job.event.connect(self._on_event)
         job.progress.connect(self._on_progress)
+        job.silent.connect(self.progress.show_unresponsive)
         job.metric.connect(lambda event: self.curve.add(event.stage, event.step, event.values))
         job.artifact.connect(self._on_artifact)
         job.paused.connect(self._on_paused)

@@ -14,15 +14,17 @@ from typing import ClassVar
 
 from qtpy.QtCore import QObject
 
-from braindiffusion.runs import Event, Request, Run
-from braindiffusion.runs.messages import Cancel, Submit
-from napari_braindiffusion.engine.job import JobHandle
-from napari_braindiffusion.engine.process import LAST, EngineProcess, Inbox
+from braindiffusion.runs import ArtifactWritten, Event, Request, Run, Warned
+from braindiffusion.runs.messages import Submit
+from napari_braindiffusion.engine.job import JobHandle, Silent
+from napari_braindiffusion.engine.process import LAST, SILENT_SECONDS, EngineProcess, Inbox
 from napari_braindiffusion.settings import settings
 
 ENGINE = (sys.executable, "-m", "braindiffusion.engine")
 WARM_JOBS = frozenset({"preview", "generate", "regenerate"})
 """Jobs that share the loaded model of the warm process, one after the other."""
+BACKLOG = 1000
+"""Events that wait for the viewer, above which progress is passed over."""
 SHORT_JOBS = frozenset({"difference"})
 """Jobs that take the warm process if it is idle."""
 
@@ -77,7 +79,7 @@ class EngineClient(QObject):
         engine = self._process_for(request, preferences.runs_folder)
         inbox = engine.open_inbox(run.path)
         engine.send(Submit(run=run.path))
-        job = JobHandle(run, partial(_from_inbox, inbox), partial(engine.send, Cancel(run=run.path)))
+        job = JobHandle(run, partial(_from_inbox, inbox, engine), partial(engine.cancel, run.path))
         job.ended.connect(self._forget_ended)
         self._jobs[job] = engine
         return job
@@ -124,13 +126,16 @@ class EngineClient(QObject):
                 engine.close()
 
 
-def _from_inbox(inbox: Inbox) -> Generator[Event | None]:
+def _from_inbox(inbox: Inbox, engine: EngineProcess) -> Generator[Event | Silent | None]:
+    """Yield the events of a job, and `Silent` while its process does not answer."""
     while True:
         try:
             event = inbox.get(timeout=0.25)
         except queue.Empty:
-            yield None
+            yield Silent(engine.silence) if engine.silence > SILENT_SECONDS else None
             continue
+        if inbox.qsize() > BACKLOG and not isinstance(event, (*LAST, ArtifactWritten, Warned)):
+            continue  # newer ones wait: a process that writes a million events must not hold up the viewer
         yield event
         if isinstance(event, LAST):
             return

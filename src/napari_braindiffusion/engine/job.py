@@ -23,13 +23,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
-from qtpy.QtCore import QObject, QThreadPool, Signal
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import (
@@ -53,7 +54,18 @@ BAR_SECONDS = 0.5
 VOLUME_KINDS = ("volume", "labels", "preview", "trajectory")
 """Kinds of artifacts that are volumes."""
 
-Received = tuple[Event, Volume | None] | None
+AT_ONCE = 200
+"""Events of a job that may wait in Qt's queue: more would hold up what the user does."""
+
+
+@dataclass(frozen=True)
+class Silent:
+    """The process of a job has not answered for some seconds: it is stopped, or hangs."""
+
+    seconds: float
+
+
+Received = tuple[Event | Silent, Volume | None] | None
 """Values of a listener: an event with the volume that it announces, or None so that napari can abort the worker."""
 
 
@@ -73,6 +85,8 @@ class JobHandle(QObject):
     artifact = Signal(object, object)
     """ArtifactWritten, and its Volume where it is one."""
     checkpoint = Signal(object)
+    silent = Signal(float)
+    """Seconds for which the job's process has not answered; `cancel` ends it by force."""
     paused = Signal(bool)
     """True when the job pauses, False when it continues."""
     warned = Signal(object)
@@ -84,7 +98,7 @@ class JobHandle(QObject):
     def __init__(
         self,
         run: Run,
-        events: Callable[[], Generator[Event | None]],
+        events: "Events",
         cancel: Callable[[], None],
         *,
         cancel_on_abort: bool = True,
@@ -95,12 +109,13 @@ class JobHandle(QObject):
         self._cancel = cancel
         self._bar: progress | None = None
         self._bar_moved = 0.0
-        self._queue: deque[tuple[Event, Volume | None]] = deque()
+        self._queue: deque[tuple[Event | Silent, Volume | None]] = deque()
         self._emitting = False
         # Set while the GUI thread has shown the last preview; further ones are skipped until then.
         self._may_preview = threading.Event()
         self._may_preview.set()
-        listener = _Named(_events_with_volumes, events, self._may_preview)
+        self._room, self._taken = threading.Semaphore(AT_ONCE), 0
+        listener = _Named(_events_with_volumes, events, self._may_preview, self._room)
         listener.label = f"{run.request.job} ({run.name})"
         worker: GeneratorWorker[Received, None, None] = create_worker(listener)
         worker.yielded.connect(self._receive)
@@ -130,11 +145,18 @@ class JobHandle(QObject):
         self._emitting = True
         try:
             while self._queue and not self.is_over:
+                self._taken += 1
+                if self._taken == AT_ONCE:  # the listener goes on when Qt has had a turn with everything else
+                    self._taken = 0
+                    QTimer.singleShot(0, partial(self._room.release, AT_ONCE))
                 self._emit(*self._queue.popleft())
         finally:
             self._emitting = False
 
-    def _emit(self, event: Event, volume: Volume | None) -> None:
+    def _emit(self, event: Event | Silent, volume: Volume | None) -> None:
+        if isinstance(event, Silent):
+            self.silent.emit(event.seconds)
+            return
         self.event.emit(event)
         match event:
             case Progress():
@@ -186,17 +208,23 @@ class JobHandle(QObject):
             self._bar = None
 
 
-Events = Callable[[], Generator[Event | None]]
+Events = Callable[[], Generator[Event | Silent | None]]
 
 
-def _events_with_volumes(events: Events, may_preview: threading.Event) -> Generator[Received]:
+def _events_with_volumes(
+    events: Events, may_preview: threading.Event, room: threading.Semaphore
+) -> Generator[Received]:
     """Yield the events, each with the volume that it announces, which is read here and not in the GUI thread.
 
     The listener mostly waits, perhaps for days, so it gives back its place in Qt's pool, which has one a core.
     """
     QThreadPool.globalInstance().releaseThread()
     try:
-        yield from _read_volumes(events, may_preview)
+        for received in _read_volumes(events, may_preview):
+            if received is not None:
+                while not room.acquire(timeout=0.25):  # the GUI thread takes its time
+                    yield None
+            yield received
     finally:
         QThreadPool.globalInstance().reserveThread()
 

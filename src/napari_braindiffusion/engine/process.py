@@ -3,11 +3,13 @@
 See `jobs` for the thread boundary.
 """
 
+import io
 import logging
 import queue
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, cast
@@ -16,12 +18,20 @@ from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Cancelled, Event, Failed, Finished
-from braindiffusion.runs.messages import Command, Quit, RunEvent, parse_answer
+from braindiffusion.runs.messages import Cancel, Command, Quit, RunEvent, parse_answer
 
 logger = logging.getLogger(__name__)
 
 LAST = (Finished, Failed, Cancelled)
 """Each job ends with one of these."""
+SILENT_SECONDS = 15.0
+"""Seconds without a sign of life after which a process does not answer."""
+CANCEL_SECONDS = 60.0
+"""Seconds that a cancelled job has to end, in a process that answers."""
+LONGEST_LINE = 2**20
+"""Bytes of an answer; what is longer is no answer."""
+TOLD = 10
+"""Lines that are no answer and are logged; a process that has gone mad may write a million."""
 FULL = 2**20
 """Bytes that are left on a disk that is full: too few for anything to be written."""
 PATIENCE = 5.0
@@ -51,9 +61,13 @@ class EngineProcess:
         except OSError as error:
             msg = f"The engine cannot be started ({error}); is {command[0]} still there?"
             raise BrainDiffusionError(msg) from error
-        self._commands, self._answers = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
+        self._commands = cast("IO[bytes]", self.process.stdin)
+        self._answers = io.BufferedReader(cast("io.RawIOBase", self.process.stdout))
         self._log = log
         self._closing = False
+        self._heard = time.monotonic()
+        self._ended = threading.Event()
+        self._given_up: Path | None = None
         self._inboxes: dict[Path, Inbox] = {}
         self._lock = threading.Lock()
         self._over = False
@@ -64,12 +78,17 @@ class EngineProcess:
         """Whether it takes jobs."""
         return not self._over and not self._closing and self.process.poll() is None
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the process gave a sign of life."""
+        return time.monotonic() - self._heard
+
     def open_inbox(self, run: Path) -> Inbox:
         """Return the queue of a run's events; it ends with one of `LAST`, whatever happens to the process."""
         inbox: Inbox = queue.SimpleQueue()
         with self._lock:
             if self._over:
-                inbox.put(self._last_word())
+                inbox.put(self._last_word(run))
             self._inboxes[run] = inbox
         return inbox
 
@@ -81,6 +100,19 @@ class EngineProcess:
             # The process is gone, or we closed its input: the reader tells every open job so.
             logger.debug("command not delivered: %s", command)
 
+    def cancel(self, run: Path) -> None:
+        """Ask for a run to be cancelled. A process that does not answer, or goes on with it, is ended by force."""
+        self.send(Cancel(run=run))
+        threading.Thread(target=self._insist, args=(run,), name="braindiffusion-canceller", daemon=True).start()
+
+    def _insist(self, run: Path) -> None:
+        asked = time.monotonic()
+        while not self._ended.wait(0.1) and run in self._inboxes:
+            if self.silence > SILENT_SECONDS or time.monotonic() - asked > CANCEL_SECONDS:
+                self._given_up = run
+                self.process.kill()
+                return
+
     def close(self) -> None:
         """Ask it to end, and see to it that it does. Returns at once."""
         self._closing = True
@@ -90,11 +122,15 @@ class EngineProcess:
         threading.Thread(target=end_process, args=(self.process,), name="braindiffusion-undertaker").start()
 
     def _read(self) -> None:
-        for line in self._answers:
+        garbage = 0
+        while line := self._answers.readline(LONGEST_LINE):
+            self._heard = time.monotonic()
             try:
                 answer = parse_answer(line)
             except ValidationError:
-                logger.warning("not an answer of the engine: %r", line[:200])
+                garbage += 1
+                if garbage <= TOLD:
+                    logger.warning("not an answer of the engine: %r", line[:200])
                 continue
             if isinstance(answer, RunEvent):
                 with self._lock:
@@ -104,17 +140,22 @@ class EngineProcess:
                 if inbox is not None:
                     inbox.put(answer.event)
         self.process.wait()
+        self._ended.set()
         self._answers.close()
         self._commands.close()
         with self._lock:
             self._over = True
-            for inbox in self._inboxes.values():
-                inbox.put(self._last_word())
+            for run, inbox in self._inboxes.items():
+                inbox.put(self._last_word(run))
             self._inboxes.clear()
 
-    def _last_word(self) -> Event:
+    def _last_word(self, run: Path) -> Event:
         if self._closing:
             return Cancelled(message="The engine was closed.")
+        if self._given_up == run:
+            return Cancelled(message="The worker process did not answer and was ended by force.")
+        if self._given_up is not None:
+            return Failed(message="The worker process was ended by force, since it did not answer: start it again.")
         notice = death_notice(self.process.returncode, self._log)
         return Failed(message=f"{notice} The next job starts a new one.")
 

@@ -17,7 +17,7 @@ from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.sidecar import write_sidecar
+from braindiffusion.runs.sidecar import read_sidecar, write_sidecar
 from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.engine.threads import in_background
 from napari_braindiffusion.layers.geometry import layer_to_volume
@@ -51,7 +51,7 @@ def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
         small = (t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
         dtype = next(small, np.int64)
     save_volume(volume, path, dtype=dtype)
-    if told:
+    if told and {**read_sidecar(path), "file": ""} != {**told, "file": ""}:  # the same sidecar stays as it is
         try:
             write_sidecar(path, told)
         except OSError as error:

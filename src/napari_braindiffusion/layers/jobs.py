@@ -31,6 +31,8 @@ class LayerJob(QObject):
     begun = Signal(str)
     """The first status message."""
     progress = Signal(object)
+    silent = Signal(float)
+    """Seconds for which the worker process has not answered; `cancel` ends it by force."""
     finished = Signal(object, object)
     """Run and Artifacts."""
     failed = Signal(str)
@@ -94,6 +96,7 @@ class LayerJob(QObject):
             return
         self._artifacts = []
         job.progress.connect(self.progress)
+        job.silent.connect(self.silent)
         job.artifact.connect(lambda event, volume: self._artifacts.append((event, volume)))
         job.warned.connect(lambda event: show_warning(event.message))
         job.finished.connect(lambda _: self._on_finished())

@@ -10,6 +10,7 @@ from napari_braindiffusion.widgets.forms.layout import wrapping_label
 
 PAINT_SECONDS = 0.1
 """Steps that come faster than this are not all shown."""
+UNRESPONSIVE = " · the worker process has not answered "
 SILENT = " · nothing new for "
 
 
@@ -89,6 +90,12 @@ class ProgressRow(QWidget):
         """Say that nothing was heard for so long, beside what was heard last."""
         said = self.label.text().partition(SILENT)[0]
         self.label.setText(f"{said}{SILENT}{duration(seconds)}: look whether it still runs, there where it was started")
+
+    def show_unresponsive(self, seconds: float) -> None:
+        """Say that the job's process does not answer, beside what was heard last."""
+        said = self.label.text().partition(UNRESPONSIVE)[0]
+        button = self.stop_button.text()
+        self.label.setText(f"{said}{UNRESPONSIVE}for {duration(seconds)}; {button} ends it by force")
 
     def rest(self, message: str) -> None:
         """Show that nothing goes on, and what came of the last job."""
