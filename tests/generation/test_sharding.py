@@ -148,6 +148,30 @@ def test_a_brain_again_from_its_sidecar(request_: GenerateRequest, tmp_path: Pat
         request_from_sidecar(tmp_path / "out" / "sample_001.json", tmp_path / "again")
 
 
+@pytest.mark.parametrize(
+    ("asked", "scale"),
+    [
+        ({"condition": {"age": 60}}, 2.0),
+        ({"condition": {"sex": "F"}}, None),
+        ({"condition": {"age": 60}, "guidance": 1.0}, None),
+        ({"condition": {"age": 60}, "guidance": 3.0}, 3.0),
+        ({}, None),
+    ],
+)
+def test_a_model_brings_its_own_guidance(
+    told: Cascade, tmp_path: Path, tmp_runs: Path, asked: dict[str, object], scale: float | None
+) -> None:
+    save_model(told, tmp_path / "guided", {"name": "guided", "guidance": {"scale": 2.0, "fields": ["age"]}})
+    perform(GenerateRequest(model=str(tmp_path / "guided"), out=tmp_path / "out", device="cpu", **asked))
+    record = json.loads((tmp_path / "out" / "sample_001.json").read_text())["guidance"]
+    assert (record and record["scale"]) == scale
+    again = request_from_sidecar(tmp_path / "out" / "sample_001.json", tmp_path / "again")
+    assert again.guidance == (scale or 1.0)
+    perform(again)
+    first, second = (voxels(tmp_path / name / "sample_001.nii.gz") for name in ("out", "again"))
+    assert np.array_equal(first, second)
+
+
 def test_a_weaker_model_guides(cascade: Cascade, model: Path, tmp_path: Path, tmp_runs: Path) -> None:
     save_model(speaking(cascade.config, seed=1), tmp_path / "weak", {"name": "weak"})
     request = GenerateRequest(model=str(model), guidance=1.5, autoguidance=str(tmp_path / "weak"), device="cpu")

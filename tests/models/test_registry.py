@@ -77,7 +77,12 @@ def test_a_damaged_card_is_told(packaged: Path, content: str) -> None:
 def test_a_card_tells_the_sampling_settings_of_the_trained_levels():
     levels = [{"steps": steps, "sampler": "ddim"} for steps in (30, 15, 10)]
     card = ModelCard(configuration={"levels": levels}, steps=[100, 50, 0])
-    assert card.sampling_defaults == {"steps": [30, 15], "sampler": ["ddim", "ddim"], "levels": [2]}
+    assert card.sampling_defaults == {
+        "steps": [30, 15],
+        "sampler": ["ddim", "ddim"],
+        "levels": [2],
+        "guidance": [1.0],
+    }
     assert ModelCard(configuration={"levels": levels}).sampling_defaults["levels"] == [3]
     assert ModelCard().sampling_defaults == {}
     assert ModelCard(kind="monai", configuration={"levels": levels}).sampling_defaults == {}

@@ -61,7 +61,7 @@ class _Trial:
         self.generator = load_generator(find_model(request.model))
         self.generator.to(self.device)
         self.conditions = Conditions(request, self.generator)
-        self.guidance, _ = guidance_from(request, self.generator, asked=bool(self.conditions))
+        self.guidance, _ = guidance_from(request, self.generator, asked=self.conditions.names)
         weak = self.guidance.weak if self.guidance else None
         models = (self.generator, weak)
         self.configs = [model.cascade.config for model in models if isinstance(model, CascadeGenerator)]

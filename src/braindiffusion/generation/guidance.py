@@ -1,5 +1,6 @@
 """Guidance of a request, as a hook around the denoiser of each level."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,26 +41,32 @@ class Guidance:
 
 
 def guidance_from(
-    request: GenerateRequest, generator: Generator, *, asked: bool
+    request: GenerateRequest, generator: Generator, *, asked: Collection[str]
 ) -> tuple[Guidance | None, dict[str, Any] | None]:
     """Return the guidance of a request, and its record for sidecars; None where there is none.
 
     Args:
         request: the request.
         generator: the model.
-        asked: whether there is any condition to guide by.
+        asked: names of the conditions that any sample has.
 
     Raises:
         BrainDiffusionError: there is nothing to guide by, or the weaker model is another kind of model.
     """
-    if request.guidance == 1:
+    scale, fields = request.guidance, request.guidance_fields
+    if scale is None:
+        own = generator.card.guidance
+        fields = fields or own.fields
+        # Only an explicit scale complains where there is nothing to guide by.
+        scale = own.scale if (asked if fields is None else set(asked) & set(fields)) else 1.0
+    if scale == 1:
         options = ("guidance_interval", "guidance_rescale", "guidance_fields", "autoguidance")
         for name in options:
             if getattr(request, name):
                 msg = f"{label(GenerateRequest, name)} has no effect at guidance scale 1: choose one, such as 2."
                 raise BrainDiffusionError(msg, field=name)
         return None, None
-    told: dict[str, Any] = {"scale": request.guidance, "interval": request.guidance_interval}
+    told: dict[str, Any] = {"scale": scale, "interval": request.guidance_interval}
     low, high = request.guidance_interval or (0.0, 1.0)
     if not 0 <= low < high:
         raise BrainDiffusionError(
@@ -77,13 +84,12 @@ def guidance_from(
             what = "take an earlier checkpoint, or a smaller model, of the same training"
             raise BrainDiffusionError(f"{folder} cannot guide this model: {what}.")
         told["autoguidance"] = model_identity(folder)
-        return Guidance(request.guidance, request.guidance_interval, weak=weak), told
+        return Guidance(scale, request.guidance_interval, weak=weak), told
     if not asked:
         raise BrainDiffusionError("Guidance needs a condition to guide by: give one, such as age=63.", "condition")
-    fields = request.guidance_fields
     for name in fields or ():
         if name not in generator.conditions.names:
             known = ", ".join(generator.conditions.names)
             raise BrainDiffusionError(f"Cannot guide by '{name}': the model knows {known}.", "guidance_fields")
     told |= {"rescale": request.guidance_rescale, "fields": fields}
-    return Guidance(request.guidance, request.guidance_interval, request.guidance_rescale, fields), told
+    return Guidance(scale, request.guidance_interval, request.guidance_rescale, fields), told

@@ -67,9 +67,11 @@ class Conditions:
         for path in maps if len(maps) <= MAPS_REMEMBERED else ():  # of many, each when its turn comes
             self._labels(path)
 
-    def __bool__(self) -> bool:
-        """Whether anything is asked of any sample."""
-        return any(self._checked) or self._library is not None
+    @property
+    def names(self) -> frozenset[str]:
+        """Conditions that any sample has, a sampled region map among them."""
+        drawn = self._maps[:1] if self._library is not None else []
+        return frozenset(drawn).union(*self._checked)
 
     def anatomy(self, number: int) -> SampledAnatomy | None:
         """Return the region map that was drawn for a sample (from 1); None where it has one of its own, or none."""

@@ -67,7 +67,7 @@ class GenerationPlan:
         card = self.generator.card
         self.conditions = Conditions(request, self.generator)
         self.placement = Placement(request, self.generator, self.conditions)
-        self.guidance, guided = guidance_from(request, self.generator, asked=bool(self.conditions))
+        self.guidance, guided = guidance_from(request, self.generator, asked=self.conditions.names)
         self.sampler = _sampler(request)
         self.stripped = card.skull_stripped
         self.channels = card.channel_names(self.generator.channels)

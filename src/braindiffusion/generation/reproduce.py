@@ -95,6 +95,7 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
         not request.grid.is_file() or file_sha256(request.grid) != told["placement"]["grid_sha256"]
     ):
         raise BrainDiffusionError(f"{sidecar} was placed on the grid of {request.grid}, which has changed or gone.")
+    guidance = told.get("guidance") or {"scale": 1.0}
     return request.model_copy(
         update={
             "condition": asked,
@@ -104,6 +105,8 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
             "overwrite": False,
             "previews": False,
             "precision": precision,
+            "guidance": guidance["scale"],
+            "guidance_fields": guidance.get("fields"),
             "anatomy": "sampled" if told.get("anatomy") else "none",
         }
     )

@@ -45,7 +45,7 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
     generator = cached_model(find_model(asked.model), device)
     conditions = Conditions(asked, generator)
     placement = Placement(asked, generator, conditions)
-    guidance, _ = guidance_from(asked, generator, asked=bool(conditions))
+    guidance, _ = guidance_from(asked, generator, asked=conditions.names)
     sizes = generator.voxel_sizes[: asked.levels]
     last = next((i for i, millimetres in enumerate(sizes) if millimetres <= ENOUGH_MM), len(sizes) - 1)
     steps = tuple(max(FEWEST, n // SHARE) for n in generator.steps())

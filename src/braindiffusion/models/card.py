@@ -29,6 +29,16 @@ class Split(BaseModel):
     validation: list[str] = Field(default_factory=list)
 
 
+class OwnGuidance(BaseModel):
+    """The guidance that a model is sampled with where a request names none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale: float = Field(default=1.0, ge=0, le=20)
+    fields: tuple[str, ...] | None = None
+    """Conditions that it acts on; None for all that are given."""
+
+
 class ModelCard(BaseModel):
     """All of a `model.json`. Fields that are not listed here are kept as they are.
 
@@ -59,6 +69,7 @@ class ModelCard(BaseModel):
     validation_loss: list[float | None] = Field(default_factory=list)
     configuration: dict[str, Any] = Field(default_factory=dict)
     """How the model is built; each kind has its own."""
+    guidance: OwnGuidance = OwnGuidance()
     coarser_model: str | None = None
     """Name of the model at twice the voxel size whose levels come before the only one of this file."""
 
@@ -141,7 +152,7 @@ class ModelCard(BaseModel):
 
     @property
     def sampling_defaults(self) -> dict[str, list[Any]]:
-        """The model's own `steps`, `sampler` and `levels` of a generation; empty where the card does not tell.
+        """The model's own `steps`, `sampler`, `levels` and `guidance`; empty where the card does not tell.
 
         Steps and samplers are those of each trained level, coarsest first.
         """
@@ -151,7 +162,7 @@ class ModelCard(BaseModel):
         levels = [level for level in levels if isinstance(level, dict)]
         trained = levels[: trained_levels(self.level_steps)] if self.level_steps else levels
         told = {name: [level[name] for level in trained if name in level] for name in ("steps", "sampler")}
-        return {**told, "levels": [len(trained)]}
+        return {**told, "levels": [len(trained)], "guidance": [self.guidance.scale]}
 
     @property
     def stated_limits(self) -> Text:

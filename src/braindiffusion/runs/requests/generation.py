@@ -43,9 +43,9 @@ class GenerateRequest(BaseRequest):
     segmentation: bool = Field(default=False, title="Save region map")
     """Save a label map of 40 regions beside each brain: the region map that it was generated from, or else what the
     segmentation model finds in it."""
-    guidance: float = Field(default=1.0, ge=0, title="Guidance scale")
+    guidance: float | None = Field(default=None, ge=0, title="Guidance scale")
     """Strength of the conditions: 1 samples what the model has learned, higher values exaggerate it, at twice the
-    time."""
+    time. By default the model's own."""
     guidance_interval: tuple[float, float] | None = Field(
         default=None, title="Guidance interval", json_schema_extra={"unit": "sigma", "advanced": True}
     )
@@ -59,7 +59,8 @@ class GenerateRequest(BaseRequest):
         title="Guided conditions",
         json_schema_extra={"cli": ["--guidance-field", "--guidance-fields"], "advanced": True},
     )
-    """Guide only by these conditions; by default by all that are given."""
+    """Guide only by these conditions; by default by all that are given, or at the model's own scale by the model's
+    own."""
     autoguidance: str | None = Field(
         default=None, title="Autoguidance model", json_schema_extra={"path": True, "advanced": True}
     )

@@ -100,7 +100,7 @@ class GenerateForm(RequestForm):
 
     def show_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Show what the sampling settings that are left out stand for; an empty mapping where that is not known."""
-        for name in ("anatomy", "steps", "sampler", "levels"):
+        for name in ("anatomy", "guidance", "steps", "sampler", "levels"):
             self.show_default(name, defaults.get(name))
         self._default_anatomy = defaults.get("anatomy")
         self._default_samplers = tuple(defaults.get("sampler") or ())
@@ -121,7 +121,7 @@ class GenerateForm(RequestForm):
         asked = self.conditions.asked()
         others = {"condition": asked, "model": self.model.value or "", "previews": True}
         if not self._has_guidance():
-            others |= {"guidance": 1.0}
+            others |= {"guidance": None}
         if not self.fields["eta"].enabled:
             others |= {"eta": 0.0}
         return self.make_request(**others)
