@@ -106,7 +106,7 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
             "previews": False,
             "precision": precision,
             "guidance": guidance["scale"],
-            "guidance_fields": guidance.get("fields"),
+            "guidance_fields": tuple(guidance.get("fields") or ()) or None,
             "anatomy": "sampled" if told.get("anatomy") else "none",
         }
     )
