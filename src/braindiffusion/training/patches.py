@@ -209,7 +209,7 @@ class PatchDataset:
         """Return the row of the subject that a sample is of: all in turn, in another order in each epoch."""
         epoch, index = divmod(number, len(self.subjects))
         order = np.random.default_rng((self.seed, self.level, epoch, 1)).permutation(len(self.subjects))
-        return self.subjects[order[index]]
+        return self.subjects[int(order[index])]
 
     def _sample(self, number: int) -> tuple[Tensor, Tensor, Condition]:
         """Return bands, first site and condition of one sample."""
