@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from braindiffusion import tables
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import samples_dir
+from braindiffusion.runs import InspectRequest
 from braindiffusion.tables import read_table, read_table_apart
+from napari_braindiffusion.io.folder import list_folder
 
 ROWS = [("participant_id", "age", "sex"), ("sub-01", 30.5, "F"), ("sub-02", 41, None)]
 
@@ -61,6 +64,15 @@ def test_a_process_that_ends_is_one_sentence(sheet: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(tables.subprocess, "run", lambda command, **how: run([sys.executable, "-c", end], **how))
     with pytest.raises(BrainDiffusionError, match="cannot be read"):
         read_table_apart(sheet)
+
+
+def test_the_cohort_dock_outlives_a_table_that_ends_its_reader(sheet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = subprocess.run
+    command = [sys.executable, "-c", "import os; os.abort()"]
+    monkeypatch.setattr(tables.subprocess, "run", lambda _, **how: run(command, **how))
+    listing = list_folder(3, InspectRequest(data_dir=samples_dir() / "IXI-T1", participants=sheet))
+    assert listing.number == 3
+    assert "people.xlsx cannot be read" in listing.error
 
 
 def test_a_cell_in_the_far_corner_is_told(tmp_path: Path) -> None:
