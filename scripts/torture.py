@@ -85,9 +85,12 @@ def perform(run: Any) -> None:
     from braindiffusion.jobs import perform as events_of
     from braindiffusion.runs import Failed
 
-    for event in events_of(run):
-        if isinstance(event, Failed):
-            raise RuntimeError(event.message)  # noqa: TRY004 what failed, not a wrong type
+    try:
+        for event in events_of(run):
+            if isinstance(event, Failed):
+                raise RuntimeError(event.message)
+    except OSError as error:  # the run folder cannot be written to: command line and engine tell that
+        raise RuntimeError(str(error)) from error
 
 
 def made(job: str, run: Any, out: Path) -> Made:

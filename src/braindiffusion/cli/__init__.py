@@ -22,6 +22,10 @@ def main() -> None:
     except BrainDiffusionError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
+    except OSError as error:  # a run folder on a disk that is full, read-only or gone
+        where = error.filename or "A file"
+        sys.stderr.write(f"{where} cannot be read or written ({error.strerror or error}): choose another place.\n")
+        sys.exit(1)
 
 
 __all__ = ["app", "main"]
