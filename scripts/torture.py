@@ -88,7 +88,7 @@ def perform(run: Any) -> None:
     try:
         for event in events_of(run):
             if isinstance(event, Failed):
-                raise RuntimeError(event.message)
+                raise RuntimeError(event.message)  # noqa: TRY004 what failed, not a wrong type
     except OSError as error:  # the run folder cannot be written to: command line and engine tell that
         raise RuntimeError(str(error)) from error
 
