@@ -100,8 +100,8 @@ def made(job: str, run: Any, out: Path) -> Made:
         return {name: (run.checkpoints / name).read_bytes() for name in names}
     folder = out / ("c.zarr" if job == "prepare" else "brains")
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    if job == "generate":  # sidecars tell the run and the time
-        files = {name: content for name, content in files.items() if not name.endswith(".json")}
+    if job == "generate":  # sidecars tell the run and the time, the record what was written twice
+        files = {name: content for name, content in files.items() if not name.endswith((".json", ".jsonl"))}
     return files
 
 
