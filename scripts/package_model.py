@@ -18,6 +18,7 @@ import typer
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import load_model, save_model
+from braindiffusion.models.cascade.files import read_configuration
 from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainRequest
 
@@ -34,6 +35,7 @@ CARDS = {
         "on methods; not for diagnosis.",
         "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 held out",
         "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",
+        "guidance": {"scale": 2.0, "fields": ["regions"]},
     },
     "brain-1mm": {
         "summary": "skull-stripped T1w brains at 1 mm: those of ixi-2mm with one finer level",
@@ -44,6 +46,7 @@ CARDS = {
         "data": "the finest level: 32 subjects of OpenNeuro ds002748 at 1 mm, 8 held out; all others: ixi-2mm",
         "data_licence": "CC0 (ds002748) and CC BY-SA 3.0 (IXI dataset, brain-development.org)",
         "coarser_model": "ixi-2mm",
+        "guidance": {"scale": 2.0, "fields": ["regions"], "levels": 4},
     },
 }
 COLUMNS = ["step", "training loss since the last line", "validation loss"]
@@ -88,8 +91,11 @@ def main(
     if missed:
         card["missed"] = missed
     card["preset"] = Path(card["preset"]).name  # a file name without the folder of this machine
-    card["validation_loss"] = [round(loss, 4) for loss in card["validation_loss"]]
+    card["validation_loss"] = [loss if loss is None else round(loss, 4) for loss in card["validation_loss"]]
     card["parameters"] = [sum(p.numel() for p in level.parameters()) for level in cascade.levels]
+    if "coarser_model" in card:  # as it is now: sampling settings may have changed since the training
+        coarser = read_configuration(find_model(card["coarser_model"])).levels
+        cascade.config = cascade.config.model_copy(update={"levels": (*coarser, cascade.config.levels[-1])})
     save_model(cascade, out, card, dtype=torch.bfloat16)
     anatomy = find_model(trained) / ANATOMY
     if anatomy.is_file():
@@ -97,6 +103,9 @@ def main(
     size = (out / "model.safetensors").stat().st_size / 1e6
     if size > LIMIT_MB:
         raise BrainDiffusionError(f"{out} has {size:.0f} MB of weights: at most {LIMIT_MB} are packaged.")
+    typer.echo(f"{out}: {size:.1f} MB of weights, {sum(card['parameters']) / 1e6:.1f} M parameters")
+    if "coarser_model" in card:
+        return  # eight times the voxels: too large to ship
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made"
         run = Run.create(GenerateRequest(model=str(out), seed=seed, out=made), root=Path(folder))
@@ -109,7 +118,6 @@ def main(
         del sidecar[private]
     sidecar["command"] = f"braindiffusion generate --model {out.name} --seed {seed}"
     (out / "example.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
-    typer.echo(f"{out}: {size:.1f} MB of weights, {sum(card['parameters']) / 1e6:.1f} M parameters")
 
 
 if __name__ == "__main__":

@@ -166,7 +166,6 @@ def test_a_model_brings_its_own_guidance(
     record = json.loads((tmp_path / "out" / "sample_001.json").read_text())["guidance"]
     assert (record and record["scale"]) == scale
     again = request_from_sidecar(tmp_path / "out" / "sample_001.json", tmp_path / "again")
-    assert again.guidance == (scale or 1.0)
     perform(again)
     first, second = (voxels(tmp_path / name / "sample_001.nii.gz") for name in ("out", "again"))
     assert np.array_equal(first, second)

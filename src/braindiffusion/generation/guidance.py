@@ -25,6 +25,7 @@ class Guidance:
         rescale: share of the changed standard deviation that is given back.
         fields: guide by these alone; None by all.
         weak: guide away from this weaker model instead of from the unconditional estimate.
+        levels: levels to guide, from the coarsest; None is all.
     """
 
     scale: float
@@ -32,9 +33,12 @@ class Guidance:
     rescale: float = 0.0
     fields: tuple[str, ...] | None = None
     weak: EditableGenerator | None = None
+    levels: int | None = None
 
     def __call__(self, context: LevelContext, denoiser: Denoiser) -> Denoiser:
         """Return the guided denoiser of a level."""
+        if self.levels is not None and context.level >= self.levels:
+            return denoiser
         if self.weak is None:
             return guided(denoiser, self.scale, self.interval, self.rescale, self.fields)
         return autoguided(denoiser, self.weak.denoiser(context), self.scale, self.interval)
@@ -53,10 +57,10 @@ def guidance_from(
     Raises:
         BrainDiffusionError: there is nothing to guide by, or the weaker model is another kind of model.
     """
-    scale, fields = request.guidance, request.guidance_fields
+    scale, fields, levels = request.guidance, request.guidance_fields, None
     if scale is None:
         own = generator.card.guidance
-        fields = fields or own.fields
+        fields, levels = fields or own.fields, own.levels
         # Only an explicit scale complains where there is nothing to guide by.
         scale = own.scale if (asked if fields is None else set(asked) & set(fields)) else 1.0
     if scale == 1:
@@ -92,4 +96,6 @@ def guidance_from(
             known = ", ".join(generator.conditions.names)
             raise BrainDiffusionError(f"Cannot guide by '{name}': the model knows {known}.", "guidance_fields")
     told |= {"rescale": request.guidance_rescale, "fields": fields}
-    return Guidance(scale, request.guidance_interval, request.guidance_rescale, fields), told
+    if levels is not None:
+        told["levels"] = levels
+    return Guidance(scale, request.guidance_interval, request.guidance_rescale, fields, levels=levels), told

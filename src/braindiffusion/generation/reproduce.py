@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.card import OwnGuidance
 from braindiffusion.models.registry import WEIGHTS, find_model, read_card
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
@@ -31,13 +32,16 @@ DECISIVE = (
 
 
 def model_identity(folder: Path) -> dict[str, str]:
-    """Name and SHA-256 of a model: of its weights, and of its configuration, which decides as much.
+    """Name and SHA-256 of a model: of its weights, and of its configuration and guidance, which decide as much.
 
     Raises:
         BrainDiffusionError: its card cannot be read.
     """
     card = read_card(folder)
-    configuration = json.dumps(card.configuration, sort_keys=True).encode()
+    decisive = card.configuration
+    if card.guidance != OwnGuidance():
+        decisive = {**decisive, "guidance": card.guidance.model_dump(mode="json")}
+    configuration = json.dumps(decisive, sort_keys=True).encode()
     return {
         "name": card.name or folder.name,
         "sha256": file_sha256(folder / WEIGHTS),
@@ -95,7 +99,6 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
         not request.grid.is_file() or file_sha256(request.grid) != told["placement"]["grid_sha256"]
     ):
         raise BrainDiffusionError(f"{sidecar} was placed on the grid of {request.grid}, which has changed or gone.")
-    guidance = told.get("guidance") or {"scale": 1.0}
     return request.model_copy(
         update={
             "condition": asked,
@@ -105,8 +108,6 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
             "overwrite": False,
             "previews": False,
             "precision": precision,
-            "guidance": guidance["scale"],
-            "guidance_fields": tuple(guidance.get("fields") or ()) or None,
             "anatomy": "sampled" if told.get("anatomy") else "none",
         }
     )

@@ -37,6 +37,8 @@ class OwnGuidance(BaseModel):
     scale: float = Field(default=1.0, ge=0, le=20)
     fields: tuple[str, ...] | None = None
     """Conditions that it acts on; None for all that are given."""
+    levels: int | None = Field(default=None, ge=1)
+    """Levels that it acts on, from the coarsest; None for all."""
 
 
 class ModelCard(BaseModel):
