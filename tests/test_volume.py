@@ -144,7 +144,7 @@ def test_scaled_values_are_nibabels(slope, inter, dtype, seed):
         path = Path(folder) / "scaled.nii"
         # nibabel recomputes the scaling when it saves values, so the stored integers are put there as they are.
         header = image.header.copy()
-        header["scl_slope"], header["scl_inter"] = slope, inter
+        header["scl_slope"], header["scl_inter"], header["vox_offset"] = slope, inter, 352
         path.write_bytes(header.binaryblock + b"\x00" * (352 - 348) + stored.tobytes(order="F"))
         expected = nib.load(path).get_fdata()
         ours = load_volume(path)
@@ -332,3 +332,20 @@ def test_description_and_unit_of_time_survive(tmp_path: Path) -> None:
     assert header.get_xyzt_units() == ("mm", "msec")
     save_volume(Volume(volume.data[:1], volume.affine, {"description": "é" * 200}), tmp_path / "long.nii.gz")
     assert nib.load(tmp_path / "long.nii.gz").header["descrip"].item() == b"\xe9" * 79
+
+
+def test_the_unit_of_time_of_one_volume_survives(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((3, 4, 5), np.float32), np.eye(4))
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, tmp_path / "in.nii.gz")
+    save_volume(load_volume(tmp_path / "in.nii.gz"), tmp_path / "out.nii.gz")
+    assert nib.load(tmp_path / "out.nii.gz").header.get_xyzt_units() == ("mm", "sec")
+
+
+@pytest.mark.parametrize("letter", ["y", "é"])
+def test_names_as_long_as_names_can_be(tmp_path: Path, letter: str) -> None:
+    stem = letter * (248 // len(letter.encode()))
+    path = tmp_path / f"{stem}.nii.gz"
+    save_volume(Volume(np.ones((1, 3, 4, 5), np.float32), np.eye(4)), path)
+    assert load_volume(path).shape == (3, 4, 5)
+    assert list(tmp_path.iterdir()) == [path]

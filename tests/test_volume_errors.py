@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from braindiffusion import nifti
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import Volume, load_volume, read_header, save_volume
 
@@ -98,6 +99,26 @@ def _analyze(folder: Path) -> Path:
     return folder / "a.img"
 
 
+def _pixdim_zero(folder: Path) -> Path:
+    return _with_header(folder / "a.nii", sform_code=0, qform_code=1, pixdim=[1, 0, 0, 0, 1, 1, 1, 1])
+
+
+def _pixdim_negative(folder: Path) -> Path:
+    return _with_header(folder / "a.nii", sform_code=0, qform_code=1, pixdim=[1, 2, -2, 2, 1, 1, 1, 1])
+
+
+def _voxels_in_header(folder: Path) -> Path:
+    return _with_header(folder / "a.nii", vox_offset=0)
+
+
+def _no_ras_flag(folder: Path) -> Path:
+    nib.save(nib.MGHImage(ONES, np.eye(4)), folder / "a.mgz")
+    raw = bytearray(gzip.decompress((folder / "a.mgz").read_bytes()))
+    raw[28:30] = b"\0\0"
+    (folder / "a.mgz").write_bytes(gzip.compress(raw))
+    return folder / "a.mgz"
+
+
 HEADERS = {
     _missing: "does not exist",
     _folder: "is a folder, not a file",
@@ -113,6 +134,10 @@ HEADERS = {
     _singular: "singular",
     _zero_column: "singular",
     _nan_affine: "holds NaN or infinite numbers",
+    _pixdim_zero: r"has voxels of 0 x 0 x 0 mm \(pixdim\)",
+    _pixdim_negative: r"has voxels of 2 x -2 x 2 mm \(pixdim\)",
+    _voxels_in_header: "begin at byte 0, which is inside of its header",
+    _no_ras_flag: "does not say how it lies in the head",
     _analyze: "does not tell left from right",
 }
 
@@ -125,6 +150,36 @@ def test_senseless_headers(tmp_path, make, message, read):
         read(path)
     assert str(path) in str(raised.value)
     assert re.fullmatch(r"[^\n]+\.", str(raised.value))
+
+
+def test_harmless_headers_are_read(tmp_path):
+    path = _with_header(tmp_path / "a.nii", qform_code=0, pixdim=[1, 0, 0, 0, 1, 1, 1, 1])  # the sform places it
+    assert load_volume(path).spacing == (1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.mgz", "a.img.gz"])
+def test_a_flipped_bit_in_a_compressed_file(tmp_path, name):
+    """Decompression succeeds with other values: only the checksum at the very end tells."""
+    noise = np.random.default_rng(0).integers(0, 200, (20, 20, 20), np.uint8)
+    kind = {"a.mgz": nib.MGHImage, "a.img.gz": nib.Nifti1Pair}.get(name, nib.Nifti1Image)
+    nib.save(kind(noise, np.eye(4)), tmp_path / name)
+    np.testing.assert_array_equal(load_volume(tmp_path / name).data[0], noise)
+    plain = bytearray(gzip.decompress((tmp_path / name).read_bytes()))
+    whole = gzip.compress(plain, 0)
+    place = whole.index(bytes(plain[-3000:-2900]))
+    damaged = bytearray(whole)
+    damaged[place] ^= 0x10
+    (tmp_path / name).write_bytes(damaged)
+    with pytest.raises(BrainDiffusionError, match=r"damaged, cut short .*CRC"):
+        load_volume(tmp_path / name)
+
+
+def test_a_bomb_behind_the_voxels(tmp_path, monkeypatch):
+    monkeypatch.setattr(nifti, "_MOST_BEYOND", 2**22)
+    path = _nifti(tmp_path / "a.nii")
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(path.read_bytes() + bytes(2**23)))
+    with pytest.raises(BrainDiffusionError, match="far more than its header says"):
+        load_volume(tmp_path / "a.nii.gz")
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mgz", "a.img"])

@@ -1,4 +1,11 @@
-"""The one exception that users are meant to read."""
+"""The one exception that users are meant to read, and how those of libraries become one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FOREIGN = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError)
+"""What NumPy, SciPy, ITK (`RuntimeError`) and torch raise on the contents of a file."""
 
 
 class BrainDiffusionError(Exception):
@@ -15,3 +22,20 @@ class BrainDiffusionError(Exception):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Turn whatever is raised about the contents of one file into one sentence that names it.
+
+    Raises:
+        BrainDiffusionError: in place of bad input without a file's name, or of a library's exception.
+    """
+    try:
+        yield
+    except BrainDiffusionError as error:
+        told = str(error)
+        raise BrainDiffusionError(told if str(path) in told else f"{path}: {told.rstrip('.')}.") from error
+    except _FOREIGN as error:
+        detail = " ".join(str(error).split())[:200]
+        raise BrainDiffusionError(f"{path} cannot be used ({type(error).__name__}: {detail}).") from error

@@ -13,7 +13,9 @@ import psutil
 before_replacing: ContextVar[Callable[[Path, Path], None] | None] = ContextVar("before_replacing", default=None)
 """Called with the temporary file and its path before the one takes the place of the other (see `outputs`)."""
 _TEMPORARY = re.compile(r"\.(?:([0-9a-f]+)-)?[0-9a-f]{8}\.(.+)")
-"""Name of a temporary file: the process that writes it, a random number, the name that the file will have."""
+"""Name of a temporary file: the process that writes it, a random number, the end of the name to come."""
+LONGEST = 40
+"""Characters of a file's name that the name of its temporary file ends with."""
 
 
 @contextmanager
@@ -29,7 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk is full or the folder may not be written to.
     """
-    beside = path.with_name(f".{os.getpid():x}-{secrets.token_hex(4)}.{path.name}")
+    # The end of the name only: the name itself may be as long as names can be.
+    beside = path.with_name(f".{os.getpid():x}-{secrets.token_hex(4)}.{path.name[-LONGEST:]}")
     try:
         yield beside
         with beside.open("rb+") as file:
@@ -58,7 +61,7 @@ def remove_temporaries(folder: Path, names: Iterable[str] | None = None) -> None
         folder: The folder; what lies deeper is left alone.
         names: Names of the files that they would have become; None means any.
     """
-    wanted = None if names is None else set(names)
+    wanted = None if names is None else {name[-LONGEST:] for name in names}
     try:
         entries = [entry.name for entry in os.scandir(folder) if entry.name.startswith(".")]
     except OSError:

@@ -1,5 +1,6 @@
 """Reading of NIfTI and MGZ headers by nibabel, checked: a header that makes no sense is told in one sentence."""
 
+import gzip
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ _INTENT_LABEL = 1002
 _MOST_DEFLATED = 1040
 """Deflate makes data at most 1,032 times smaller."""
 _DESCRIPTION_BYTES = 79
+_GZIPPED = (".gz", ".mgz")
+_CHUNK, _MOST_BEYOND = 2**20, 2**30
+"""Bytes that are read at once behind the voxels of a compressed file, and the most that may be there."""
 SOFTWARE = b"BrainDiffusion"
 """Word in the description of every volume that a job writes."""
 SYNTHETIC = "BrainDiffusion synthetic"
@@ -103,9 +107,59 @@ def _check_values(path: Path, dtype: np.dtype[Any]) -> None:
         raise BrainDiffusionError(msg)
 
 
+def read_voxels(path: Path, image: Any) -> npt.NDArray[Any]:
+    """Return the values of an image, in the shape and order of the file.
+
+    A compressed file is read to its end: only there its checksum is, which tells damage that decompression does not.
+
+    Raises:
+        BrainDiffusionError: the file is cut short or damaged.
+    """
+    with reading(path):
+        holder = image.file_map["image"]
+        if not str(holder.filename).lower().endswith(_GZIPPED):
+            return np.asanyarray(image.dataobj)
+        with gzip.open(holder.filename) as file:
+            opened = {**image.file_map, "image": nib.FileHolder(holder.filename, file)}
+            data = np.asanyarray(type(image).from_file_map(opened).dataobj)
+            beyond = 0
+            while part := file.read(_CHUNK):
+                beyond += len(part)
+                if beyond > _MOST_BEYOND:
+                    raise ValueError("it holds far more than its header says")
+        return data
+
+
+def _header_bytes(image: Any) -> bytes:
+    """Return the header as it is in the file: nibabel's own has been repaired."""
+    holder = image.file_map.get("header") or image.file_map["image"]
+    with nib.openers.ImageOpener(holder.filename) as file:
+        return bytes(file.read(image.header.template_dtype.itemsize))
+
+
+def _repaired(path: Path, image: Any) -> str:
+    """Return what nibabel has silently made up for a header; empty if it is used as it is."""
+    with reading(path):
+        stored = _header_bytes(image)
+        if isinstance(image, nib.MGHImage):
+            flag = int.from_bytes(stored[28:30], "big")  # goodRASFlag
+            return "" if flag else "does not say how it lies in the head (its goodRASFlag is 0)"
+        header = type(image.header)(stored, check=False)
+    first = float(header["vox_offset"])
+    if header.is_single and first < header.single_vox_offset:
+        return f"says that its voxels begin at byte {first:g}, which is inside of its header (vox_offset)"
+    sizes = header["pixdim"][1:4]
+    if int(header["sform_code"]) == 0 and not (sizes > 0).all():
+        return f"has voxels of {' x '.join(f'{size:g}' for size in sizes)} mm (pixdim)"
+    return ""
+
+
 def _checked_affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
     header = image.header
     factor = 1.0
+    if problem := _repaired(path, image):
+        msg = f"{path} {problem}: convert it again from its source."
+        raise BrainDiffusionError(msg)
     if isinstance(image, nib.Nifti1Pair):
         if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
             msg = (
@@ -237,7 +291,7 @@ def to_nifti(data: npt.NDArray[Any], affine: npt.NDArray[np.float64], metadata: 
     unit = unit if unit in _SECONDS else "sec"
     if timed:
         image.header.set_zooms((*spacing_of(affine), step / _SECONDS[unit]))
-    image.header.set_xyzt_units("mm", unit if timed else 0)
+    image.header.set_xyzt_units("mm", unit if timed or "time_unit" in metadata else 0)
     text = str(metadata.get("description", ""))
     image.header["descrip"] = text.encode("latin-1", "replace")[:_DESCRIPTION_BYTES]
     if metadata.get("kind") == "labels":
@@ -252,11 +306,12 @@ def kind_and_time(image: Any) -> dict[str, Any]:
     known: dict[str, Any] = {}
     if int(image.header["intent_code"]) == _INTENT_LABEL:
         known["kind"] = "labels"
-    seconds = _SECONDS.get(image.header.get_xyzt_units()[1], 0.0)
-    if seconds and len(image.shape) > 3 and image.shape[3] > 1:
-        step = float(image.header["pixdim"][4]) * seconds
-        if math.isfinite(step) and step > 0:
-            known |= {"time_step": step, "time_unit": image.header.get_xyzt_units()[1]}
+    unit = image.header.get_xyzt_units()[1]
+    if unit in _SECONDS:
+        known["time_unit"] = unit
+        step = float(image.header["pixdim"][4]) * _SECONDS[unit]
+        if len(image.shape) > 3 and image.shape[3] > 1 and math.isfinite(step) and step > 0:
+            known["time_step"] = step
     if text := image.header["descrip"].item().decode("latin-1").rstrip("\x00 "):
         known["description"] = text
     return known

@@ -1,5 +1,7 @@
 """Tables of others, read with bounds of rows, columns and bytes; for the viewer, in a process of their own."""
 
+import codecs
+import csv
 import io
 import json
 import subprocess
@@ -50,24 +52,19 @@ def read_table(path: Path) -> Table:
             rows = [row for row in rows if row]
             header, *body = rows or [()]
             width = max(map(len, rows), default=0)
-            names = [name or f"column {n}" for n, name in enumerate([*header, *[None] * (width - len(header))], 1)]
+            names = [str(name or f"column {n}") for n, name in enumerate([*header, *[None] * (width - len(header))], 1)]
             frame = pd.DataFrame([[*row, *[None] * (width - len(row))] for row in body], columns=names)
             frame = frame.astype(object).where(frame.notna(), float("nan"))
+            records, columns = frame.to_dict(orient="records"), list(frame.columns)
         else:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                text = file.read()
-            _check_columns(max(text.splitlines()[:1] or [""], key=len))
-            separator = "\t" if suffix == ".tsv" else None
-            frame = pd.read_csv(
-                io.StringIO(text), sep=separator, engine="python", dtype=str, keep_default_na=False, nrows=MOST_ROWS + 1
-            )
-        if len(frame) > MOST_ROWS:
+            records, columns = _read_text(path.read_bytes())
+        if len(records) > MOST_ROWS:
             raise ValueError(f"it has more than {MOST_ROWS} rows")
     except Exception as error:  # the readers raise what they like on damaged files
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         msg = f"The table {path} cannot be read ({detail}): give a .tsv, .csv, .xls or .xlsx file."
         raise BrainDiffusionError(msg) from error
-    return frame.to_dict(orient="records"), list(frame.columns)
+    return records, columns
 
 
 def read_table_apart(path: Path) -> Table:
@@ -105,6 +102,41 @@ def main(path: str) -> None:
     except BrainDiffusionError as error:
         told = [[], [], str(error)]
     sys.stdout.write(json.dumps(told, default=str))
+
+
+def _read_text(content: bytes) -> Table:
+    """Read a table of text: with tabs, commas or semicolons, with or without a byte order mark.
+
+    Empty cells at the ends of rows are ignored, whether or not the header has a name for them.
+
+    Raises:
+        ValueError: it is empty, is no text, or a row has more cells than the header.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16")
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    _check_columns(first)
+    delimiter = max("\t,;", key=first.count)
+    read = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    cells = ([cell.strip() for cell in line] for line in read)
+    lines = [*islice((line for line in cells if any(line)), MOST_ROWS + 2)]
+    if not lines:
+        raise ValueError("it is empty")
+    header, *others = lines
+    while header and not header[-1]:
+        header.pop()
+    rows: list[dict[Any, Any]] = []
+    for number, line in enumerate(others, start=2):
+        if any(line[len(header) :]):
+            raise ValueError(f"row {number} has {len(line)} cells, and the header {len(header)}")
+        pairs = zip(header, [*line, *[""] * len(header)], strict=False)
+        rows.append(dict(reversed(list(pairs))))  # of two columns of one name the first counts
+    return rows, header
 
 
 def _check_columns(header: str) -> None:

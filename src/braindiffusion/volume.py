@@ -24,7 +24,7 @@ from braindiffusion.nifti import (
     kind_and_time,
     open_image,
     plain_header,
-    reading,
+    read_voxels,
     settle_scaled,
     spacing_of,
     stored_type,
@@ -53,7 +53,7 @@ class Volume:
         metadata: Whatever is known beside; every value fits into JSON. `load_volume` fills in `source` (path),
             `orientation` (the file's own axis codes, such as `PSR`), `file_affine` (as stored, in millimetres) and
             `header` (the file's fields); `kind` is `labels` where the file calls itself a label map; `time_step` is
-            the time between channels in seconds, where there is one, and `time_unit` the file's unit of it;
+            the time between channels in seconds, where there is one, and `time_unit` the file's unit of time;
             `description` is the free text of the header, at most 79 characters of Latin-1.
     """
 
@@ -134,8 +134,7 @@ def load_volume(path: str | os.PathLike[str]) -> Volume:
     path = Path(path)
     image, affine = open_image(path)
     check_size(path, image)
-    with reading(path):
-        data = np.asanyarray(image.dataobj)
+    data = read_voxels(path, image)
     # `data` may be a memory map of the file, big-endian at that: what leaves here is neither.
     data = settle_scaled(data, image)
     data = np.moveaxis(data.reshape(*data.shape[:3], -1), -1, 0)

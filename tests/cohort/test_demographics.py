@@ -1,8 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from braindiffusion.cohort.demographics import Person, read_demographics
+from braindiffusion.cohort.demographics import Person, demographics_of, find_participants, read_demographics
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import SUBJECTS, sample_participants_path
 
@@ -98,3 +99,128 @@ def test_sites_are_read_and_an_unknown_one_is_no_problem(tmp_path: Path) -> None
     assert not people.problems(["sub-1", "sub-2", "sub-3"])
     two = table(tmp_path / "two.tsv", "id\tage\tsex\tsite\n1\t30\tF\tA\n1\t30\tF\tB\n")
     assert read_demographics(two).of("1").problem == "site unknown, the table says A and B"
+
+
+def test_a_column_counts_by_its_whole_name(tmp_path: Path) -> None:
+    onset = table(
+        tmp_path / "onset.tsv", "id\tage of onset\tage\tsex of sibling\tsex\na\t45\t60\tF\tM\nb\t50\t70\tM\tF\n"
+    )
+    people = read_demographics(onset)
+    assert (people.of("a"), people.of("b")) == (Person(60, "M"), Person(70, "F"))
+    assert people.notes == ()
+    mother = table(tmp_path / "mother.csv", "ID of mother,ID,Age,Sex\nb,a,60,M\na,b,70,F\n")
+    assert read_demographics(mother).of("a") == Person(60, "M")
+    only_onset = table(tmp_path / "only.tsv", "id\tage of onset\na\t45\n")
+    assert read_demographics(only_onset).of("a").age is None
+
+
+def test_two_columns_of_one_meaning_are_told(tmp_path: Path) -> None:
+    text = "participant_id\tAge (months)\tage\tgender\tsex\ta\nx\t720\t61\tF\tM\n"
+    people = read_demographics(table(tmp_path / "p.tsv", text))
+    assert people.of("x") == Person(61, "M")
+    assert people.problems(["x"]) == [
+        "p.tsv has 2 columns of ages (age, Age (months)): the first is used.",
+        "p.tsv has 2 columns of sexes (sex, gender): the first is used.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "units", "years"),
+    [
+        ("Age (months)", None, 2.0),
+        ("age_in_months", None, 2.0),
+        ("Age at scan [days]", None, 24 / 365.25),
+        ("age", "months", 2.0),
+        ("age", "Weeks", 24 * 7 / 365.25),
+        ("Age (years)", "year", 24.0),
+        ("age", "a", 24.0),
+    ],
+)
+def test_ages_become_years(tmp_path: Path, column: str, units: str | None, years: float) -> None:
+    people = table(tmp_path / "p.tsv", f"participant_id\t{column}\nsub-1\t24\n")
+    if units is not None:
+        table(tmp_path / "p.json", json.dumps({column: {"Units": units}}))
+    assert read_demographics(people).of("sub-1").age == pytest.approx(years, abs=0.005)
+
+
+@pytest.mark.parametrize(("column", "units"), [("age", "decades"), ("age (months)", "years")])
+def test_ages_of_an_unknown_unit_are_left_out_and_told(tmp_path: Path, column: str, units: str) -> None:
+    table(tmp_path / "p.json", json.dumps({column: {"Units": units}}))
+    people = read_demographics(table(tmp_path / "p.tsv", f"id\t{column}\na\t24\n"))
+    assert people.of("a").age is None
+    assert "are left out" in people.notes[0]
+    assert units in people.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("header", "levels", "sexes"),
+    [
+        ("sex", {"1": "female", "2": "male"}, ("F", "M")),
+        ("sex", {"1": {"Description": "Female participant"}, "2": {"Description": "Male participant"}}, ("F", "M")),
+        ("sex (1=f, 2=m)", None, ("F", "M")),
+        ("sex", None, ("M", "F")),
+    ],
+)
+def test_the_key_of_sexes(
+    tmp_path: Path, header: str, levels: dict[str, object] | None, sexes: tuple[str, str]
+) -> None:
+    if levels is not None:
+        table(tmp_path / "p.json", json.dumps({"sex": {"Levels": levels}}))
+    people = read_demographics(table(tmp_path / "p.tsv", f"id\t{header}\na\t1\nb\t2\n"))
+    assert (people.of("a").sex, people.of("b").sex) == sexes
+
+
+def test_numbers_for_sex_without_a_key_are_told(tmp_path: Path) -> None:
+    people = read_demographics(table(tmp_path / "p.tsv", "id\tsex\na\t1\nb\t0\n"))
+    assert people.of("a").sex is None
+    assert "numbers without a key" in people.notes[0]
+
+
+def test_a_description_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    table(tmp_path / "p.json", '{"age": ')
+    people = read_demographics(table(tmp_path / "p.tsv", "id\tage\na\t24\n"))
+    assert people.of("a").age == 24
+    assert people.notes == ("p.json cannot be read (JSONDecodeError), so that p.tsv is taken without it.",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_encodings_and_trailing_tabs(tmp_path: Path, encoding: str, end: str) -> None:
+    lines = ["participant_id\tage\tsex\tnote", "sub-1\t30\tF\tKöln\t\t", "sub-2\t40\tM", ""]
+    path = tmp_path / "p.tsv"
+    path.write_bytes(end.join(lines).encode(encoding))
+    people = read_demographics(path)
+    assert (people.of("sub-1"), people.of("sub-2")) == (Person(30, "F"), Person(40, "M"))
+
+
+def test_separators_and_decimal_commas(tmp_path: Path) -> None:
+    people = read_demographics(table(tmp_path / "p.csv", 'id;age;sex\na;30,5;F\n"b";"40";M\n'))
+    assert (people.of("a"), people.of("b")) == (Person(30.5, "F"), Person(40, "M"))
+
+
+def test_a_row_with_more_cells_than_the_header(tmp_path: Path) -> None:
+    with pytest.raises(BrainDiffusionError, match="row 3 has 4 cells, and the header 3"):
+        read_demographics(table(tmp_path / "p.tsv", "id\tage\tsex\na\t30\tF\nb\tx\t40\tM\n"))
+
+
+def test_rows_of_sessions(tmp_path: Path) -> None:
+    text = "participant_id\tsession_id\tage\tsex\nsub-1\tses-a\t30\tF\nsub-1\tses-b\t32\tF\nsub-2\tb\t50\tM\n"
+    people = read_demographics(table(tmp_path / "p.tsv", text))
+    assert people.of("sub-1_ses-a") == Person(30, "F")
+    assert people.of("sub-1_ses-b") == Person(32, "F")
+    assert people.of("sub-2_ses-b") == people.of("sub-2") == Person(50, "M")
+    assert people.of("sub-1").age is None
+    assert "the table says 30.0 and 32.0" in people.of("sub-1").problem
+
+
+def test_a_table_is_found_by_itself(tmp_path: Path) -> None:
+    scans = tmp_path / "study" / "scans"
+    scans.mkdir(parents=True)
+    assert demographics_of(scans, None, ["sub-1"]).people == {}
+    beside = table(scans.parent / "participants.tsv", "participant_id\tage\nsub-1\t30\n")
+    assert find_participants(scans) == beside
+    assert demographics_of(scans, None, ["sub-1", "sub-2"]).of("sub-1").age == 30
+    assert demographics_of(scans, None, ["sub-7"]).source == ""  # the table of other people
+    table(scans / "participants.tsv", "participant_id\tage\nsub-1\t31\n")
+    assert demographics_of(scans, None, ["sub-1"]).of("sub-1").age == 31
+    assert demographics_of(scans, beside, ["sub-1"]).of("sub-1").age == 30

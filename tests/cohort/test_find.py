@@ -183,3 +183,68 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
     found, (sentence,) = search(tmp_path)
     assert [item.subject for item in found] == ["sub-01"]
     assert sentence == "1 of the folders cannot be read: locked."
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"P_00{i}/P_00{i}_{kind}.nii.gz" for i in (1, 2) for kind in ("t1", "t1ce", "t2", "flair", "seg")],
+        [f"P_00{i}-{kind}.nii.gz" for i in (1, 2) for kind in ("t1n", "t1c", "t2w", "t2f", "seg")],
+        [f"P_00{i}_{kind}.NII.GZ" for i in (1, 2) for kind in ("T1W", "T1Gd", "T2", "FLAIR", "SEG")],
+    ],
+)
+def test_contrasts_of_one_patient_are_one_person(tmp_path: Path, names: list[str]) -> None:
+    touch(tmp_path, *names)
+    for modality in ("T1", "t1ce", "T2", "Flair"):
+        found, (told,) = search(tmp_path, modality=modality)
+        assert [item.person for item in found] == ["P_001", "P_002"]
+        assert "2 of the volumes are label maps by their names" in told
+        assert not any(item.problem for item in found)
+    (first, second) = find(tmp_path, modality="T1,T1ce,T2,FLAIR")
+    assert (first.subject, second.subject) == ("P_001", "P_002")
+    assert len(first.paths) == 4
+    matched = find(tmp_path, modality="T1", labels=tmp_path)
+    assert [item.labels and item.labels.name.lower()[:9] for item in matched] in (
+        ["p_001_seg", "p_002_seg"],
+        ["p_001-seg", "p_002-seg"],
+    )
+
+
+def test_a_plain_name_among_contrasts(tmp_path: Path) -> None:
+    touch(tmp_path, "ann.nii.gz", "bob_T1.nii.gz", "bob_T2.nii.gz", "ann_T1.nii.gz", "eve_mask.nii.gz")
+    found, (told,) = search(tmp_path)
+    assert [(item.path.name, item.problem) for item in found] == [
+        ("ann.nii.gz", ""),
+        ("ann_T1.nii.gz", "ann.nii.gz is there for ann already"),
+        ("bob_T1.nii.gz", ""),
+    ]
+    assert "eve_mask.nii.gz" in told
+    assert [item.path.name for item in find(tmp_path, modality="T2")] == ["ann.nii.gz", "bob_T2.nii.gz"]
+
+
+def test_second_runs_are_told(tmp_path: Path) -> None:
+    first, second = find(touch(tmp_path, "sub-1_run-1_T1w.nii.gz", "sub-1_run-2_T1w.nii.gz"))
+    assert first.problem == ""
+    assert second.problem == "sub-1_run-1_T1w.nii.gz is there for sub-1 already"
+
+
+def test_a_label_map_is_that_of_the_same_folders(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"data/{site}/sub-01/anat/sub-01_T1w.nii.gz" for site in "AB"))
+    both = touch(tmp_path / "both", *(f"{site}/sub-01/sub-01_dseg.nii.gz" for site in "AB"))
+    found = find(tmp_path / "data", labels=both)
+    assert [item.labels and item.labels.relative_to(both).parts[0] for item in found] == ["A", "B"]
+    other = touch(tmp_path / "other", "B/sub-01/sub-01_dseg.nii.gz")
+    of_a, of_b = find(tmp_path / "data", labels=other)
+    assert of_a.labels is None
+    assert "is that of another volume of this name" in of_a.problem
+    assert of_b.labels == other / "B/sub-01/sub-01_dseg.nii.gz"
+    flat = touch(tmp_path / "flat", "sub-01_dseg.nii.gz")
+    assert find(tmp_path / "data", labels=flat)[0].labels == flat / "sub-01_dseg.nii.gz"
+
+
+def test_a_scan_of_another_modality_is_no_label_map(tmp_path: Path) -> None:
+    touch(tmp_path / "t1", "sub-01_T1w.nii.gz", "sub-02_T1w.nii.gz")
+    labels = touch(tmp_path / "labels", "sub-01_T2w.nii.gz", "sub-01_FLAIR.nii.gz", "sub-02_dseg.nii.gz")
+    one, two = find(tmp_path / "t1", labels=labels)
+    assert (one.labels, one.problem) == (None, "no label map of sub-01 in labels")
+    assert two.labels == labels / "sub-02_dseg.nii.gz"

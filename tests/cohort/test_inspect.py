@@ -197,7 +197,7 @@ def test_labels_that_lie_elsewhere_are_told(one: Callable[..., tuple[Rows, list[
     affine[:3, 3] += 60
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), path)
     rows, events = one()
-    assert "of its label map lies on tissue" in told(rows[SUBJECTS[0]])["labels"]
+    assert "problem: its label map does not lie on its brain" in told(rows[SUBJECTS[0]])["labels"]
     assert any(isinstance(event, Warned) and "no table of participants" in event.message for event in events)
     nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), path)
     rows, events = one()

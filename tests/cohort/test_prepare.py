@@ -127,7 +127,7 @@ def test_bad_files_are_told_and_left_out(ixi: Path, ask: Ask) -> None:
     for name in ("IXI300-HH-0001", "IXI301-HH-0002", "IXI303-HH-0004"):
         (labels / f"{name}-T1_DLMUSE.nii.gz").write_bytes((labels / "IXI012-HH-1211-T1_DLMUSE.nii.gz").read_bytes())
     events = list(prepare(ask(ixi)))
-    told = {event.subject: event.message for event in warnings(events)}
+    told = {event.subject: event.message for event in warnings(events) if "left out" in event.message.lower()}
     assert sorted(told) == ["IXI300-HH-0001", "IXI301-HH-0002", "IXI302-HH-0003", "IXI303-HH-0004"]
     assert "IXI300-HH-0001-T1.nii.gz could not be read" in told["IXI300-HH-0001"]
     assert "IXI301-HH-0002-T1.nii.gz" in told["IXI301-HH-0002"]

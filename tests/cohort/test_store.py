@@ -208,3 +208,9 @@ def test_damaged_attributes_and_arrays_are_told_in_one_sentence(store: Path) -> 
     zarr.open_group(store, mode="r+")["masks"].resize((2, *GRID))
     with pytest.raises(BrainDiffusionError, match="fewer subjects than the table"):
         Cohort.open(store)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BrainDiffusionError, match=r"x\.zarr cannot be written \(.+\): choose another place"):
+        Cohort.create(tmp_path / "file" / "x.zarr", HOW)

@@ -94,6 +94,7 @@ def request(people: Path, brains: Path, model: Path, **more: object) -> Evaluate
 @pytest.fixture
 def with_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("braindiffusion.generation.inputs.FEWEST_REGIONS", 3)  # a toy brain has six
+    monkeypatch.setattr("braindiffusion.generation.inputs.table_problem", lambda labels, spacing: "")
     monkeypatch.setattr(job, "_segmenter", lambda wanted, groups: job._Segmenter("segmented by a toy", Reader()))
 
 

@@ -11,6 +11,7 @@ from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise_file
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import sample_labels_path
 from braindiffusion.generation.guidance import Guidance
 from braindiffusion.generation.inputs import Conditions, load_label_map
 from braindiffusion.models.card import ModelCard
@@ -20,7 +21,7 @@ from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.models.generator import Generator
 from braindiffusion.regions import group
 from braindiffusion.runs import GenerateRequest
-from braindiffusion.volume import box_affine
+from braindiffusion.volume import box_affine, load_volume
 
 CPU = torch.device("cpu")
 SHAPE = (16, 24, 16)
@@ -158,6 +159,7 @@ def brain_map(regions: int, edge: int) -> np.ndarray:
     [
         (brain_map(2, 12), r"it labels 2 regions and 14 ml, which is no segmentation of a whole brain"),  # painted
         (brain_map(3, 60), r"it labels 3 regions and 1728 ml"),  # tissues
+        (brain_map(40, 50), r"values 1 to 40 are of another atlas"),
         (brain_map(40, 40), r"it labels 40 regions and 512 ml"),  # a part of a brain
         (np.random.default_rng(0).integers(0, 900, (80, 104, 88)).astype(np.int16), r"t2\.nii\.gz"),  # a T2w volume
         (np.random.default_rng(0).random((80, 104, 88)).astype(np.float32), "whole numbers"),
@@ -172,5 +174,8 @@ def test_a_map_of_no_whole_brain_is_refused(tmp_path: Path, values: np.ndarray, 
 
 
 def test_a_map_of_a_whole_brain_is_taken(tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Image(brain_map(40, 50), box_affine((80, 104, 88), 2.0)), tmp_path / "map.nii.gz")
-    assert load_label_map(tmp_path / "map.nii.gz", (80, 104, 88), 2.0)[0].max() == 40
+    truth = load_volume(sample_labels_path())
+    grouped = group(truth.data[0])
+    nib.save(nib.Nifti1Image(grouped, truth.affine), tmp_path / "map.nii.gz")
+    found, _ = load_label_map(tmp_path / "map.nii.gz", (80, 104, 88), 2.0)
+    np.testing.assert_array_equal(np.bincount(found.ravel())[1:], np.bincount(grouped.ravel())[1:])

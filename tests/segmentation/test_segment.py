@@ -9,16 +9,25 @@ import pytest
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
+from braindiffusion.cohort.qc.checks import picture_problem
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.example_data import sample_t1_path
 from braindiffusion.jobs import perform
 from braindiffusion.jobs import segment as job
 from braindiffusion.regions import REGIONS, group, region_index
-from braindiffusion.runs import Failed, Finished, PrepareRequest, Run
+from braindiffusion.runs import Failed, Finished, PrepareRequest, Run, Warned
 from braindiffusion.runs.requests import ReadRequest
 from braindiffusion.segmentation import Segmentation, SegmentationModel
+from braindiffusion.segmentation import model as segmentation_model
 from braindiffusion.segmentation.network import SegmentationConfig
 from braindiffusion.volume import Volume, load_volume, save_volume
+
+
+@pytest.fixture(autouse=True)
+def ellipsoids_are_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmentation_model, "picture_problem", lambda volume: "")
+
 
 LEFT, RIGHT = region_index("left frontal cortex"), region_index("right frontal cortex")
 
@@ -166,3 +175,50 @@ def test_prepare_reads_the_label_maps_that_nobody_gave(
     *_, last = perform(Run.create(request.model_copy(update={"out": tmp_path / "t2.zarr", "modality": "T2"})))
     assert isinstance(last, Failed)
     assert "only T1w" in last.message
+
+
+def test_what_is_no_head_is_left_out_and_the_others_are_read(
+    folder: Path, tmp_path: Path, seeing: None, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segmentation_model, "picture_problem", picture_problem)
+    head = load_volume(sample_t1_path())
+    rng = np.random.default_rng(0)
+    for name, data in (
+        ("sub-04", head.data),
+        ("sub-05", head.data[:, :, :, ::-1]),
+        ("sub-06", rng.normal(100, 20, head.data.shape).astype(np.float32)),
+    ):
+        save_volume(Volume(data, head.affine), folder / f"{name}_T1w.nii.gz")
+    (folder / "sub-08_T1w.nii.gz").symlink_to("nowhere.nii.gz")
+    save_volume(Volume(head.data, np.diag([2000.0, 2000, 2000, 1])), folder / "sub-09_T1w.nii.gz")
+    *events, last = perform(Run.create(ReadRequest(input=folder, out=tmp_path / "read")))
+    assert isinstance(last, Finished)
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert sorted(p.name for p in (tmp_path / "read").glob("*_mask.nii.gz")) == ["sub-04_T1w_mask.nii.gz"]
+    for name, words in (
+        ("sub-01", "not that of a T1w head"),
+        ("sub-03", "same value everywhere"),
+        ("sub-05", "lies otherwise than its header says"),
+        ("sub-06", "not that of a T1w head"),
+        ("sub-08", "leads nowhere"),
+        ("sub-09", "wrong units"),
+    ):
+        assert any(name in sentence and words in sentence for sentence in told), (name, told)
+
+
+def test_an_exception_of_a_library_leaves_out_one_file(
+    folder: Path, tmp_path: Path, seeing: None, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = FixedSegmentation.predict_volume
+
+    def fail(self: FixedSegmentation, volume: Volume) -> Segmentation:
+        if "sub-01" in volume.metadata["source"]:
+            raise RuntimeError("ITK ERROR: a direction that is none")
+        return predict(self, volume)
+
+    monkeypatch.setattr(FixedSegmentation, "predict_volume", fail)
+    *events, last = perform(Run.create(ReadRequest(input=folder, out=tmp_path / "read")))
+    assert isinstance(last, Finished)
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert any("sub-01_T1w.nii.gz cannot be used (RuntimeError: ITK ERROR" in sentence for sentence in told)
+    assert (tmp_path / "read" / "sub-02_T1w_regions.nii.gz").is_file()

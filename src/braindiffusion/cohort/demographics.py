@@ -1,9 +1,10 @@
 """Age, sex and site of subjects, from IXI's own sheet or from a participants table."""
 
+import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,25 @@ from typing import Any
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.tables import Table, read_table
 
-_ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub")
-_AGE_COLUMNS = ("age", "age_years", "age_at_scan")
-_SEX_COLUMNS = ("sex", "gender", "sex_id")
+TABLES = ("participants.tsv", "participants.csv", "IXI.xls")
+"""Names of tables that are found by themselves, in a folder of volumes or beside it."""
+
+_ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub", "participant")
+_SESSION_COLUMNS = ("session_id", "session")
+_VISIT = "scan|mri|visit|session|baseline|imaging|acquisition|exam|examination|test|study|enrollment|enrolment"
+_AGE_COLUMN = re.compile(rf"age(?:_at_(?:the_)?(?:{_VISIT}))?(?:_in)?(?:_(?P<unit>[a-z]+))?")
+_SEX_COLUMNS = ("sex", "gender", "sex_id", "sex_at_birth", "biological_sex")
 _SITE_COLUMNS = ("site", "center", "centre", "scanner")
 _SEX = {"m": "M", "male": "M", "1": "M", "f": "F", "female": "F", "2": "F", "w": "F"}
+_SEX_WORDS = {"male": "M", "m": "M", "man": "M", "boy": "M"} | dict.fromkeys(("female", "f", "w", "woman", "girl"), "F")
+_YEARS = {
+    **dict.fromkeys(("year", "years", "yr", "yrs", "y", "a"), 1.0),
+    **dict.fromkeys(("month", "months", "mo", "mos"), 1 / 12),
+    **dict.fromkeys(("week", "weeks", "wk", "wks"), 7 / 365.25),
+    **dict.fromkeys(("day", "days", "d"), 1 / 365.25),
+}
+"""Years in each unit of age."""
+_BRACKETS = re.compile(r"[(\[](.*?)[)\]]")
 
 
 @dataclass(frozen=True)
@@ -41,11 +56,13 @@ class Demographics:
     Args:
         people: persons by id, as `read_demographics` reads it.
         source: name of the file.
+        notes: sentences about the table as a whole, such as two columns of ages.
     """
 
-    def __init__(self, people: dict[str, Person] | None = None, source: str = "") -> None:
+    def __init__(self, people: dict[str, Person] | None = None, source: str = "", notes: Sequence[str] = ()) -> None:
         self.people = people or {}
         self.source = source
+        self.notes = tuple(notes)
 
     def of(self, subject: str) -> Person:
         """Return age, sex and site of a subject. IXI's numbers and BIDS ids with or without `sub-` are understood."""
@@ -55,19 +72,46 @@ class Demographics:
         return Person(problem=f"not in {self.source}" if self.source else "")
 
     def problems(self, subjects: Iterable[str]) -> list[str]:
-        """Return one sentence for each kind of problem among these subjects."""
+        """Return the notes, and one sentence for each kind of problem among these subjects."""
         kinds: dict[str, list[str]] = defaultdict(list)
         for subject in subjects:
             if problem := self.of(subject).problem:
                 kinds[problem].append(subject)
-        return [f"{_some(who)}: {problem}." for problem, who in kinds.items()]
+        return [*self.notes, *(f"{_some(who)}: {problem}." for problem, who in kinds.items())]
+
+
+def find_participants(folder: Path) -> Path | None:
+    """Return the participants table in a folder of volumes or beside it; None where there is none."""
+    candidates = (place / name for place in (folder, folder.absolute().parent) for name in TABLES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def demographics_of(folder: Path, table: Path | None, subjects: Sequence[str]) -> Demographics:
+    """Return the demographics of a folder of volumes, from a table or from the one that is found by itself.
+
+    Args:
+        folder: the volumes.
+        table: the table; None searches one. One that is found counts only if it knows one of the subjects.
+        subjects: ids.
+
+    Raises:
+        BrainDiffusionError: as `read_demographics`.
+    """
+    if table is not None:
+        return read_demographics(table)
+    if (found := find_participants(folder)) is None:
+        return Demographics()
+    people = read_demographics(found)
+    return people if any(key in people.people for subject in subjects for key in _keys(subject)) else Demographics()
 
 
 def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) -> Demographics:
     """Read `IXI.xls`, or a `.tsv`, `.csv`, `.xls` or `.xlsx` table with columns for id, age, sex and site.
 
-    Rows of one id complete each other. Where they contradict each other, the value is unknown and the person's problem
-    tells.
+    A column counts by its whole name, of which brackets hold a unit or a key: `Age (months)`, `SEX_ID (1=m, 2=f)`. The
+    JSON file of BIDS beside a table (`participants.json`) may give the unit of ages and the levels of sexes. Ages
+    become years. Rows of one id complete each other. Where they contradict each other, the value is unknown and the
+    person's problem tells. With a column of sessions, the rows of a session are also a person `ID_ses-SESSION`.
 
     Args:
         path: the table.
@@ -78,27 +122,112 @@ def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) ->
     """
     path = Path(path)
     rows, columns = read(path)
-    names = {str(column).strip().lower().split(" ")[0]: column for column in columns}
-    identity = next((names[name] for name in _ID_COLUMNS if name in names), None)
+    bases = {column: _base(column) for column in columns}
+    notes: list[str] = []
+
+    def only(kind: str, candidates: list[str]) -> str | None:
+        if len(candidates) > 1:
+            notes.append(
+                f"{path.name} has {len(candidates)} columns of {kind} ({', '.join(candidates)}): the first is used."
+            )
+        return candidates[0] if candidates else None
+
+    def named(names: Sequence[str]) -> list[str]:
+        return [column for name in names for column in columns if bases[column] == name]
+
+    identity = only("subject ids", named(_ID_COLUMNS))
     if identity is None:
         raise BrainDiffusionError(
-            f"{path} has no column of subject ids: it has {', '.join(map(str, columns))}, and needs one of "
+            f"{path} has no column of subject ids: it has {', '.join(columns)}, and needs one of "
             f"{', '.join(_ID_COLUMNS)}."
         )
-    age = next((names[name] for name in _AGE_COLUMNS if name in names), None)
-    sex = next((names[name] for name in _SEX_COLUMNS if name in names), None)
-    site = next((names[name] for name in _SITE_COLUMNS if name in names), None)
+    ages = [column for column in columns if (match := _AGE_COLUMN.fullmatch(bases[column])) and _known(match["unit"])]
+    age = only("ages", sorted(ages, key=lambda column: column.strip().lower() != "age"))
+    sex = only("sexes", named(_SEX_COLUMNS))
+    site = only("sites", named(_SITE_COLUMNS))
+    session = next(iter(named(_SESSION_COLUMNS)), None)
+    described = _description(path, notes)
+    years = 1.0 if age is None else _years(path, age, described.get(age, {}), notes)
+    levels = {} if sex is None else _levels(path, sex, described.get(sex, {}), [row[sex] for row in rows], notes)
     by_id: dict[str, list[dict[Any, Any]]] = defaultdict(list)
     for row in rows:
         if key := _key(row[identity]):
             by_id[key].append(row)
+            if session is not None and (visit := _key(row[session]).removeprefix("ses-")):
+                by_id[f"{key}_ses-{visit}"].append(row)
     people = {
         key: _person(
-            [_age(r.get(age)) for r in same], [_sex(r.get(sex)) for r in same], [_site(r.get(site)) for r in same]
+            [_age(row[age], years) for row in same] if age is not None else [],
+            [levels.get(_key(row[sex]).lower()) for row in same] if sex is not None else [],
+            [_site(row[site]) for row in same] if site is not None else [],
         )
         for key, same in by_id.items()
     }
-    return Demographics(people, path.name)
+    return Demographics(people, path.name, notes)
+
+
+def _base(column: str) -> str:
+    """Return the name of a column without its brackets, in small letters: `Age at scan (years)` is `age_at_scan`."""
+    return re.sub(r"[^a-z0-9]+", "_", _BRACKETS.sub(" ", column.lower())).strip("_")
+
+
+def _known(unit: str | None) -> bool:
+    return unit is None or unit in _YEARS
+
+
+def _description(path: Path, notes: list[str]) -> dict[str, dict[str, Any]]:
+    """Return what the JSON file beside a table says of each column."""
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return {}
+    try:
+        content = json.loads(beside.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"{beside.name} cannot be read ({type(error).__name__}), so that {path.name} is taken without it.")
+        return {}
+    content = content if isinstance(content, dict) else {}
+    return {column: told for column, told in content.items() if isinstance(told, dict)}
+
+
+def _years(path: Path, column: str, described: dict[str, Any], notes: list[str]) -> float:
+    """Return the years in one unit of a column of ages; NaN, and a note, where the unit is not known."""
+    match = _AGE_COLUMN.fullmatch(_base(column))
+    told = [match["unit"] if match else None, *_BRACKETS.findall(column.lower()), described.get("Units")]
+    units = [unit.strip().lower() for unit in told if isinstance(unit, str) and unit.strip()]
+    known = {_YEARS[unit] for unit in units if unit in _YEARS}
+    if not units or (len(known) == 1 and all(unit in _YEARS for unit in units)):
+        return known.pop() if known else 1.0
+    notes.append(
+        f"The ages of {path.name} are in {' and '.join(units)}, and not in years, months, weeks or days: they are left "
+        "out."
+    )
+    return math.nan
+
+
+def _levels(
+    path: Path, column: str, described: dict[str, Any], values: Sequence[object], notes: list[str]
+) -> dict[str, str]:
+    """Return the sex that each value of a column means."""
+    levels = described.get("Levels")
+    told = {str(code): text for code, text in levels.items()} if isinstance(levels, dict) else {}
+    for brackets in _BRACKETS.findall(column):
+        told |= dict(re.findall(r"(\w+)\s*[=:]\s*(\w+)", brackets))
+    meant: dict[str, str] = {}
+    for code, text in told.items():
+        words = re.findall(r"[a-z]+", json.dumps(text).lower())
+        sexes = {_SEX_WORDS[word] for word in words if word in _SEX_WORDS}
+        if len(sexes) == 1:
+            meant[code.strip().lower()] = sexes.pop()
+    used = {_key(value).lower() for value in values}
+    if not meant.keys() & used and any(value.isdigit() and value not in _SEX for value in used):
+        notes.append(
+            f"The sexes of {path.name} are numbers without a key, and are left out: give their Levels in "
+            f"{path.stem}.json beside it."
+        )
+        return {word: sex for word, sex in _SEX.items() if not word.isdigit()}
+    # A key of numbers replaces the usual one.
+    usual = {word: sex for word, sex in _SEX.items() if not (meant and word.isdigit())}
+    return usual | meant
 
 
 def _person(ages: list[float | None], sexes: list[str | None], sites: list[str | None]) -> Person:
@@ -136,16 +265,13 @@ def _key(value: object) -> str:
     return str(value).strip().removeprefix("sub-")
 
 
-def _age(value: object) -> float | None:
+def _age(value: object, years: float) -> float | None:
+    text = str(value)
     try:
-        age = float(str(value))
+        age = float(text.replace(",", ".") if text.count(",") == 1 else text) * years
     except ValueError:
         return None
     return age if 0 < age < 130 else None
-
-
-def _sex(value: object) -> str | None:
-    return _SEX.get(_key(value).lower())
 
 
 def _site(value: object) -> str | None:

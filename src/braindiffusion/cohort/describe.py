@@ -12,6 +12,8 @@ from braindiffusion.volume import Volume, VolumeHeader, read_header
 
 SMALLEST_MM = 80.0
 """No adult brain is smaller than this along any axis, so such a volume is a slab or has wrong units."""
+LARGEST_MM = 1000.0
+"""No scan of a head is larger than this along any axis, so such a volume has wrong units."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,18 @@ def header_problem(header: VolumeHeader | Volume) -> str:
     """Return why a readable volume cannot be prepared; empty if its header gives no reason."""
     if header.channels != 1:
         return f"it holds {header.channels} volumes, and one is needed"
-    extent = min(n * mm for n, mm in zip(header.shape, header.spacing, strict=True))
-    if extent < SMALLEST_MM:
-        return f"it covers only {extent:.0f} mm along one axis, and a brain needs more than {SMALLEST_MM:.0f}"
+    extents = [n * mm for n, mm in zip(header.shape, header.spacing, strict=True)]
+    voxels = " x ".join(f"{mm:.3g}" for mm in header.spacing)
+    if min(extents) < SMALLEST_MM:
+        return (
+            f"it covers only {min(extents):.2g} mm along one axis (voxels of {voxels} mm), and a brain needs more than "
+            f"{SMALLEST_MM:.0f}"
+        )
+    if max(extents) > LARGEST_MM:
+        return (
+            f"it covers {max(extents):.0f} mm along one axis (voxels of {voxels} mm), and no head is larger than "
+            f"{LARGEST_MM:.0f}: its header has wrong units"
+        )
     return ""
 
 

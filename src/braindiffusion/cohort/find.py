@@ -5,11 +5,13 @@ Only names are read, no file is opened.
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from braindiffusion.cohort.preprocessing import BIDS_SUFFIXES, Modalities
+from braindiffusion.cohort.preprocessing import SPELLINGS, Modalities, modality_name
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.sidecar import volume_stem
 
@@ -23,7 +25,12 @@ _IXI = re.compile(
 _BIDS = re.compile(
     r"(?P<subject>sub-[A-Za-z0-9-]+)(?:_(?P<session>ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_(?P<modality>[A-Za-z0-9]+)$"
 )
-_MODALITIES = {name.lower(): modality for suffix, modality in BIDS_SUFFIXES.items() for name in (suffix, modality)}
+_CONTRAST = re.compile(rf"(?P<subject>.+?)[-_. ](?P<modality>{'|'.join(SPELLINGS)})(?:_brain)?$", re.IGNORECASE)
+_LABELS = re.compile(r".+[-_. ](seg|dseg|segmentation|labels?|mask|regions|aparc\+aseg|aseg|wmparc)$", re.IGNORECASE)
+_SCANS = frozenset(map(modality_name, SPELLINGS)) | {"bold", "dwi", "sbref", "epi", "T2star", "angio", "UNIT1"}
+"""Modalities that are no label maps."""
+Naming = Literal["standard", "contrast", "labels", "none"]
+"""How a file is named: as IXI or BIDS do, by its contrast, as a label map, or in no known way."""
 MOST_NAMED = 3
 """File names that a sentence lists."""
 
@@ -71,9 +78,11 @@ def find(data_dir: Path, *, modality: str | None = "T1", labels: Path | None = N
 def search(data_dir: Path, *, modality: str | None = "T1", labels: Path | None = None) -> tuple[list[Found], list[str]]:
     """Find the volumes of a folder and its sub-folders, linked ones too.
 
-    Where files are named as IXI or BIDS name them, only these are taken, and only if they are of the modality; in any
-    other folder every volume is taken. Of several volumes of one subject and modality the first by path is usable, the
-    others get a problem. So does a link that leads nowhere.
+    Where files are named as IXI or BIDS name them, only these are taken, and only if they are of the modality. In any
+    other folder a last word such as `_t1`, `_T2w`, `_flair` or `-t1ce` tells the modality, the rest is the subject;
+    a volume without one is taken for the one modality that is asked for, and one with `_seg` or `_mask` is none. Of
+    several volumes of one subject and modality the first by path is usable, the others have a problem. So does a link
+    that leads nowhere.
 
     Args:
         data_dir: IXI folder, BIDS dataset, or any folder of NIfTI or MGH files.
@@ -92,23 +101,28 @@ def search(data_dir: Path, *, modality: str | None = "T1", labels: Path | None =
         raise BrainDiffusionError(f"There is no folder {data_dir}: name the one that holds the volumes.")
     asked = Modalities.parse(modality) if modality else None
     files, unreadable = _inputs(data_dir, labels)
-    every = [_from_name(path) for path in files]
-    named = [item for item in every if item.modality is not None]
-    wanted = [item for item in named if asked is None or item.modality in asked.names] if named else every
-    there = {item.modality for item in wanted}
-    # Files whose names do not tell are taken for the one modality that is asked for.
-    missing = [name for name in asked.names if name not in there] if asked and (named or len(asked.names) > 1) else []
-    if missing or not wanted:
+    of: dict[Naming, list[Found]] = {"standard": [], "contrast": [], "labels": [], "none": []}
+    for path in files:
+        naming, item = from_name(path)
+        of[naming].append(item)
+    named = of["standard"] or of["contrast"]
+    wanted = [item for item in named if asked is None or item.modality in asked.names]
+    only = asked.names[0] if asked is not None and len(asked.names) == 1 else None
+    unnamed = [] if of["standard"] or (asked is not None and only is None) else of["none"]
+    missing = [name for name in asked.names if name not in {item.modality for item in wanted}] if asked else []
+    if (missing and not unnamed) or not wanted + unnamed:
         raise BrainDiffusionError(_nothing(data_dir, missing[0] if missing else modality, named))
-    wanted.sort(key=lambda item: (item.subject, str(item.path)))
-    wanted = _mark_doubles(wanted)
-    passed_over = _passed_over([item.path for item in every if item.modality is None] if named else [], unreadable)
+    wanted = sorted(wanted + unnamed, key=lambda item: (item.subject, str(item.path)))
+    wanted = _mark_doubles(wanted, only)
+    strangers = of["contrast"] + of["labels"] + of["none"] if of["standard"] else []
+    maps = [] if of["standard"] else of["labels"]
+    passed_over = _passed_over([item.path for item in strangers], [item.path for item in maps], unreadable)
     if asked and len(asked.names) > 1 and not asked.separate:
         wanted = _as_channels(wanted, asked)
     return (match_labels(wanted, labels) if labels is not None else wanted), passed_over
 
 
-def _passed_over(unnamed: Sequence[Path], unreadable: Sequence[Path]) -> list[str]:
+def _passed_over(unnamed: Sequence[Path], maps: Sequence[Path], unreadable: Sequence[Path]) -> list[str]:
     def listed(paths: Sequence[Path]) -> str:
         more = len(paths) - MOST_NAMED
         return ", ".join(path.name for path in paths[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -119,6 +133,8 @@ def _passed_over(unnamed: Sequence[Path], unreadable: Sequence[Path]) -> list[st
             f"{len(unnamed)} of the volumes are passed over, since their names are neither IXI's nor BIDS' as those of "
             f"the others are: {listed(unnamed)}."
         )
+    if maps:
+        sentences.append(f"{len(maps)} of the volumes are label maps by their names, and no scans: {listed(maps)}.")
     if unreadable:
         sentences.append(f"{len(unreadable)} of the folders cannot be read: {listed(unreadable)}.")
     return sentences
@@ -128,8 +144,10 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     """Return the records with label maps from a folder.
 
     A label map's name is that of the volume, or begins with it, or with the subject's; or it is the
-    `SUBJECT/mri/aparc+aseg.mgz` of a FreeSurfer folder. A brain mask counts where there is no other map.
-    A record without one gets a problem.
+    `SUBJECT/mri/aparc+aseg.mgz` of a FreeSurfer folder. A brain mask counts where there is no other map, a scan of
+    another modality never. Of several maps that one counts whose folders have most names in common with those of the
+    volume; a map whose folders are rather those of another volume of that name is no map of this one. A record without
+    one gets a problem.
 
     Raises:
         BrainDiffusionError: there is no such folder, or none of its files belongs to a subject.
@@ -138,19 +156,35 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     if not folder.is_dir():
         raise BrainDiffusionError(f"There is no folder of label maps at {folder}.")
     volumes = {path.resolve() for item in found for path in item.paths}
-    maps = {_map_name(path): path for path in _volume_files(folder)[0] if path.resolve() not in volumes}
+    maps = [(_map_name(path), path) for path in _volume_files(folder)[0] if path.resolve() not in volumes]
+    namesakes: dict[tuple[str, str | None], list[Found]] = defaultdict(list)
+    for item in found:
+        namesakes[item.subject, item.modality].append(item)
     matched = []
     for item in found:
-        names = [name for name in maps if _belongs(name, volume_stem(item.path))]
-        names = names or [name for name in maps if _belongs(name, item.subject)]
+        named = [one for one in maps if _belongs(one[0], volume_stem(item.path))]
+        named = named or [one for one in maps if _belongs(one[0], item.subject)]
+        named = [one for one in named if one[0] == volume_stem(item.path) or not _is_other_scan(one[1], item)]
         # `read` writes a mask beside each map of regions.
-        names = [name for name in names if not name.endswith("_mask")] or names
+        named = [one for one in named if not one[0].endswith("_mask")] or named
+        nearest = max((_in_common(item.path, path) for _, path in named), default=0)
+        own = [
+            (name, path)
+            for name, path in named
+            if _in_common(item.path, path) == nearest
+            and all(_in_common(other.path, path) <= nearest for other in namesakes[item.subject, item.modality])
+        ]
         problem = ""
-        if not names:
+        if named and not own:
+            whose = named[0][1].relative_to(folder)
+            problem = (
+                f"no label map of {item.subject} in {folder.name} ({whose} is that of another volume of this name)"
+            )
+        elif not own:
             problem = f"no label map of {item.subject} in {folder.name}"
-        elif len(names) > 1:
-            problem = f"{len(names)} label maps ({', '.join(sorted(names))}), and one is needed"
-        labels = None if problem else maps[names[0]]
+        elif len(own) > 1:
+            problem = f"{len(own)} label maps ({', '.join(sorted(name for name, _ in own))}), and one is needed"
+        labels = None if problem else own[0][1]
         if problem and not item.problem:
             item = replace(item, problem=problem, lacks_labels=True)
         matched.append(replace(item, labels=labels))
@@ -165,6 +199,17 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
 def is_volume(path: Path) -> bool:
     """Return whether a file's name ends as that of a volume does, in any case."""
     return path.name.lower().endswith(SUFFIXES)
+
+
+def _is_other_scan(path: Path, of: Found) -> bool:
+    """Return whether a file is by its name a scan of another modality than a record, and so no label map."""
+    naming, item = from_name(path)
+    return naming in ("standard", "contrast") and item.modality in _SCANS and item.modality != of.modality
+
+
+def _in_common(one: Path, other: Path) -> int:
+    """Return the number of folder names that two paths have in common."""
+    return len(set(one.absolute().parent.parts) & set(other.absolute().parent.parts))
 
 
 def _map_name(path: Path) -> str:
@@ -202,17 +247,19 @@ def _volume_files(folder: Path) -> tuple[list[Path], list[Path]]:
     return sorted(volumes), unreadable
 
 
-def _from_name(path: Path) -> Found:
+def from_name(path: Path) -> tuple[Naming, Found]:
+    """Return what a file's name says, and by which convention."""
     name = volume_stem(path)
     problem = "" if path.exists() else f"{path.name} is a link that leads nowhere: fetch the file (git-annex get)"
     if match := _IXI.match(name):
         site = next((s for s in IXI_SITES if s.lower() == match["site"].lower()), match["site"])
-        return Found(match["subject"], path, match["modality"].upper(), site, problem=problem)
+        return "standard", Found(match["subject"], path, match["modality"].upper(), site, problem=problem)
     if match := _BIDS.match(name):
         subject = "_".join(part for part in (match["subject"], match["session"]) if part)
-        modality = _MODALITIES.get(match["modality"].lower(), match["modality"])
-        return Found(subject, path, modality, problem=problem)
-    return Found(name, path, problem=problem)
+        return "standard", Found(subject, path, modality_name(match["modality"]), problem=problem)
+    if match := _CONTRAST.match(name):
+        return "contrast", Found(match["subject"], path, modality_name(match["modality"]), problem=problem)
+    return "labels" if _LABELS.match(name) else "none", Found(name, path, problem=problem)
 
 
 def _belongs(name: str, to: str) -> bool:
@@ -220,11 +267,12 @@ def _belongs(name: str, to: str) -> bool:
     return name == to or (name.startswith(to) and not name[len(to)].isalnum())
 
 
-def _mark_doubles(found: list[Found]) -> list[Found]:
+def _mark_doubles(found: list[Found], only: str | None) -> list[Found]:
+    """Give every further volume of a subject and modality a problem; `only` is the modality of those without one."""
     first: dict[tuple[str, str | None], Found] = {}
     marked = []
     for item in found:
-        key = item.subject, item.modality
+        key = item.subject, item.modality or only
         taken = item if item.problem else first.setdefault(key, item)
         problem = item.problem if taken is item else f"{taken.path.name} is there for {item.subject} already"
         marked.append(replace(item, problem=problem))

@@ -1,15 +1,21 @@
 """Brain masks, from label maps or from intensities, and the centre of a brain."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.morphology import isotropic_closing
 
+from braindiffusion.volume import Volume
+
 UPPER_HEAD_MM = 70.0
 """Height below the top of a head in which it is as wide and as long as its brain; nose, jaw and neck lie below."""
 AIR_MM = 6.0
 """Air above a head in its box: with this, brains have equal room at the top and at the bottom (IXI)."""
+BACKGROUND = 0.2
+"""Share of all voxels that have the value of the background, where there is a constant one."""
 BINS, HOTTEST = 256, 99.5
 """Histogram of Otsu's threshold: bins, and the percentile of the intensities that it ends at."""
 
@@ -43,6 +49,29 @@ def head_mask(data: NDArray[np.floating], closing: float) -> NDArray[np.bool_]:
         closing: radius in voxels.
     """
     return brain_mask(largest_bright(data).astype(np.uint8), closing)
+
+
+def dark_background(volume: Volume) -> Volume:
+    """Return a volume whose background is its darkest value.
+
+    A background is the usual value of the outermost voxels, if a fifth of all have it. One that lies among the
+    intensities (0 in a z-scored brain) or far below them (-3024 around a head) becomes the darkest of the others.
+    """
+    out = np.empty_like(volume.data)
+    changed = False
+    for channel, new in zip(volume.data, out, strict=True):
+        new[:] = channel
+        faces = [channel.take(end, axis).ravel() for axis in range(3) for end in (0, -1)]
+        values, counts = np.unique(np.concatenate(faces), return_counts=True)
+        background = values[counts.argmax()]
+        outside = channel == background
+        if outside.all() or outside.mean() < BACKGROUND:
+            continue
+        low, high = np.percentile(channel[~outside], (0, 99.5)).tolist()
+        if background > low or low - float(background) > high - low:
+            new[outside] = low
+            changed = True
+    return replace(volume, data=out) if changed else volume
 
 
 def largest_bright(data: NDArray[np.floating]) -> NDArray[np.bool_]:

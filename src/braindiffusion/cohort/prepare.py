@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ValidationError
 
-from braindiffusion.cohort.demographics import Demographics, read_demographics
+from braindiffusion.cohort.demographics import Demographics, demographics_of
 from braindiffusion.cohort.describe import file_problem
 from braindiffusion.cohort.find import Found, search
 from braindiffusion.cohort.parallel import in_order
 from braindiffusion.cohort.preprocessing import Modalities, Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise_file
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
-from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.errors import BrainDiffusionError, about
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.events import ArtifactWritten, Event, Finished, Progress, Warned
 from braindiffusion.runs.lock import run_lock
@@ -67,7 +67,7 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
     found = choose(every, request.subjects)
     for sentence in passed_over:
         yield Warned(message=sentence)
-    people = read_demographics(request.participants) if request.participants else Demographics()
+    people = demographics_of(request.data_dir, request.participants, [item.subject for item in found])
     preprocessing = _preprocessing(request)
     _open_or_create(request, preprocessing, found)
     with run_lock(request.out, "The cohort {} is being written by another process already"):
@@ -99,7 +99,8 @@ def _fill(
         yield Warned(message=problem)
     problems = len(left_out)
     tasks = [_Task(item, preprocessing, known.get(ids[item.path], "")) for item in usable]
-    yield Progress(stage=STAGE, step=0, total=len(tasks), message=f"{len(tasks)} volumes")
+    source = f", age and sex from {people.source}" if people.source else ""
+    yield Progress(stage=STAGE, step=0, total=len(tasks), message=f"{len(tasks)} volumes{source}")
 
     begun = monotonic()
     answers: Generator[_Answer] = in_order(_work, tasks, request.workers)
@@ -133,19 +134,17 @@ def _fill(
 def _work(task: _Task) -> _Answer:
     """Prepare one subject, in a worker process."""
     try:
-        files = [*task.found.paths] + ([task.found.labels] if task.found.labels else [])
-        input_hash = _hash_files(files)
-        if input_hash == task.known_hash:
-            return _Answer(input_hash)
-        prepared = standardise_file(task.found.paths, task.found.labels, task.preprocessing)
-        if not np.isfinite(prepared.volume).all():
-            return _Answer(problem=f"{task.found.path} holds values that are no numbers, or too large ones.")
-        return _Answer(input_hash, prepared)
+        with about(task.found.path):
+            files = [*task.found.paths] + ([task.found.labels] if task.found.labels else [])
+            input_hash = _hash_files(files)
+            if input_hash == task.known_hash:
+                return _Answer(input_hash)
+            prepared = standardise_file(task.found.paths, task.found.labels, task.preprocessing)
+            if not np.isfinite(prepared.volume).all():
+                raise BrainDiffusionError("it holds values that are no numbers, or too large ones")
+            return _Answer(input_hash, prepared)
     except BrainDiffusionError as error:
         return _Answer(problem=str(error))
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:  # ITK's are RuntimeErrors
-        detail = " ".join(str(error).split())[:200]
-        return _Answer(problem=f"{task.found.path} cannot be prepared ({type(error).__name__}: {detail}).")
 
 
 def _hash_files(files: list[Path]) -> str:

@@ -19,6 +19,21 @@ MOST_VOXELS = 1 << 28
 Side = Annotated[int, Field(ge=1, le=2048)]
 
 BIDS_SUFFIXES = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
+_SPELLINGS = {
+    **dict.fromkeys(("t1", "t1w", "t1n"), "T1"),
+    **dict.fromkeys(("t1c", "t1ce", "t1gd"), "T1ce"),
+    **dict.fromkeys(("t2", "t2w"), "T2"),
+    **dict.fromkeys(("flair", "t2f"), "FLAIR"),
+    **dict.fromkeys(("pd", "pdw"), "PD"),
+    "mra": "MRA",
+}
+"""How BIDS, IXI, BraTS and others spell the modalities, in small letters."""
+SPELLINGS = tuple(sorted(_SPELLINGS, key=len, reverse=True))
+
+
+def modality_name(text: str) -> str:
+    """Return the one name of a modality: `T1` for `t1w` and `T1w`. A word that is not known stays as it is."""
+    return _SPELLINGS.get(text.lower(), text)
 
 
 def box_shape(spacing: float) -> tuple[int, int, int]:
@@ -52,7 +67,7 @@ class Modalities:
         """
         separate = "/" in text
         names = tuple(name.strip() for name in text.split("/" if separate else ","))
-        names = tuple(BIDS_SUFFIXES.get(name, name) for name in names)
+        names = tuple(modality_name(name) for name in names)
         if not all(names) or len(set(names)) < len(names) or any("," in name for name in names):
             raise BrainDiffusionError(
                 f"'{text}' names no modalities: say T1, or T1,T2,PD for the channels of one volume, or T1/T2/PD for "

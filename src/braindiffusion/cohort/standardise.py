@@ -1,17 +1,19 @@
 """Standardisation of one subject, from files to arrays of a cohort, and of any volume that a model is given."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braindiffusion.cohort.describe import header_problem
-from braindiffusion.cohort.mask import brain_centre, brain_mask, head_mask
+from braindiffusion.cohort.mask import brain_centre, brain_mask, dark_background, head_mask
 from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.qc.checks import picture_problem
+from braindiffusion.cohort.qc.labels import known_regions, label_values, placement_problem
 from braindiffusion.cohort.store import PreparedVolume
-from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.regions import mixed_sides
+from braindiffusion.errors import BrainDiffusionError, about
 from braindiffusion.volume import Volume, load_volume
 
 BACKGROUND = -1.0
@@ -31,15 +33,20 @@ def standardise_file(
     """
     first, *others = (load_volume(path) for path in ([paths] if isinstance(paths, Path) else paths))
     labels = load_volume(labels_path) if labels_path is not None else None
-    try:
-        return standardise(first, preprocessing, labels, others)
-    except BrainDiffusionError as error:
-        path = paths if isinstance(paths, Path) else paths[0]
-        raise BrainDiffusionError(f"{path}: {error}.") from error
+    with about(paths if isinstance(paths, Path) else paths[0]):
+        prepared = standardise(first, preprocessing, labels, others)
+        if preprocessing.modality.startswith("T1") and (doubt := picture_problem(dark_background(first))):
+            prepared = replace(prepared, note=" ".join(filter(None, (_sentences([doubt]), prepared.note))))
+        return prepared
 
 
 def standardise(
-    volume: Volume, preprocessing: Preprocessing, labels: Volume | None = None, others: Sequence[Volume] = ()
+    volume: Volume,
+    preprocessing: Preprocessing,
+    labels: Volume | None = None,
+    others: Sequence[Volume] = (),
+    *,
+    own_mask: bool = False,
 ) -> PreparedVolume:
     """Resample, mask, scale intensities to [-1, 1], and cut the brain's box out.
 
@@ -49,6 +56,7 @@ def standardise(
         labels: region label map on any grid, 0 is background.
         others: the further channels, each on any grid. They are brought onto the first one's by their world positions
             alone: nothing is registered, and who moved between two scans should be registered before.
+        own_mask: the label map is a brain mask made from this volume: its place needs no check.
 
     Returns:
         Volume, mask and labels in the box of `preprocessing.shape`.
@@ -67,6 +75,8 @@ def standardise(
             raise BrainDiffusionError(problem)
         if one.data.max() == one.data.min():
             raise BrainDiffusionError("the volume has the same value everywhere")
+    volume, *others = (dark_background(one) for one in (volume, *others))
+    notes: list[str] = []
     image, grid = transforms.resample(_intensities(volume), volume.affine, preprocessing.spacing)
     x, y, z = image.shape[1:]
     moved = [transforms.resample_onto(_intensities(one), one.affine, (x, y, z), grid) for one in others]
@@ -74,12 +84,15 @@ def standardise(
     regions = None
     closing = preprocessing.closing_mm / preprocessing.spacing
     if labels is not None:
-        if problem := mixed_sides(labels.data[0]):
-            raise BrainDiffusionError(problem)
-        regions = transforms.resample_labels(_regions(labels), labels.affine, image.shape[1:], grid)
+        regions = transforms.resample_labels(label_values(labels), labels.affine, image.shape[1:], grid)
         mask = brain_mask(regions, closing)
         if not mask.any():
             raise BrainDiffusionError("its label map is empty, or lies elsewhere in the world")
+        if not own_mask:
+            if problem := placement_problem(image[0], regions, mask, preprocessing.spacing):
+                raise BrainDiffusionError(problem)
+            regions, doubt = known_regions(regions, preprocessing.spacing)
+            notes.append(doubt)
     elif preprocessing.skull == "strip":
         raise BrainDiffusionError("there is no label map to strip the skull with")
     else:
@@ -87,7 +100,7 @@ def standardise(
         if not mask.any():
             raise BrainDiffusionError("no head stands out from the background")
 
-    note = _overlap(image, mask, preprocessing)
+    notes.append(_overlap(image, mask, preprocessing))
     scaled = _scale(image, mask, preprocessing)
     if preprocessing.skull == "strip":
         scaled[:, ~mask] = BACKGROUND
@@ -103,7 +116,7 @@ def standardise(
     if regions is not None:
         # torch knows uint16 by name only; every label fits into int32.
         box_regions = transforms.cut_box(regions[None].astype(np.int32), grid, start, shape, 0)[0][0].astype(np.uint16)
-    return PreparedVolume(box.astype(np.float16), box_mask, box_regions, affine, note)
+    return PreparedVolume(box.astype(np.float16), box_mask, box_regions, affine, _sentences(notes))
 
 
 def standardise_labels(
@@ -124,7 +137,7 @@ def standardise_labels(
     """
     from braindiffusion.cohort import transforms  # imports torch
 
-    regions: NDArray[np.integer] = _regions(labels)
+    regions: NDArray[np.integer] = label_values(labels)
     grid = labels.affine
     if not transforms.has_spacing(grid, spacing):
         grid_shape, grid = _isotropic(labels, spacing)
@@ -160,7 +173,7 @@ def _intensities(volume: Volume) -> NDArray[np.float32]:
 
 
 def _overlap(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: Preprocessing) -> str:
-    """Return a sentence about channels that show much air where the first one's brain is; empty if all show tissue.
+    """Return half a sentence on channels that show much air where the first one's brain is; empty if all show tissue.
 
     Raises:
         BrainDiffusionError: one shows mostly air.
@@ -174,7 +187,7 @@ def _overlap(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing:
             doubts.append(f"its {name} volume shows tissue in {share:.0%} of its brain")
         if share < SAME_PLACE / 2:
             raise BrainDiffusionError(f"{doubts[-1]} only, so that it lies elsewhere in the world: register it first")
-    return f"In world space {' and '.join(doubts)} only: is it registered?" if doubts else ""
+    return f"in world space {' and '.join(doubts)} only (is it registered?)" if doubts else ""
 
 
 def _scale(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -187,18 +200,5 @@ def _scale(image: NDArray[np.float32], mask: NDArray[np.bool_], preprocessing: P
     return scaled
 
 
-def _regions(labels: Volume) -> NDArray[np.uint16]:
-    values = labels.data
-    if values.shape[0] != 1:
-        raise BrainDiffusionError(f"its label map holds {values.shape[0]} volumes, and one is needed")
-    low, high = values.min(), values.max()
-    if (
-        low < 0
-        or high > np.iinfo(np.uint16).max
-        or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)))
-    ):
-        raise BrainDiffusionError(
-            f"its label map holds other values than whole numbers from 0 to 65535 ({low} to {high})"
-        )
-    regions: NDArray[np.uint16] = values[0].astype(np.uint16)
-    return regions
+def _sentences(notes: Sequence[str]) -> str:
+    return " ".join(f"{note[0].upper()}{note[1:].rstrip('.')}." for note in notes if note)

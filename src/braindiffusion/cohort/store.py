@@ -140,13 +140,17 @@ class Cohort:
             labels: type of the label maps; None stores none.
 
         Raises:
-            BrainDiffusionError: something else is at `path`.
+            BrainDiffusionError: something else is at `path`, or it cannot be written.
         """
         path = Path(path)
         check_store_path(path)
         if _holds_anything(path) and len(cls.open(path)):
             raise BrainDiffusionError(f"{path} holds a cohort already: choose another place to prepare into.")
-        group = zarr.create_group(path, overwrite=True)
+        try:
+            group = zarr.create_group(path, overwrite=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise BrainDiffusionError(f"{path} cannot be written ({reason}): choose another place.") from error
         grid = preprocessing.shape
         group.create_array(
             "volumes", shape=(0, channels, *grid), chunks=(1, channels, *grid), dtype="float16", fill_value=-1.0

@@ -15,7 +15,7 @@ from braindiffusion.cohort.find import SUFFIXES, find, is_volume, match_labels
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.store import Cohort, Subject
-from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.errors import BrainDiffusionError, about
 from braindiffusion.models.card import ModelCard
 from braindiffusion.regions import group, is_grouped
 from braindiffusion.regions.table import Labels
@@ -165,11 +165,9 @@ def _read_file(
         drawn = None if map_ is None else on_grid(map_, volume)
         return Brain(name, np.asarray(volume.data[0], np.float32), drawn, spacing, asked)
     first = Volume(volume.data[:1], volume.affine)
-    shape = map_ or (_own_shape(first) if preprocessing.skull == "strip" else None)
-    try:
-        prepared = standardise(first, preprocessing, shape)
-    except BrainDiffusionError as error:
-        raise BrainDiffusionError(f"{path}: {error}") from error
+    with about(path):
+        shape = map_ or (_own_shape(first) if preprocessing.skull == "strip" else None)
+        prepared = standardise(first, preprocessing, shape, own_mask=map_ is None)
     drawn = None if map_ is None or prepared.labels is None else grouped(prepared.labels)
     return Brain(name, (prepared.volume[0].astype(np.float32) + 1) / 2, drawn, spacing, asked)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from braindiffusion.cohort.find import Found, find, match_labels
+from braindiffusion.cohort.find import Found, from_name, match_labels, search
 from braindiffusion.cohort.preprocessing import BIDS_SUFFIXES
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import GenerateRequest, Run
@@ -62,7 +62,7 @@ def brains_in(
     Raises:
         BrainDiffusionError: there is nothing in one of them, or a modality that BIDS has no name for.
     """
-    found = [item for source in sources for item in _found(Path(source))]
+    found = [item for source in sources for item in _found(Path(source), tell)]
     if labels is not None:
         found = match_labels(found, labels)
     return named([(item, _sidecar(item.path, tell)) for item in found], modality, tell)
@@ -128,13 +128,22 @@ def _free(wanted: str, taken: set[str]) -> str:
     return label
 
 
-def _found(source: Path) -> list[Found]:
+def _found(source: Path, tell: Tell) -> list[Found]:
     if (source / "run.json").is_file():
         run = Run.open(source)
         asked = run.request
         source = asked.out if isinstance(asked, GenerateRequest) and asked.out is not None else run.results
     # Labels beside the volumes are no brains: only what is named as a scan is taken where anything is.
-    found = [Found(volume_stem(source), source)] if source.is_file() else find(source, modality=None)
+    if source.is_file():
+        found = [from_name(source)[1]]
+    else:
+        every, passed_over = search(source, modality=None)
+        found = [item for item in every if item.path.exists()]
+        for sentence in passed_over:
+            tell(sentence)
+        for item in every:
+            if item not in found:
+                tell(f"{item.path.name} is left out: {item.problem}.")
     found = [item for item in found if _is_brain(item.path)]
     if not found:
         raise BrainDiffusionError(f"There are no brains in {source}: name volumes, folders of them, or runs.")

@@ -5,13 +5,14 @@ from colorsys import hls_to_rgb
 import numpy as np
 import plotly.graph_objects as go
 
+from braindiffusion.cohort.qc.labels import regions_in
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.figures.grey import Grey
 from braindiffusion.figures.page import BUTTONS, style
-from braindiffusion.figures.planes import ACROSS_AND_UP, PLANES, Bytes, Row, lay_out, middles, trace_number
+from braindiffusion.figures.planes import ACROSS_AND_UP, PLANES, Row, lay_out, middles, trace_number
 from braindiffusion.figures.slice_views import add_sliders
 from braindiffusion.figures.surface import region_surface
-from braindiffusion.regions import REGIONS, regions_of, volumes_ml
+from braindiffusion.regions import REGIONS, volumes_ml
 from braindiffusion.volume import Volume
 
 OPACITY = 0.55
@@ -47,7 +48,10 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
     if labels.shape != volume.shape or not np.allclose(labels.affine, volume.affine, atol=1e-3):
         msg = "The label map does not lie on the grid of the volume: resample it first."
         raise BrainDiffusionError(msg)
-    regions = _regions(labels)
+    try:
+        regions = regions_in(labels)
+    except BrainDiffusionError as error:
+        raise BrainDiffusionError(f"The regions cannot be shown: {str(error).rstrip('.')}.") from error
     if not regions.any():
         msg = "The regions cannot be shown: the label map holds background only."
         raise BrainDiffusionError(msg)
@@ -125,16 +129,6 @@ def _add_buttons(figure: go.Figure) -> None:
     ]
     place = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
     figure.update_layout(updatemenus=[{"buttons": buttons, **place, **BUTTONS}])
-
-
-def _regions(labels: Volume) -> Bytes:
-    values = labels.data[0]
-    if values.dtype.kind == "f":
-        if (values != np.rint(values)).any():
-            msg = "The label map holds values between whole numbers: it was interpolated, or is no label map."
-            raise BrainDiffusionError(msg)
-        values = values.astype(np.int64)
-    return regions_of(values)
 
 
 def _colorscale() -> list[tuple[float, str]]:

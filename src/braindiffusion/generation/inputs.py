@@ -18,7 +18,7 @@ from braindiffusion.generation.condition_args import ConditionArgs, from_table
 from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.models.generator import Generator
 from braindiffusion.models.registry import ANATOMY, find_model, read_card
-from braindiffusion.regions import regions_of
+from braindiffusion.regions import is_grouped, regions_of, table_problem
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.volume import Volume, box_affine, load_volume
@@ -189,14 +189,17 @@ def load_label_map(
         if not in_place or not _is_whole(volume):
             values, affine = standardise_labels(volume, spacing, shape)
         regions = regions_of(values.astype(np.int64))
-        _check_coverage(regions, spacing)
+        _check_coverage(regions, spacing, check_table=is_grouped(values.astype(np.int64)))
     except BrainDiffusionError as error:
         raise BrainDiffusionError(f"{path}: {str(error).rstrip('.')}.") from error
     return regions, affine
 
 
-def _check_coverage(regions: NDArray[np.uint8], spacing: float) -> None:
-    """Raise where a map in a box of the size of a head labels no whole brain: models make noise of such maps."""
+def _check_coverage(regions: NDArray[np.uint8], spacing: float, *, check_table: bool) -> None:
+    """Raise where a map in a box of the size of a head labels no whole brain: models make noise of such maps.
+
+    With `check_table`, also where its small numbers are not those of the table of regions.
+    """
     millilitres = spacing**3 / 1000
     if regions.size * millilitres < HEAD_ML:
         return
@@ -206,6 +209,8 @@ def _check_coverage(regions: NDArray[np.uint8], spacing: float) -> None:
             f"it labels {count} regions and {size:.0f} ml, which is no segmentation of a whole brain "
             f"({FEWEST_REGIONS} regions and {SMALLEST_BRAIN_ML:.0f} ml at least): segment a brain, and change that map"
         )
+    if check_table and (problem := table_problem(regions, spacing)):
+        raise BrainDiffusionError(problem)
 
 
 def _is_whole(volume: Volume) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator
 from time import monotonic
 
-from braindiffusion.cohort.demographics import Demographics, read_demographics
+from braindiffusion.cohort.demographics import demographics_of
 from braindiffusion.cohort.describe import describe
 from braindiffusion.cohort.find import search
 from braindiffusion.cohort.parallel import in_order
@@ -43,9 +43,11 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
     found, passed_over = search(request.data_dir, modality=request.modality, labels=request.labels)
     for sentence in passed_over:
         yield Warned(message=sentence)
-    people = read_demographics(request.participants) if request.participants else Demographics()
+    people = demographics_of(request.data_dir, request.participants, [item.subject for item in found])
     if not people.people:
         yield Warned(message="Age and sex are unknown: there is no table of participants.")
+    for sentence in people.notes:
+        yield Warned(message=sentence)
     yield Progress(stage=STAGE, step=0, total=len(found), message=f"{len(found)} volumes")
     tasks = [
         InspectionTask(item, row, run.results / "thumbnails" / f"{number:05d}.png")

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from braindiffusion.cohort.find import find
-from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.cohort.find import search
+from braindiffusion.errors import BrainDiffusionError, about
 from braindiffusion.files import write_whole
 from braindiffusion.outputs import Outputs
 from braindiffusion.regions import REGIONS
@@ -21,6 +22,8 @@ from braindiffusion.untrusted import cell
 from braindiffusion.volume import WRITABLE_SUFFIXES, Volume, load_volume, save_volume
 
 STAGE = "read"
+LONGEST_NAME = 255
+"""Bytes of a file's name, which no usual file system takes more of."""
 COLUMNS = ("volume", "age", "brain", *(region.name for region in REGIONS[1:]))
 
 
@@ -39,14 +42,20 @@ def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
         BrainDiffusionError: there is no volume, the output has the wrong type or is a file of the user's, or no volume
             could be segmented.
     """
-    targets, table = _targets(request)
+    targets, table, left_out = _targets(request)
     outputs = Outputs.of(request, (path for path, _, _ in targets))
     outputs.check((table, *(path for _, *written in targets for path in written)))
     model = load_segmentation_model(request.model)
     rows, problems = [], 0
+    for sentence in left_out:
+        yield Warned(message=sentence)
     yield Progress(stage=STAGE, step=0, total=len(targets))
     for step, (path, regions_path, mask_path) in enumerate(targets, start=1):
         try:
+            if (length := len(os.fsencode(regions_path.name))) > LONGEST_NAME:
+                raise BrainDiffusionError(
+                    f"{path}: its label map would have a name of {length} bytes: shorten the name."
+                )
             volume, found = segment_file(model, path)
             with outputs.writing():
                 save_volume(Volume(found.regions[None], volume.affine, _labels_of(volume)), regions_path)
@@ -71,25 +80,25 @@ def segment_file(model: SegmentationModel, path: Path) -> tuple[Volume, Segmenta
         BrainDiffusionError: the file is no volume, or has no brain. The message names the file.
     """
     volume = load_volume(path)
-    try:
+    with about(path):
         return volume, model.predict_volume(volume)
-    except BrainDiffusionError as error:
-        raise BrainDiffusionError(f"{path}: {error}.") from error
 
 
-def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path]:
-    """Return each volume with the paths of its label map and mask, and the path of the table."""
+def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path, list[str]]:
+    """Return each volume with the paths of its label map and mask; the path of the table; what is left out."""
     source, out = request.input, request.out
     if source.is_dir():
         if out.is_file() or out.name.endswith(WRITABLE_SUFFIXES):
             raise BrainDiffusionError(f"{source} is a folder: the output must be a folder too, not {out.name}.", "out")
-        found = [item.path for item in find(source) if not item.problem]
+        every, left_out = search(source)
+        left_out += [f"{item.path.name} is left out: {item.problem}." for item in every if item.problem]
+        found = [item.path for item in every if not item.problem]
         targets = [(p, out / f"{volume_stem(p)}_regions.nii.gz", out / f"{volume_stem(p)}_mask.nii.gz") for p in found]
-        return targets, out / "readings.tsv"
+        return targets, out / "readings.tsv", left_out
     if not out.name.endswith(WRITABLE_SUFFIXES):
         raise BrainDiffusionError(f"{source} is one volume: the output must end in .nii.gz, not be {out.name}.", "out")
     name = volume_stem(out)
-    return [(source, out, out.with_name(f"{name}_mask.nii.gz"))], out.with_name(f"{name}.tsv")
+    return [(source, out, out.with_name(f"{name}_mask.nii.gz"))], out.with_name(f"{name}.tsv"), []
 
 
 def _labels_of(volume: Volume) -> dict[str, object]:

@@ -18,6 +18,7 @@ from braindiffusion.regions.table import (
     mixed_sides,
     region_index,
     regions_of,
+    table_problem,
     volumes_ml,
 )
 
@@ -32,5 +33,6 @@ __all__ = [
     "mixed_sides",
     "region_index",
     "regions_of",
+    "table_problem",
     "volumes_ml",
 ]

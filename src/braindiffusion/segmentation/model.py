@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from braindiffusion.cohort.mask import brain_mask, largest_component
+from braindiffusion.cohort.mask import brain_mask, dark_background, largest_component
 from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.qc.checks import picture_problem
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.transforms import resample_labels
 from braindiffusion.errors import BrainDiffusionError
@@ -80,7 +81,8 @@ class SegmentationModel:
             The segmentation; regions and mask are on the volume's own grid, by nearest neighbour.
 
         Raises:
-            BrainDiffusionError: the volume is empty, a slab or has several channels, or no brain is found in it.
+            BrainDiffusionError: the volume is empty, a slab or has several channels, is no T1w head by its picture or
+                lies otherwise than its header says, or no brain is found in it.
         """
         if volume.channels != 1:
             raise BrainDiffusionError(
@@ -89,13 +91,15 @@ class SegmentationModel:
         config = self.net.config
         preprocessing = Preprocessing(spacing=config.spacing, shape=config.shape, skull="keep")
         prepared = standardise(volume, preprocessing)
+        if problem := picture_problem(dark_background(volume)):
+            raise BrainDiffusionError(f"{problem}, so that it cannot be segmented")
         for again in (True, False):
             found = self.predict(prepared.volume[0].astype(np.float32))
             if not found.mask.any():
                 raise BrainDiffusionError("no brain is found in the volume, which has to be a T1w head")
             if again:
                 where = Volume(found.mask[None].astype(np.uint8), prepared.affine)
-                prepared = standardise(volume, preprocessing, where)
+                prepared = standardise(volume, preprocessing, where, own_mask=True)
         regions, mask = (
             resample_labels(labels.astype(np.uint8), prepared.affine, volume.shape, volume.affine)
             for labels in (found.regions, found.mask)

@@ -73,11 +73,14 @@ def _fields(cohort: Cohort, rows: list[int]) -> Iterable[AnyField]:
 def _has_regions(cohort: Cohort, rows: list[int]) -> bool:
     """Return whether the label maps are region maps; a mask of background and one value is not."""
     assert cohort.labels is not None  # noqa: S101 asked by the caller
-    try:
-        regions = regions_of(np.asarray(cohort.labels[rows[0]]))
-    except BrainDiffusionError:
-        return False
-    return len(np.unique(regions)) > 2
+    for row in rows:
+        try:
+            regions = regions_of(np.asarray(cohort.labels[row]))
+        except BrainDiffusionError:
+            return False
+        if len(np.unique(regions)) <= 2:
+            return False
+    return True
 
 
 def subject_condition(schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | None) -> Condition:

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton
 
+from braindiffusion.cohort.qc.labels import regions_in
 from braindiffusion.cohort.region_volumes import (
     RegionVolume,
     cohort_reference,
@@ -23,7 +23,7 @@ from braindiffusion.conditions import Numbers
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
 from braindiffusion.models.registry import find_model, list_models, read_card
-from braindiffusion.regions import REGIONS, regions_of, volumes_ml
+from braindiffusion.regions import REGIONS, volumes_ml
 from braindiffusion.runs import Run
 from braindiffusion.runs.requests import ReadRequest
 from braindiffusion.runs.sidecar import volume_stem
@@ -214,7 +214,7 @@ def _measure(volume: Volume, name: str) -> list[float]:
         BrainDiffusionError: the labels are of an unknown scheme.
     """
     try:
-        regions = regions_of(volume.data[0].astype(np.int64))
+        regions = regions_in(volume)
     except BrainDiffusionError as error:
         raise BrainDiffusionError(f"'{name}': {error}") from error
     return [float(value) for value in volumes_ml(regions, volume.spacing)]

@@ -27,7 +27,7 @@ def export_bids(
     from braindiffusion.export import brains_in, privacy, write_bids
 
     people = read_demographics(participants) if participants is not None else None
-    problems: list[str] = []
+    problems: list[str] = [*(people.notes if people is not None else ())]
     brains = brains_in(sources, labels=labels, modality=modality, tell=problems.append)
     for sentence in problems:
         typer.echo(f"Warning: {sentence}", err=True)

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from braindiffusion.cohort.describe import Description
+from braindiffusion.cohort.describe import Description, header_problem
 from braindiffusion.cohort.find import Found
+from braindiffusion.cohort.mask import dark_background
 from braindiffusion.cohort.qc.checks import (
     Measures,
     by_severity,
@@ -65,6 +66,9 @@ def inspect_volume(task: InspectionTask) -> Inspection:
     flags = list(row.flags)
     try:
         volume, *_ = [load_volume(path) for path in task.found.paths]
+        if header_problem(volume):  # told in the row already
+            return Inspection(by_severity(flags))
+        volume = dark_background(volume)
         data = volume.data[0]
         flags += header_flags(row.path, volume.affine, volume.spacing)
         if data.min() == data.max():

@@ -34,6 +34,7 @@ class HeadOrientation:
         codes: directions of the axes towards right, front and top by the voxels, such as `RAS` (as the header says) or
             `RAI` (upside down). `R` and `L` mean either side.
         margin: how much higher the correlation of `codes` is than that of the header.
+        distinct: how much higher the correlation of `codes` is than that of any other orientation.
         stripped: it correlates more with the mean brain than with the mean head.
         middle: mm (x, y, z) from the volume's outer corner to where the middle of the mean head is.
     """
@@ -41,6 +42,7 @@ class HeadOrientation:
     likeness: float
     codes: str
     margin: float
+    distinct: float
     stripped: bool
     middle: NDArray[np.float64]
 
@@ -53,10 +55,11 @@ def find_orientation(small: NDArray[np.float32]) -> HeadOrientation:
     """
     placed, start = place(stretch(small))
     fits = [_fit(placed, turn) for turn in _TURNS]
-    own, best = fits[0], max(fits, key=lambda fit: fit[0])
-    turn = _TURNS[fits.index(best)]
+    own = fits[0]
+    second, best = sorted(fits, key=lambda fit: fit[0])[-2:]
+    turn = _TURNS[next(number for number, fit in enumerate(fits) if fit[0] == best[0])]
     middle = ((GRID - 1) / 2 + own[2] - start + 0.5) * GRID_MM
-    return HeadOrientation(own[0], _codes(turn), best[0] - own[0], own[1] == 1, middle)
+    return HeadOrientation(own[0], _codes(turn), best[0] - own[0], best[0] - second[0], own[1] == 1, middle)
 
 
 def _fit(placed: NDArray[np.float32], turn: Turn) -> tuple[float, int, NDArray[np.float64]]:

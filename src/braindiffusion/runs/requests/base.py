@@ -76,7 +76,8 @@ Participants = Annotated[
     Path | None,
     Field(
         title="Participants file",
-        description="`IXI.xls`, or a table (`.tsv`, `.csv`, `.xls`) with columns for id, age, sex and site.",
+        description="`IXI.xls`, or a table (`.tsv`, `.csv`, `.xls`) with columns for id, age, sex and site; by default "
+        "the `participants.tsv`, `participants.csv` or `IXI.xls` in the folder of volumes or beside it.",
     ),
 ]
 Modality = Annotated[

@@ -6,6 +6,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from braindiffusion.cohort.demographics import find_participants
 from braindiffusion.example_data import samples_dir
 from braindiffusion.runs import InspectRequest, PrepareRequest
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
@@ -14,7 +15,6 @@ BASIC = ("data_dir", "labels", "participants", "modality", "spacing", "out")
 ADVANCED = ("skull", "shape", "workers")
 SOURCES = ("labels", "participants", "modality")
 """Fields that decide, with the folder, which subjects are found."""
-PARTICIPANTS = ("participants.tsv", "participants.csv", "IXI.xls")
 LABELS = ("labels", "segmentations")
 
 
@@ -81,12 +81,6 @@ class CohortForm(RequestForm):
         if folder is not None and out.value in (None, self._suggested):  # a path that the user typed stays
             self._suggested = default_store(folder, self.fields["spacing"].value)
             out.value = self._suggested
-
-
-def find_participants(folder: Path) -> Path | None:
-    """The participants table in a folder or beside it."""
-    candidates = (place / name for place in (folder, folder.parent) for name in PARTICIPANTS)
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def find_labels(folder: Path) -> Path | None:
