@@ -121,7 +121,7 @@ def read_voxels(path: Path, image: Any) -> npt.NDArray[Any]:
             return np.asanyarray(image.dataobj)
         with gzip.open(holder.filename) as file:
             opened = {**image.file_map, "image": nib.FileHolder(holder.filename, file)}
-            data = np.asanyarray(type(image).from_file_map(opened).dataobj)
+            data: npt.NDArray[Any] = np.asanyarray(type(image).from_file_map(opened).dataobj)
             beyond = 0
             while part := file.read(_CHUNK):
                 beyond += len(part)
