@@ -15,12 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-import nibabel as nib
 from pydantic import BaseModel
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import before_replacing, remove_temporaries
-from braindiffusion.nifti import READABLE_SUFFIXES, SOFTWARE, sidecar_path
 from braindiffusion.untrusted import read_json
 
 RECORD = ".braindiffusion.jsonl"
@@ -47,6 +45,8 @@ class Outputs:
             request: The request.
             inputs: Files that it reads beside those that its fields name, such as the volumes of a folder.
         """
+        from braindiffusion.nifti import sidecar_path  # imports nibabel
+
         conditions = getattr(request, "condition", {}).values()
         maps = (Path(value) for value in conditions if isinstance(value, str))  # "F" is the name of no file
         every = [*inputs, *input_paths(request), *maps]
@@ -112,6 +112,10 @@ def record(content: Path, path: Path) -> None:
 
 def says_it_is_ours(path: Path) -> bool:
     """Return whether a volume's header or a sidecar's content says that this software wrote it."""
+    import nibabel as nib
+
+    from braindiffusion.nifti import READABLE_SUFFIXES, SOFTWARE
+
     name = path.name.lower()
     try:
         if name.endswith(".json"):
