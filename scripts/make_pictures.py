@@ -49,6 +49,7 @@ TITLE = 26
 LINE = 15
 COLUMNS = 8  # steps of the process that are shown
 UNCHOSEN = 8
+SETTINGS = ("anatomy", "autoguidance", "guidance", "guidance_fields", "sampler", "steps")  # left to the model
 PALETTE = np.array([(0, 0, 0)] + [ImageColor.getrgb(region_colour(region.index)) for region in REGIONS[1:]])
 Box = tuple[slice, slice, slice]
 
@@ -137,15 +138,18 @@ def unchosen(folder: Path, count: int) -> list[Volume]:
     """Return the brains of seeds 0 to `count` - 1 of a folder.
 
     Raises:
-        BrainDiffusionError: a seed is missing, or a brain was generated with conditions or guidance.
+        BrainDiffusionError: a seed is missing, or a brain was generated with conditions or settings of its own.
     """
     sidecars = [load_sidecar(path) for path in sorted(folder.glob("sample_*.json"))]
     by_seed = {one["seed"]: one for one in sidecars}
     for seed in range(count):
         if seed not in by_seed:
             raise BrainDiffusionError(f"{folder} lacks the brain of seed {seed}: generate {count} from seed 0.")
-        if by_seed[seed].get("condition_asked") or by_seed[seed].get("guidance"):
-            raise BrainDiffusionError(f"The brain of seed {seed} in {folder} was generated with conditions.")
+        asked = by_seed[seed].get("request", {})
+        if by_seed[seed].get("condition_asked") or any(asked.get(name) is not None for name in SETTINGS):
+            raise BrainDiffusionError(
+                f"The brain of seed {seed} in {folder} was generated with conditions or settings."
+            )
     return [load_volume(folder / by_seed[seed]["file"]) for seed in range(count)]
 
 

@@ -24,7 +24,13 @@ def generated(cohort: Cohort, folder: Path, count: int, **sidecar: object) -> Pa
         voxels = (np.asarray(cohort.volumes[seed], np.float32) + 1) / 4
         name = f"sample_{seed + 1:03d}"
         save_volume(Volume(voxels, cohort.affines[0]), folder / f"{name}.nii.gz")
-        told = {"synthetic": True, "seed": seed, "file": f"{name}.nii.gz", "condition_asked": {}, "guidance": None}
+        told = {
+            "synthetic": True,
+            "seed": seed,
+            "file": f"{name}.nii.gz",
+            "condition_asked": {},
+            "request": {"guidance": None},
+        }
         (folder / f"{name}.json").write_text(json.dumps(told | sidecar))
     return folder
 
@@ -55,8 +61,8 @@ def test_unchosen_brains_are_the_first_seeds_without_conditions(
     np.testing.assert_allclose(found[2].data, (np.asarray(cohort.volumes[2], np.float32) + 1) / 4, atol=1e-3)
     with pytest.raises(BrainDiffusionError, match="lacks the brain of seed 3"):
         script.unchosen(folder, 4)
-    for more in ({"condition_asked": {"age": 30}}, {"guidance": {"scale": 2}}):
-        with pytest.raises(BrainDiffusionError, match="generated with conditions"):
+    for more in ({"condition_asked": {"age": 30}}, {"request": {"guidance": 2.0}}):
+        with pytest.raises(BrainDiffusionError, match="generated with conditions or settings"):
             script.unchosen(generated(cohort, tmp_path / "asked", 3, **more), 3)
 
 
