@@ -193,11 +193,12 @@ def test_what_is_no_head_is_left_out_and_the_others_are_read(
     save_volume(Volume(head.data, np.diag([2000.0, 2000, 2000, 1])), folder / "sub-09_T1w.nii.gz")
     *events, last = perform(Run.create(ReadRequest(input=folder, out=tmp_path / "read")))
     assert isinstance(last, Finished)
+    assert last.problems == 7
     told = [event.message for event in events if isinstance(event, Warned)]
     assert sorted(p.name for p in (tmp_path / "read").glob("*_mask.nii.gz")) == ["sub-04_T1w_mask.nii.gz"]
     for name, words in (
         ("sub-01", "not that of a T1w head"),
-        ("sub-03", "same value everywhere"),
+        ("sub-03", "covers only 40 mm"),
         ("sub-05", "lies otherwise than its header says"),
         ("sub-06", "not that of a T1w head"),
         ("sub-08", "leads nowhere"),

@@ -93,7 +93,7 @@ def header_problem(header: VolumeHeader | Volume) -> str:
     if header.channels != 1:
         return f"it holds {header.channels} volumes, and one is needed"
     extents = [n * mm for n, mm in zip(header.shape, header.spacing, strict=True)]
-    voxels = " x ".join(f"{mm:.3g}" for mm in header.spacing)
+    voxels = " x ".join(f"{mm:.4g}" for mm in header.spacing)
     if min(extents) < SMALLEST_MM:
         return (
             f"it covers only {min(extents):.2g} mm along one axis (voxels of {voxels} mm), and a brain needs more than "

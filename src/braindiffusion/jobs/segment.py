@@ -42,12 +42,12 @@ def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
         BrainDiffusionError: there is no volume, the output has the wrong type or is a file of the user's, or no volume
             could be segmented.
     """
-    targets, table, left_out = _targets(request)
+    targets, table, passed_over, left_out = _targets(request)
     outputs = Outputs.of(request, (path for path, _, _ in targets))
     outputs.check((table, *(path for _, *written in targets for path in written)))
     model = load_segmentation_model(request.model)
-    rows, problems = [], 0
-    for sentence in left_out:
+    rows, problems = [], len(left_out)
+    for sentence in (*passed_over, *left_out):
         yield Warned(message=sentence)
     yield Progress(stage=STAGE, step=0, total=len(targets))
     for step, (path, regions_path, mask_path) in enumerate(targets, start=1):
@@ -84,21 +84,21 @@ def segment_file(model: SegmentationModel, path: Path) -> tuple[Volume, Segmenta
         return volume, model.predict_volume(volume)
 
 
-def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path, list[str]]:
-    """Return each volume with the paths of its label map and mask; the path of the table; what is left out."""
+def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path, list[str], list[str]]:
+    """Return each volume with the paths of its label map and mask; the path of the table; sentences on other files."""
     source, out = request.input, request.out
     if source.is_dir():
         if out.is_file() or out.name.endswith(WRITABLE_SUFFIXES):
             raise BrainDiffusionError(f"{source} is a folder: the output must be a folder too, not {out.name}.", "out")
-        every, left_out = search(source)
-        left_out += [f"{item.path.name} is left out: {item.problem}." for item in every if item.problem]
+        every, passed_over = search(source)
+        left_out = [f"{item.path.name} is left out: {item.problem}." for item in every if item.problem]
         found = [item.path for item in every if not item.problem]
         targets = [(p, out / f"{volume_stem(p)}_regions.nii.gz", out / f"{volume_stem(p)}_mask.nii.gz") for p in found]
-        return targets, out / "readings.tsv", left_out
+        return targets, out / "readings.tsv", passed_over, left_out
     if not out.name.endswith(WRITABLE_SUFFIXES):
         raise BrainDiffusionError(f"{source} is one volume: the output must end in .nii.gz, not be {out.name}.", "out")
     name = volume_stem(out)
-    return [(source, out, out.with_name(f"{name}_mask.nii.gz"))], out.with_name(f"{name}.tsv"), []
+    return [(source, out, out.with_name(f"{name}_mask.nii.gz"))], out.with_name(f"{name}.tsv"), [], []
 
 
 def _labels_of(volume: Volume) -> dict[str, object]:
