@@ -58,7 +58,7 @@ def _is_image(values: NDArray[np.uint16]) -> bool:
     return bool(both.any()) and float(np.mean(below[both] == above[both])) < EQUAL
 
 
-def known_regions(values: NDArray[np.uint16], spacing: float) -> tuple[NDArray[np.uint16], str]:
+def known_regions(values: NDArray[np.integer], spacing: float) -> tuple[NDArray[np.integer], str]:
     """Return a label map whose values no other code takes for regions that they are not, and half a sentence on it.
 
     Values of DLMUSE, of FreeSurfer or of the table of regions stay as they are. Small numbers of another scheme (tissue
