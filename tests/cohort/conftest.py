@@ -35,8 +35,12 @@ def head() -> Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
 
 
 @pytest.fixture
-def ixi(tmp_path: Path) -> Path:
-    """A folder with `IXI-T1` and `labels`: one head for each site, stored PSR as the published files are."""
+def ixi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `IXI-T1` and `labels`: one head for each site, stored PSR as the published files are.
+
+    Ellipsoids count as heads here.
+    """
+    monkeypatch.setattr("braindiffusion.cohort.standardise.picture_problem", lambda volume: "")
     folder = tmp_path / "ixi"
     for seed, name in enumerate(IDS):
         data, labels, affine = make_head(seed)
