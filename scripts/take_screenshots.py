@@ -142,6 +142,29 @@ def evaluate(session: Session) -> None:
     session.save("evaluate")
 
 
+def edit(session: Session) -> None:
+    """Show two proposals for a painted part of a real brain."""
+    from napari_braindiffusion.layers.display import set_axial_view
+
+    session.viewer.open_sample(PLUGIN, "real")
+    image, regions = session.viewer.layers
+    regions.visible = False
+    dock = session.dock("Edit")
+    dock.form.image.setCurrentText(image.name)
+    mask = dock.add_mask()
+    x, y, z = (n // 2 for n in image.data.shape)
+    mask.brush_size = 14
+    mask.paint((x + 16, y + 8, z + 4), 1)
+    dock.form.fields["num_proposals"].value = 2
+    dock.generate()
+    session.until(lambda: not dock.job.is_busy)
+    dock.progress.rest(" ")
+    set_axial_view(session.viewer, grid=True)
+    session.viewer.dims.set_point(2, mask.data_to_world((0, 0, z + 4))[2])
+    session.wait(1000)
+    session.save("edit")
+
+
 def orthoviews(session: Session) -> None:
     """Show a brain in three linked planes and in 3D."""
     dock = session.dock("Orthoviews")
@@ -177,6 +200,7 @@ SCENES = {
     "cohort": cohort,
     "train": train,
     "generate": generate,
+    "edit": edit,
     "evaluate": evaluate,
     "orthoviews": orthoviews,
     "region-volumes": region_volumes,

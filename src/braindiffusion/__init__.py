@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from braindiffusion.api import Model, evaluate, generate, load_model, prepare, read, segment, train
+    from braindiffusion.api import Model, edit, evaluate, generate, load_model, prepare, read, segment, train
     from braindiffusion.figures.show import show
     from braindiffusion.volume import Volume, load_volume, save_volume
 
@@ -25,6 +25,7 @@ _HOMES = {
     "Model": "braindiffusion.api",
     "load_model": "braindiffusion.api",
     "generate": "braindiffusion.api",
+    "edit": "braindiffusion.api",
     "prepare": "braindiffusion.api",
     "train": "braindiffusion.api",
     "evaluate": "braindiffusion.api",
@@ -37,6 +38,7 @@ __all__ = [
     "Model",
     "Volume",
     "__version__",
+    "edit",
     "evaluate",
     "generate",
     "load_model",

@@ -19,6 +19,7 @@ from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
+    EditRequest,
     EvaluateRequest,
     Event,
     Failed,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from braindiffusion.cohort.store import Cohort
     from braindiffusion.runs.reports.evaluation import Evaluation
 
-R = TypeVar("R", PrepareRequest, TrainRequest, GenerateRequest, EvaluateRequest)
+R = TypeVar("R", PrepareRequest, TrainRequest, GenerateRequest, EditRequest, EvaluateRequest)
 OnEvent = Callable[[Event], None]
 
 
@@ -165,6 +166,40 @@ def generate(
     """
     name = str(find_model(model)) if Path(model).exists() else str(model)
     request = _ask(GenerateRequest, model=name, num_samples=num_samples, out=_absolute(out), **options)
+    events = _perform(request, on_event=on_event).events()
+    return [Path(e.path) for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"]
+
+
+def edit(
+    scan: str | Path,
+    mask: str | Path | None,
+    out: str | Path,
+    num_proposals: int = 1,
+    *,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Regenerate the painted part of a scan. Every voxel outside it, and the header, stay as they are.
+
+    Examples:
+        >>> paths = edit("scan.nii.gz", "lesions.nii.gz", "filled", num_proposals=3)    # doctest: +SKIP
+
+    Args:
+        scan: A T1w volume, whole head or skull-stripped, of any spacing and orientation.
+        mask: Label map; voxels other than 0 are regenerated. None is the whole brain, with `first_level` above 0.
+        out: Folder of the proposals, a JSON sidecar beside each.
+        num_proposals: How many.
+        on_event: Is called with each event: progress, results.
+        options: Any other field of `EditRequest`: `seed`, `first_level`, `anatomy`, `condition`, `label`, ...
+
+    Returns:
+        Paths of the proposals.
+
+    Raises:
+        BrainDiffusionError: the scan or the mask cannot be used, or a proposal is there already.
+    """
+    fields = {"scan": _absolute(scan), "mask": _absolute(mask), "out": _absolute(out)}
+    request = _ask(EditRequest, num_proposals=num_proposals, **fields, **options)
     events = _perform(request, on_event=on_event).events()
     return [Path(e.path) for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"]
 

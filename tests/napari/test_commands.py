@@ -32,7 +32,7 @@ def test_docks_open_by_what_one_wants_to_do(viewer):
 
 
 TIMEOUT = 60_000
-DOCKS = ("Cohort", "Train", "Generate", "Evaluate", "Orthoviews", "Region volumes")
+DOCKS = ("Cohort", "Train", "Generate", "Edit", "Evaluate", "Orthoviews", "Region volumes")
 
 
 def test_docks_are_tabs_of_one_area_and_open_once(viewer, qtbot):
@@ -50,7 +50,7 @@ def test_docks_are_tabs_of_one_area_and_open_once(viewer, qtbot):
     qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(shown[0][0])) == len(DOCKS) - 1, timeout=TIMEOUT)
     execute(viewer, "generate_brain")
     assert not shown[2][0].visibleRegion().isEmpty()
-    assert shown[4][0].visibleRegion().isEmpty()
+    assert shown[5][0].visibleRegion().isEmpty()
     assert open_dock(viewer, "Generate") is shown[2][1]
     assert len(viewer.window.dock_widgets) == len(DOCKS)
 

@@ -41,6 +41,7 @@ JOB_LOCATIONS: dict[str, str] = {
     "generate": "braindiffusion.jobs.generate:generate",
     "preview": "braindiffusion.jobs.preview:preview",
     "regenerate": "braindiffusion.jobs.generate:regenerate",
+    "edit": "braindiffusion.jobs.edit:edit",
     "evaluate": "braindiffusion.jobs.evaluate:evaluate",
     "nearest": "braindiffusion.jobs.nearest:find_nearest",
     "difference": "braindiffusion.jobs.difference:differ",

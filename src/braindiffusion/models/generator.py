@@ -40,6 +40,9 @@ class LevelContext:
 Hook = Callable[[LevelContext, Denoiser], Denoiser]
 """Wraps the denoiser of a level: D in, D out."""
 
+BandEdit = Callable[[int, Tensor], Tensor]
+"""Changes the normalised coarse band that a level is given: (level, band without noise) to band, of the same shape."""
+
 
 def apply_hooks(hooks: Sequence[Hook], context: LevelContext, denoiser: Denoiser) -> Denoiser:
     """Return a denoiser with hooks around it.
@@ -167,6 +170,7 @@ class Generator(Protocol):
         *,
         condition: Condition | None = None,
         hooks: Sequence[Hook] = (),
+        edit_band: BandEdit | None = None,
         sampler: SamplerName | None = None,
         steps: int | Sequence[int] | None = None,
         eta: float = 0.0,
@@ -179,6 +183,7 @@ class Generator(Protocol):
             seeds: one for each sample of the batch. One seed makes one brain, whatever the batch.
             condition: a tensor for each field, on the same device; None leaves all to the model.
             hooks: around the denoiser of every level, see `apply_hooks`. Guidance is one.
+            edit_band: changes the band that a level hands on to the next one.
             sampler: of every level; None takes the model's own.
             steps: sampler steps, see `steps`.
             eta: DDIM's.
@@ -195,8 +200,13 @@ class Generator(Protocol):
 class EditableGenerator(Protocol):
     """Additional methods of a `Generator` where real volumes can be edited, and where it can guide another."""
 
-    def denoiser(self, context: LevelContext) -> Denoiser:
-        """Return D(x, sigma, condition) of a level, without hooks."""
+    def denoiser(self, context: LevelContext, where: Tensor | None = None) -> Denoiser:
+        """Return D(x, sigma, condition) of a level, without hooks.
+
+        Args:
+            context: the level.
+            where: (x, y, z) bool, the voxels whose estimate is needed; a level may leave all others 0 and save time.
+        """
         ...
 
     def coefficients(self, volume: Tensor, level: int) -> Tensor:
@@ -210,6 +220,19 @@ class EditableGenerator(Protocol):
 
     def coarse_band(self, volume: Tensor, level: int) -> Tensor | None:
         """Return the normalised coarse band that a level is given of a volume, without noise; None at level 0."""
+        ...
+
+    def assemble(self, level: int, coarse: Tensor | None, coefficients: Tensor | None = None) -> Tensor:
+        """Return the volume of a level's coefficients; detail that finer levels would add is zero.
+
+        Args:
+            level: the level.
+            coarse: its normalised coarse band without noise, (batch, channels, x, y, z); None at level 0.
+            coefficients: normalised, (batch, bands, x, y, z); None where the level's detail is zero, too.
+
+        Returns:
+            (batch, channels, x, y, z), not clipped.
+        """
         ...
 
     def generates_as(self, other: "Generator") -> bool:

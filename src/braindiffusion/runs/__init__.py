@@ -23,6 +23,7 @@ from braindiffusion.runs.folder import Run, RunState, default_runs_dir, list_run
 from braindiffusion.runs.requests import (
     DemoRequest,
     DifferenceRequest,
+    EditRequest,
     EstimateRequest,
     EvaluateRequest,
     GenerateRequest,
@@ -43,6 +44,7 @@ __all__ = [
     "Continued",
     "DemoRequest",
     "DifferenceRequest",
+    "EditRequest",
     "EstimateRequest",
     "Estimated",
     "EvaluateRequest",

@@ -16,6 +16,13 @@ from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.cascade.unet import UNet
 from braindiffusion.models.cascade.wavelet import BANDS, haar, inverse_haar
 
+Window = tuple[slice, slice, slice]
+"""A box of coefficient sites."""
+WINDOW_MARGIN = 4
+"""Sites around what is computed: a level that was trained on patches saw no more than its patch."""
+MAP_AXES = 4
+"""Of a label map among the conditions, (batch, x, y, z); numbers have two."""
+
 
 class Level(nn.Module):
     """One level: its network and the constants that normalise its coefficients.
@@ -98,9 +105,38 @@ class Level(nn.Module):
         out: Tensor = self.unet(x, torch.stack(signals, dim=1), where, told, places)
         return out
 
-    def denoiser(self, coarse: Tensor | None = None, coarse_sigma: Tensor | None = None) -> Denoiser:
-        """D(x, sigma, condition) of this level over the whole grid, given the normalised coarse band."""
-        coordinates = self.coordinates()
+    def window(self, where: Tensor) -> Window:
+        """Return the box of sites around some voxels, with a margin, at least a training patch long.
+
+        Args:
+            where: (x, y, z) bool, voxels; none at all is the whole grid.
+        """
+        box = []
+        for axis, sites in enumerate(self.grid):
+            others = [other for other in range(3) if other != axis]
+            found = where.any(others[1]).any(others[0]).nonzero()
+            first, last = (int(found.min()), int(found.max())) if len(found) else (0, len(where))
+            start, stop = first // self.voxels - WINDOW_MARGIN, last // self.voxels + 1 + WINDOW_MARGIN
+            short = max(0, (self.config.patch or 0) - (stop - start))
+            start = max(0, (start - short // 2) // 2 * 2)  # even: the U-Net halves
+            stop = min(sites, max(stop, start + (self.config.patch or 0)))
+            box.append(slice(start, stop))
+        return box[0], box[1], box[2]
+
+    def denoiser(
+        self, coarse: Tensor | None = None, coarse_sigma: Tensor | None = None, window: Window | None = None
+    ) -> Denoiser:
+        """D(x, sigma, condition) of this level, given the normalised coarse band of the whole grid.
+
+        Args:
+            coarse: the band, noised by coarse_sigma; None at level 0.
+            coarse_sigma: (batch,).
+            window: the box of sites to compute; elsewhere the estimate is 0. None computes the whole grid.
+        """
+        box = window or (slice(0, self.grid[0]), slice(0, self.grid[1]), slice(0, self.grid[2]))
+        sites = (..., *box)
+        voxels = (..., *(slice(one.start * self.voxels, one.stop * self.voxels) for one in box))
+        coordinates = self.coordinates()[sites]
 
         def repeated(given: Tensor | None, batch: int) -> Tensor | None:
             # Guidance hands over both its halves in one batch.
@@ -108,11 +144,18 @@ class Level(nn.Module):
 
         def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
             given, given_sigma = repeated(coarse, len(x)), repeated(coarse_sigma, len(x))
+            given = None if given is None else given[sites]
             out: Tensor = self(x, log_sigma, given, given_sigma, coordinates, condition)
             return out
 
         def denoiser(x: Tensor, sigma: Tensor, condition: Condition | None = None) -> Tensor:
-            return denoise(network, x, sigma, condition, prediction=self.config.prediction)
+            if window is None:
+                return denoise(network, x, sigma, condition, prediction=self.config.prediction)
+            if condition is not None:
+                condition = {name: one[voxels] if one.ndim == MAP_AXES else one for name, one in condition.items()}
+            estimate = torch.zeros_like(x)
+            estimate[sites] = denoise(network, x[sites], sigma, condition, prediction=self.config.prediction)
+            return estimate
 
         return denoiser
 

@@ -13,8 +13,8 @@ from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.models.card import ModelCard, trained_levels
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.files import load_cascade
-from braindiffusion.models.cascade.sampling import CascadeStep, sample_cascade
-from braindiffusion.models.generator import Generator, Hook, LevelContext
+from braindiffusion.models.cascade.sampling import CascadeStep, blocks, sample_cascade
+from braindiffusion.models.generator import BandEdit, Generator, Hook, LevelContext
 
 
 class CascadeGenerator:
@@ -80,6 +80,7 @@ class CascadeGenerator:
         *,
         condition: Condition | None = None,
         hooks: Sequence[Hook] = (),
+        edit_band: BandEdit | None = None,
         sampler: SamplerName | None = None,
         steps: int | Sequence[int] | None = None,
         eta: float = 0.0,
@@ -92,6 +93,7 @@ class CascadeGenerator:
             seeds,
             condition=condition,
             hooks=hooks,
+            edit_band=edit_band,
             sampler=sampler,
             steps=steps,
             eta=eta,
@@ -99,9 +101,11 @@ class CascadeGenerator:
             dtype=dtype,
         )
 
-    def denoiser(self, context: LevelContext) -> Denoiser:
-        """Return D(x, sigma, condition) of a level, without hooks."""
-        return self.cascade.level(context.level).denoiser(context.coarse, context.coarse_sigma)
+    def denoiser(self, context: LevelContext, where: Tensor | None = None) -> Denoiser:
+        """Return D(x, sigma, condition) of a level, without hooks; levels trained on patches compute a box only."""
+        level = self.cascade.level(context.level)
+        window = None if where is None or level.config.patch is None else level.window(where)
+        return level.denoiser(context.coarse, context.coarse_sigma, window)
 
     def coefficients(self, volume: Tensor, level: int) -> Tensor:
         """Return the normalised coefficients that a level would generate of a volume, (batch, bands, x, y, z)."""
@@ -115,6 +119,20 @@ class CascadeGenerator:
         if not module.has_coarse:
             return None
         return module.normalise(self.cascade.decompose(volume, level))[:, 0]
+
+    def assemble(self, level: int, coarse: Tensor | None, coefficients: Tensor | None = None) -> Tensor:
+        """Return the volume of a level's normalised coefficients, finer detail zero, not clipped."""
+        module = self.cascade.level(level)
+        if coarse is not None:
+            coarse = coarse * module.std[0] + module.mean[0]
+        halvings = self.cascade.config.halvings(level)
+        if coefficients is None:
+            if coarse is None:
+                msg = "Level 0 has no coarse band to make a volume of."
+                raise ValueError(msg)
+            return blocks(coarse, halvings)
+        band = self.cascade.reconstruct(level, coefficients, coarse)
+        return blocks(band, halvings - (self.cascade.config.bands(level) > 1))
 
     def generates_as(self, other: Generator) -> bool:
         """Return whether another cascade has the same bands, constants and conditions; networks may differ."""

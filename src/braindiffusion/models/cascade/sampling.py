@@ -13,7 +13,7 @@ from braindiffusion.diffusion.samplers import SAMPLERS, Sampler, SamplerName, dd
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.wavelet import BANDS, inverse_haar
-from braindiffusion.models.generator import GenerationStep, Hook, LevelContext, SeededNoise, apply_hooks
+from braindiffusion.models.generator import BandEdit, GenerationStep, Hook, LevelContext, SeededNoise, apply_hooks
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CascadeStep(GenerationStep):
 
     def volume(self) -> Tensor:
         """Return the estimate as a volume, (batch, channels, x, y, z) in [-1, 1]; missing detail is zero."""
-        return _blocks(self.denoised, self.halvings).clamp(-1, 1)
+        return blocks(self.denoised, self.halvings).clamp(-1, 1)
 
     def smooth(self) -> Tensor:
         """Return the estimate for display: missing detail is interpolated, where `volume` has blocks."""
@@ -45,10 +45,11 @@ class CascadeStep(GenerationStep):
 
     def noisy_volume(self) -> Tensor:
         """Return the noisy sample as a volume; missing detail is zero."""
-        return _blocks(self.noisy(), self.halvings).clamp(-1, 1)
+        return blocks(self.noisy(), self.halvings).clamp(-1, 1)
 
 
-def _blocks(band: Tensor, halvings: int) -> Tensor:
+def blocks(band: Tensor, halvings: int) -> Tensor:
+    """Return a coarse band doubled so many times, with zero detail."""
     for _ in range(halvings):
         bands = torch.zeros(len(band), BANDS, *band.shape[1:], device=band.device)
         bands[:, 0] = band
@@ -63,6 +64,7 @@ def sample_cascade(
     *,
     condition: Condition | None = None,
     hooks: Sequence[Hook] = (),
+    edit_band: BandEdit | None = None,
     sampler: SamplerName | None = None,
     steps: int | Sequence[int] | None = None,
     eta: float = 0.0,
@@ -83,6 +85,9 @@ def sample_cascade(
         if coarse is not None:
             coarse_sigma = torch.full((len(seeds),), level.config.coarse_sigma, device=device)
             clean = (coarse - level.mean[0]) / level.std[0]
+            if edit_band is not None:
+                clean = edit_band(index, clean)
+                coarse = clean * level.std[0] + level.mean[0]
             given = clean + level.config.coarse_sigma * noise(*clean.shape[1:])
         sigmas = level.config.sampling_sigmas(by_level[index])
         context = LevelContext(index, tuple(seeds), sigmas, given, coarse_sigma)

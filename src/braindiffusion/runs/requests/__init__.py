@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.requests.base import BaseRequest
 from braindiffusion.runs.requests.cohort import InspectRequest, PrepareRequest
+from braindiffusion.runs.requests.editing import EditRequest
 from braindiffusion.runs.requests.evaluation import DifferenceRequest, EvaluateRequest, NearestRequest
 from braindiffusion.runs.requests.figures import FigureName, VisualizeRequest
 from braindiffusion.runs.requests.generation import DemoRequest, GenerateRequest, PreviewRequest, RegenerateRequest
@@ -31,6 +32,7 @@ Request = Annotated[
     | GenerateRequest
     | PreviewRequest
     | RegenerateRequest
+    | EditRequest
     | EvaluateRequest
     | NearestRequest
     | DifferenceRequest
@@ -68,6 +70,7 @@ __all__ = [
     "BaseRequest",
     "DemoRequest",
     "DifferenceRequest",
+    "EditRequest",
     "EstimateRequest",
     "EvaluateRequest",
     "FigureName",

@@ -1,0 +1,173 @@
+"""An edit, loaded and checked: the scan in the model's box, the hooks, and what is written of each proposal."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from braindiffusion.conditions import MapField, Value
+from braindiffusion.devices import choose_device, choose_precision
+from braindiffusion.diffusion.samplers import SamplerName
+from braindiffusion.editing.files import save_like
+from braindiffusion.editing.inpainting import Inpainting
+from braindiffusion.editing.scan import box_scan, painted_voxels
+from braindiffusion.editing.variation import keep_levels
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.outputs import voxels_sha256
+from braindiffusion.generation.reproduce import model_identity
+from braindiffusion.models.condition_tensors import as_condition
+from braindiffusion.models.generator import EditableGenerator, GenerationStep, Generator, Hook
+from braindiffusion.models.model_cache import cached_model
+from braindiffusion.models.registry import find_model
+from braindiffusion.runs import ArtifactWritten, EditRequest, Run
+from braindiffusion.runs.provenance import file_sha256, provenance
+from braindiffusion.runs.sidecar import write_sidecar
+from braindiffusion.volume import Volume, load_volume, save_volume
+
+
+class EditPlan:
+    """All that a request needs, loaded and checked before anything is generated.
+
+    Args:
+        request: what to edit.
+        run: gets the volumes where the request names no folder, and previews.
+
+    Raises:
+        BrainDiffusionError: a file cannot be read, no brain lies under the mask, the model cannot edit it, or a
+            proposal is there already.
+    """
+
+    def __init__(self, request: EditRequest, run: Run) -> None:
+        self.request, self.run = request, run
+        folder = find_model(request.model)
+        self.device = choose_device(request.device)
+        self.dtype = choose_precision(self.device, request.precision)
+        self.out = request.out or run.results
+        self._check_outputs()
+        generator = cached_model(folder, self.device)
+        self.generator, editable = generator, _editable(generator, request)
+        preprocessing = generator.card.prepared
+        if preprocessing is None or generator.channels != 1:
+            raise BrainDiffusionError(
+                f"The model {request.model} does not say how its T1w brains are prepared.", "model"
+            )
+        asked = _conditions(generator, request)
+        scan = load_volume(request.scan)
+        if request.mask is None and not request.first_level:
+            msg = "Give a mask of what shall be regenerated, or a first level above 0 to vary the whole brain."
+            raise BrainDiffusionError(msg, "mask")
+        painted = None if request.mask is None else painted_voxels(scan, load_volume(request.mask), request.label)
+        self.scan = box_scan(scan, painted, preprocessing, keep_anatomy=request.anatomy == "scan")
+        maps = [field.name for field in generator.conditions.fields if isinstance(field, MapField)]
+        if request.anatomy != "none":
+            if not maps:
+                raise BrainDiffusionError(f"The model {request.model} takes no region map: choose none.", "anatomy")
+            asked[maps[0]] = self.scan.regions
+        self._condition = None
+        if asked:
+            tensors = as_condition(generator.conditions, asked, generator.shape)
+            self._condition = {name: one.to(self.device) for name, one in tensors.items()}
+        self._box = torch.from_numpy(self.scan.box)[None, None].to(self.device)
+        self._inpainting = Inpainting(
+            editable, self._box, torch.from_numpy(self.scan.hole).to(self.device), resampling=request.resampling
+        )
+        self._hooks: list[Hook] = [self._inpainting.window]
+        if request.first_level:
+            self._hooks.append(keep_levels(editable, self._box, request.first_level))
+        self._hooks.append(self._inpainting)
+        self._sampler: SamplerName | None = "ddim" if request.resampling > 1 else None  # it needs one of first order
+        steps = generator.steps(request.steps)
+        painted_ml = np.count_nonzero(self.scan.painted) * abs(np.linalg.det(scan.affine[:3, :3])) / 1000
+        self._details = provenance(
+            run,
+            request=request,
+            model=model_identity(folder),
+            sampler=", ".join(dict.fromkeys(generator.samplers(self._sampler))),
+            steps=sum(steps),
+            steps_by_level=steps,
+            synthetic="part",
+            scan_sha256=file_sha256(request.scan),
+            mask_sha256=None if request.mask is None else file_sha256(request.mask),
+            painted_ml=round(float(painted_ml), 3),
+            box_affine=self.scan.affine.tolist(),
+            precision=str(self.dtype).removeprefix("torch."),
+            device=str(self.device),
+        )
+
+    def steps(self, number: int) -> Iterator[GenerationStep]:
+        """Generate a proposal (from 1)."""
+        return self.generator.sample(
+            [self._seed(number)],
+            condition=self._condition,
+            hooks=self._hooks,
+            edit_band=self._inpainting.edit_band,
+            sampler=self._sampler,
+            steps=self.request.steps,
+            dtype=self.dtype,
+        )
+
+    def preview(self, step: GenerationStep, number: int) -> ArtifactWritten:
+        """Write what a proposal is by now, in the model's box."""
+        shown = self._whole(step.smooth())
+        path = self.run.results / f"proposal_{number:03d}_preview.nii"
+        save_volume(Volume((shown[None] + 1) / 2, self.scan.affine), path)
+        return ArtifactWritten(kind="preview", path=str(path), name=f"proposal {number}")
+
+    def write(self, step: GenerationStep, number: int) -> ArtifactWritten:
+        """Write a proposal that is done, and its sidecar."""
+        edited = self.scan.with_painted(self._whole(step.volume()))
+        path = self._path(number)
+        save_like(edited, self.scan.painted, self.request.scan, path)
+        details = {
+            **self._details,
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "proposal": number,
+            "seed": self._seed(number),
+            "voxels_sha256": voxels_sha256(load_volume(path).data[0]),
+        }
+        write_sidecar(path, details)
+        return ArtifactWritten(kind="volume", path=str(path), name=f"proposal {number} (seed {self._seed(number)})")
+
+    def _whole(self, volume: torch.Tensor) -> NDArray[np.float32]:
+        made = volume[0, 0].float().cpu().numpy()
+        whole: NDArray[np.float32] = np.where(self.scan.hole, made, self.scan.box)
+        return whole
+
+    def _seed(self, number: int) -> int:
+        return self.request.seed + number - 1
+
+    def _path(self, number: int) -> Path:
+        return self.out / f"proposal_{number:03d}.nii.gz"
+
+    def _check_outputs(self) -> None:
+        """Raise where a proposal would take the place of a file."""
+        there = [self._path(number) for number in range(1, self.request.num_proposals + 1)]
+        found = next((path for path in there if path.exists()), None)
+        if found is not None and not self.request.overwrite:
+            raise BrainDiffusionError(f"{found} is there already: choose another folder, or overwrite it.", "out")
+
+
+def _editable(generator: Generator, request: EditRequest) -> EditableGenerator:
+    if not isinstance(generator, EditableGenerator):
+        raise BrainDiffusionError(f"The model {request.model} cannot edit scans: choose a cascade.", "model")
+    if request.first_level >= len(generator.voxel_sizes):
+        levels = len(generator.voxel_sizes)
+        msg = f"The model has {levels} levels, the first of which is 0: choose a first level of {levels - 1} at most."
+        raise BrainDiffusionError(msg, "first_level")
+    return generator
+
+
+def _conditions(generator: Generator, request: EditRequest) -> dict[str, Value | NDArray[np.uint8]]:
+    """Return the checked conditions of a request.
+
+    Raises:
+        BrainDiffusionError: the model cannot be asked for that.
+    """
+    for field in generator.conditions.fields:
+        if isinstance(field, MapField) and field.name in request.condition:
+            msg = f"The condition '{field.name}' comes from the scan when it is edited: choose a region map instead."
+            raise BrainDiffusionError(msg, "condition")
+    return {**generator.conditions.check(dict(request.condition))}

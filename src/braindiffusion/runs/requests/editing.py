@@ -1,0 +1,68 @@
+"""The request to edit a scan."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from braindiffusion.runs.requests.base import BaseRequest, Device, Precision
+
+
+class EditRequest(BaseRequest):
+    """Regenerate the painted part of a scan; every voxel outside it stays as it is."""
+
+    job: Literal["edit"] = "edit"
+    scan: Path = Field(title="Scan", json_schema_extra={"positional": True})
+    """A T1w volume, whole head or skull-stripped, of any spacing and orientation."""
+    mask: Path | None = Field(default=None, title="Mask")
+    """Label map whose voxels other than 0 are regenerated, on the scan's grid or on another; by default the whole
+    brain, which needs a first level above 0."""
+    label: int | None = Field(default=None, ge=1, title="Label", json_schema_extra={"advanced": True})
+    """Regenerate only voxels of the mask with this label."""
+    num_proposals: int = Field(default=1, ge=1, title="Proposals")
+    """Number of proposals. Proposal i (from 0) uses seed + i."""
+    seed: int = Field(default=0, ge=0, title="Seed")
+    """Seed of the first proposal. The same seed, model and settings give the same proposal."""
+    first_level: int = Field(
+        default=0,
+        ge=0,
+        title="First level",
+        json_schema_extra={"choices": [0, 1, 2, 3]},
+    )
+    """Level of the model from which the painted part is regenerated: 0 generates all of it, anatomy included; a higher
+    one keeps the scan's coarser structure and varies finer detail only."""
+    anatomy: Literal["surroundings", "scan", "none"] = Field(
+        default="none",
+        title="Region map",
+        json_schema_extra={
+            "choices": {
+                "none": "Leave the anatomy to the model.",
+                "surroundings": "Segment the scan with the painted part interpolated from its surroundings.",
+                "scan": "Segment the scan as it is: the painted part keeps its anatomy.",
+            }
+        },
+    )
+    """Region map that guides the generation: `none`, or a segmentation of the scan with the painted part interpolated
+    (`surroundings`) or as it is (`scan`)."""
+    condition: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict, title="Conditions")
+    """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`. A field that is left out is left to the
+    model."""
+    resampling: int = Field(default=1, ge=1, le=20, title="Resampling", json_schema_extra={"advanced": True})
+    """Passes through each noise level of the two coarsest levels: more fit the painted part better to its
+    surroundings, in as many times the time (RePaint)."""
+    steps: int | tuple[int, ...] | None = Field(
+        default=None, title="Sampling steps", json_schema_extra={"advanced": True}
+    )
+    """Sampling steps at each level, one number for all or one for each; by default the model's own."""
+    model: str = Field(
+        default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model", "--model-path"], "path": True}
+    )
+    """Name of a packaged model, or path of a model folder, a checkpoint or a training run."""
+    out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "edited"})
+    """Folder of the edited scans, `proposal_001.nii.gz` and so on, each with a JSON sidecar."""
+    overwrite: bool = Field(default=False, title="Overwrite", json_schema_extra={"advanced": True})
+    """Write over proposals that are there already."""
+    previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
+    """Write a preview of the proposal while it is sampled."""
+    device: Device = "auto"
+    precision: Precision = "auto"

@@ -1,0 +1,177 @@
+"""The Edit dock: paint on a brain, and regenerate what is painted."""
+
+from pathlib import Path
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.notifications import show_error
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QPushButton
+
+from braindiffusion.models.registry import list_models
+from braindiffusion.runs import EditRequest, Run
+from braindiffusion.runs.sidecar import read_sidecar
+from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.layers.display import show_volume
+from napari_braindiffusion.layers.files import PROVENANCE, is_brain
+from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
+from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
+from napari_braindiffusion.settings import settings
+from napari_braindiffusion.widgets.forms.edit_form import EditForm
+from napari_braindiffusion.widgets.forms.layout import wrapping_label
+from napari_braindiffusion.widgets.progress_row import ProgressRow
+
+BRUSH = 10
+"""Diameter of the brush of a new mask layer, in voxels."""
+
+
+class EditDock(Dock):
+    """Choose an image, paint a mask, generate proposals, keep one.
+
+    Args:
+        napari_viewer: Holds the layers.
+    """
+
+    name = "Edit"
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.job = LayerJob(napari_viewer, self.engine, self)
+        self.proposals: list[Layer] = []
+        """Layers of the last edit."""
+        self._source: Image | None = None
+
+        self.form = EditForm()
+        self.generate_button = QPushButton("&Generate")
+        self.generate_button.setToolTip("Regenerate the painted voxels. All others stay as they are.")
+        self.keep_button = QPushButton("&Keep selected proposal")
+        self.keep_button.setToolTip("Remove the other proposals.")
+        self.keep_button.setEnabled(False)
+        self.progress = ProgressRow("Cancel", "Stops within one step. Proposals that are finished are not shown.")
+        self.progress.hide()
+        self.hint = wrapping_label(
+            "Choose a T1w image and paint on a mask layer, or take a region of its segmentation. For research on "
+            "methods: what is regenerated is synthetic."
+        )
+        for widget in (self.form, self.generate_button, self.progress, self.keep_button, self.hint):
+            self.rows.addWidget(widget)
+        self.rows.addStretch()
+
+        self.form.set_models([(one.name, one.name, str(one.card.description)) for one in list_models()])
+        self.form.fields["model"].value = settings().model
+        self.form.new_mask.clicked.connect(lambda: self.add_mask())
+        self.generate_button.clicked.connect(lambda: self.generate())
+        self.keep_button.clicked.connect(lambda: self.keep())
+        self.progress.stop_requested.connect(self.job.cancel)
+        self.job.begun.connect(self._on_begun)
+        self.job.progress.connect(
+            lambda event: self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left)
+        )
+        self.job.finished.connect(self._on_finished)
+        self.job.failed.connect(self._on_failed)
+        self.job.cancelled.connect(lambda: self._end("Cancelled."))
+        for event in self._layer_events():
+            event.connect(self._offer_layers)
+        self._offer_layers()
+        if is_brain(active := napari_viewer.layers.selection.active):
+            self.form.image.setCurrentText(active.name)
+
+    def add_mask(self) -> Labels | None:
+        """Add an empty Labels layer on the grid of the chosen image, with the brush in hand."""
+        image = self._chosen(self.form.image.currentText())
+        if image is None:
+            show_error("Open an image first: a 3D brain (T1w).")
+            return None
+        mask = Labels(
+            np.zeros(image.data.shape, np.uint8),
+            name=f"{image.name} mask",
+            scale=image.scale,
+            translate=image.translate,
+            rotate=image.rotate,
+            shear=image.shear,
+            units=image.units,
+            axis_labels=image.axis_labels,
+            metadata={DISPLAY_TO_WORLD: image.metadata[DISPLAY_TO_WORLD]} if DISPLAY_TO_WORLD in image.metadata else {},
+            opacity=0.5,
+        )
+        self._viewer.add_layer(mask)
+        mask.brush_size, mask.n_edit_dimensions, mask.mode = BRUSH, 3, "paint"
+        self.form.mask.setCurrentText(mask.name)
+        return mask
+
+    def generate(self) -> None:
+        """Regenerate the painted voxels of the chosen image; each proposal comes as a layer."""
+        image = self._chosen(self.form.image.currentText())
+        mask = self._chosen(self.form.mask.currentText())
+        if not is_brain(image):
+            show_error("Choose an image that is one brain: a 3D image (T1w).")
+            return
+        if not isinstance(mask, Labels) or mask.ndim != image.ndim:
+            show_error("Choose a mask: press New mask layer and paint, or take a segmentation.")
+            return
+        label = int(mask.selected_label) if self.form.selected_only.isChecked() else None
+        self._source = image
+        with self.errors_shown():
+            asked = self.form.make_request(scan=Path(), label=label)
+
+            def request(paths: list[Path]) -> EditRequest:
+                scan, painted = paths
+                return asked.model_copy(update={"scan": scan, "mask": painted})
+
+            self.job.ask([image, mask], request)
+
+    def keep(self) -> None:
+        """Remove all proposals but the selected one."""
+        chosen = self._viewer.layers.selection.active
+        if chosen not in self.proposals:
+            show_error("Select the proposal to keep in the list of layers.")
+            return
+        for layer in self.proposals:
+            if layer is not chosen and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self.proposals = [chosen]
+        self.keep_button.setEnabled(False)
+
+    def release(self) -> None:  # noqa: D102 the base class says it
+        for event in self._layer_events():
+            event.disconnect(self._offer_layers)
+        self.job.close()
+
+    def _layer_events(self) -> tuple[object, ...]:
+        events = self._viewer.layers.events
+        return events.inserted, events.removed
+
+    def _chosen(self, name: str) -> Layer | None:
+        return next((layer for layer in self._viewer.layers if layer.name == name), None)
+
+    def _offer_layers(self, event: object = None) -> None:
+        layers = [layer for layer in self._viewer.layers if layer.ndim == 3]
+        images = [layer.name for layer in layers if is_brain(layer) and layer not in self.proposals]
+        self.form.offer(images, [layer.name for layer in layers if isinstance(layer, Labels)])
+
+    def _on_begun(self, message: str) -> None:
+        self.generate_button.setEnabled(False)
+        self.progress.show()
+        self.progress.begin(message)
+
+    def _on_failed(self, message: str) -> None:
+        self._end(message)
+        show_error(message)
+
+    def _end(self, message: str) -> None:
+        self.generate_button.setEnabled(True)
+        self.progress.rest(message)
+
+    def _on_finished(self, run: Run, artifacts: Artifacts) -> None:
+        shown = [(event, volume) for event, volume in artifacts if event.kind == "volume" and volume is not None]
+        self.proposals = []
+        for event, volume in shown:
+            name = f"{self._source.name if self._source else 'scan'} {event.name}"
+            told = {PROVENANCE: read_sidecar(Path(event.path)), "path": event.path}
+            layer = show_volume(self._viewer, volume, name, metadata=told)
+            if self._source is not None and self._source in self._viewer.layers:
+                layer.contrast_limits = self._source.contrast_limits
+            self.proposals.append(layer)
+        self._offer_layers()
+        self.keep_button.setEnabled(len(self.proposals) > 1)
+        self._end(f"{len(shown)} proposal{'' if len(shown) == 1 else 's'} shown beside the image.")
