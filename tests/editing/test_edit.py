@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from braindiffusion.cohort.preprocessing import Preprocessing
-from braindiffusion.editing.scan import box_scan, linear_fill, nearest_fill, painted_voxels
+from braindiffusion.editing.scan import box_scan, interpolate, linear_fill, nearest_fill, painted_voxels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_t1_path
 from braindiffusion.jobs.edit import edit
@@ -51,7 +51,14 @@ def test_an_edit_changes_the_painted_voxels_only(model: Path, painted: Volume, t
     mask = tmp_path / "mask.nii.gz"
     save_volume(painted, mask)
     request = EditRequest(
-        scan=sample_t1_path(), mask=mask, model=str(model), num_proposals=2, out=tmp_path, previews=True, device="cpu"
+        scan=sample_t1_path(),
+        mask=mask,
+        model=str(model),
+        first_level=0,
+        num_proposals=2,
+        out=tmp_path,
+        previews=True,
+        device="cpu",
     )
     events = list(edit(request, Run.create(request)))
     written = [Path(event.path) for event in events if isinstance(event, ArtifactWritten) and event.kind == "volume"]
@@ -92,7 +99,12 @@ def test_an_oblique_scan_with_a_scale_keeps_its_stored_numbers(
     data[0, 50:62, 55:67, 45:57] = 2
     save_volume(Volume(data, scan.affine, {"kind": "labels"}), tmp_path / "mask.nii.gz")
     request = EditRequest(
-        scan=tmp_path / "scan.nii.gz", mask=tmp_path / "mask.nii.gz", label=2, model=str(model), device="cpu"
+        scan=tmp_path / "scan.nii.gz",
+        mask=tmp_path / "mask.nii.gz",
+        label=2,
+        model=str(model),
+        first_level=1,
+        device="cpu",
     )
     run = Run.create(request)
     list(edit(request, run))
@@ -117,12 +129,22 @@ def test_a_box_goes_back_to_the_intensities_of_its_scan(scan: Volume, painted: V
     assert np.abs(old - new).mean() < 0.02 * np.ptp(old) + 1
 
 
+def test_a_variation_starts_from_what_the_scan_shows(scan: Volume, painted: Volume) -> None:
+    marked = painted.data[0] > 0
+    filled, kept, whole = (
+        box_scan(scan, *some, SETTINGS, fill=f) for some, f in (((marked,), True), ((marked,), False), ((None,), False))
+    )
+    np.testing.assert_array_equal(kept.box, whole.box)
+    assert np.abs(filled.box - kept.box)[kept.hole].mean() > 0.02
+
+
 def test_fills_take_what_surrounds_a_hole() -> None:
     ramp = np.broadcast_to(np.arange(12.0, dtype=np.float32)[:, None, None], (12, 12, 12)).copy()
     hole = np.zeros(ramp.shape, bool)
     hole[4:8, 4:8, 4:8] = True
     holed = np.where(hole, np.float32(99), ramp)
     np.testing.assert_allclose(linear_fill(holed, hole), ramp, atol=1e-4)
+    np.testing.assert_allclose(interpolate(holed / 20, hole), ramp / 20, atol=1e-4)
     filled = nearest_fill(holed, hole)
     assert filled.max() == 11
     np.testing.assert_array_equal(filled[~hole], ramp[~hole])
@@ -148,8 +170,8 @@ def test_what_cannot_be_edited_is_told(
     with pytest.raises(BrainDiffusionError, match="No brain lies under the mask"):
         box_scan(scan, corner, SETTINGS)
     requests = {
-        "Give a mask": {},
-        "The model has 2 levels": {"first_level": 2},
+        "Give a mask": {"first_level": 0},
+        "The model has 2 levels": {},
         "takes no region map": {"first_level": 1, "anatomy": "scan"},
     }
     for message, fields in requests.items():

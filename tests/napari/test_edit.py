@@ -34,6 +34,7 @@ def dock(viewer, tmp_path):
     dock = open_dock(viewer, "Edit")
     dock.form.set_models([("toy", str(tmp_path / "toy"), "")])
     dock.form.fields["model"].value = str(tmp_path / "toy")
+    dock.form.fields["first_level"].value = 0
     return dock
 
 

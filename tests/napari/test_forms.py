@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication, QLabel
 
 from braindiffusion.conditions import CategoryField, ConditionSchema, MapField, Numbers, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import GenerateRequest, PreviewRequest, Request, TrainRequest
+from braindiffusion.runs import EditRequest, GenerateRequest, PreviewRequest, Request, TrainRequest
 from braindiffusion.runs.requests import EstimateRequest
 from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
 from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
@@ -26,7 +26,12 @@ from napari_braindiffusion.widgets.forms.request_form import RequestForm, label_
 from napari_braindiffusion.widgets.forms.train_form import TrainForm
 
 REQUESTS = get_args(get_args(Request)[0])
-NO_FIELD = {(PreviewRequest, "request"), (EstimateRequest, "of"), (GenerateRequest, "condition")}
+NO_FIELD = {
+    (PreviewRequest, "request"),
+    (EstimateRequest, "of"),
+    (GenerateRequest, "condition"),
+    (EditRequest, "condition"),
+}
 """Requests within requests, and conditions, which have a form of their own."""
 
 

@@ -35,9 +35,10 @@ def save_like(volume: Volume, painted: NDArray[np.bool_], source: Path, path: Pa
         return
     to_file = ornt_transform(axcodes2ornt(("R", "A", "S")), io_orientation(image.affine))
     edited, there = (apply_orientation(one, to_file).reshape(image.shape) for one in (volume.data[0], painted))
-    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
+    stored: Any = image.dataobj
+    slope, inter = float(stored.slope), float(stored.inter)
     with reading(source):
-        data = np.array(image.dataobj.get_unscaled())
+        data = np.array(stored.get_unscaled())
     values = (edited[there].astype(np.float64) - inter) / slope
     if data.dtype.kind in "iu":
         limits = np.iinfo(data.dtype)

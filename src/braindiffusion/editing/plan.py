@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import MapField, Value
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.editing.files import save_like
 from braindiffusion.editing.inpainting import Inpainting
-from braindiffusion.editing.scan import box_scan, painted_voxels
+from braindiffusion.editing.scan import BoxedScan, box_scan, painted_voxels
 from braindiffusion.editing.variation import keep_levels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.outputs import voxels_sha256
@@ -51,16 +52,15 @@ class EditPlan:
         self.generator, editable = generator, _editable(generator, request)
         preprocessing = generator.card.prepared
         if preprocessing is None or generator.channels != 1:
-            raise BrainDiffusionError(
-                f"The model {request.model} does not say how its T1w brains are prepared.", "model"
-            )
+            msg = f"The card of {request.model} describes no preprocessing of T1w brains: choose another model."
+            raise BrainDiffusionError(msg, "model")
         asked = _conditions(generator, request)
         scan = load_volume(request.scan)
         if request.mask is None and not request.first_level:
             msg = "Give a mask of what shall be regenerated, or a first level above 0 to vary the whole brain."
             raise BrainDiffusionError(msg, "mask")
         painted = None if request.mask is None else painted_voxels(scan, load_volume(request.mask), request.label)
-        self.scan = box_scan(scan, painted, preprocessing, keep_anatomy=request.anatomy == "scan")
+        self.scan = _boxed(request, scan, painted, preprocessing)
         maps = [field.name for field in generator.conditions.fields if isinstance(field, MapField)]
         if request.anatomy != "none":
             if not maps:
@@ -148,6 +148,24 @@ class EditPlan:
         found = next((path for path in there if path.exists()), None)
         if found is not None and not self.request.overwrite:
             raise BrainDiffusionError(f"{found} is there already: choose another folder, or overwrite it.", "out")
+
+
+def _fills(request: EditRequest) -> bool:
+    """Return whether nothing of what the scan shows in the painted part is used."""
+    return request.coarse == "interpolated" or request.first_level == 0
+
+
+def _boxed(
+    request: EditRequest, scan: Volume, painted: NDArray[np.bool_] | None, preprocessing: Preprocessing
+) -> BoxedScan:
+    """Return the scan in the model's box; a message about the scan names its file."""
+    try:
+        keep_anatomy = request.anatomy == "scan"
+        return box_scan(scan, painted, preprocessing, fill=_fills(request), keep_anatomy=keep_anatomy)
+    except BrainDiffusionError as error:
+        if error.field is not None:
+            raise
+        raise BrainDiffusionError(f"{request.scan}: {str(error).rstrip('.')}.", "scan") from error
 
 
 def _editable(generator: Generator, request: EditRequest) -> EditableGenerator:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.interpolate import LinearNDInterpolator
+from skimage.restoration import inpaint_biharmonic
 
 from braindiffusion.cohort import transforms
 from braindiffusion.cohort.preprocessing import Preprocessing
@@ -24,6 +25,8 @@ WHOLE = 0.95
 """Share of the brain that may be painted: what is generated has to fit to something."""
 STRIPPED = 0.9
 """A scan with so much of one value outside the brain is skull-stripped, and that value its background."""
+MOST_BIHARMONIC, BIHARMONIC_MARGIN = 8000, 4
+"""Voxels of the largest hole that is interpolated by the biharmonic equation, and voxels around it that count."""
 CONTRAST = 0.03
 """White matter of a T1w scan is brighter than its cortex by at least this much of the range of the brain."""
 
@@ -35,7 +38,7 @@ class BoxedScan:
     Attributes:
         scan: as it was read, one channel.
         painted: (x, y, z) on the scan's grid, the voxels to regenerate.
-        box: (x, y, z) float32 in [-1, 1], the brain in the model's box, interpolated where it is painted.
+        box: (x, y, z) float32 in [-1, 1], the brain in the model's box; where it is painted, interpolated if filled.
         affine: of the box, voxels to mm.
         hole: (x, y, z) bool in the box, voxels that a painted one reaches.
         low: intensity of the scan that is -1 in the box.
@@ -63,7 +66,7 @@ class BoxedScan:
         Args:
             made: (x, y, z) in [-1, 1].
         """
-        shown = clear_background((made[None].clip(-1, 1) + 1) / 2)[0]
+        shown = clear_background(np.asarray((made[None].clip(-1, 1) + 1) / 2, np.float32))[0]
         places = np.argwhere(self.painted)
         to_box = np.linalg.inv(self.affine) @ self.scan.affine
         at = (places @ to_box[:3, :3].T + to_box[:3, 3]).T
@@ -107,7 +110,12 @@ def painted_voxels(scan: Volume, mask: Volume, label: int | None = None) -> Mask
 
 
 def box_scan(
-    scan: Volume, painted: Mask | None, preprocessing: Preprocessing, *, keep_anatomy: bool = False
+    scan: Volume,
+    painted: Mask | None,
+    preprocessing: Preprocessing,
+    *,
+    fill: bool = True,
+    keep_anatomy: bool = False,
 ) -> BoxedScan:
     """Bring a scan into the box of a model.
 
@@ -118,6 +126,7 @@ def box_scan(
         scan: a T1w volume, head or stripped.
         painted: (x, y, z) bool on its grid; None is the whole brain, which is not filled.
         preprocessing: of the model.
+        fill: False keeps what the scan shows in the painted part.
         keep_anatomy: take the region map of the scan as it is, the painted part included.
 
     Raises:
@@ -130,7 +139,7 @@ def box_scan(
         raise BrainDiffusionError(f"The scan has {scan.channels} channels: give a T1w volume alone.", "scan")
     segmentation = load_segmentation_model()
     filled = scan
-    if painted is not None:
+    if painted is not None and fill:
         filled = replace(scan, data=nearest_fill(scan.data[0].astype(np.float32), painted)[None])
     found = segmentation.predict_volume(filled)
     prepared = standardise(filled, preprocessing, _labels(found.regions, scan))
@@ -140,7 +149,8 @@ def box_scan(
         box = prepared.volume[0].astype(np.float32)
     else:
         hole = _hole(scan, painted, prepared.affine, brain)
-        box = linear_fill(prepared.volume[0].astype(np.float32), hole)
+        box = prepared.volume[0].astype(np.float32)
+        box = interpolate(box, hole) if fill else box
         if keep_anatomy:
             own = segmentation.predict_volume(scan).regions
             x, y, z = brain.shape
@@ -184,6 +194,20 @@ def nearest_fill(data: Grid, painted: Mask) -> Grid:
         raise BrainDiffusionError("The mask covers all of the scan: leave some of it as it is.", "mask")
     where = ndimage.distance_transform_edt(painted, return_distances=False, return_indices=True)
     return np.asarray(data[tuple(where)])
+
+
+def interpolate(volume: Grid, hole: Mask) -> Grid:
+    """Return a volume in [-1, 1] whose hole is interpolated from the voxels around it, smoothly where it is small.
+
+    By the biharmonic equation (scikit-image's), whose cost grows fast with the hole; linearly in holes of more than
+    `MOST_BIHARMONIC` voxels.
+    """
+    if np.count_nonzero(hole) > MOST_BIHARMONIC:
+        return linear_fill(volume, hole)
+    box = ndimage.find_objects(ndimage.binary_dilation(hole, iterations=BIHARMONIC_MARGIN).astype(np.uint8))[0]
+    filled = volume.copy()
+    filled[box] = inpaint_biharmonic(volume[box], hole[box], split_into_regions=True).clip(-1, 1)
+    return filled
 
 
 def linear_fill(volume: Grid, hole: Mask) -> Grid:

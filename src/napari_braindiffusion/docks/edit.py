@@ -1,6 +1,7 @@
 """The Edit dock: paint on a brain, and regenerate what is painted."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -58,7 +59,8 @@ class EditDock(Dock):
         self.rows.addStretch()
 
         self.form.set_models([(one.name, one.name, str(one.card.description)) for one in list_models()])
-        self.form.fields["model"].value = settings().model
+        if settings().model is not None:
+            self.form.fields["model"].value = settings().model
         self.form.new_mask.clicked.connect(lambda: self.add_mask())
         self.generate_button.clicked.connect(lambda: self.generate())
         self.keep_button.clicked.connect(lambda: self.keep())
@@ -137,7 +139,7 @@ class EditDock(Dock):
             event.disconnect(self._offer_layers)
         self.job.close()
 
-    def _layer_events(self) -> tuple[object, ...]:
+    def _layer_events(self) -> tuple[Any, Any]:
         events = self._viewer.layers.events
         return events.inserted, events.removed
 

@@ -134,8 +134,8 @@ class Level(nn.Module):
             window: the box of sites to compute; elsewhere the estimate is 0. None computes the whole grid.
         """
         box = window or (slice(0, self.grid[0]), slice(0, self.grid[1]), slice(0, self.grid[2]))
-        sites = (..., *box)
-        voxels = (..., *(slice(one.start * self.voxels, one.stop * self.voxels) for one in box))
+        sites = (slice(None), slice(None), *box)
+        voxels = (slice(None), *(slice(one.start * self.voxels, one.stop * self.voxels) for one in box))
         coordinates = self.coordinates()[sites]
 
         def repeated(given: Tensor | None, batch: int) -> Tensor | None:

@@ -16,21 +16,28 @@ class EditRequest(BaseRequest):
     """A T1w volume, whole head or skull-stripped, of any spacing and orientation."""
     mask: Path | None = Field(default=None, title="Mask")
     """Label map whose voxels other than 0 are regenerated, on the scan's grid or on another; by default the whole
-    brain, which needs a first level above 0."""
+    brain, whose coarse structure stays."""
     label: int | None = Field(default=None, ge=1, title="Label", json_schema_extra={"advanced": True})
     """Regenerate only voxels of the mask with this label."""
     num_proposals: int = Field(default=1, ge=1, title="Proposals")
     """Number of proposals. Proposal i (from 0) uses seed + i."""
     seed: int = Field(default=0, ge=0, title="Seed")
     """Seed of the first proposal. The same seed, model and settings give the same proposal."""
-    first_level: int = Field(
-        default=0,
-        ge=0,
-        title="First level",
-        json_schema_extra={"choices": [0, 1, 2, 3]},
+    first_level: int = Field(default=2, ge=0, title="First level")
+    """Level of the model from which the painted part is generated. Coarser levels are not generated: 0 generates all of
+    it, anatomy included; 3 fine detail only."""
+    coarse: Literal["interpolated", "scan"] = Field(
+        default="interpolated",
+        title="Coarser levels",
+        json_schema_extra={
+            "choices": {
+                "interpolated": "Interpolate the painted part from its surroundings: nothing of what it shows is used.",
+                "scan": "Keep the coarse structure of what the scan shows: the same anatomy with other detail.",
+            }
+        },
     )
-    """Level of the model from which the painted part is regenerated: 0 generates all of it, anatomy included; a higher
-    one keeps the scan's coarser structure and varies finer detail only."""
+    """Content of the levels before the first one in the painted part: interpolated from its surroundings, or that of
+    the scan. Without a mask, that of the scan."""
     anatomy: Literal["surroundings", "scan", "none"] = Field(
         default="none",
         title="Region map",

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton, QWidget
 
 from braindiffusion.runs import EditRequest
 from napari_braindiffusion.widgets.forms.field_widgets import Choice
 from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 
-ROWS = ("num_proposals", "seed", "first_level", "anatomy")
+ROWS = ("num_proposals", "seed", "first_level", "coarse", "anatomy")
 ADVANCED = ("model", "resampling", "steps", "device", "precision")
 
 
@@ -28,12 +28,10 @@ class EditForm(RequestForm):
             combo.setAccessibleName(name)
             combo.setToolTip(tip)
             make_narrow(combo)
-        beside = QHBoxLayout()
-        beside.addWidget(self.mask, 1)
-        beside.addWidget(self.new_mask)
         rows = form_layout(layers)
         rows.addRow("Image", self.image)
-        rows.addRow("Mask", beside)
+        rows.addRow("Mask", self.mask)
+        rows.addRow(self.new_mask)
         rows.addRow(self.selected_only)
         super().__init__(EditRequest, (layers, *ROWS), ADVANCED, options={"model": {"choices": ()}}, parent=parent)
 
