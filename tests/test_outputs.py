@@ -25,6 +25,7 @@ from braindiffusion.outputs import RECORD, Outputs
 from braindiffusion.runs import (
     DemoRequest,
     DifferenceRequest,
+    EditRequest,
     EvaluateRequest,
     Failed,
     Finished,
@@ -85,6 +86,10 @@ JOBS: dict[str, tuple[Callable[[Path, Path, Path], Request], tuple[str, ...]]] =
     "visualize": (
         lambda m, b, o: VisualizeRequest(figure="slices", paths=(b / "a_T1w.nii",), out=o / "page.html"),
         ("page.html",),
+    ),
+    "edit": (
+        lambda m, b, o: EditRequest(scan=b / "a_T1w.nii", mask=b / "b_T1w.nii", model=str(m), out=o),
+        ("proposal_001.nii.gz", "proposal_001.json"),
     ),
     "evaluate": (
         lambda m, b, o: EvaluateRequest(real=(b,), generated=(b,), out=o),

@@ -196,7 +196,7 @@ def edit(
         Paths of the proposals.
 
     Raises:
-        BrainDiffusionError: the scan or the mask cannot be used, or a proposal is there already.
+        BrainDiffusionError: the scan or the mask cannot be used, or a file of yours is in the way.
     """
     fields = {"scan": _absolute(scan), "mask": _absolute(mask), "out": _absolute(out)}
     request = _ask(EditRequest, num_proposals=num_proposals, **fields, **options)

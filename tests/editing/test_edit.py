@@ -77,7 +77,8 @@ def test_an_edit_changes_the_painted_voxels_only(model: Path, painted: Volume, t
         told = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
         assert told["synthetic"] == "part"
         assert told["painted_ml"] == pytest.approx(12**3 * 0.008, rel=0.01)
-    with pytest.raises(BrainDiffusionError, match="there already"):
+    written[1].write_bytes(b"mine")
+    with pytest.raises(BrainDiffusionError, match="choose another output"):
         list(edit(request, Run.create(request)))
 
 

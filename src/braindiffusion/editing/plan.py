@@ -23,9 +23,10 @@ from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.models.generator import EditableGenerator, GenerationStep, Generator, Hook
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
+from braindiffusion.outputs import Outputs
 from braindiffusion.runs import ArtifactWritten, EditRequest, Run
 from braindiffusion.runs.provenance import file_sha256, provenance
-from braindiffusion.runs.sidecar import write_sidecar
+from braindiffusion.runs.sidecar import sidecar_path, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 
@@ -38,7 +39,7 @@ class EditPlan:
 
     Raises:
         BrainDiffusionError: a file cannot be read, no brain lies under the mask, the model cannot edit it, or a
-            proposal is there already.
+            proposal would take the place of a file of the user.
     """
 
     def __init__(self, request: EditRequest, run: Run) -> None:
@@ -47,7 +48,9 @@ class EditPlan:
         self.device = choose_device(request.device)
         self.dtype = choose_precision(self.device, request.precision)
         self.out = request.out or run.results
-        self._check_outputs()
+        paths = [self._path(number) for number in range(1, request.num_proposals + 1)]
+        self._outputs = Outputs.of(request)
+        self._outputs.check([*paths, *map(sidecar_path, paths)])
         generator = cached_model(folder, self.device)
         self.generator, editable = generator, _editable(generator, request)
         preprocessing = generator.card.prepared
@@ -120,7 +123,8 @@ class EditPlan:
         """Write a proposal that is done, and its sidecar."""
         edited = self.scan.with_painted(self._whole(step.volume()))
         path = self._path(number)
-        save_like(edited, self.scan.painted, self.request.scan, path)
+        with self._outputs.writing():
+            save_like(edited, self.scan.painted, self.request.scan, path)
         details = {
             **self._details,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -128,7 +132,8 @@ class EditPlan:
             "seed": self._seed(number),
             "voxels_sha256": voxels_sha256(load_volume(path).data[0]),
         }
-        write_sidecar(path, details)
+        with self._outputs.writing():
+            write_sidecar(path, details)
         return ArtifactWritten(kind="volume", path=str(path), name=f"proposal {number} (seed {self._seed(number)})")
 
     def _whole(self, volume: torch.Tensor) -> NDArray[np.float32]:
@@ -141,13 +146,6 @@ class EditPlan:
 
     def _path(self, number: int) -> Path:
         return self.out / f"proposal_{number:03d}.nii.gz"
-
-    def _check_outputs(self) -> None:
-        """Raise where a proposal would take the place of a file."""
-        there = [self._path(number) for number in range(1, self.request.num_proposals + 1)]
-        found = next((path for path in there if path.exists()), None)
-        if found is not None and not self.request.overwrite:
-            raise BrainDiffusionError(f"{found} is there already: choose another folder, or overwrite it.", "out")
 
 
 def _fills(request: EditRequest) -> bool:

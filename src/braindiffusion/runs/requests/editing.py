@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import BaseRequest, Device, Precision
+from braindiffusion.runs.requests.base import BaseRequest, Device, Overwrite, Precision
 
 
 class EditRequest(BaseRequest):
@@ -67,8 +67,7 @@ class EditRequest(BaseRequest):
     """Name of a packaged model, or path of a model folder, a checkpoint or a training run."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "edited"})
     """Folder of the edited scans, `proposal_001.nii.gz` and so on, each with a JSON sidecar."""
-    overwrite: bool = Field(default=False, title="Overwrite", json_schema_extra={"advanced": True})
-    """Write over proposals that are there already."""
+    overwrite: Overwrite = False
     previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
     """Write a preview of the proposal while it is sampled."""
     device: Device = "auto"
