@@ -129,7 +129,7 @@ class EditDock(Dock):
             show_error("Select the proposal to keep in the list of layers.")
             return
         for layer in self.proposals:
-            if layer is not chosen and layer in self._viewer.layers:
+            if layer != chosen and layer in self._viewer.layers:  # napari hands out proxies: no identity
                 self._viewer.layers.remove(layer)
         self.proposals = [chosen]
         self.keep_button.setEnabled(False)
