@@ -134,12 +134,13 @@ def _fill(
 def _work(task: _Task) -> _Answer:
     """Prepare one subject, in a worker process."""
     try:
-        with about(task.found.path):
-            files = [*task.found.paths] + ([task.found.labels] if task.found.labels else [])
+        found = task.found
+        with about(found.path):
+            files = [*found.paths] + ([found.labels] if found.labels else [])
             input_hash = _hash_files(files)
             if input_hash == task.known_hash:
                 return _Answer(input_hash)
-            prepared = standardise_file(task.found.paths, task.found.labels, task.preprocessing)
+            prepared = standardise_file(found.paths, found.labels, task.preprocessing, found.modality)
             if not np.isfinite(prepared.volume).all():
                 raise BrainDiffusionError("it holds values that are no numbers, or too large ones")
             return _Answer(input_hash, prepared)

@@ -24,9 +24,15 @@ SAME_PLACE = 0.8
 
 
 def standardise_file(
-    paths: Path | Sequence[Path], labels_path: Path | None, preprocessing: Preprocessing
+    paths: Path | Sequence[Path], labels_path: Path | None, preprocessing: Preprocessing, modality: str | None = None
 ) -> PreparedVolume:
     """Read a volume (or one for each channel), and the label map where there is one, and bring all into the box.
+
+    Args:
+        paths: the volume, or one for each channel.
+        labels_path: its label map.
+        preprocessing: what to do.
+        modality: of the volume, where the preprocessing is of several; a T1w one that shows no head gets a note.
 
     Raises:
         BrainDiffusionError: a file is unreadable or odd; the sentence names it.
@@ -35,7 +41,7 @@ def standardise_file(
     labels = load_volume(labels_path) if labels_path is not None else None
     with about(paths if isinstance(paths, Path) else paths[0]):
         prepared = standardise(first, preprocessing, labels, others)
-        if preprocessing.modality.startswith("T1") and (doubt := picture_problem(dark_background(first))):
+        if (modality or preprocessing.modality).startswith("T1") and (doubt := picture_problem(dark_background(first))):
             prepared = replace(prepared, note=" ".join(filter(None, (_sentences([doubt]), prepared.note))))
         return prepared
 
