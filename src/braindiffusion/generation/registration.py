@@ -69,7 +69,7 @@ def soft_regions(labels: NDArray[np.uint8]) -> Tensor:
 
 def flow(velocity: Tensor) -> Tensor:
     """Return the displacement of the time-1 flow of a velocity, both (3, x, y, z) in voxels: scaling and squaring."""
-    displacement = velocity / 2**SQUARINGS
+    displacement: Tensor = velocity / 2**SQUARINGS
     for _ in range(SQUARINGS):
         displacement = displacement + warp(displacement, displacement)
     return displacement
@@ -82,7 +82,8 @@ def warp(image: Tensor, displacement: Tensor) -> Tensor:
     places = torch.stack(axes) + displacement
     size = torch.tensor(shape, dtype=torch.float32)[:, None, None, None]
     grid = ((places + 0.5) * 2 / size - 1).flip(0).movedim(0, -1)  # PyTorch orders the axes from last to first
-    return F.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)[0]
+    pulled: Tensor = F.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)[0]
+    return pulled
 
 
 def symmetric(template: Tensor) -> Tensor:
