@@ -17,7 +17,7 @@ from braindiffusion.generation.anatomy import AnatomyLibrary, SampledAnatomy, lo
 from braindiffusion.generation.condition_args import ConditionArgs, from_table
 from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.models.generator import Generator
-from braindiffusion.models.registry import ANATOMY, find_model, read_card
+from braindiffusion.models.registry import anatomy_folder, find_model
 from braindiffusion.regions import is_grouped, regions_of, table_problem
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
@@ -132,18 +132,12 @@ def _library(request: GenerateRequest, maps: Sequence[str]) -> AnatomyLibrary | 
     """
     if request.anatomy == "none":
         return None
-    library = load_anatomy(_anatomy_folder(request.model)) if maps else None
+    folder = anatomy_folder(find_model(request.model)) if maps else None
+    library = None if folder is None else load_anatomy(folder)
     if library is None and request.anatomy == "sampled":
         msg = f"The model {request.model} has no region maps to sample anatomy from: choose none."
         raise BrainDiffusionError(msg, field="anatomy")
     return library
-
-
-def _anatomy_folder(model: str) -> Path:
-    """Return the folder with a model's region maps: its own, or that of the model whose coarser levels it has."""
-    folder = find_model(model)
-    coarser = None if (folder / ANATOMY).is_file() else read_card(folder).coarser_model
-    return folder if coarser is None else find_model(coarser)
 
 
 def _finer(regions: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:

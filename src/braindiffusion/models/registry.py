@@ -46,7 +46,7 @@ class PretrainedModel:
 
 
 def list_models() -> list[PretrainedModel]:
-    """Return the packaged models that generate brains, by name.
+    """Return the packaged models that generate brains: the default one first, then by name.
 
     Raises:
         BrainDiffusionError: the `model.json` of a packaged model is damaged.
@@ -64,8 +64,22 @@ def list_segmentation_models() -> list[PretrainedModel]:
 
 
 def _packaged() -> list[PretrainedModel]:
-    folders = (file.parent for file in sorted(_HOME.glob(f"*/{CARD}")))
+    folders = [file.parent for file in _HOME.glob(f"*/{CARD}")]
+    folders.sort(key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name))
     return [PretrainedModel(folder.name, folder, read_card(folder)) for folder in folders]
+
+
+def anatomy_folder(folder: Path) -> Path | None:
+    """Return the folder with a model's region maps: its own, or that of its coarser model; None where there are none.
+
+    Raises:
+        BrainDiffusionError: the card is damaged, or the coarser model is missing.
+    """
+    if (folder / ANATOMY).is_file():
+        return folder
+    coarser = read_card(folder).coarser_model
+    there = None if coarser is None else find_model(coarser)
+    return there if there is not None and (there / ANATOMY).is_file() else None
 
 
 def read_card(folder: Path) -> ModelCard:

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import ANATOMY, find_model, list_models, read_card
+from braindiffusion.models.registry import anatomy_folder, find_model, list_models, read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     Finished,
@@ -210,14 +210,14 @@ class GenerateDock(Dock):
             folder = find_model(name)
             card = read_card(folder)
             schema = card.conditions
+            anatomy = "none" if anatomy_folder(folder) is None else "sampled"
         except BrainDiffusionError:  # the engine says what is wrong, when it is asked for a brain
-            folder, card, schema = None, None, ConditionSchema()
+            folder, card, schema, anatomy = None, None, ConditionSchema(), None
         self.form.card.show_card(card, folder)
         self.form.conditions.set_schema(schema)
         if card is None or folder is None:
             self.form.show_defaults({})
         else:
-            anatomy = "sampled" if (folder / ANATOMY).is_file() else "none"
             self.form.show_defaults({**card.sampling_defaults, "anatomy": anatomy})
         self._warmed = False
 
