@@ -38,6 +38,7 @@ def test_a_packaged_model_is_made_again_by_its_name() -> None:
     assert str(Path(api.__file__).parent) not in told["command"]
 
 
+@pytest.mark.filterwarnings("ignore:.*picture is not that of a T1w head")
 def test_from_a_folder_to_a_model_of_ones_own(blobs: Path) -> None:
     with pytest.warns(UserWarning, match="s6"):
         cohort = braindiffusion.prepare(blobs, "c.zarr", spacing=8, shape=(24, 32, 24), workers=1)

@@ -48,10 +48,11 @@ def brains(tmp_path):
     volumes = sorted((folder / "IXI-T1").iterdir())
     for path in volumes[2:]:
         path.unlink()
-    image = nib.load(volumes[1])
-    axis = nib.io_orientation(image.affine)[:, 0].tolist().index(2)
-    turned = nib.Nifti1Image(np.flip(np.asarray(image.dataobj), axis).copy(), image.affine)
-    nib.save(turned, volumes[1])
+    (labels,) = (folder / "labels").glob(f"{volumes[1].name.removesuffix('-T1.nii.gz')}*")
+    for path in (volumes[1], labels):
+        image = nib.load(path)
+        axis = nib.io_orientation(image.affine)[:, 0].tolist().index(2)
+        nib.save(nib.Nifti1Image(np.flip(np.asarray(image.dataobj), axis).copy(), image.affine), path)
     (folder / "IXI-T1" / "IXI999-HH-9999-T1.nii.gz").write_bytes(b"no volume")
     return folder / "IXI-T1"
 

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
+from braindiffusion.regions import region_index
 from braindiffusion.runs import EvaluateRequest, NearestRequest, RunState, list_runs
 from braindiffusion.runs.reports.evaluation import Evaluation
 from braindiffusion.volume import Volume, load_volume, save_volume
@@ -27,6 +28,8 @@ SHAPE, SPACING = (20, 26, 22), 8.0
 AFFINE = np.diag([SPACING] * 3 + [1.0])
 AFFINE[:3, 3] = [-SPACING * (n - 1) / 2 for n in SHAPE]
 PEOPLE = 15
+
+WHITE_MATTER = ("left cerebral white matter", "right cerebral white matter")
 
 
 def person(seed: int) -> np.ndarray:
@@ -278,7 +281,8 @@ def test_pages_of_the_selected_layers_open_in_the_browser(viewer, qtbot, notices
 
     first, second = brain(viewer, 1, "one"), brain(viewer, 2, "two")
     place = {"scale": first.scale, "translate": first.translate, "units": "mm"}
-    labels = viewer.add_labels((person(1) > 0).astype(np.uint8), name="regions", **place)
+    sides = np.where(np.arange(len(person(1))) < len(person(1)) // 2, *map(region_index, WHITE_MATTER))
+    labels = viewer.add_labels((person(1) > 0) * sides[:, None, None].astype(np.uint8), name="regions", **place)
     units = ("pixel", "mm", "mm", "mm")
     way = viewer.add_image(np.stack([person(3)] * 3), scale=(1, *first.scale), units=units, visible=False)
     told = len(notices())

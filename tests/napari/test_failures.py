@@ -57,7 +57,8 @@ def test_a_training_whose_folder_vanishes(viewer, qtbot, fake_engine, notices, t
         pass
     folder = dock.job.run.path
     with qtbot.waitSignal(dock.job.failed, timeout=TIMEOUT):
-        shutil.rmtree(folder)
+        # The training writes its heartbeat into it meanwhile.
+        qtbot.waitUntil(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists(), timeout=TIMEOUT)
     errors = [message for severity, message in notices() if severity == "error"]
     assert len(errors) == 1
     assert f"The folder {folder} has gone" in errors[0]

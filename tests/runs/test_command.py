@@ -18,6 +18,7 @@ from braindiffusion.runs.command import as_command, command_arguments, flags
 from braindiffusion.runs.requests import (
     DemoRequest,
     DifferenceRequest,
+    EditRequest,
     EstimateRequest,
     EvaluateRequest,
     GenerateRequest,
@@ -87,7 +88,7 @@ STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
         seed=st.integers(0, 2**31),
         condition=st.dictionaries(st.sampled_from(["age", "sex"]), st.sampled_from(["63", "90%", "F"]))
         | st.just({"volumes": {"left hippocampus": "10%", "brainstem": "21.5"}}),
-        guidance=st.floats(0, 10),
+        guidance=maybe(st.floats(0, 10)),
         guidance_interval=maybe(st.tuples(st.floats(0, 1), st.floats(1, 80))),
         guidance_rescale=st.floats(0, 1),
         guidance_fields=maybe(st.lists(st.sampled_from(["age", "sex"]), min_size=1, max_size=2).map(tuple)),
@@ -104,6 +105,19 @@ STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
         trajectory=st.booleans(),
         device=st.sampled_from(["auto", "cpu"]),
         precision=precisions,
+    ),
+    EditRequest: st.builds(
+        EditRequest,
+        scan=paths,
+        mask=maybe(paths),
+        label=maybe(st.integers(1, 40)),
+        num_proposals=st.integers(1, 9),
+        seed=st.integers(0, 9),
+        first_level=st.integers(0, 3),
+        coarse=st.sampled_from(["interpolated", "scan"]),
+        anatomy=st.sampled_from(["surroundings", "scan", "none"]),
+        resampling=st.integers(1, 20),
+        out=paths,
     ),
     EvaluateRequest: st.builds(
         EvaluateRequest,

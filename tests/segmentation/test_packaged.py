@@ -42,7 +42,7 @@ def test_it_finds_the_brain_of_a_whole_head(model: SegmentationModel, shared_dat
 
 def test_it_is_small_and_is_no_generator(model: SegmentationModel) -> None:
     (packaged,) = (one for one in list_segmentation_models() if one.name == DEFAULT_SEGMENTATION_MODEL)
-    assert (packaged.path / "model.safetensors").stat().st_size < 10e6
+    assert (packaged.path / "model.safetensors").stat().st_size < 15e6
     assert DEFAULT_SEGMENTATION_MODEL not in [model.name for model in list_models()]
     split = packaged.card.to_json()["split"]
     assert not set(split["train"]) & set(split["validation"])
