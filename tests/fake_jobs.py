@@ -30,8 +30,9 @@ def endless(request: Request, run: Run) -> Iterator[Event]:
 
 
 def hangs(request: Request, run: Run) -> Iterator[Event]:
-    """A step that does not end."""
+    """A step that does not end. It prints a line as soon as it has begun."""
     yield Progress(stage="waiting", step=1, total=2)
+    sys.stderr.write("The step has begun.\n")
     threading.Event().wait(3600)
 
 

@@ -352,10 +352,11 @@ def test_no_engine_outlives_a_client_that_was_killed(run: Run) -> None:
     )
     client = f"""
 import subprocess, sys
-process = subprocess.Popen([sys.executable, "-c", {engine!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+pipes = {{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}}
+process = subprocess.Popen([sys.executable, "-c", {engine!r}], **pipes)
 process.stdin.write({Submit(run=run.path).model_dump_json().encode()!r} + b"\\n")
 process.stdin.flush()
-while b'"progress"' not in process.stdout.readline():
+while b"The step has begun." not in process.stderr.readline():
     pass
 print(process.pid, flush=True)
 sys.stdin.read()
