@@ -3,11 +3,17 @@
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade.sampling import sample_cascade
+from braindiffusion.models.generator import BandEdit
 
 TINY = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)))
+PATCHED = CascadeConfig(
+    shape=(32, 32, 16), depth=2, levels=(TINY, TINY, TINY.model_copy(update={"patch": 4, "steps": 3}))
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +60,35 @@ def test_coordinates_are_millimetres_from_the_middle() -> None:
 def test_what_does_not_fit_is_told(fields: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         CascadeConfig(levels=(TINY,) * 4, **fields)
+
+
+def _at_the_finest(volume: Tensor) -> BandEdit:
+    """Hand the finest level the coarse band of a volume."""
+    cascade = Cascade(PATCHED)
+    return lambda index, band: cascade.decompose(volume, 2)[:, 0] if index == 2 else band
+
+
+def test_air_is_neither_computed_nor_changed_and_a_sample_does_not_depend_on_its_batch() -> None:
+    """Boxes of other samples than one's own must not matter."""
+    noise = torch.Generator().manual_seed(0)
+    cascade = Cascade(PATCHED).eval()
+    with torch.no_grad():
+        for p in cascade.parameters():
+            p.copy_(0.1 * torch.randn(p.shape, generator=noise))
+    volume = torch.full((2, 1, 32, 32, 16), -1.0)
+    volume[0, :, 10:20, 8:17, 3:12] = 0.5
+    volume[1, :, 4:13, 14:30, 5:9] = 0.2
+
+    def made(rows: list[int]) -> Tensor:
+        edit = _at_the_finest(volume[rows])
+        *_, step = sample_cascade(cascade, [7 + row for row in rows], edit_band=edit)
+        return step.denoised
+
+    both = made([0, 1])
+    for row in (0, 1):
+        torch.testing.assert_close(both[row], made([row])[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(both[0, 0, 22:], torch.full((10, 32, 16), -1.0))
+    assert (both[0, 0, 8:22, 6:18, 2:14] != -1).all(), "one site around what is no air is generated"
+    level = cascade.level(2)
+    assert level.windows_without_air(cascade.decompose(volume, 2)[:, 0])[0] == (slice(4, 11), slice(2, 10), slice(0, 7))
+    assert level.windows_without_air(torch.full((1, 1, 16, 16, 8), 3.0)) == [(slice(0, 16), slice(0, 16), slice(0, 8))]

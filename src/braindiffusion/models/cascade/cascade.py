@@ -4,9 +4,11 @@ Level 0 makes the coarsest band; each finer level makes seven detail bands given
 normalised coefficients (zero mean, unit variance inside brains), whose constants live in the model.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from braindiffusion.diffusion.condition import Condition
@@ -19,7 +21,11 @@ from braindiffusion.models.cascade.wavelet import BANDS, haar, inverse_haar
 Window = tuple[slice, slice, slice]
 """A box of coefficient sites."""
 WINDOW_MARGIN = 4
-"""Sites around what is computed: a level that was trained on patches saw no more than its patch."""
+"""Sites around what is edited: a level that was trained on patches saw no more than its patch."""
+AIR_MARGIN = 1
+"""Sites around what is no air, so that the detail of the outermost voxels is generated."""
+AIR = 0.1
+"""What is brighter than the background by so much, of a range of 2, is no air."""
 MAP_AXES = 4
 """Of a label map among the conditions, (batch, x, y, z); numbers have two."""
 
@@ -111,12 +117,31 @@ class Level(nn.Module):
         Args:
             where: (x, y, z) bool, voxels; none at all is the whole grid.
         """
+        sites = F.max_pool3d(where[None].float(), self.voxels)[0] > 0
+        return self._box(sites, WINDOW_MARGIN)
+
+    def windows_without_air(self, coarse: Tensor) -> list[Window] | None:
+        """Return the box of sites of each sample outside of which its coarse band shows air, whose detail is zero.
+
+        Args:
+            coarse: (batch, channels, x, y, z), the band of this level's grid, not normalised.
+
+        Returns:
+            None at a level that learned on whole volumes.
+        """
+        if self.config.patch is None:
+            return None
+        intensity = coarse / self.voxels**1.5  # the band of an orthonormal transform
+        return [self._box((one > AIR - 1).any(0), AIR_MARGIN) for one in intensity]
+
+    def _box(self, where: Tensor, margin: int) -> Window:
+        """Return the box around some sites (x, y, z), with a margin, at least a training patch long."""
         box = []
         for axis, sites in enumerate(self.grid):
             others = [other for other in range(3) if other != axis]
             found = where.any(others[1]).any(others[0]).nonzero()
-            first, last = (int(found.min()), int(found.max())) if len(found) else (0, len(where))
-            start, stop = first // self.voxels - WINDOW_MARGIN, last // self.voxels + 1 + WINDOW_MARGIN
+            first, last = (int(found.min()), int(found.max())) if len(found) else (0, sites)
+            start, stop = first - margin, last + 1 + margin
             short = max(0, (self.config.patch or 0) - (stop - start))
             start = max(0, (start - short // 2) // 2 * 2)  # even: the U-Net halves
             stop = min(sites, max(stop, start + (self.config.patch or 0)))
@@ -124,40 +149,53 @@ class Level(nn.Module):
         return box[0], box[1], box[2]
 
     def denoiser(
-        self, coarse: Tensor | None = None, coarse_sigma: Tensor | None = None, window: Window | None = None
+        self, coarse: Tensor | None = None, coarse_sigma: Tensor | None = None, windows: Sequence[Window] | None = None
     ) -> Denoiser:
         """D(x, sigma, condition) of this level, given the normalised coarse band of the whole grid.
 
         Args:
             coarse: the band, noised by coarse_sigma; None at level 0.
             coarse_sigma: (batch,).
-            window: the box of sites to compute; elsewhere the estimate is 0. None computes the whole grid.
+            windows: the box of sites to compute of each sample; elsewhere its estimate is 0. None computes the whole
+                grid.
         """
-        box = window or (slice(0, self.grid[0]), slice(0, self.grid[1]), slice(0, self.grid[2]))
-        sites = (slice(None), slice(None), *box)
-        voxels = (slice(None), *(slice(one.start * self.voxels, one.stop * self.voxels) for one in box))
-        coordinates = self.coordinates()[sites]
 
-        def repeated(given: Tensor | None, batch: int) -> Tensor | None:
+        def network(x: Tensor, sigma: Tensor, condition: Condition | None, window: Window, rows: slice) -> Tensor:
+            sites = (slice(None), slice(None), *window)
             # Guidance hands over both its halves in one batch.
-            return None if given is None else given.repeat(batch // len(given), *(1,) * (given.ndim - 1))
-
-        def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
-            given, given_sigma = repeated(coarse, len(x)), repeated(coarse_sigma, len(x))
+            given, given_sigma = _repeated(coarse, rows, len(x)), _repeated(coarse_sigma, rows, len(x))
             given = None if given is None else given[sites]
-            out: Tensor = self(x, log_sigma, given, given_sigma, coordinates, condition)
-            return out
+            coordinates = self.coordinates()[sites]
+
+            def predict(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
+                out: Tensor = self(x, log_sigma, given, given_sigma, coordinates, condition)
+                return out
+
+            return denoise(predict, x, sigma, condition, prediction=self.config.prediction)
 
         def denoiser(x: Tensor, sigma: Tensor, condition: Condition | None = None) -> Tensor:
-            if window is None:
-                return denoise(network, x, sigma, condition, prediction=self.config.prediction)
-            if condition is not None:
-                condition = {name: one[voxels] if one.ndim == MAP_AXES else one for name, one in condition.items()}
+            if windows is None:
+                return network(x, sigma, condition, (slice(None),) * 3, slice(None))
             estimate = torch.zeros_like(x)
-            estimate[sites] = denoise(network, x[sites], sigma, condition, prediction=self.config.prediction)
+            for number, window in enumerate(windows):  # one by one: a sample does not depend on the others of its batch
+                rows = slice(number, None, len(windows))
+                voxels = (rows, *(slice(one.start * self.voxels, one.stop * self.voxels) for one in window))
+                told = None
+                if condition is not None:
+                    told = {n: one[voxels] if one.ndim == MAP_AXES else one[rows] for n, one in condition.items()}
+                sites = (rows, slice(None), *window)
+                estimate[sites] = network(x[sites], sigma[rows], told, window, rows)
             return estimate
 
         return denoiser
+
+
+def _repeated(given: Tensor | None, rows: slice, batch: int) -> Tensor | None:
+    """Return some rows of a tensor, repeated to the length of a batch."""
+    if given is None:
+        return None
+    given = given[rows]
+    return given.repeat(batch // len(given), *(1,) * (given.ndim - 1))
 
 
 class Cascade(nn.Module):

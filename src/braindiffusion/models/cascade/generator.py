@@ -104,8 +104,8 @@ class CascadeGenerator:
     def denoiser(self, context: LevelContext, where: Tensor | None = None) -> Denoiser:
         """Return D(x, sigma, condition) of a level, without hooks; levels trained on patches compute a box only."""
         level = self.cascade.level(context.level)
-        window = None if where is None or level.config.patch is None else level.window(where)
-        return level.denoiser(context.coarse, context.coarse_sigma, window)
+        windows = None if where is None or level.config.patch is None else [level.window(where)] * len(context.seeds)
+        return level.denoiser(context.coarse, context.coarse_sigma, windows)
 
     def coefficients(self, volume: Tensor, level: int) -> Tensor:
         """Return the normalised coefficients that a level would generate of a volume, (batch, bands, x, y, z)."""

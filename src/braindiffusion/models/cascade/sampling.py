@@ -91,7 +91,8 @@ def sample_cascade(
             given = clean + level.config.coarse_sigma * noise(*clean.shape[1:])
         sigmas = level.config.sampling_sigmas(by_level[index])
         context = LevelContext(index, tuple(seeds), sigmas, given, coarse_sigma)
-        denoiser = apply_hooks(hooks, context, level.denoiser(given, coarse_sigma))
+        windows = None if coarse is None else level.windows_without_air(coarse)
+        denoiser = apply_hooks(hooks, context, level.denoiser(given, coarse_sigma, windows))
         run = _sampler(sampler or level.config.sampler, eta)
         halvings = cascade.config.halvings(index) - (cascade.config.bands(index) > 1)
 
