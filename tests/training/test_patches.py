@@ -8,7 +8,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import augment
-from braindiffusion.training.patches import CopyCache, PatchDataset
+from braindiffusion.training.patches import Blocks, CopyCache, PatchDataset
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,))
 
@@ -99,3 +99,20 @@ def test_augmentation_mirrors_left_and_right_and_moves_within_limits(cohort: Coh
     assert float(moved.max()) <= 1
     grown = float(moved_mask.sum() / mask.sum())
     assert 0.96**3 - 0.05 < grown < 1.04**3 + 0.05
+
+
+def test_kept_tensors_lie_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever their kind and layout; one that is larger than a block has a block of its own."""
+    monkeypatch.setattr(Blocks, "SIZE", 1000)
+    blocks = Blocks()
+    small = [torch.arange(7, dtype=torch.uint8), torch.rand(3, 5).T, torch.rand(2, 2, dtype=torch.float64)]
+    kept = [blocks.keep(one) for one in small]
+    large, empty = blocks.keep(torch.ones(2000)), blocks.keep(torch.empty(0, 3))
+    after = blocks.keep(small[0])
+    for one, other in zip([*small, small[0]], [*kept, after], strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    assert large.sum() == 2000
+    assert empty.shape == (0, 3)
+    assert len({one.untyped_storage().data_ptr() for one in kept}) == 1
+    assert len({one.untyped_storage().data_ptr() for one in (kept[0], large, after)}) == 3

@@ -66,6 +66,32 @@ class Brain:
         return [self.bands, self.inside, torch.from_numpy(self.centres), *self.condition.values()]
 
 
+class Blocks:
+    """Memory for tensors that are kept, in large blocks.
+
+    A kept tensor between temporary ones keeps the allocator from giving their memory back: copies that were kept where
+    they had been made took five times their size.
+    """
+
+    SIZE = 64 * 2**20
+
+    def __init__(self) -> None:
+        self._block = torch.empty(0, dtype=torch.uint8)
+        self._used = 0
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """Return a copy of a tensor in the current block. A block is freed with the last tensor in it."""
+        size = tensor.nbytes
+        if not size:
+            return tensor
+        start = -(-self._used // 64) * 64
+        if start + size > len(self._block):
+            self._block, start = torch.empty(max(self.SIZE, size), dtype=torch.uint8), 0
+        self._used = start + size
+        kept = self._block[start : start + size].view(tensor.dtype).view(tensor.shape)
+        return kept.copy_(tensor)
+
+
 class CopyCache:
     """Copies of brains for one or several levels, made once; the oldest are dropped beyond `CACHE_BYTES`.
 
@@ -76,6 +102,7 @@ class CopyCache:
     def __init__(self) -> None:
         self.bytes = 0
         self._copies: OrderedDict[tuple[int, int], dict[int, Brain]] = OrderedDict()
+        self._blocks = Blocks()
         self._lock = Lock()  # batches are made ahead, in other threads
 
     def __len__(self) -> int:
@@ -98,10 +125,24 @@ class CopyCache:
         """Add a copy, by level."""
         with self._lock:
             self.bytes -= _bytes(self._copies.pop(key, {}))
-            self._copies[key] = brains
+            self._copies[key] = brains = self._kept(brains)
             self.bytes += _bytes(brains)
             while self.bytes > CACHE_BYTES and len(self._copies) > 1:
                 self.bytes -= _bytes(self._copies.popitem(last=False)[1])
+
+    def _kept(self, brains: dict[int, Brain]) -> dict[int, Brain]:
+        """Return the same copies with their tensors in blocks; what levels share stays shared."""
+        kept: dict[int, Tensor] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            if tensor.data_ptr() not in kept:
+                kept[tensor.data_ptr()] = self._blocks.keep(tensor)
+            return kept[tensor.data_ptr()]
+
+        return {
+            level: Brain(keep(one.bands), keep(one.inside), {n: keep(t) for n, t in one.condition.items()}, one.centres)
+            for level, one in brains.items()
+        }
 
 
 def _bytes(brains: dict[int, Brain]) -> int:
