@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint format fuzz torture cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
+.PHONY: help setup demo test test-quick lint format bench fuzz torture cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ format: $(VENV)/.developer  ## Format the code
 FILES ?= 500
 fuzz: $(VENV)/.developer  ## Open FILES damaged files through every function that reads files of others (Linux)
 	$(BIN)/python scripts/fuzz.py --files $(FILES) --out build/fuzz.json
+
+bench: $(VENV)/.developer  ## Compare time and memory with peers in one run; renew the table of docs/speed.md
+	$(BIN)/python benchmarks/compare_peers.py --out build/bench.json --page docs/speed.md
 
 KILLS ?= 20
 CYCLES ?= 200
