@@ -171,6 +171,31 @@ def test_a_model_brings_its_own_guidance(
     assert np.array_equal(first, second)
 
 
+def test_a_model_brings_its_own_fast_settings(told: Cascade, tmp_path: Path, tmp_runs: Path) -> None:
+    """Fewer steps and another guidance; an explicit guidance still holds, and the sidecar makes the same brain."""
+    fast = {"steps": [1, 2], "guidance": {"scale": 3.0, "levels": 1}}
+    save_model(told, tmp_path / "fast", {"name": "fast", "guidance": {"scale": 2.0}, "fast": fast})
+
+    def made(name: str, **settings: object) -> dict:
+        request = GenerateRequest(
+            model=str(tmp_path / "fast"), out=tmp_path / name, device="cpu", condition={"age": 60}, **settings
+        )
+        perform(request)
+        return json.loads((tmp_path / name / "sample_001.json").read_text())
+
+    slow, sooner = made("slow"), made("sooner", fast=True)
+    assert slow["guidance"]["scale"] == 2
+    assert sooner["steps_by_level"] == [1, 2] != slow["steps_by_level"]
+    assert (sooner["guidance"]["scale"], sooner["guidance"]["levels"]) == (3, 1)
+    assert made("explicit", fast=True, guidance=1.5)["guidance"]["scale"] == 1.5
+    perform(request_from_sidecar(tmp_path / "sooner" / "sample_001.json", tmp_path / "again"))
+    first, second, third = (voxels(tmp_path / name / "sample_001.nii.gz") for name in ("sooner", "again", "slow"))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, third)
+    with pytest.raises(BrainDiffusionError, match="choose one of the two"):
+        made("both", fast=True, steps=3)
+
+
 def test_a_weaker_model_guides(cascade: Cascade, model: Path, tmp_path: Path, tmp_runs: Path) -> None:
     save_model(speaking(cascade.config, seed=1), tmp_path / "weak", {"name": "weak"})
     request = GenerateRequest(model=str(model), guidance=1.5, autoguidance=str(tmp_path / "weak"), device="cpu")
@@ -197,6 +222,7 @@ def test_a_weaker_model_guides(cascade: Cascade, model: Path, tmp_path: Path, tm
         ({"guidance_interval": (5.0, 1.0)}, "the lower noise level comes first"),
         ({"autoguidance": "ixi-2mm"}, "Autoguidance takes neither guided conditions nor rescaling"),
         ({"condition": {"iq": 100}}, "cannot be asked for 'iq'"),
+        ({"fast": True}, "has no fast settings: choose the number of sampling steps instead"),
     ],
 )
 def test_each_mistake_is_one_sentence(request_: GenerateRequest, tmp_runs: Path, change: dict, said: str) -> None:

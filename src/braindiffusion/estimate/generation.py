@@ -16,6 +16,7 @@ from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, as_volume
+from braindiffusion.generation.plan import steps_of
 from braindiffusion.models.cascade.generator import CascadeGenerator
 from braindiffusion.models.registry import find_model, load_generator
 from braindiffusion.runs import GenerateRequest
@@ -67,7 +68,7 @@ class _Trial:
         self.configs = [model.cascade.config for model in models if isinstance(model, CascadeGenerator)]
         self.batch = min(request.batch_size, request.num_samples)
         self.batches = math.ceil(request.num_samples / request.batch_size)
-        self.steps = self.generator.steps(request.steps)
+        self.steps = self.generator.steps(steps_of(request, self.generator))
         self.levels = len(self.steps)
         self.held = held_bytes(self.device)  # on a CPU the models are among it
         if self.device.type != "cpu":

@@ -60,6 +60,8 @@ def guidance_from(
     scale, fields, levels = request.guidance, request.guidance_fields, None
     if scale is None:
         own = generator.card.guidance
+        if request.fast and generator.card.fast is not None:
+            own = generator.card.fast.guidance
         fields, levels = fields or own.fields, own.levels
         # Only an explicit scale complains where there is nothing to guide by.
         scale = own.scale if (asked if fields is None else set(asked) & set(fields)) else 1.0

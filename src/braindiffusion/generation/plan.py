@@ -20,7 +20,7 @@ from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, Sample, as_volum
 from braindiffusion.generation.placement import Placement
 from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.generation.sharding import Shard, finished_samples
-from braindiffusion.models.generator import GenerationStep
+from braindiffusion.models.generator import GenerationStep, Generator
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
 from braindiffusion.outputs import Outputs
@@ -71,7 +71,8 @@ class GenerationPlan:
         self.sampler = _sampler(request)
         self.stripped = card.skull_stripped
         self.channels = card.channel_names(self.generator.channels)
-        by_level = self.generator.steps(request.steps)[: request.levels]
+        self._steps = steps_of(request, self.generator)
+        by_level = self.generator.steps(self._steps)[: request.levels]
         samplers = self.generator.samplers(self.sampler)[: request.levels]
         if request.eta and "ddim" not in samplers:
             raise BrainDiffusionError(
@@ -146,7 +147,7 @@ class GenerationPlan:
             condition=self.conditions.tensors(numbers, self.device),
             hooks=[self.guidance] if self.guidance else [],
             sampler=self.sampler,
-            steps=self.request.steps,
+            steps=self._steps,
             eta=self.request.eta,
             levels=self.request.levels,
             dtype=self.dtype,
@@ -197,6 +198,23 @@ class GenerationPlan:
                 events.append(sample.write_regions(self.placement.on_grid(labels)))
             events += sample.write(written, self.details(sample.number), volume.affine)
         yield from events
+
+
+def steps_of(request: GenerateRequest, generator: Generator) -> int | tuple[int, ...] | None:
+    """Return the sampling steps of a request, as `Generator.sample` takes them.
+
+    Raises:
+        BrainDiffusionError: fast sampling is asked of a model that has none, or beside steps.
+    """
+    if not request.fast:
+        return request.steps
+    if generator.card.fast is None:
+        raise BrainDiffusionError(
+            f"The model {request.model} has no fast settings: choose the number of sampling steps instead.", "fast"
+        )
+    if request.steps is not None:
+        raise BrainDiffusionError("Fast sampling sets the sampling steps: choose one of the two.", "fast")
+    return generator.card.fast.steps
 
 
 def _sampler(request: GenerateRequest) -> SamplerName | None:

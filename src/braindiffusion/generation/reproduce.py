@@ -41,6 +41,8 @@ def model_identity(folder: Path) -> dict[str, str]:
     decisive = card.configuration
     if card.guidance != OwnGuidance():
         decisive = {**decisive, "guidance": card.guidance.model_dump(mode="json")}
+    if card.fast is not None:
+        decisive = {**decisive, "fast": card.fast.model_dump(mode="json")}
     configuration = json.dumps(decisive, sort_keys=True).encode()
     return {
         "name": card.name or folder.name,

@@ -1,7 +1,7 @@
 """The card of a model: what `model.json` says of it, with typed access. Needs no torch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
@@ -41,6 +41,16 @@ class OwnGuidance(BaseModel):
     """Levels that it acts on, from the coarsest; None for all."""
 
 
+class FastSampling(BaseModel):
+    """Fewer steps and less guidance than the model's own, for brains in less time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...]
+    """Sampling steps of each level."""
+    guidance: OwnGuidance = OwnGuidance()
+
+
 class ModelCard(BaseModel):
     """All of a `model.json`. Fields that are not listed here are kept as they are.
 
@@ -72,6 +82,7 @@ class ModelCard(BaseModel):
     configuration: dict[str, Any] = Field(default_factory=dict)
     """How the model is built; each kind has its own."""
     guidance: OwnGuidance = OwnGuidance()
+    fast: FastSampling | None = None
     coarser_model: str | None = None
     """Name of the model at twice the voxel size whose levels come before the only one of this file."""
 

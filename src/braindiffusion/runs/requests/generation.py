@@ -83,6 +83,8 @@ class GenerateRequest(BaseRequest):
     steps: int | tuple[int, ...] | None = Field(default=None, title="Sampling steps")
     """Sampling steps at each level, one number for all or one for each; by default the model's own. More are slower
     and, up to a point, better."""
+    fast: bool = Field(default=False, title="Fast")
+    """Fewer sampling steps and less guidance, as the model's card sets them: sooner, and a little less like people."""
     levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
     """Sample only this many levels of the cascade, coarse to fine: a blurred brain in a second or two; by default
     all."""

@@ -60,7 +60,7 @@ class GenerateForm(RequestForm):
         )
         after_run = ChoiceEdit(label="After each run", tooltip="What becomes of the seed after each run.")
         after_run.offer(AFTER_RUN)
-        sampling = ("anatomy", "steps", "sampler", "trajectory", "segmentation")
+        sampling = ("anatomy", "fast", "steps", "sampler", "trajectory", "segmentation")
         super().__init__(
             GenerateRequest,
             ("model", card, conditions, "guidance", live, "num_samples", grid, "seed", after_run, *sampling),
