@@ -20,6 +20,7 @@ from braindiffusion.runs import GenerateRequest, list_runs
 from braindiffusion.training.presets import AUTO, PRESETS
 from napari_braindiffusion import commands
 from napari_braindiffusion.docks.generate import LOW_RESOLUTION, GenerateDock
+from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
 from napari_braindiffusion.widgets.forms.train_form import TrainForm
 from napari_braindiffusion.widgets.model_card import ModelCardView, about
@@ -249,6 +250,24 @@ def test_every_sampler_of_the_engine_is_explained(dock):
     assert form.request().sampler == "heun"
     form.show_request(GenerateRequest(model=form.request().model, sampler="ddim", eta=0.5, steps=4, seed=3))
     assert (form.request().sampler, form.request().eta, form.request().steps) == ("ddim", 0.5, 4)
+
+
+def test_fast_sampling_is_offered_where_the_model_has_it(qtbot):
+    """It has steps of its own, and a model without it takes the tick away."""
+    form = GenerateForm()
+    qtbot.addWidget(form)
+    form.show_defaults({"steps": [4, 5]})
+    assert not form.fields["fast"].enabled
+    form.show_defaults({"steps": [4, 5], "fast": {"steps": [2, 2]}})
+    form.fields["steps"].value = 7
+    form.fields["fast"].value = True
+    assert not form.fields["steps"].enabled
+    assert (form.request().fast, form.request().steps) == (True, None)
+    form.fields["fast"].value = False
+    assert form.request().steps == 7
+    form.fields["fast"].value = True
+    form.show_defaults({"steps": [4, 5]})
+    assert (form.request().fast, form.fields["steps"].enabled) == (False, True)
 
 
 def test_a_pair_of_regions_is_asked_for_at_once(qtbot):

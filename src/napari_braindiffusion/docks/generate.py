@@ -218,7 +218,7 @@ class GenerateDock(Dock):
         if card is None or folder is None:
             self.form.show_defaults({})
         else:
-            self.form.show_defaults({**card.sampling_defaults, "anatomy": anatomy})
+            self.form.show_defaults({**card.sampling_defaults, "anatomy": anatomy, "fast": card.fast})
         self._warmed = False
 
     def _offer_maps(self, event: object = None) -> None:

@@ -83,6 +83,7 @@ class GenerateForm(RequestForm):
         self.grid.visible = False
         self.fields["num_samples"].changed.connect(self._show_grid)
         self.fields["sampler"].changed.connect(self._allow_eta)
+        self.fields["fast"].changed.connect(self._allow_steps)
         self.model.changed.connect(self._on_model)
         for name in ("guidance", "seed"):
             self.fields[name].changed.connect(self._ask_anew)
@@ -105,6 +106,9 @@ class GenerateForm(RequestForm):
         self._default_anatomy = defaults.get("anatomy")
         self._default_samplers = tuple(defaults.get("sampler") or ())
         self._allow_eta(self.fields["sampler"].value)
+        fast = self.fields["fast"]
+        fast.enabled = defaults.get("fast") is not None
+        fast.value = fast.value and fast.enabled
         self._show_guidance()
 
     def choose_model(self, name: str | Path | None) -> None:
@@ -122,6 +126,8 @@ class GenerateForm(RequestForm):
         others = {"condition": asked, "model": self.model.value or "", "previews": True}
         if not self._has_guidance():
             others |= {"guidance": None}
+        if self.fields["fast"].value:
+            others |= {"steps": None}
         if not self.fields["eta"].enabled:
             others |= {"eta": 0.0}
         return self.make_request(**others)
@@ -150,6 +156,10 @@ class GenerateForm(RequestForm):
 
     def _show_grid(self, number: int) -> None:
         self.grid.visible = number > 1
+
+    def _allow_steps(self, fast: bool) -> None:
+        """Fast sampling has its own steps."""
+        self.fields["steps"].enabled = not fast
 
     def _allow_eta(self, sampler: str | None) -> None:
         self.fields["eta"].enabled = "ddim" in (self._default_samplers if sampler is None else (sampler,))
