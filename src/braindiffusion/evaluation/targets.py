@@ -57,7 +57,7 @@ def targets(evaluation: Evaluation) -> Iterator[TargetResult]:
             yield from _like_people(row, len(evaluation.generated))
     for space in evaluation.memorization:
         yield from _memorization(space, min(len(space.ratios), len(space.real_baseline_ratios)))
-    asked = (("age", "age, correlation", 0.85, 0.95), ("regions", "regions, mean Dice", 0.80, 0.90))
+    asked = (("age", "age, correlation", 0.90, 0.95), ("regions", "regions, mean Dice", 0.82, 0.90))
     for title, name, least, most in asked:
         if row := evaluation.row(ADHERENCE, name):
             met, more = _at_least(row, least), _at_least(row, most)
