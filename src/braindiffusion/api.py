@@ -210,6 +210,7 @@ def prepare(
     *,
     labels: str | Path | None = None,
     participants: str | Path | None = None,
+    table: str | Path | Iterable[str | Path] = (),
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> "Cohort":
@@ -227,6 +228,7 @@ def prepare(
         out: The Zarr store to write.
         labels: Folder of region label maps, matched by subject; with them, skulls are stripped.
         participants: Table with id, age and sex.
+        table: Tables of numbers with a row a subject, such as embeddings: each becomes a condition of the model.
         on_event: Is called with each event.
         options: Any other field of `PrepareRequest`: `spacing` (mm), `shape` (voxels), `modality`, `skull`, ...
 
@@ -241,6 +243,7 @@ def prepare(
         out=_absolute(out),
         labels=_absolute(labels),
         participants=_absolute(participants),
+        table=_paths(table),
         **options,
     )
     _perform(request, on_event=on_event)

@@ -17,8 +17,11 @@ from braindiffusion.errors import BrainDiffusionError
 QUANTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
 """Percentiles of the training subjects that a schema remembers of each number."""
 
-Value = float | str | dict[str, float | str]
-"""What one field is asked for: a number, a word, a percentile such as `90%`, a path, or entries of a vector."""
+Value = float | str | dict[str, float | str] | tuple[float | None, ...]
+"""What one field is asked for: a number, a word, a percentile such as `90%`, a path, entries of a vector, or a vector:
+a number for each entry, None where it is left to the model."""
+FARTHEST = 10.0
+"""Standard deviations, over the entries of a vector, that it may be from the mean of the training subjects."""
 
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -175,7 +178,7 @@ def _checked(field: AnyField, value: Value) -> Value:
         return value
     if isinstance(field, VectorField):
         if not isinstance(value, dict):
-            raise BrainDiffusionError(f"{field.name} wants its entries by name, such as '{field.entries[0]}'.")
+            return _vector(field, value)
         checked: dict[str, float | str] = {}
         for asked, number in value.items():
             for entry in _entries(field, asked, number):
@@ -184,6 +187,27 @@ def _checked(field: AnyField, value: Value) -> Value:
                 checked[entry] = _number(field.seen[field.entries.index(entry)], number, entry, field.unit)
         return checked
     return _number(field.seen, value, field.name, field.unit)
+
+
+def _vector(field: VectorField, value: Value) -> tuple[float | None, ...]:
+    """A number for each entry, None where it is unknown."""
+    count, msg = len(field.entries), f"{field.name} wants its entries by name, such as '{field.entries[0]}'"
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else (value,)
+    if len(parts) != count:
+        raise BrainDiffusionError(f"{msg}, or {count} numbers, or a row of a table (TABLE.tsv#ROW).")
+    try:
+        numbers = np.array([np.nan if part in (None, "") else float(part) for part in parts])  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise BrainDiffusionError(f"{msg}, or {count} numbers, and one of these is none.") from None
+    if np.isinf(numbers).any():
+        raise BrainDiffusionError(f"{field.name} holds a number that is infinite.")
+    distances = [(x - seen.mean) / seen.std for x, seen in zip(numbers, field.seen, strict=True) if np.isfinite(x)]
+    if distances and (far := float(np.sqrt(np.mean(np.square(distances))))) > FARTHEST:
+        raise BrainDiffusionError(
+            f"{field.name} is far from what the model saw: {far:.0f} standard deviations from its mean over the entries "
+            f"(at most {FARTHEST:g})."
+        )
+    return tuple(None if np.isnan(x) else float(x) for x in numbers)
 
 
 def _entries(field: VectorField, asked: str, value: float | str) -> list[str]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from braindiffusion.cohort.qc.checks import picture_problem
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.cohort.vectors.table import read_vector_table
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_t1_path
 from braindiffusion.jobs import perform
@@ -129,8 +130,11 @@ def test_a_folder_is_read_into_maps_masks_and_one_table(
     folder: Path, tmp_path: Path, seeing: None, tmp_runs: Path
 ) -> None:
     out = tmp_path / "read"
-    *_, last = perform(Run.create(ReadRequest(input=folder, out=out)))
+    *_, last = perform(Run.create(ReadRequest(input=folder, out=out, embedding=True)))
     assert isinstance(last, Finished)
+    embeddings = read_vector_table(out / "embedding.tsv")  # as `prepare` takes it
+    assert list(embeddings.rows) == ["01", "02"]
+    assert embeddings.entries[0] == "e001"
     assert last.problems == 1  # sub-03 is the same everywhere
     regions, mask = (load_volume(out / f"sub-01_T1w_{what}.nii.gz") for what in ("regions", "mask"))
     assert regions.metadata["kind"] == "labels"

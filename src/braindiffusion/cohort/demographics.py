@@ -15,8 +15,8 @@ from braindiffusion.tables import Table, read_table
 TABLES = ("participants.tsv", "participants.csv", "IXI.xls")
 """Names of tables that are found by themselves, in a folder of volumes or beside it."""
 
-_ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub", "participant")
-_SESSION_COLUMNS = ("session_id", "session")
+ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub", "participant")
+SESSION_COLUMNS = ("session_id", "session")
 _VISIT = "scan|mri|visit|session|baseline|imaging|acquisition|exam|examination|test|study|enrollment|enrolment"
 _AGE_COLUMN = re.compile(rf"age(?:_at_(?:the_)?(?:{_VISIT}))?(?:_in)?(?:_(?P<unit>[a-z]+))?")
 _SEX_COLUMNS = ("sex", "gender", "sex_id", "sex_at_birth", "biological_sex")
@@ -66,7 +66,7 @@ class Demographics:
 
     def of(self, subject: str) -> Person:
         """Return age, sex and site of a subject. IXI's numbers and BIDS ids with or without `sub-` are understood."""
-        for key in _keys(subject):
+        for key in id_keys(subject):
             if key in self.people:
                 return self.people[key]
         return Person(problem=f"not in {self.source}" if self.source else "")
@@ -102,7 +102,7 @@ def demographics_of(folder: Path, table: Path | None, subjects: Sequence[str]) -
     if (found := find_participants(folder)) is None:
         return Demographics()
     people = read_demographics(found)
-    return people if any(key in people.people for subject in subjects for key in _keys(subject)) else Demographics()
+    return people if any(key in people.people for subject in subjects for key in id_keys(subject)) else Demographics()
 
 
 def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) -> Demographics:
@@ -122,7 +122,7 @@ def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) ->
     """
     path = Path(path)
     rows, columns = read(path)
-    bases = {column: _base(column) for column in columns}
+    bases = {column: column_base(column) for column in columns}
     notes: list[str] = []
 
     def only(kind: str, candidates: list[str]) -> str | None:
@@ -135,30 +135,30 @@ def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) ->
     def named(names: Sequence[str]) -> list[str]:
         return [column for name in names for column in columns if bases[column] == name]
 
-    identity = only("subject ids", named(_ID_COLUMNS))
+    identity = only("subject ids", named(ID_COLUMNS))
     if identity is None:
         raise BrainDiffusionError(
             f"{path} has no column of subject ids: it has {', '.join(columns)}, and needs one of "
-            f"{', '.join(_ID_COLUMNS)}."
+            f"{', '.join(ID_COLUMNS)}."
         )
     ages = [column for column in columns if (match := _AGE_COLUMN.fullmatch(bases[column])) and _known(match["unit"])]
     age = only("ages", sorted(ages, key=lambda column: column.strip().lower() != "age"))
     sex = only("sexes", named(_SEX_COLUMNS))
     site = only("sites", named(_SITE_COLUMNS))
-    session = next(iter(named(_SESSION_COLUMNS)), None)
+    session = next(iter(named(SESSION_COLUMNS)), None)
     described = _description(path, notes)
     years = 1.0 if age is None else _years(path, age, described.get(age, {}), notes)
     levels = {} if sex is None else _levels(path, sex, described.get(sex, {}), [row[sex] for row in rows], notes)
     by_id: dict[str, list[dict[Any, Any]]] = defaultdict(list)
     for row in rows:
-        if key := _key(row[identity]):
+        if key := table_key(row[identity]):
             by_id[key].append(row)
-            if session is not None and (visit := _key(row[session]).removeprefix("ses-")):
+            if session is not None and (visit := table_key(row[session]).removeprefix("ses-")):
                 by_id[f"{key}_ses-{visit}"].append(row)
     people = {
         key: _person(
             [_age(row[age], years) for row in same] if age is not None else [],
-            [levels.get(_key(row[sex]).lower()) for row in same] if sex is not None else [],
+            [levels.get(table_key(row[sex]).lower()) for row in same] if sex is not None else [],
             [_site(row[site]) for row in same] if site is not None else [],
         )
         for key, same in by_id.items()
@@ -166,7 +166,7 @@ def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) ->
     return Demographics(people, path.name, notes)
 
 
-def _base(column: str) -> str:
+def column_base(column: str) -> str:
     """Return the name of a column without its brackets, in small letters: `Age at scan (years)` is `age_at_scan`."""
     return re.sub(r"[^a-z0-9]+", "_", _BRACKETS.sub(" ", column.lower())).strip("_")
 
@@ -191,7 +191,7 @@ def _description(path: Path, notes: list[str]) -> dict[str, dict[str, Any]]:
 
 def _years(path: Path, column: str, described: dict[str, Any], notes: list[str]) -> float:
     """Return the years in one unit of a column of ages; NaN, and a note, where the unit is not known."""
-    match = _AGE_COLUMN.fullmatch(_base(column))
+    match = _AGE_COLUMN.fullmatch(column_base(column))
     told = [match["unit"] if match else None, *_BRACKETS.findall(column.lower()), described.get("Units")]
     units = [unit.strip().lower() for unit in told if isinstance(unit, str) and unit.strip()]
     known = {_YEARS[unit] for unit in units if unit in _YEARS}
@@ -218,7 +218,7 @@ def _levels(
         sexes = {_SEX_WORDS[word] for word in words if word in _SEX_WORDS}
         if len(sexes) == 1:
             meant[code.strip().lower()] = sexes.pop()
-    used = {_key(value).lower() for value in values}
+    used = {table_key(value).lower() for value in values}
     if not meant.keys() & used and any(value.isdigit() and value not in _SEX for value in used):
         notes.append(
             f"The sexes of {path.name} are numbers without a key, and are left out: give their Levels in "
@@ -249,15 +249,16 @@ def _person(ages: list[float | None], sexes: list[str | None], sites: list[str |
     )
 
 
-def _keys(subject: str) -> list[str]:
+def id_keys(subject: str) -> list[str]:
     """Return the ids that a subject may have in a table, the best first."""
-    keys = [_key(subject), _key(subject.split("_ses-")[0])]
+    keys = [table_key(subject), table_key(subject.split("_ses-")[0])]
     if match := re.match(r"IXI(\d+)", subject):
         keys += [match[0], str(int(match[1])), match[1]]
     return keys
 
 
-def _key(value: object) -> str:
+def table_key(value: object) -> str:
+    """Return the content of a cell as an id: a whole number without its point, a BIDS id without `sub-`."""
     if isinstance(value, float):
         if math.isnan(value):
             return ""
@@ -275,7 +276,7 @@ def _age(value: object, years: float) -> float | None:
 
 
 def _site(value: object) -> str | None:
-    return None if (name := _key(value)).lower() in ("", "n/a", "na", "nan", "none") else name
+    return None if (name := table_key(value)).lower() in ("", "n/a", "na", "nan", "none") else name
 
 
 def _some(names: list[str], most: int = 5) -> str:

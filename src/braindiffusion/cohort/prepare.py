@@ -21,6 +21,7 @@ from braindiffusion.cohort.parallel import in_order
 from braindiffusion.cohort.preprocessing import Modalities, Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise_file
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
+from braindiffusion.cohort.vectors.table import VectorTable, read_vector_tables
 from braindiffusion.errors import BrainDiffusionError, about
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.events import ArtifactWritten, Event, Finished, Progress, Warned
@@ -68,17 +69,26 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
     for sentence in passed_over:
         yield Warned(message=sentence)
     people = demographics_of(request.data_dir, request.participants, [item.subject for item in found])
+    tables = read_vector_tables(request.table)
+    for table in tables:
+        for sentence in table.problems([item.subject for item in found if not item.problem]):
+            yield Warned(message=sentence)
     preprocessing = _preprocessing(request)
     _open_or_create(request, preprocessing, found)
     with run_lock(request.out, "The cohort {} is being written by another process already"):
         for leftover in request.out.rglob("*.partial"):  # Zarr's temporary files, of a process that was killed
             leftover.unlink()
         cohort = Cohort.open(request.out, mode="r+")
-        yield from _fill(request, cohort, preprocessing, found, people)
+        yield from _fill(request, cohort, preprocessing, found, people, tables)
 
 
 def _fill(
-    request: PrepareRequest, cohort: Cohort, preprocessing: Preprocessing, found: list[Found], people: Demographics
+    request: PrepareRequest,
+    cohort: Cohort,
+    preprocessing: Preprocessing,
+    found: list[Found],
+    people: Demographics,
+    tables: list[VectorTable],
 ) -> Iterator[Event]:
     """Prepare what a store lacks, and write it."""
     known = {}
@@ -125,7 +135,8 @@ def _fill(
         )
     by_id = {ids[item.path]: item for item in usable}
     cohort.finish(
-        [_subject(by_id[s.id], people, preprocessing, s.input_hash) if s.id in by_id else s for s in cohort.subjects]
+        [_subject(by_id[s.id], people, preprocessing, s.input_hash) if s.id in by_id else s for s in cohort.subjects],
+        tables,
     )
     yield ArtifactWritten(kind="cohort", path=str(request.out.absolute()), name=request.out.name)
     yield Finished(message=f"{len(cohort)} volumes prepared, {problems} left out", problems=problems)

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.preprocessing import Modalities, Preprocessing
 from braindiffusion.cohort.stored_array import StoredArray, checksum
+from braindiffusion.cohort.vectors.storage import GROUP, StoredVectors, read_vectors, write_vectors
+from braindiffusion.cohort.vectors.table import VectorTable
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.lock import LOCK
 
@@ -100,6 +103,15 @@ class Cohort:
                 f"The cohort {path} is damaged or of another version ({_first_line(error)}): prepare it again."
             ) from error
         self.complete = bool(attributes.get("complete", False))
+
+    @cached_property
+    def tables(self) -> dict[str, StoredVectors]:
+        """Tables of numbers with a row for each subject, by name.
+
+        Raises:
+            BrainDiffusionError: one is damaged.
+        """
+        return read_vectors(self._group, self.path, len(self))
 
     @classmethod
     def open(cls, path: str | Path, *, mode: str = "r") -> "Cohort":
@@ -214,8 +226,10 @@ class Cohort:
 
     @property
     def table_hash(self) -> str:
-        """Sha256 of what the table says of each subject: age, sex, site."""
-        table = [subject.model_dump(mode="json", exclude={"source"}) for subject in self.subjects]
+        """Sha256 of what the tables say of each subject: age, sex, site, and the numbers of vector tables."""
+        table: list[Any] = [subject.model_dump(mode="json", exclude={"source"}) for subject in self.subjects]
+        if self.tables:
+            table.append({name: one.sha256 for name, one in self.tables.items()})
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -240,11 +254,20 @@ class Cohort:
         self.subjects[index : index + 1] = [subject]
         self._write_table(complete=False)
 
-    def finish(self, subjects: list[Subject] | None = None) -> None:
-        """Mark the store as complete, with a newer table of the same subjects where one is given."""
+    def finish(self, subjects: list[Subject] | None = None, tables: Sequence[VectorTable] = ()) -> None:
+        """Mark the store as complete.
+
+        Args:
+            subjects: a newer table of the same subjects, where there is one.
+            tables: tables of numbers, which replace those of the store.
+        """
         if subjects is not None:
             self.subjects = subjects
         self._fit(len(self))
+        separate = Modalities.parse(self.preprocessing.modality).separate
+        ids = [one.id.removesuffix(f"_{one.modality}") if separate else one.id for one in self.subjects]
+        write_vectors(self._group, tables, ids)
+        self.__dict__.pop("tables", None)
         self._write_table(complete=True)
 
     def _fit(self, count: int) -> None:
@@ -257,7 +280,8 @@ class Cohort:
         self.complete = complete
         table = [subject.model_dump(mode="json") for subject in self.subjects]
         checksums = {one.id: self._checksums[one.id] for one in self.subjects if one.id in self._checksums}
-        self._group.attrs.update({"subjects": table, "hash": self.hash, "complete": complete, "checksums": checksums})
+        told = {"subjects": table, "hash": self.hash, "complete": complete, "checksums": checksums}
+        self._group.attrs.update(told if complete else {**told, GROUP: {}})  # its rows may be others now
 
 
 def split(subject_ids: Iterable[str], n_validation: int, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -330,7 +354,15 @@ def check_store_path(path: Path) -> None:
         Cohort.open(path)
     except BrainDiffusionError as error:
         raise BrainDiffusionError(msg if not (path / "zarr.json").is_file() else str(error), "out") from error
-    strangers = {entry.name for entry in path.iterdir()} - {"zarr.json", "volumes", "masks", "labels", "affines", LOCK}
+    strangers = {entry.name for entry in path.iterdir()} - {
+        "zarr.json",
+        "volumes",
+        "masks",
+        "labels",
+        "affines",
+        GROUP,
+        LOCK,
+    }
     if strangers:
         msg = f"{path} holds {min(strangers)}, which is no part of a cohort: choose another place, or move it."
         raise BrainDiffusionError(msg, "out")

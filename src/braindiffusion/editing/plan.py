@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.vectors.table import with_rows
 from braindiffusion.conditions import MapField, Value
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
@@ -186,4 +187,5 @@ def _conditions(generator: Generator, request: EditRequest) -> dict[str, Value |
         if isinstance(field, MapField) and field.name in request.condition:
             msg = f"The condition '{field.name}' comes from the scan when it is edited: choose a region map instead."
             raise BrainDiffusionError(msg, "condition")
-    return {**generator.conditions.check(dict(request.condition))}
+    schema = generator.conditions
+    return {**schema.check(with_rows(schema, request.condition))}

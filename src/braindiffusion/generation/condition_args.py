@@ -24,7 +24,7 @@ def from_flags(flags: Iterable[str]) -> ConditionArgs:
         if not (name and equals and value):
             msg = f"The condition '{flag}' is no FIELD=VALUE, such as age=63 or 'volumes.left hippocampus=90%'."
             raise BrainDiffusionError(msg, field="condition")
-        pairs.append((name, str(Path(value).absolute()) if Path(value).is_file() else value))
+        pairs.append((name, _absolute(value)))
     return _nested(pairs)
 
 
@@ -56,9 +56,16 @@ def _row(row: dict[str | None, str | None], path: Path) -> ConditionArgs:
     for name, cell in row.items():
         value = (cell or "").strip()
         if value:
-            file = path.parent / value
-            pairs.append(((name or "").strip(), str(file.absolute()) if file.is_file() else value))
+            pairs.append(((name or "").strip(), _absolute(value, path.parent)))
     return _nested(pairs)
+
+
+def _absolute(value: str, folder: Path = Path()) -> str:
+    """Return the path of a file, with the row that may be named behind it, in full; any other word as it is."""
+    file, mark, row = value.rpartition("#")
+    if mark and (folder / file).is_file():
+        return f"{(folder / file).absolute()}#{row}"
+    return str((folder / value).absolute()) if (folder / value).is_file() else value
 
 
 def _nested(pairs: Iterable[tuple[str, str]]) -> ConditionArgs:

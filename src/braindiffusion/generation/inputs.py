@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from braindiffusion.cohort.standardise import standardise_labels
+from braindiffusion.cohort.vectors.table import with_rows
 from braindiffusion.conditions import MapField, Value
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
@@ -51,7 +52,7 @@ class Conditions:
         self._checked = []
         for number, asked in enumerate(self._asked, start=1):
             try:
-                self._checked.append(self._schema.check(asked))
+                self._checked.append(self._schema.check(with_rows(self._schema, asked)))
             except BrainDiffusionError as error:
                 if request.conditions is None:
                     raise

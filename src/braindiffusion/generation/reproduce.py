@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import OwnGuidance
-from braindiffusion.models.registry import WEIGHTS, find_model, read_card
+from braindiffusion.models.registry import find_model, model_files, read_card
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.sidecar import load_sidecar
@@ -46,9 +46,15 @@ def model_identity(folder: Path) -> dict[str, str]:
     configuration = json.dumps(decisive, sort_keys=True).encode()
     return {
         "name": card.name or folder.name,
-        "sha256": file_sha256(folder / WEIGHTS),
+        "sha256": _weights_sha256(folder),
         "configuration_sha256": hashlib.sha256(configuration).hexdigest(),
     }
+
+
+def _weights_sha256(folder: Path) -> str:
+    """Return the hash of the file of weights of a model; of several files, that of their hashes."""
+    hashes = [file_sha256(file) for file in model_files(folder) if file.suffix != ".json"]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def difference(told: dict[str, Any], wanted: dict[str, Any]) -> str | None:

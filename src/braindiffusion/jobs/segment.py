@@ -3,12 +3,12 @@
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from braindiffusion.cohort.find import search
+from braindiffusion.cohort.find import from_name, search
 from braindiffusion.errors import BrainDiffusionError, about
 from braindiffusion.files import write_whole
 from braindiffusion.outputs import Outputs
@@ -32,7 +32,8 @@ def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
 
     Args:
         request: input and output. For one volume, `regions_mask.nii.gz` and `regions.tsv` are written beside
-            `regions.nii.gz`; for a folder, two files for each volume, and one `readings.tsv` for all.
+            `regions.nii.gz`; for a folder, two files for each volume, and one `readings.tsv` for all. Embeddings go
+            into `regions_embedding.tsv`, or `embedding.tsv`, with a row a subject.
         run: unused; nothing is written into its folder.
 
     Yields:
@@ -44,9 +45,12 @@ def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
     """
     targets, table, passed_over, left_out = _targets(request)
     outputs = Outputs.of(request, (path for path, _, _ in targets))
-    outputs.check((table, *(path for _, *written in targets for path in written)))
+    embeddings = table.with_name("embedding.tsv" if request.input.is_dir() else f"{table.stem}_embedding.tsv")
+    outputs.check(
+        (table, *((embeddings,) if request.embedding else ()), *(path for _, *written in targets for path in written))
+    )
     model = load_segmentation_model(request.model)
-    rows, problems = [], len(left_out)
+    rows, vectors, problems = [], [], len(left_out)
     for sentence in (*passed_over, *left_out):
         yield Warned(message=sentence)
     yield Progress(stage=STAGE, step=0, total=len(targets))
@@ -61,7 +65,11 @@ def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
                 save_volume(Volume(found.regions[None], volume.affine, _labels_of(volume)), regions_path)
                 save_volume(Volume(found.mask[None].astype(np.uint8), volume.affine, _labels_of(volume)), mask_path)
                 rows.append(_row(path, volume, found))
-                write_whole(table, _tsv(rows))
+                write_whole(table, _tsv(COLUMNS, rows))
+                if request.embedding:
+                    vectors.append([cell(from_name(path)[1].subject), *(f"{x:.5g}" for x in found.embedding)])
+                    names = ("participant_id", *(f"e{n:03d}" for n in range(1, len(found.embedding) + 1)))
+                    write_whole(embeddings, _tsv(names, vectors))
         except BrainDiffusionError as error:
             problems += 1
             yield Warned(message=f"Left out: {error}", subject=path.name)
@@ -70,6 +78,8 @@ def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
         yield Progress(stage=STAGE, step=step, total=len(targets), message=path.name)
     if not rows:
         raise BrainDiffusionError(f"No volume of {request.input} could be segmented: see the warnings.")
+    if request.embedding:
+        yield ArtifactWritten(kind="table", path=str(embeddings), name=embeddings.name)
     yield Finished(message=f"{len(rows)} segmented; region volumes (ml) and ages are in {table}", problems=problems)
 
 
@@ -113,8 +123,8 @@ def _row(path: Path, volume: Volume, found: Segmentation) -> list[str]:
     return [cell(path.name), f"{found.age:.1f}", *(f"{count * voxel:.3f}" for count in volumes)]
 
 
-def _tsv(rows: list[list[str]]) -> str:
+def _tsv(columns: Sequence[str], rows: list[list[str]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerows([COLUMNS, *rows])
+    writer.writerows([columns, *rows])
     return text.getvalue()

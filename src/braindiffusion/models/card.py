@@ -169,13 +169,15 @@ class ModelCard(BaseModel):
 
         Steps and samplers are those of each trained level, coarsest first.
         """
+        if isinstance(told := self.configuration.get("sampling"), dict):
+            return told
         levels = self.configuration.get("levels")
         if self.kind != CASCADE_KIND or not isinstance(levels, list):
             return {}
         levels = [level for level in levels if isinstance(level, dict)]
         trained = levels[: trained_levels(self.level_steps)] if self.level_steps else levels
-        told = {name: [level[name] for level in trained if name in level] for name in ("steps", "sampler")}
-        return {**told, "levels": [len(trained)], "guidance": [self.guidance.scale]}
+        own = {name: [level[name] for level in trained if name in level] for name in ("steps", "sampler")}
+        return {**own, "levels": [len(trained)], "guidance": [self.guidance.scale]}
 
     @property
     def stated_limits(self) -> Text:

@@ -31,6 +31,8 @@ def as_condition(
             condition[field.name] = labels.expand(batch, *shape)
             continue
         if isinstance(field, VectorField):
+            if isinstance(value, tuple | list):
+                value = {entry: x for entry, x in zip(field.entries, value, strict=True) if x is not None}
             entries = value if isinstance(value, dict) else {}
             numbers = [float(entries.get(entry, np.nan)) for entry in field.entries]
         elif isinstance(field, CategoryField):

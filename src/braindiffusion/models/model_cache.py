@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from braindiffusion.models.generator import Generator
-from braindiffusion.models.registry import CARD, WEIGHTS, load_generator
+from braindiffusion.models.registry import load_generator, model_files
 
 CACHED_MODELS = 2
 """The model in use, and the one that it is compared with or guided by."""
@@ -18,7 +18,7 @@ def cached_model(folder: Path, device: torch.device) -> Generator:
     Raises:
         BrainDiffusionError: as `load_generator`.
     """
-    generator = _load(folder, tuple(_stamp(folder / name) for name in (CARD, WEIGHTS)))
+    generator = _load(folder, tuple(_stamp(file) for file in model_files(folder)))
     generator.to(device)
     return generator
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import CASCADE_KIND, ModelCard
+from braindiffusion.models.monai_bundle.config import INFERENCE, METADATA, is_bundle, read_bundle, weight_files
 from braindiffusion.untrusted import cell, read_json
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ DEFAULT_MODEL = "ixi-2mm"
 DEFAULT_SEGMENTATION_MODEL = "ixi-2mm-regions"
 SEGMENTATION_KIND = "reader"
 """`kind` in the card of a segmentation model."""
-KINDS = {CASCADE_KIND: "braindiffusion.models.cascade.generator:load_generator"}
+KINDS = {
+    CASCADE_KIND: "braindiffusion.models.cascade.generator:load_generator",
+    "monai-bundle": "braindiffusion.models.monai_bundle.generator:load_bundle",
+}
 """Kinds of generators: module and function that reads a model folder as a `Generator`. A new kind adds its line."""
 CARD, WEIGHTS = "model.json", "model.safetensors"
 ANATOMY = "anatomy.npz"
@@ -89,6 +93,8 @@ def read_card(folder: Path) -> ModelCard:
         BrainDiffusionError: there is none, or it cannot be read.
     """
     file = folder / CARD
+    if is_bundle(folder):
+        return ModelCard.model_validate(read_bundle(folder))
     try:
         return ModelCard.model_validate(read_json(file))
     except FileNotFoundError as error:
@@ -131,7 +137,7 @@ def find_model(name_or_path: str | Path) -> Path:
             checkpoints, or of a training run, of which the best checkpoint is taken.
 
     Returns:
-        a folder with `model.json` and `model.safetensors`, absolute.
+        a folder with `model.json` and `model.safetensors`, or a MONAI bundle, absolute.
 
     Raises:
         BrainDiffusionError: there is no such model, or half of it is missing.
@@ -142,6 +148,8 @@ def find_model(name_or_path: str | Path) -> Path:
     for folder in (path, path / "best", path / "checkpoints" / "best"):
         if (folder / CARD).is_file() or (folder / WEIGHTS).is_file():
             return _whole(folder)
+        if is_bundle(folder):
+            return folder
     names = ", ".join(model.name for model in list_models()) or "none"
     if path.exists():
         if (path / "run.json").is_file():
@@ -151,6 +159,13 @@ def find_model(name_or_path: str | Path) -> Path:
     else:
         msg = f"There is no model {str(name_or_path)!r}: no such folder, and the packaged models are: {names}."
     raise BrainDiffusionError(msg)
+
+
+def model_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files of a model: what describes it first, its weights last."""
+    if is_bundle(folder):
+        return (folder / INFERENCE, folder / METADATA, *weight_files(folder))
+    return folder / CARD, folder / WEIGHTS
 
 
 def is_packaged(name: str) -> bool:

@@ -105,7 +105,12 @@ def flat(condition: Mapping[str, Any]) -> dict[str, Any]:
     """Return a condition without its inner level: `{"volumes": {"brainstem": 20}}` is `{"volumes.brainstem": 20}`."""
     words: dict[str, Any] = {}
     for name, value in condition.items():
-        words |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
+        if isinstance(value, Mapping):
+            words |= {f"{name}.{k}": v for k, v in value.items()}
+        elif isinstance(value, tuple | list):
+            words[name] = ",".join("" if one is None else f"{one!r}" for one in value)
+        else:
+            words[name] = value
     return words
 
 

@@ -53,11 +53,11 @@ class ArtifactWritten(_Event):
     """A file is complete and may be read.
 
     `kind` is one of: `volume` (NIfTI), `preview` (NIfTI, to be replaced by better), `trajectory` (4D NIfTI, time last),
-    `figure` (HTML), `cohort` (Zarr folder), `model` (folder).
+    `figure` (HTML), `cohort` (Zarr folder), `model` (folder), `table` (TSV).
     """
 
     type: Literal["artifact"] = "artifact"
-    kind: Literal["volume", "labels", "preview", "trajectory", "figure", "cohort", "model"]
+    kind: Literal["volume", "labels", "preview", "trajectory", "figure", "cohort", "model", "table"]
     path: str
     """Absolute path."""
     name: str = ""

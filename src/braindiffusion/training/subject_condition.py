@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from braindiffusion.cohort.region_volumes import VOLUMES
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.conditions import (
     AnyField,
@@ -31,7 +32,7 @@ def schema_of(cohort: Cohort, rows: list[int], wanted: Iterable[str] | None = No
     Args:
         cohort: the prepared brains.
         rows: training subjects.
-        wanted: fields of `NAMES`; None takes all that vary among these subjects.
+        wanted: fields of `NAMES`, or names of the cohort's tables; None takes all that vary among these subjects.
 
     Raises:
         BrainDiffusionError: a wanted field is unknown, or the same in all training subjects.
@@ -40,8 +41,8 @@ def schema_of(cohort: Cohort, rows: list[int], wanted: Iterable[str] | None = No
     if wanted is None:
         return ConditionSchema(fields=tuple(known.values()))
     for name in wanted:
-        if name not in NAMES:
-            raise BrainDiffusionError(f"There is no condition '{name}': choose among {', '.join(NAMES)}.")
+        if name not in (names := (*NAMES, *cohort.tables)):
+            raise BrainDiffusionError(f"There is no condition '{name}': choose among {', '.join(names)}.")
         if name not in known:
             msg = f"{cohort.path} cannot teach '{name}': it is missing, or the same, in all training subjects."
             raise BrainDiffusionError(msg)
@@ -61,13 +62,19 @@ def _fields(cohort: Cohort, rows: list[int]) -> Iterable[AnyField]:
         spacing = cohort.preprocessing.spacing
         volumes = np.stack([volumes_ml(regions_of(np.asarray(cohort.labels[row])), spacing)[1:] for row in rows])
         yield VectorField(
-            name="volumes",
+            name=VOLUMES,
             unit="ml",
             entries=ENTRIES,
             seen=tuple(Numbers.of(column) for column in volumes.T),
             dropout=0.3,
         )
         yield MapField(name="regions", labels=len(REGIONS))
+    for name, table in cohort.tables.items():
+        columns = table.values[rows].T.astype(np.float64)
+        known = [i for i, column in enumerate(columns) if np.isfinite(column).any() and np.nanstd(column) > 0]
+        if known:
+            entries = tuple(table.entries[i] for i in known)
+            yield VectorField(name=name, entries=entries, seen=tuple(Numbers.of(columns[i]) for i in known))
 
 
 def _has_regions(cohort: Cohort, rows: list[int]) -> bool:
@@ -101,13 +108,21 @@ def subject_condition(schema: ConditionSchema, cohort: Cohort, row: int, labels:
             map_ = null_condition(torch.zeros(shape, dtype=torch.uint8)) if labels is None else labels
             condition[field.name] = map_[None]
         elif isinstance(field, VectorField):
-            volumes = [np.nan] * len(field.entries)
-            if labels is not None:
-                volumes = list(volumes_ml(labels.numpy(), cohort.preprocessing.spacing)[1:])
-            condition[field.name] = torch.tensor([volumes], dtype=torch.float32)
+            condition[field.name] = torch.tensor([_vector(field, cohort, row, labels)], dtype=torch.float32)
         else:
             value = getattr(subject, field.name)
             if isinstance(field, CategoryField):
                 value = field.values.index(value) if value in field.values else None
             condition[field.name] = torch.tensor([[np.nan if value is None else float(value)]])
     return condition
+
+
+def _vector(field: VectorField, cohort: Cohort, row: int, labels: Tensor | None) -> list[float]:
+    """Return the numbers of a subject: region volumes, or its row of a table; NaN where unknown."""
+    if field.name == VOLUMES:
+        if labels is None:
+            return [np.nan] * len(field.entries)
+        return list(volumes_ml(labels.numpy(), cohort.preprocessing.spacing)[1:])
+    table = cohort.tables.get(field.name)
+    known = {} if table is None else dict(zip(table.entries, table.values[row].tolist(), strict=True))
+    return [known.get(entry, np.nan) for entry in field.entries]

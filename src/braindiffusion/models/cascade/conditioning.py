@@ -100,10 +100,11 @@ class Conditioning(nn.Module):
     def __init__(self, schema: ConditionSchema, embedding: int, map_width: int, voxels: int) -> None:
         super().__init__()
         self.numbers = nn.ModuleDict(
-            {f.name: FieldEncoder(f, embedding) for f in schema.fields if not isinstance(f, MapField)}
+            {_key(f.name): FieldEncoder(f, embedding) for f in schema.fields if not isinstance(f, MapField)}
         )
+        self._fields = {_key(f.name): f.name for f in schema.fields}
         self.maps = nn.ModuleDict(
-            {f.name: MapEncoder(f.labels, voxels, map_width) for f in schema.fields if isinstance(f, MapField)}
+            {_key(f.name): MapEncoder(f.labels, voxels, map_width) for f in schema.fields if isinstance(f, MapField)}
         )
 
     def forward(self, condition: Condition | None) -> tuple[Tensor | None, Tensor | None]:
@@ -113,6 +114,11 @@ class Conditioning(nn.Module):
         """
         if condition is None:
             return None, None
-        told = [encoder(condition[name]) for name, encoder in self.numbers.items()]
-        placed = [encoder(condition[name]) for name, encoder in self.maps.items()]
+        told = [encoder(condition[self._fields[name]]) for name, encoder in self.numbers.items()]
+        placed = [encoder(condition[self._fields[name]]) for name, encoder in self.maps.items()]
         return sum(told[1:], told[0]) if told else None, sum(placed[1:], placed[0]) if placed else None
+
+
+def _key(name: str) -> str:
+    """Return the name of a field as that of a module, of which some names are taken by PyTorch."""
+    return f"{name}_" if hasattr(nn.ModuleDict, name) or name == "training" else name

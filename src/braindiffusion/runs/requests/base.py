@@ -23,7 +23,7 @@ the run's own `results` folder. Extra hints, all optional:
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class BaseRequest(BaseModel):
@@ -35,6 +35,11 @@ class BaseRequest(BaseModel):
     """Name of the command, where it is not that of the job."""
 
 
+Asked = Annotated[
+    float | str | dict[str, float | str] | tuple[float | None, ...],
+    BeforeValidator(lambda value: value.tolist() if hasattr(value, "tolist") else value),  # arrays
+]
+"""Value of a condition, see `braindiffusion.conditions.Value`."""
 Seed = Annotated[
     int,
     Field(

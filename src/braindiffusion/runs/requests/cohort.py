@@ -17,6 +17,9 @@ class PrepareRequest(BaseRequest):
     """The cohort to write (`.zarr`). A half-written one is continued."""
     labels: LabelFolder = None
     participants: Participants = None
+    table: tuple[Path, ...] = Field(default=(), title="Tables of numbers")
+    """Table of numbers (`.tsv`, `.csv`, `.xlsx`) with a row a subject, such as embeddings or scores: its columns become
+    a condition of the model, which has the name of the file."""
     modality: Modality = "T1"
     spacing: float = Field(default=2.0, gt=0, title="Voxel size", json_schema_extra={"unit": "mm"})
     """Edge of the isotropic voxels that all volumes are resampled to, in mm."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import BaseRequest, Device, Overwrite, Precision
+from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision
 
 
 class EditRequest(BaseRequest):
@@ -51,7 +51,7 @@ class EditRequest(BaseRequest):
     )
     """Region map that guides the generation: `none`, or a segmentation of the scan with the painted part interpolated
     (`surroundings`) or as it is (`scan`)."""
-    condition: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict, title="Conditions")
+    condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`. A field that is left out is left to the
     model."""
     resampling: int = Field(default=1, ge=1, le=20, title="Resampling", json_schema_extra={"advanced": True})

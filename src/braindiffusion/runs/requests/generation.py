@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from braindiffusion.runs.requests.base import BaseRequest, Device, Overwrite, Precision
+from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision
 
 
 class GenerateRequest(BaseRequest):
@@ -21,9 +21,10 @@ class GenerateRequest(BaseRequest):
     for."""
     seed: int = Field(default=0, ge=0, title="Seed")
     """Seed of the first sample; sample i uses seed + i. The same seed, model and settings give the same brain."""
-    condition: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict, title="Conditions")
+    condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`,
-    `volumes.left hippocampus=90%`, `regions=labels.nii.gz`. A field that is left out is left to the model."""
+    `volumes.left hippocampus=90%`, `regions=labels.nii.gz`, `embeddings=TABLE.tsv#ROW`. A field that is left out is
+    left to the model."""
     conditions: Path | None = Field(default=None, title="Conditions table")
     """Table of conditions (`.csv`, `.tsv`): a column per field, a row per sample, from the first row again after the
     last. A condition given for all samples holds where a cell is empty."""

@@ -19,4 +19,7 @@ class ReadRequest(BaseRequest):
     """The label map to write (`.nii.gz`); a folder for a folder of volumes."""
     model: str = Field(default="ixi-2mm-regions", title="Segmentation model", json_schema_extra={"path": True})
     """Name of a packaged segmentation model, or path of one."""
+    embedding: bool = Field(default=False, title="Write embeddings")
+    """Write the embedding of each brain, too: a table with a row a subject, which `prepare` takes as a table of
+    numbers."""
     overwrite: Overwrite = False

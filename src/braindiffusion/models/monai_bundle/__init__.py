@@ -1,0 +1,1 @@
+"""MONAI bundles of 3D diffusion models, in voxels or in latents, as generators."""
