@@ -13,6 +13,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from braindiffusion.example_data import sample_labels_path
+from braindiffusion.export import write_bids
+from braindiffusion.export.brains import Brain
 from braindiffusion.regions import group, volumes_ml
 from braindiffusion.volume import Volume, load_volume, save_volume
 
@@ -130,3 +132,26 @@ def test_a_table_of_ages_is_written(tmp_path: Path) -> None:
 def test_resuming_without_a_stopped_training_is_refused(tmp_runs: Path) -> None:
     done = call("resume_training")
     assert "No training was stopped" in str(done.exception)
+
+
+def test_synthetic_brains_are_mixed_into_a_training(tmp_path: Path) -> None:
+    rng, shape = np.random.default_rng(0), (1, 8, 8, 8)
+    brains = []
+    for number in (1, 2, 3):
+        path, map_ = tmp_path / f"in/{number}.nii.gz", tmp_path / f"in/{number}_seg.nii.gz"
+        save_volume(Volume(rng.random(shape, np.float32), np.eye(4)), path)
+        save_volume(Volume(rng.integers(0, 41, shape, np.uint8), np.eye(4), {"kind": "labels"}), map_)
+        told = {"synthetic": True, "condition": {}}
+        brains.append(Brain(path, f"gen{number:03d}", labels=map_, told=told, synthetic=True))
+    list(write_bids(brains, tmp_path / "cohort"))
+    for folder, data in (("images", rng.random(shape, np.float32)), ("labels", rng.integers(0, 4, shape, np.uint8))):
+        save_volume(Volume(data, np.eye(4)), tmp_path / folder / "01.nii.gz")
+    real = ("--real", tmp_path / "images", "--labels", tmp_path / "labels")
+    done = call("augment_a_training", tmp_path / "cohort", *real, "--ratio", 2)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0] == "1 real and 2 synthetic brains"
+    assert sorted(lines[1:]) == [
+        "images (1, 1, 8, 8, 8), labels 0, 1, 2, 3",
+        "images (2, 1, 8, 8, 8), labels 0, 1, 2, 3",
+    ]

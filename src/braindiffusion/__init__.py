@@ -12,8 +12,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from braindiffusion.api import Model, edit, evaluate, generate, load_model, prepare, read, segment, train
+    from braindiffusion.api import (
+        Model,
+        edit,
+        evaluate,
+        generate,
+        load_model,
+        prepare,
+        read,
+        segment,
+        synthesize,
+        train,
+    )
     from braindiffusion.figures.show import show
+    from braindiffusion.synthesis.augmentation import SyntheticDataset
     from braindiffusion.volume import Volume, load_volume, save_volume
 
 __version__ = "0.1.0"
@@ -25,6 +37,7 @@ _HOMES = {
     "Model": "braindiffusion.api",
     "load_model": "braindiffusion.api",
     "generate": "braindiffusion.api",
+    "synthesize": "braindiffusion.api",
     "edit": "braindiffusion.api",
     "prepare": "braindiffusion.api",
     "train": "braindiffusion.api",
@@ -32,10 +45,12 @@ _HOMES = {
     "segment": "braindiffusion.api",
     "read": "braindiffusion.api",
     "show": "braindiffusion.figures.show",
+    "SyntheticDataset": "braindiffusion.synthesis.augmentation",
 }
 
 __all__ = [
     "Model",
+    "SyntheticDataset",
     "Volume",
     "__version__",
     "edit",
@@ -48,6 +63,7 @@ __all__ = [
     "save_volume",
     "segment",
     "show",
+    "synthesize",
     "train",
 ]
 

@@ -27,6 +27,7 @@ from braindiffusion.runs import (
     PrepareRequest,
     Request,
     Run,
+    SynthesizeRequest,
     TrainRequest,
     Warned,
 )
@@ -37,8 +38,9 @@ from braindiffusion.volume import Volume, load_volume
 if TYPE_CHECKING:
     from braindiffusion.cohort.store import Cohort
     from braindiffusion.runs.reports.evaluation import Evaluation
+    from braindiffusion.runs.reports.synthesis import CohortReport
 
-R = TypeVar("R", PrepareRequest, TrainRequest, GenerateRequest, EditRequest, EvaluateRequest)
+R = TypeVar("R", PrepareRequest, TrainRequest, GenerateRequest, SynthesizeRequest, EditRequest, EvaluateRequest)
 OnEvent = Callable[[Event], None]
 
 
@@ -168,6 +170,45 @@ def generate(
     request = _ask(GenerateRequest, model=name, num_samples=num_samples, out=_absolute(out), **options)
     events = _perform(request, on_event=on_event).events()
     return [Path(e.path) for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"]
+
+
+def synthesize(
+    out: str | Path,
+    num: int = 20,
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    reference: str | Path | None = None,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> "CohortReport":
+    """Generate a cohort as a BIDS dataset with region maps, participants and a report.
+
+    Examples:
+        >>> report = synthesize("cohort", 500, age="20:80", sex="balanced")    # doctest: +SKIP
+        >>> report.sexes                                                      # doctest: +SKIP
+        {'F': 250, 'M': 250}
+
+    Args:
+        out: Folder of the dataset. Subjects that are complete there are left as they are.
+        num: How many subjects.
+        model: Name or path.
+        reference: Prepared cohort of the training subjects; brains too close to one of them are drawn again.
+        on_event: Is called with each event: progress, results.
+        options: Any other field of `SynthesizeRequest`: `age`, `sex`, `seed`, `condition`, `redraws`, ...
+
+    Returns:
+        The report, which is also in the dataset.
+
+    Raises:
+        BrainDiffusionError: as `generate`, or the folder holds something else.
+    """
+    from braindiffusion.runs.reports.synthesis import read_cohort_report
+
+    name = str(find_model(model)) if Path(model).exists() else str(model)
+    fields = {"model": name, "out": _absolute(out), "reference": _absolute(reference)}
+    request = _ask(SynthesizeRequest, num=num, **fields, **options)
+    run = _perform(request, on_event=on_event)
+    return read_cohort_report(request.out or run.results)
 
 
 def edit(

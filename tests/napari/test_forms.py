@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication, QLabel
 
 from braindiffusion.conditions import CategoryField, ConditionSchema, MapField, Numbers, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import EditRequest, GenerateRequest, PreviewRequest, Request, TrainRequest
+from braindiffusion.runs import EditRequest, GenerateRequest, PreviewRequest, Request, SynthesizeRequest, TrainRequest
 from braindiffusion.runs.requests import EstimateRequest
 from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
 from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
@@ -31,6 +31,7 @@ NO_FIELD = {
     (EstimateRequest, "of"),
     (GenerateRequest, "condition"),
     (EditRequest, "condition"),
+    (SynthesizeRequest, "condition"),
 }
 """Requests within requests, and conditions, which have a form of their own."""
 

@@ -29,6 +29,7 @@ from braindiffusion.runs.requests import (
     EvaluateRequest,
     NearestRequest,
     ReadRequest,
+    SynthesizeRequest,
 )
 
 app = typer.Typer(
@@ -77,6 +78,7 @@ COMMANDS: list[Callable[..., None] | type[BaseRequest]] = [
     preset,
     ema,
     generate,
+    SynthesizeRequest,
     EditRequest,
     EvaluateRequest,
     NearestRequest,

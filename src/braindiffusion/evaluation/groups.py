@@ -1,14 +1,20 @@
 """The three groups of an evaluation: training brains, held-out brains and generated brains."""
 
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from braindiffusion.cohort.nearest import low_pass
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import split
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.evaluation.sources import Source, find_brains, preprocessing_of
+from braindiffusion.evaluation.sources import Brain, Source, find_brains, preprocessing_of
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import find_model, is_packaged, read_card
+from braindiffusion.runs import Event, Progress, Warned
 from braindiffusion.runs.requests import EvaluateRequest
 
 FEWEST = 3
@@ -97,6 +103,51 @@ def choose_real_groups(
     _enough("training", training)
     _enough("held-out", held_out)
     return Groups(training, held_out, [], preprocessing, card)
+
+
+@dataclass(frozen=True)
+class RealGroup:
+    """Real brains that could be read.
+
+    Attributes:
+        sources: where they are.
+        vectors: low-pass voxels, (N, D).
+        features: features of an encoder, (N, F); (N, 0) without one.
+    """
+
+    sources: list[Source]
+    vectors: NDArray[np.float16]
+    features: NDArray[np.float32]
+
+
+def read_group(
+    name: str, sources: Sequence[Source], encode: Callable[[Brain], NDArray[np.float32]] | None = None
+) -> Generator[Event, None, RealGroup]:
+    """Read a group of real brains, one at a time, and keep what brains are compared by.
+
+    Args:
+        name: of the group: `training`, `held-out`.
+        sources: its brains.
+        encode: returns features of a brain, (F,).
+
+    Raises:
+        BrainDiffusionError: too few can be read.
+    """
+    kept, vectors, features = [], [], []
+    stage = f"{name} brains"
+    yield Progress(stage=stage, step=0, total=len(sources))
+    for step, source in enumerate(sources, start=1):
+        try:
+            brain = source.read()
+            vectors.append(low_pass(brain.voxels, brain.spacing).astype(np.float16))
+            features.append(np.empty(0, np.float32) if encode is None else encode(brain))
+            kept.append(source)
+        except BrainDiffusionError as error:
+            yield Warned(message=f"Left out: {error}", subject=source.name)
+        yield Progress(stage=stage, step=step, total=len(sources), message=source.name)
+    if len(kept) < FEWEST:
+        raise BrainDiffusionError(f"Of the {stage}, fewer than {FEWEST} can be read.")
+    return RealGroup(kept, np.array(vectors), np.array(features, np.float32))
 
 
 def _enough(what: str, group: list[Source]) -> None:

@@ -5,13 +5,13 @@ dataset_description.json   participants.tsv, .json   README.md
 sub-gen001/anat/sub-gen001_T1w.nii.gz, .json
 derivatives/braindiffusion/dataset_description.json
 derivatives/braindiffusion/sub-gen001/anat/sub-gen001_dseg.nii.gz      region labels
-derivatives/braindiffusion/dseg.tsv                                    their names
+derivatives/braindiffusion/dseg.tsv, .json                             their names
 ```
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,12 @@ from braindiffusion.untrusted import cell
 
 BIDS_VERSION = "1.10.0"
 DERIVATIVE = "braindiffusion"
+DSEG = {
+    "Manual": False,
+    "index": {"Description": "Value in the label map."},
+    "name": {"Description": "Name of the region."},
+}
+"""What is true of all label maps, and the columns of the table of their names."""
 
 
 def write_bids(
@@ -56,56 +62,97 @@ def write_bids(
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BrainDiffusionError(f"{out} holds something already: a dataset needs a new or an empty folder.")
-        out.mkdir(parents=True, exist_ok=True)
-        _describe(out, name, "raw")
-        _readme(out, name, brains)
-        table, columns = participants(brains, people)
-        write_whole(out / "participants.tsv", table)
-        write_whole(out / "participants.json", _json(columns))
-        if any(brain.labels for brain in brains):
-            derivative = out / "derivatives" / DERIVATIVE
-            derivative.mkdir(parents=True)
-            _describe(derivative, f"{name}: regions", "derivative")
-            names = "".join(f"{index}\t{region}\n" for index, region in region_names().items())
-            write_whole(derivative / "dseg.tsv", f"index\tname\n{names}")
+        for path, content in tables(brains, name=name, people=people).items():
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(out / path, content)
         seen: Counter[str] = Counter()
         for brain in brains:
-            yield _write(brain, out, seen)
+            yield write_brain(brain, out, seen)
     except OSError as error:
         where = error.filename or out
         msg = f"{where} cannot be written ({error.strerror}): free some space or choose another folder."
         raise BrainDiffusionError(msg) from error
 
 
-def _write(brain: Brain, out: Path, seen: Counter[str]) -> Path:
-    """Write a volume with its sidecar, and its labels."""
+def tables(
+    brains: Sequence[Brain],
+    *,
+    name: str = "Brains",
+    people: Demographics | None = None,
+    regions: Mapping[int, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    how: str = "",
+) -> dict[Path, str]:
+    """Return all files of a dataset but those of its subjects: their paths in the dataset, and their contents.
+
+    Args:
+        brains: all brains of the dataset.
+        name: name of the dataset.
+        people: age and sex of real subjects.
+        regions: names of the values of the label maps; by default those of DLMUSE.
+        columns: fields of the sidecars that have a column in the participants table, too, with the descriptions of
+            these.
+        how: how the dataset was made, for its description.
+    """
+    table, described = participants(brains, people, columns or {})
+    files = {
+        Path("dataset_description.json"): _description(name, "raw", how),
+        Path("README.md"): _readme(name, brains),
+        Path("participants.tsv"): table,
+        Path("participants.json"): _json(described),
+    }
+    if any(brain.labels for brain in brains):
+        names = "".join(f"{index}\t{region}\n" for index, region in (regions or region_names()).items())
+        derivative = Path("derivatives", DERIVATIVE)
+        files |= {
+            derivative / "dataset_description.json": _description(f"{name}: regions", "derivative", how),
+            derivative / "dseg.tsv": f"index\tname\n{names}",
+            derivative / "dseg.json": _json(DSEG),
+        }
+    return files
+
+
+def write_brain(brain: Brain, out: Path, seen: Counter[str]) -> Path:
+    """Write the labels of a brain, its volume and last its sidecar. Return the path of the volume.
+
+    Args:
+        brain: the brain.
+        out: folder of the dataset.
+        seen: names that were written before, which is updated: a second volume of one name is another run.
+
+    Raises:
+        BrainDiffusionError: a volume cannot be read.
+        OSError: a file cannot be written.
+    """
     entities = f"sub-{brain.subject}" + (f"_ses-{brain.session}" if brain.session else "")
     folder = Path(*entities.split("_")) / "anat"
     seen[f"{entities}_{brain.suffix}"] += 1
     if (times := seen[f"{entities}_{brain.suffix}"]) > 1:
         entities += f"_run-{times}"
     target = out / folder / f"{entities}_{brain.suffix}.nii.gz"
+    if brain.labels is not None:
+        place(brain.labels, out / "derivatives" / DERIVATIVE / folder / f"{entities}_dseg.nii.gz")
     place(brain.path, target)
     told: dict[str, Any] = {"Modality": "MR", **shareable(brain.told)[0]}
     if brain.synthetic:
         told |= {"synthetic": True, "SkullStripped": bool(brain.told.get("background_cleared")), "file": target.name}
     write_whole(target.with_name(f"{entities}_{brain.suffix}.json"), _json(told))
-    if brain.labels is not None:
-        place(brain.labels, out / "derivatives" / DERIVATIVE / folder / f"{entities}_dseg.nii.gz")
     return target
 
 
-def _describe(folder: Path, name: str, kind: str) -> None:
-    description = {
-        "Name": name,
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": kind,
-        "GeneratedBy": [{"Name": "BrainDiffusion", "Version": __version__}],
-    }
-    write_whole(folder / "dataset_description.json", _json(description))
+def _description(name: str, kind: str, how: str) -> str:
+    software = {"Name": "BrainDiffusion", "Version": __version__} | ({"Description": how} if how else {})
+    return _json(
+        {
+            "Name": name,
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": kind,
+            "GeneratedBy": [software],
+        }
+    )
 
 
-def _readme(out: Path, name: str, brains: Sequence[Brain]) -> None:
+def _readme(name: str, brains: Sequence[Brain]) -> str:
     made = sum(brain.synthetic is True for brain in brains)
     unknown = sum(brain.synthetic is None for brain in brains)
     text = f"# {name}\n\n{len(brains)} volumes, written by BrainDiffusion {__version__}.\n"
@@ -118,8 +165,7 @@ def _readme(out: Path, name: str, brains: Sequence[Brain]) -> None:
         text += (
             f"\nOf {unknown} of them neither sidecar nor header say whether they are synthetic: `n/a` in that column.\n"
         )
-    text += "".join(f"\n{sentence}\n" for sentence in privacy(brains))
-    write_whole(out / "README.md", text)
+    return text + "".join(f"\n{sentence}\n" for sentence in privacy(brains))
 
 
 def privacy(brains: Sequence[Brain]) -> list[str]:

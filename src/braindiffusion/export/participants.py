@@ -26,23 +26,33 @@ COLUMNS: dict[str, dict[str, object]] = {
 """Columns of every dataset with their descriptions."""
 
 
-def participants(brains: Sequence[Brain], people: Demographics | None = None) -> tuple[str, dict[str, dict[str, Any]]]:
+def participants(
+    brains: Sequence[Brain], people: Demographics | None = None, more: Mapping[str, str] | None = None
+) -> tuple[str, dict[str, dict[str, Any]]]:
     """Return the table and the description of its columns.
 
     Each condition of a generated brain has a column, such as `site` or
     `volumes_left_hippocampus`.
+
+    Args:
+        brains: all brains of the dataset.
+        people: age and sex of real subjects.
+        more: fields of the sidecars that have a column, too, and the descriptions of these.
     """
+    more = more or {}
     rows: dict[str, dict[str, str]] = {}
     for brain in brains:
-        rows.setdefault(brain.subject, _row(brain, people or Demographics()))
-    asked = sorted({column for row in rows.values() for column in row} - set(COLUMNS))
-    columns = [*COLUMNS, *asked]
+        told = {name: _word(brain.told[name]) for name in more if name in brain.told}
+        rows.setdefault(brain.subject, _row(brain, people or Demographics()) | told)
+    asked = sorted({column for row in rows.values() for column in row} - set(COLUMNS) - set(more))
+    columns = [*COLUMNS, *asked, *more]
     lines = ["\t".join(["participant_id", *columns])]
     lines += [
         "\t".join([f"sub-{subject}", *(row.get(name, UNKNOWN) for name in columns)]) for subject, row in rows.items()
     ]
     described = {name: dict(meaning) for name, meaning in COLUMNS.items()}
     described |= {name: {"Description": f"Requested condition: {name.replace('_', ' ')}."} for name in asked}
+    described |= {name: {"Description": meaning} for name, meaning in more.items()}
     return "\n".join(lines) + "\n", described
 
 

@@ -125,8 +125,8 @@ class GenerationPlan:
         """A sample that is not begun."""
         return Sample(number, self.request.seed + number - 1, self.out, self.channels)
 
-    def details(self, number: int) -> dict[str, Any]:
-        """Return the content of the sidecar of a sample."""
+    def settings(self, number: int) -> dict[str, Any]:
+        """Return what of the sidecar of a sample is known before its anatomy is drawn."""
         return {
             **self._details,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -135,6 +135,12 @@ class GenerationPlan:
             "condition": self.conditions.checked(number),
             "condition_asked": self.conditions.asked(number),
             "condition_files": self.conditions.files(number),
+        }
+
+    def details(self, number: int) -> dict[str, Any]:
+        """Return the content of the sidecar of a sample."""
+        return {
+            **self.settings(number),
             "anatomy": drawn.provenance if (drawn := self.conditions.anatomy(number)) else None,
             "placement": self.placement.record(number),
             **({"trajectory_shows": self.request.trajectory_shows} if self.request.trajectory else {}),

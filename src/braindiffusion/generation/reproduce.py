@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ def _weights_sha256(folder: Path) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def difference(told: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    """Return which of `DECISIVE` differs between a sidecar and a new one, in words; None where nothing does."""
+def difference(told: Mapping[str, Any], wanted: Mapping[str, Any], names: Sequence[str] = DECISIVE) -> str | None:
+    """Return which of these fields differs between a sidecar and a new one, in words; None where none does."""
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they are in the file
-    for name in DECISIVE:
+    for name in names:
         was, wants = _value(told, name), _value(wanted, name)
         if was != wants:
             what = name.replace("_", " ").replace(".", "'s ")
@@ -68,7 +69,7 @@ def difference(told: dict[str, Any], wanted: dict[str, Any]) -> str | None:
     return None
 
 
-def _value(told: dict[str, Any], name: str) -> object:
+def _value(told: Mapping[str, Any], name: str) -> object:
     """None where nothing was asked."""
     value: Any = told
     for part in name.split("."):

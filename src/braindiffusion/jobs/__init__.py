@@ -42,6 +42,7 @@ JOB_LOCATIONS: dict[str, str] = {
     "preview": "braindiffusion.jobs.preview:preview",
     "regenerate": "braindiffusion.jobs.generate:regenerate",
     "edit": "braindiffusion.jobs.edit:edit",
+    "synthesize": "braindiffusion.jobs.synthesize:synthesize",
     "evaluate": "braindiffusion.jobs.evaluate:evaluate",
     "nearest": "braindiffusion.jobs.nearest:find_nearest",
     "difference": "braindiffusion.jobs.difference:differ",

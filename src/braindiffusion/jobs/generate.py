@@ -47,10 +47,11 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
         BrainDiffusionError: the model cannot be loaded or cannot be asked for that, the device is not there, or the
             folder holds brains of another request.
     """
-    yield from _perform(GenerationPlan(request, run, _segment))
+    yield from perform_plan(GenerationPlan(request, run, segment_sample))
 
 
-def _perform(plan: GenerationPlan) -> Iterator[Event]:
+def perform_plan(plan: GenerationPlan) -> Iterator[Event]:
+    """Make the brains of a plan that are this process's. Events and errors as in `generate`."""
     try:
         yield from _make(plan)
     finally:
@@ -95,7 +96,7 @@ def _name(batch: Sequence[Sample]) -> str:
     return f"sample {first.number}" if first is final else f"samples {first.number}-{final.number}"
 
 
-def _segment(volume: Volume) -> NDArray[np.uint8]:
+def segment_sample(volume: Volume) -> NDArray[np.uint8]:
     """Return the region map that the packaged segmentation model finds in the first channel of a volume."""
     from braindiffusion.segmentation import load_segmentation_model
 
@@ -120,7 +121,9 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
     made: dict[str, Any] = {}
     finished: Event = Finished()
     own = {name: getattr(request, name) for name in ("device", "previews", "overwrite")}
-    for event in _perform(GenerationPlan(again.model_copy(update=own), run, _segment, like=request.like, resume=False)):
+    for event in perform_plan(
+        GenerationPlan(again.model_copy(update=own), run, segment_sample, like=request.like, resume=False)
+    ):
         if isinstance(event, Finished):
             finished = event
             continue
@@ -150,4 +153,4 @@ def demo(request: DemoRequest, run: Run) -> Iterator[Event]:
     full = GenerateRequest(
         seed=request.seed, out=request.out, previews=True, trajectory=True, overwrite=request.overwrite
     )
-    yield from _perform(GenerationPlan(full, run, _segment, resume=False))
+    yield from perform_plan(GenerationPlan(full, run, segment_sample, resume=False))

@@ -1,33 +1,23 @@
 """The job `nearest`: the training brain and the held-out brain nearest to one brain."""
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braindiffusion.cohort.nearest import low_pass, neighbours, views
-from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.evaluation.groups import FEWEST, choose_real_groups
+from braindiffusion.evaluation.groups import choose_real_groups, read_group
 from braindiffusion.evaluation.measure import VOXELS
 from braindiffusion.evaluation.metrics.memorization import SUSPICIOUS
-from braindiffusion.evaluation.sources import Brain, Source, find_brains
+from braindiffusion.evaluation.sources import Brain, find_brains
 from braindiffusion.files import write_whole
-from braindiffusion.runs import ArtifactWritten, Event, Finished, NearestRequest, Progress, Run, Warned
+from braindiffusion.runs import ArtifactWritten, Event, Finished, NearestRequest, Progress, Run
 from braindiffusion.runs.reports.nearest import NEAREST, Match, Nearest, Normal
 from braindiffusion.volume import Volume, save_volume
 
 MIDDLE = (2.5, 50.0, 97.5)
 """Percentiles of the middle 95 % and the median."""
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Real brains that could be read, and their low-pass vectors, (N, D)."""
-
-    sources: list[Source]
-    vectors: NDArray[np.float16]
 
 
 def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
@@ -46,8 +36,8 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
     groups = choose_real_groups(request.real, request.labels, request.model, asked_by=(request.brain,))
     (ours,) = find_brains((request.brain,), groups.preprocessing)
     brain = ours.read()
-    training = yield from _read_group("training brains", groups.training)
-    held_out = yield from _read_group("held-out brains", groups.held_out)
+    training = yield from read_group("training", groups.training)
+    held_out = yield from read_group("held-out", groups.held_out)
     found = neighbours(views(_vector(brain)), training.vectors, held_out.vectors)
     people = [
         neighbours(views(one.astype(np.float32)), training.vectors, held_out.vectors, row)
@@ -87,22 +77,6 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
         name = f"{match.name} (nearest {what.replace('_', '-')} brain)"
         yield ArtifactWritten(kind="volume", path=str(match.volume), name=name)
     yield Finished(message=result.summary)
-
-
-def _read_group(stage: str, sources: Sequence[Source]) -> Generator[Event, None, _Group]:
-    """Read a group, one brain at a time, and keep the low-pass vectors."""
-    kept, vectors = [], []
-    yield Progress(stage=stage, step=0, total=len(sources))
-    for step, source in enumerate(sources, start=1):
-        try:
-            vectors.append(_vector(source.read()).astype(np.float16))
-            kept.append(source)
-        except BrainDiffusionError as error:
-            yield Warned(message=f"Left out: {error}", subject=source.name)
-        yield Progress(stage=stage, step=step, total=len(sources), message=source.name)
-    if len(kept) < FEWEST:
-        raise BrainDiffusionError(f"Of the {stage}, fewer than {FEWEST} can be read.")
-    return _Group(kept, np.array(vectors))
 
 
 def _vector(brain: Brain) -> NDArray[np.float32]:

@@ -33,6 +33,7 @@ from braindiffusion.runs.requests import (
     PreviewRequest,
     RegenerateRequest,
     Request,
+    SynthesizeRequest,
     TrainRequest,
     VisualizeRequest,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "Run",
     "RunState",
     "Started",
+    "SynthesizeRequest",
     "TrainRequest",
     "VisualizeRequest",
     "Warned",

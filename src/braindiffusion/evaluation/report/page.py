@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from braindiffusion.evaluation.report.plots import plots
@@ -55,10 +56,7 @@ def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path)
     Raises:
         OSError: it cannot be written.
     """
-    figures = [
-        figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
-        for figure in plots(evaluation)
-    ]
+    figures = map(figure_html, plots(evaluation))
     body = "\n".join(
         [
             f"<h1>Generated and real brains{f': {markup(evaluation.model)}' if evaluation.model else ''}</h1>",
@@ -74,11 +72,23 @@ def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path)
             f"<p><small>{markup(evaluation.command)}<br>{markup(str(evaluation.versions))}</small></p>",
         ]
     )
-    page = (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>BrainDiffusion: evaluation</title>'
+    write_whole(path, document("BrainDiffusion: evaluation", body))
+
+
+def document(title: str, body: str) -> str:
+    """Return a page that needs no network, in the style of the reports, Plotly's program included."""
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{markup(title)}</title>'
         f"<style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>{body}</body></html>"
     )
-    write_whole(path, page)
+
+
+def figure_html(figure: Figure) -> str:
+    """Return a figure as a part of such a page."""
+    html: str = figure.to_html(
+        full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True}
+    )
+    return html
 
 
 def _introduction(one: Evaluation) -> str:
@@ -103,7 +113,7 @@ def _targets(one: Evaluation) -> str:
         ]
         for each in one.targets
     ]
-    return _table(["target", "reached", "outcome", "stretch goal", "outcome"], lines)
+    return table(["target", "reached", "outcome", "stretch goal", "outcome"], lines)
 
 
 def _mark(outcome: Outcome) -> str:
@@ -114,7 +124,7 @@ def _left_out(one: Evaluation) -> str:
     if not one.left_out:
         return ""
     lines = [[markup(each.what), markup(each.why)] for each in one.left_out]
-    return "<h2>Left out</h2>" + _table(["part", "reason"], lines)
+    return "<h2>Left out</h2>" + table(["part", "reason"], lines)
 
 
 def _gallery(one: Gallery) -> str:
@@ -139,7 +149,7 @@ def _rows(rows: Iterable[Row]) -> str:
         ]
         for row in rows
     ]
-    return _table(
+    return table(
         ["group", "estimate", "generated", "real baseline", "generated, mean ± SD", "real, mean ± SD", "brains"], lines
     )
 
@@ -148,7 +158,7 @@ def _estimate(one: Estimate, unit: str) -> str:
     return f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}] {markup(unit)}"
 
 
-def _table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Return a table of cells that are HTML already."""
     head = "".join(f"<th>{title}</th>" for title in titles)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)

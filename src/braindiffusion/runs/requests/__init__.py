@@ -12,6 +12,7 @@ from braindiffusion.runs.requests.evaluation import DifferenceRequest, EvaluateR
 from braindiffusion.runs.requests.figures import FigureName, VisualizeRequest
 from braindiffusion.runs.requests.generation import DemoRequest, GenerateRequest, PreviewRequest, RegenerateRequest
 from braindiffusion.runs.requests.segmentation import ReadRequest
+from braindiffusion.runs.requests.synthesis import SynthesizeRequest
 from braindiffusion.runs.requests.training import TrainReaderRequest, TrainRequest
 
 
@@ -33,6 +34,7 @@ Request = Annotated[
     | PreviewRequest
     | RegenerateRequest
     | EditRequest
+    | SynthesizeRequest
     | EvaluateRequest
     | NearestRequest
     | DifferenceRequest
@@ -82,6 +84,7 @@ __all__ = [
     "ReadRequest",
     "RegenerateRequest",
     "Request",
+    "SynthesizeRequest",
     "TrainReaderRequest",
     "TrainRequest",
     "VisualizeRequest",
