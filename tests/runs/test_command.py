@@ -119,6 +119,7 @@ STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
         voxels_only=st.booleans(),
         redraws=st.integers(0, 100),
         guidance=maybe(st.floats(0, 10)),
+        fast=st.booleans(),
         levels=maybe(counts),
         batch_size=counts,
         out=paths,

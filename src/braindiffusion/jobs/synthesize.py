@@ -179,6 +179,7 @@ class _Cohort:
             conditions=self.table,
             segmentation=True,
             guidance=asked.guidance,
+            fast=asked.fast,
             levels=asked.levels,
             batch_size=asked.batch_size,
             only=None if only is None else tuple(only),

@@ -18,7 +18,7 @@ from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 
-ROWS = ("model", "num", "age", "sex", "seed", "reference", "out")
+ROWS = ("model", "num", "age", "sex", "fast", "seed", "reference", "out")
 ADVANCED = ("redraws", "voxels_only", "guidance", "levels", "batch_size", "device", "precision")
 PAGE = "report.html"
 
