@@ -70,6 +70,8 @@ def test_a_cohort_is_a_bids_dataset_with_region_maps(ask: Ask) -> None:
     labels = load_volume(derivative / "sub-gen001" / "anat" / "sub-gen001_dseg.nii.gz")
     assert set(np.unique(labels.data).astype(int).astype(str)) <= set(names)
     assert np.allclose(labels.affine, load_volume(volumes(out)[0]).affine)
+    texts = [path.read_text() for path in out.rglob("*") if path.suffix in (".json", ".html", ".tsv", ".md")]
+    assert not any(str(out.parent) in text for text in texts)  # no folder of this machine
 
 
 def test_the_validator_of_bids_finds_no_errors(ask: Ask) -> None:
@@ -218,6 +220,11 @@ def test_a_folder_of_something_else_is_left_alone(ask: Ask, tmp_path: Path) -> N
     last = do(ask(num=1, seed=3))[-1]
     assert isinstance(last, Failed)
     assert "another request (sub-gen001_T1w.nii.gz: its seed was 1, not 3)" in last.message
+    described = json.loads((ask().out / "dataset_description.json").read_text()) | {"Authors": ["Me"]}
+    (ask().out / "dataset_description.json").write_text(json.dumps(described))
+    assert "dataset_description.json" in do(ask(num=2, seed=1))[-1].message
+    assert json.loads((ask().out / "dataset_description.json").read_text())["Authors"] == ["Me"]
+    do(ask(num=1, seed=1, overwrite=True))
     (ask().out / "README.md").write_text("my own words")
     last = do(ask(num=2, seed=1))[-1]
     assert isinstance(last, Failed)

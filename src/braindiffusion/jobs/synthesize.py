@@ -108,16 +108,16 @@ class _Cohort:
         def decides(number: int, redraws: int) -> Mapping[str, Any]:
             return {**plan.settings(number), "seed": self._seed(redraws) + number - 1}
 
-        complete = self.dataset.complete(numbers, decides)
+        complete = self.dataset.complete(numbers, len(plan.channels), decides)
         if complete:
             yield Log(message=f"{len(complete)} of {len(numbers)} subjects are complete already.")
         if (path := self.request.reference) is not None:
             model = None if self.request.voxels_only else load_segmentation_model(READER)
             self.reference = yield from read_reference(path, self.request.model, model, self.request.seed)
         self.missing = [number for number in numbers if number not in complete]
-        for number, path in complete.items():
-            told = load_sidecar(sidecar_path(path))
-            if self.reference is not None and "novelty" not in told:
+        for step, (number, path) in enumerate(complete.items()):
+            yield Progress(stage="complete subjects", step=step, total=len(complete))
+            if self.reference is not None and "novelty" not in load_sidecar(sidecar_path(path)):
                 novelty = self.reference.compare(path, number)
                 if self.reference.is_copy(novelty):
                     self.dataset.remove(number)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,6 +17,7 @@ from braindiffusion.evaluation.metrics.memorization import memorization_test
 from braindiffusion.evaluation.report.page import document, figure_html, table
 from braindiffusion.evaluation.targets import MINIMUM
 from braindiffusion.export.brains import Brain
+from braindiffusion.export.identity import shareable
 from braindiffusion.models.card import ModelCard
 from braindiffusion.regions import REGIONS, volumes_ml
 from braindiffusion.runs import SynthesizeRequest
@@ -56,11 +58,11 @@ def make_report(
     novelty = _novelty(subjects, reference)
     return CohortReport(
         created=datetime.now(UTC),
-        command=as_command(request),
+        command=shareable({"synthetic": True, "command": as_command(request)})[0]["command"],
         versions=versions(),
-        model=card.name or request.model,
+        model=card.name or Path(request.model).name,
         seed=request.seed,
-        asked=request.num,
+        asked=max(request.num, len(subjects)),
         subjects=len(subjects),
         ages=Ages(youngest=min(ages), median=float(np.median(ages)), oldest=max(ages)) if ages else None,
         sexes=dict(sorted(Counter(str(one["sex"]) for one in asked if "sex" in one).items())),
