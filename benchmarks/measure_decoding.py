@@ -26,6 +26,7 @@ def main(
     held_out: Annotated[int, typer.Option(help="Subjects that are not trained on, whose embedding is decoded.")] = 12,
     preset: Annotated[str, typer.Option(help="Preset of the training.")] = "tiny",
     epochs: Annotated[float, typer.Option(help="Passes over the training subjects.")] = 60,
+    levels: Annotated[int | None, typer.Option(help="Train and sample only so many levels, from the coarsest.")] = None,
     guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 1.0,
 ) -> None:
     """Print the correlation by dimension of asked and generated embedding, beside a shuffled baseline."""
@@ -42,7 +43,8 @@ def main(
     table.write_text("\n".join(lines) + "\n")
     cohort = bd.prepare(data, plain, labels=labels, subjects=chosen, table=[table])  # nothing is prepared twice
     _, aside = split_rows(cohort.subjects, held_out)
-    model = bd.train(plain, preset, conditions=(NAME,), epochs=epochs, validation_subjects=held_out)
+    only = None if levels is None else tuple(range(levels))
+    model = bd.train(plain, preset, conditions=(NAME,), epochs=epochs, validation_subjects=held_out, levels=only)
     made = []
     for number, row in enumerate(aside):
         asked = f"{table}#{cohort.subjects[row].id}"

@@ -196,7 +196,8 @@ def _vector(field: VectorField, value: Value) -> tuple[float | None, ...]:
     if len(parts) != count:
         raise BrainDiffusionError(f"{msg}, or {count} numbers, or a row of a table (TABLE.tsv#ROW).")
     try:
-        numbers = np.array([np.nan if part in (None, "") else float(part) for part in parts])  # type: ignore[arg-type]
+        known = [None if part in (None, "") else float(part) for part in parts]  # type: ignore[arg-type]
+        numbers = np.array(known, np.float64)
     except (TypeError, ValueError):
         raise BrainDiffusionError(f"{msg}, or {count} numbers, and one of these is none.") from None
     if np.isinf(numbers).any():
@@ -204,8 +205,8 @@ def _vector(field: VectorField, value: Value) -> tuple[float | None, ...]:
     distances = [(x - seen.mean) / seen.std for x, seen in zip(numbers, field.seen, strict=True) if np.isfinite(x)]
     if distances and (far := float(np.sqrt(np.mean(np.square(distances))))) > FARTHEST:
         raise BrainDiffusionError(
-            f"{field.name} is far from what the model saw: {far:.0f} standard deviations from its mean over the entries "
-            f"(at most {FARTHEST:g})."
+            f"{field.name} is far from what the model saw: {far:.0f} standard deviations from its mean, and "
+            f"{FARTHEST:g} are the most."
         )
     return tuple(None if np.isnan(x) else float(x) for x in numbers)
 

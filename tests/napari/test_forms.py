@@ -285,6 +285,29 @@ class TestConditionForm:
         form.offer_layers([])
         assert "regions" not in form.asked()
 
+    def test_a_vector_is_a_row_of_a_table_or_entries(self, shown, tmp_path):
+        seen = Numbers.of(np.arange(10.0))
+        form = shown(ConditionForm())
+        entries = tuple(f"e{n}" for n in range(64))
+        form.set_schema(ConditionSchema(fields=(VectorField(name="embeddings", entries=entries, seen=(seen,) * 64),)))
+        row = form.rows["embeddings"]
+        path = tmp_path / "embeddings.tsv"
+        lines = ["\t".join(["participant_id", *entries])]
+        lines += ["\t".join([name, *["1"] * 64]) for name in ("sub-01", "sub-02")]
+        path.write_text("\n".join(lines))
+        assert form.asked() == {}
+        row.table.value = path
+        assert [row.rows.itemText(n) for n in range(row.rows.count())] == ["01", "02"]
+        row.rows.setCurrentIndex(1)
+        assert form.asked() == {"embeddings": f"{path}#02"}
+        assert row.sliders.isHidden()
+        for asked in ({"embeddings": {"e3": "70%"}}, {"embeddings": (0.5,) * 64}, {"embeddings": f"{path}#01"}, {}):
+            form.ask(asked)
+            assert form.asked() == asked
+        path.write_text("participant_id\tx\nsub-01\ttall\n")
+        row.table.value = path
+        assert "holds text" in row.message.text()
+
     def test_another_model_keeps_what_both_know(self, form):
         form.ask({"age": 50.0, "sex": "F"})
         older = ScalarField(name="age", unit="years", seen=Numbers.of(np.arange(40.0, 91.0)))

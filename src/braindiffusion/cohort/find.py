@@ -256,7 +256,10 @@ def from_name(path: Path) -> tuple[Naming, Found]:
         return "standard", Found(match["subject"], path, match["modality"].upper(), site, problem=problem)
     if match := _BIDS.match(name):
         subject = "_".join(part for part in (match["subject"], match["session"]) if part)
-        return "standard", Found(subject, path, modality_name(match["modality"]), problem=problem)
+        modality = modality_name(match["modality"])
+        if modality == "T1" and "_ce-" in name:  # of BIDS, a contrast agent
+            modality = "T1ce"
+        return "standard", Found(subject, path, modality, problem=problem)
     if match := _CONTRAST.match(name):
         return "contrast", Found(match["subject"], path, modality_name(match["modality"]), problem=problem)
     return "labels" if _LABELS.match(name) else "none", Found(name, path, problem=problem)

@@ -21,9 +21,9 @@ Side = Annotated[int, Field(ge=1, le=2048)]
 BIDS_SUFFIXES = {"T1w": "T1", "T2w": "T2", "PDw": "PD"}
 _SPELLINGS = {
     **dict.fromkeys(("t1", "t1w", "t1n"), "T1"),
-    **dict.fromkeys(("t1c", "t1ce", "t1gd"), "T1ce"),
+    **dict.fromkeys(("t1c", "t1ce", "t1gd", "t1post", "t1postw", "t1wce", "t1cew"), "T1ce"),
     **dict.fromkeys(("t2", "t2w"), "T2"),
-    **dict.fromkeys(("flair", "t2f"), "FLAIR"),
+    **dict.fromkeys(("flair", "flairw", "t2f"), "FLAIR"),
     **dict.fromkeys(("pd", "pdw"), "PD"),
     "mra": "MRA",
 }

@@ -126,17 +126,19 @@ def write_brain(brain: Brain, out: Path, seen: Counter[str]) -> Path:
     """
     entities = f"sub-{brain.subject}" + (f"_ses-{brain.session}" if brain.session else "")
     folder = Path(*entities.split("_")) / "anat"
-    seen[f"{entities}_{brain.suffix}"] += 1
-    if (times := seen[f"{entities}_{brain.suffix}"]) > 1:
+    agent, _, suffix = brain.suffix.rpartition("_")
+    entities += f"_{agent}" if agent else ""
+    seen[f"{entities}_{suffix}"] += 1
+    if (times := seen[f"{entities}_{suffix}"]) > 1:
         entities += f"_run-{times}"
-    target = out / folder / f"{entities}_{brain.suffix}.nii.gz"
+    target = out / folder / f"{entities}_{suffix}.nii.gz"
     if brain.labels is not None:
         place(brain.labels, out / "derivatives" / DERIVATIVE / folder / f"{entities}_dseg.nii.gz")
     place(brain.path, target)
     told: dict[str, Any] = {"Modality": "MR", **shareable(brain.told)[0]}
     if brain.synthetic:
         told |= {"synthetic": True, "SkullStripped": bool(brain.told.get("background_cleared")), "file": target.name}
-    write_whole(target.with_name(f"{entities}_{brain.suffix}.json"), _json(told))
+    write_whole(target.with_name(f"{entities}_{suffix}.json"), _json(told))
     return target
 
 

@@ -13,8 +13,11 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import GenerateRequest, Run
 from braindiffusion.runs.sidecar import is_generated, is_synthetic, load_sidecar, sidecar_path, volume_stem
 
-SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {"MRA": "angio"}
-"""BIDS suffix of each modality that is spelled otherwise here."""
+SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {
+    "MRA": "angio",
+    "T1ce": "ce-gadolinium_T1w",
+}
+"""BIDS suffix of each modality that is spelled otherwise here, with the entity of a contrast agent."""
 ANATOMICAL = ("T1w", "T2w", "PDw", "FLAIR", "T2star", "inplaneT1", "inplaneT2", "angio", "UNIT1", "PDT2")
 _NO_BRAIN = ("_trajectory", "_preview", "_regions")
 
@@ -159,7 +162,7 @@ def _suffix(item: Found, told: Mapping[str, Any], otherwise: str) -> str:
     asked = own.get("condition") or {}
     modality = str(item.modality or own.get("channel") or asked.get("modality") or otherwise)
     suffix = SUFFIXES.get(modality, modality)
-    if suffix not in ANATOMICAL:
+    if suffix.rpartition("_")[2] not in ANATOMICAL:
         known = ", ".join((*SUFFIXES, "FLAIR"))
         raise BrainDiffusionError(f"BIDS has no name for the modality '{modality}' of {item.path}: say one of {known}.")
     return suffix

@@ -64,9 +64,13 @@ def levels_with_copies_of(chosen: Preset, wanted: Sequence[int], index: int) -> 
 
 def _changed(level: LevelConfig, request: TrainRequest) -> LevelConfig:
     changes: dict[str, Any] = {}
+    if request.checkpointing and level.unet.network == "monai":
+        msg = "Levels with a network of MONAI's have no gradient checkpointing: leave it out."
+        raise BrainDiffusionError(msg, field="checkpointing")
     if request.checkpointing:
         changes["unet"] = level.unet.model_copy(update={"checkpointing": True})
-    if request.patch is not None and not any(level.unet.attention):  # attention needs the whole brain
+    whole = any(level.unet.attention) or level.unet.network == "monai"
+    if request.patch is not None and not whole:
         changes["patch"] = request.patch
     return level.model_copy(update=changes)
 

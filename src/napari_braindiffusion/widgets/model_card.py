@@ -8,6 +8,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from braindiffusion.cohort.region_volumes import VOLUMES
 from braindiffusion.conditions import MapField, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import ModelCard
@@ -109,7 +110,7 @@ def _asked(card: ModelCard) -> str:
         if isinstance(field, ScalarField):
             words.append(f"{field.name} ({field.seen.span(field.unit)})")
         elif isinstance(field, VectorField):
-            words.append(f"{field.name} of {len(field.entries)} regions")
+            words.append(f"{field.name} of {len(field.entries)} {'regions' if field.name == VOLUMES else 'numbers'}")
         elif isinstance(field, MapField):
             words.append(f"a map of {field.labels - 1} {field.name}")
         else:

@@ -1,7 +1,7 @@
 """Tables of numbers with one row a subject: read, matched by subject id, and as the value of a condition."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from braindiffusion.cohort.demographics import ID_COLUMNS, SESSION_COLUMNS, column_base, id_keys, table_key
 from braindiffusion.conditions import ConditionSchema, Value, VectorField
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.tables import SHEETS, read_table
+from braindiffusion.tables import SHEETS, Table, read_table, read_table_apart
 
 RESERVED = ("age", "sex", "site", "modality", "volumes", "regions", "none", "seed")
 """Names that mean something else on a command line."""
@@ -83,17 +83,21 @@ def read_vector_tables(paths: Sequence[Path]) -> list[VectorTable]:
     return tables
 
 
-def read_vector_table(path: Path) -> VectorTable:
+def read_vector_table(path: Path, read: Callable[[Path], Table] = read_table) -> VectorTable:
     """Read a table of numbers: `.tsv`, `.csv`, `.xls` or `.xlsx`, with a column of subject ids.
 
     All other columns are entries of the vector, but for a column of sessions: with one, a row is that of the session
     `ID_ses-SESSION`, and of the subject where it has no other session.
 
+    Args:
+        path: the table.
+        read: reads it; the viewer takes `read_table_apart`.
+
     Raises:
         BrainDiffusionError: it cannot be read, has no ids, no numbers, a column of text, or two rows of one id.
     """
     path = Path(path)
-    rows, columns = read_table(path)
+    rows, columns = read(path)
     bases = {str(column): column_base(str(column)) for column in columns}
     identity = _first(bases, ID_COLUMNS)
     if identity is None:
@@ -162,12 +166,12 @@ def with_rows(schema: ConditionSchema, asked: Mapping[str, Value]) -> dict[str, 
 
 
 def row_names(path: Path) -> list[str]:
-    """Return the ids of the rows of a table.
+    """Return the ids of the rows of a table, which is read in a process of its own.
 
     Raises:
         BrainDiffusionError: as `read_vector_table`.
     """
-    return list(_cached(Path(path), Path(path).stat().st_mtime_ns if Path(path).is_file() else 0).rows)
+    return list(read_vector_table(path, read_table_apart).rows)
 
 
 def _row(field: VectorField, value: Value) -> Value:

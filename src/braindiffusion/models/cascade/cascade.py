@@ -15,6 +15,7 @@ from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.denoiser import Denoiser, denoise
 from braindiffusion.models.cascade.conditioning import Conditioning
 from braindiffusion.models.cascade.config import CascadeConfig
+from braindiffusion.models.cascade.monai_unet import MonaiUNet
 from braindiffusion.models.cascade.unet import UNet
 from braindiffusion.models.cascade.wavelet import BANDS, haar, inverse_haar
 
@@ -51,7 +52,10 @@ class Level(nn.Module):
         outputs = config.bands(index) * config.channels
         inputs = outputs + (config.channels if self.has_coarse else 0)
         self.outputs = outputs
-        self.unet = UNet(self.config.unet, inputs, outputs, signals=2 if self.has_coarse else 1, maps=config.has_maps)
+        network = MonaiUNet if self.config.unet.network == "monai" else UNet
+        self.unet = network(
+            self.config.unet, inputs, outputs, signals=2 if self.has_coarse else 1, maps=config.has_maps
+        )
         self.voxels = 2 ** config.halvings(index)  # edge of a site
         unet = self.config.unet
         self.conditioning = Conditioning(config.condition, unet.embedding, unet.map_width, self.voxels)

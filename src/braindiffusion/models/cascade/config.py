@@ -28,6 +28,8 @@ class _Config(BaseModel):
 class UNetConfig(_Config):
     """A 3D U-Net: one entry of `widths` and `blocks` for each resolution, finest first."""
 
+    network: Literal["unet", "monai"] = "unet"
+    """`monai` is MONAI's `DiffusionModelUNet` (the extra `monai`), for levels of whole volumes."""
     widths: tuple[Width, ...] = Field(default=(32, 128), min_length=1)
     """Channels."""
     blocks: tuple[Blocks, ...] = (1, 2)
@@ -45,6 +47,9 @@ class UNetConfig(_Config):
     def _same_length(self) -> "UNetConfig":
         if not len(self.widths) == len(self.blocks) == len(self.attention):
             msg = "widths, blocks and attention need one entry for each resolution."
+            raise ValueError(msg)
+        if self.network == "monai" and (any(width % 8 for width in self.widths) or not all(self.blocks)):
+            msg = "a network of MONAI's needs widths in multiples of 8, and a block at each resolution."
             raise ValueError(msg)
         return self
 
@@ -101,6 +106,9 @@ class LevelConfig(_Config):
     @model_validator(mode="after")
     def _valid_schedule(self) -> "LevelConfig":
         self._schedule()  # says what is wrong with it
+        if self.unet.network == "monai" and self.patch is not None:
+            msg = "a network of MONAI's normalizes over space, and cannot train on patches: leave patch out."
+            raise ValueError(msg)
         return self
 
 

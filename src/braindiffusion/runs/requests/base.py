@@ -91,7 +91,7 @@ Modality = Annotated[
         title="Modality",
         description="Modality of the volumes to take. `T1,T2,PD` makes them the channels of one volume per subject; "
         "`T1/T2/PD` makes each a volume of its own, and the modality a condition of the model.",
-        json_schema_extra={"choices": ["T1", "T2", "PD", "T1,T2,PD", "T1/T2/PD"]},
+        json_schema_extra={"choices": ["T1", "T2", "PD", "T1,T2,PD", "T1,T2,FLAIR,T1ce", "T1/T2/PD"]},
     ),
 ]
 Workers = Annotated[

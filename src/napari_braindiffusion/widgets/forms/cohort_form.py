@@ -11,7 +11,7 @@ from braindiffusion.example_data import samples_dir
 from braindiffusion.runs import InspectRequest, PrepareRequest
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 
-BASIC = ("data_dir", "labels", "participants", "modality", "spacing", "out")
+BASIC = ("data_dir", "labels", "participants", "table", "modality", "spacing", "out")
 ADVANCED = ("skull", "shape", "workers")
 SOURCES = ("labels", "participants", "modality")
 """Fields that decide, with the folder, which subjects are found."""
@@ -37,6 +37,7 @@ class CohortForm(RequestForm):
                     "default": "none",
                     "filter": "Tables (*.tsv *.csv *.xls *.xlsx);;All (*)",
                 },
+                "table": {"mode": "rm", "default": "none", "filter": "Tables (*.tsv *.csv *.xls *.xlsx);;All (*)"},
                 "out": {"mode": "w", "default": "cohort.zarr", "filter": "Zarr (*.zarr)"},
             },
             parent=parent,

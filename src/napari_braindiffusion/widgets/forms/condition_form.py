@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 
+from braindiffusion.cohort.region_volumes import VOLUMES
 from braindiffusion.conditions import AnyField, CategoryField, ConditionSchema, ScalarField, Value, VectorField
 from napari_braindiffusion.widgets.forms.condition_rows import (
     ChoiceRow,
@@ -15,7 +16,7 @@ from napari_braindiffusion.widgets.forms.condition_rows import (
     without_margins,
 )
 from napari_braindiffusion.widgets.forms.layout import form_layout
-from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
+from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow, VectorRow
 
 
 class ConditionForm(QWidget):
@@ -54,7 +55,7 @@ class ConditionForm(QWidget):
             if isinstance(row, LayerRow):
                 row.offer(self._layers)
             row.changed.connect(self.changed)
-            if isinstance(row, PercentilesRow | LayerRow):
+            if isinstance(row, PercentilesRow | VectorRow | LayerRow):
                 self._form.addRow(row)
             else:
                 self._form.addRow(readable(name), row)
@@ -98,5 +99,5 @@ def _row(field: AnyField) -> ConditionRow:
     if isinstance(field, CategoryField):
         return ChoiceRow(field)
     if isinstance(field, VectorField):
-        return PercentilesRow(field)
+        return PercentilesRow(field) if field.name == VOLUMES else VectorRow(field)
     return LayerRow(field)

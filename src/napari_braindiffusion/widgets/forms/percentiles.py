@@ -1,10 +1,16 @@
-"""Conditions on region volumes: a region is found by any part of its name and gets a slider for its percentile."""
+"""Conditions of many numbers: an entry is found by any part of its name and gets a slider for its percentile.
+
+Any vector but region volumes can also be a row of a table.
+"""
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QHBoxLayout, QLabel, QSlider, QToolButton, QVBoxLayout, QWidget
 
+from braindiffusion.cohort.vectors.table import ROW, row_names
 from braindiffusion.conditions import Numbers, Value, VectorField
+from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.widgets.forms.condition_rows import ConditionRow, readable, without_margins
+from napari_braindiffusion.widgets.forms.field_widgets import PathEdit
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
 
 SIDES = ("left", "right")
@@ -90,6 +96,68 @@ class PercentilesRow(ConditionRow):
     def _on_chosen(self, index: int) -> None:
         self.add(self.box.itemData(index))
         self.box.setCurrentIndex(-1)
+
+
+class VectorRow(ConditionRow):
+    """A table and one of its rows; without a table, entries with sliders."""
+
+    def __init__(self, field: VectorField) -> None:
+        super().__init__()
+        self._vector: Value | None = None
+        self.table = PathEdit("r", "Tables (*.tsv *.csv *.xls *.xlsx);;All (*)", name=f"table of {field.name}")
+        self.table.native.setToolTip(
+            f"A table with the {len(field.entries)} columns of the training: a brain is generated for one of its rows."
+        )
+        self.rows = QComboBox()
+        make_narrow(self.rows)
+        self.rows.setToolTip("The row whose numbers condition the brain.")
+        self.rows.setAccessibleName(f"Row of {readable(field.name)}")
+        self.message = wrapping_label("")
+        self.sliders = PercentilesRow(field)
+        label = QLabel(f"{readable(field.name)} (row of a table)")
+        self.first = self.table.native
+        label.setBuddy(self.first)
+        column = without_margins(QVBoxLayout(self))
+        for widget in (label, self.table.native, self.rows, self.message, self.sliders):
+            column.addWidget(widget)
+        self.table.changed.connect(lambda _: self._on_table())
+        self.rows.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.sliders.changed.connect(self.changed)
+        self._on_table()
+
+    def value(self) -> Value | None:  # noqa: D102 the base class says it
+        if (path := self.table.value) is not None:
+            return f"{path}{ROW}{row}" if (row := self.rows.currentText()) else str(path)
+        return self.sliders.value() if self._vector is None else self._vector
+
+    def set_value(self, value: Value | None) -> None:  # noqa: D102 the base class says it
+        path, mark, row = value.rpartition(ROW) if isinstance(value, str) else ("", "", "")
+        path = path if mark else value if isinstance(value, str) else ""
+        self.table.value = path or None
+        self._on_table()
+        self.rows.setCurrentIndex(max(0, self.rows.findText(row)))
+        self._vector = value if isinstance(value, tuple | list) else None
+        self.table.show_default("none" if self._vector is None else f"{len(self._vector)} numbers")
+        self.sliders.set_value(value if isinstance(value, dict) else None)
+
+    def _on_table(self) -> None:
+        self._vector = None
+        self.table.show_default("none")
+        path, names, problem = self.table.value, [], ""
+        if path is not None:
+            try:
+                names = row_names(path)
+            except BrainDiffusionError as error:
+                problem = str(error)
+        blocked = self.rows.blockSignals(True)
+        self.rows.clear()
+        self.rows.addItems(names)
+        self.rows.blockSignals(blocked)
+        self.rows.setVisible(bool(names))
+        self.message.setText(problem)
+        self.message.setVisible(bool(problem))
+        self.sliders.setVisible(path is None)
+        self.changed.emit()
 
 
 class _Percentile(QWidget):
