@@ -48,7 +48,8 @@ class Outputs:
         from braindiffusion.nifti import sidecar_path  # imports nibabel
 
         conditions = getattr(request, "condition", {}).values()
-        maps = (Path(value) for value in conditions if isinstance(value, str))  # "F" is the name of no file
+        named = (value for value in conditions if isinstance(value, str))  # "F" is the name of no file
+        maps = (Path(path) for value in named for path in (value, value.rpartition("#")[0]) if path)  # TABLE#ROW
         every = [*inputs, *input_paths(request), *maps]
         return cls((*every, *map(sidecar_path, every)), overwrite=getattr(request, "overwrite", False))
 

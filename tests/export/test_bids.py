@@ -110,6 +110,15 @@ def test_sessions_channels_and_second_scans(tmp_path: Path) -> None:
     ] or names[1:3] == ["sub-01_ses-b_T1w.nii.gz", "sub-01_ses-b_run-2_T1w.nii.gz"]
 
 
+def test_contrast_agents_are_an_entity(tmp_path: Path) -> None:
+    for channel in ("T1", "FLAIR", "T1ce"):
+        brain(tmp_path / f"made/sample_001_{channel}.nii.gz", sample=1, seed=3, channel=channel)
+    out = tmp_path / "bids"
+    names = sorted(path.name for path in write_bids(brains_in([tmp_path / "made"]), out))
+    assert names == [f"sub-gen001_{name}.nii.gz" for name in ("FLAIR", "T1w", "ce-gadolinium_T1w")]
+    assert_valid(out)
+
+
 def test_a_run_and_a_volume(generated: Path, tmp_path: Path) -> None:
     inside = Run.create(GenerateRequest(), tmp_path / "runs")
     brain(inside.results / "sample_001.nii.gz", 5, sample=1, seed=1)

@@ -162,7 +162,7 @@ def _suffix(item: Found, told: Mapping[str, Any], otherwise: str) -> str:
     asked = own.get("condition") or {}
     modality = str(item.modality or own.get("channel") or asked.get("modality") or otherwise)
     suffix = SUFFIXES.get(modality, modality)
-    if suffix.rpartition("_")[2] not in ANATOMICAL:
+    if modality not in SUFFIXES and suffix not in ANATOMICAL:
         known = ", ".join((*SUFFIXES, "FLAIR"))
         raise BrainDiffusionError(f"BIDS has no name for the modality '{modality}' of {item.path}: say one of {known}.")
     return suffix

@@ -69,11 +69,14 @@ def _row(brain: Brain, people: Demographics) -> dict[str, str]:
 
 
 def _flat(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """List conditions as columns: one for each entry of a vector, the file name of a map."""
+    """List conditions as columns: one for each entry of a vector (by name or number), the file name of a map."""
     flat = []
     for name, value in asked.items():
         if isinstance(value, Mapping):
             flat += [(_column(f"{name}_{entry}"), _word(one)) for entry, one in value.items()]
+        elif isinstance(value, list | tuple):
+            numbered = enumerate(value, start=1)
+            flat += [(_column(f"{name}_{n:03d}"), _word(one)) for n, one in numbered if one is not None]
         else:
             flat.append((_column(name), _word(value)))
     return flat

@@ -9,6 +9,7 @@ from typing import Any
 from napari.layers import Layer
 from pydantic import ValidationError
 
+from braindiffusion.cohort.vectors.table import ROW
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import GenerateRequest, RegenerateRequest
 from braindiffusion.runs.sidecar import sidecar_path
@@ -79,6 +80,10 @@ def layer_name(told: Mapping[str, Any], kind: str = "volume") -> str:
     for name, value in (told.get("condition_asked") or {}).items():
         if isinstance(value, Mapping):
             words += [f"{entry} {_number(amount)}" for entry, amount in value.items()]
+        elif isinstance(value, list | tuple):
+            words.append(f"{name} of {len(value)} numbers")
+        elif isinstance(value, str) and ROW in value:  # a row of a table
+            words.append(f"{name} {value.rpartition(ROW)[2]}")
         elif isinstance(value, str) and Path(value).suffix:  # a file
             words.append(f"{name} map")
         else:
