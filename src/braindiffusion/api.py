@@ -217,21 +217,26 @@ def edit(
     out: str | Path,
     num_proposals: int = 1,
     *,
+    second: str | Path | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> list[Path]:
-    """Regenerate the painted part of a scan. Every voxel outside it, and the header, stay as they are.
+    """Regenerate the painted part of a scan, change a brain, interpolate between two, or increase the resolution.
+
+    Every voxel outside of the painted part, or of the brain, and the header stay as they are.
 
     Examples:
         >>> paths = edit("scan.nii.gz", "lesions.nii.gz", "filled", num_proposals=3)    # doctest: +SKIP
+        >>> older = edit("scan.nii.gz", None, "older", change={"age": 75})              # doctest: +SKIP
 
     Args:
         scan: A T1w volume, whole head or skull-stripped, of any spacing and orientation.
-        mask: Label map; voxels other than 0 are regenerated. None is the whole brain, with `first_level` above 0.
+        mask: Label map; voxels other than 0 are regenerated. None is the whole brain.
         out: Folder of the proposals, a JSON sidecar beside each.
         num_proposals: How many.
         on_event: Is called with each event: progress, results.
-        options: Any other field of `EditRequest`: `seed`, `first_level`, `anatomy`, `condition`, `label`, ...
+        second: A second scan, to interpolate with.
+        options: Any other field of `EditRequest`: `change`, `num_values`, `super_resolution`, `first_level`, ...
 
     Returns:
         Paths of the proposals.
@@ -239,7 +244,7 @@ def edit(
     Raises:
         BrainDiffusionError: the scan or the mask cannot be used, or a file of yours is in the way.
     """
-    fields = {"scan": _absolute(scan), "mask": _absolute(mask), "out": _absolute(out)}
+    fields = {"scan": _absolute(scan), "mask": _absolute(mask), "second": _absolute(second), "out": _absolute(out)}
     request = _ask(EditRequest, num_proposals=num_proposals, **fields, **options)
     events = _perform(request, on_event=on_event).events()
     return [Path(e.path) for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"]

@@ -7,8 +7,11 @@ from napari.layers import Labels
 from qtpy.QtCore import Qt
 
 from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.conditions import ConditionSchema, MapField, Numbers, ScalarField
+from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.regions import REGIONS, region_index
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.layers.files import PROVENANCE
@@ -36,6 +39,25 @@ def dock(viewer, tmp_path):
     dock.form.fields["model"].value = str(tmp_path / "toy")
     dock.form.fields["first_level"].value = 0
     return dock
+
+
+@pytest.fixture
+def changeable(tmp_path):
+    """A model of region maps and age, with the maps of two subjects."""
+    settings = Preprocessing(spacing=8.0, shape=(20, 26, 22))
+    seen = Numbers(mean=50, std=10, quantiles=(20, 20, 25, 30, 40, 50, 60, 70, 75, 80, 80))
+    schema = ConditionSchema(
+        fields=(ScalarField(name="age", unit="years", seen=seen), MapField(name="regions", labels=len(REGIONS)))
+    )
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
+    config = CascadeConfig(shape=settings.shape, spacing=8.0, depth=1, levels=(level,) * 2, condition=schema)
+    card = {"name": "ages", "preprocessing": settings.model_dump(mode="json")}
+    save_model(Cascade(config).eval(), tmp_path / "ages", card)
+    maps = np.zeros((2, *settings.shape), np.uint8)
+    maps[:, 4:-4, 4:-4, 4:-4] = region_index("left cerebral white matter")
+    maps[0, 9:11, 9:15, 9:13] = maps[1, 7:13, 8:16, 8:14] = region_index("left lateral ventricle")
+    AnatomyLibrary.build(maps, 8.0, ["a", "b"], [30.0, 70.0], ["F", "F"]).save(tmp_path / "ages")
+    return tmp_path / "ages"
 
 
 def test_what_is_painted_is_regenerated_saved_and_read_back(viewer, dock, qtbot, notices, tmp_path):
@@ -103,3 +125,35 @@ def test_an_edit_that_cannot_be_done_is_told_and_one_can_be_cancelled(viewer, do
         dock.job.cancel()
     assert dock.generate_button.isEnabled()
     assert dock.proposals == []
+
+
+def test_a_change_comes_as_layers_and_a_sweep_as_one_with_a_slider(viewer, dock, qtbot, notices, changeable, tmp_path):
+    image, _ = viewer.open_sample(PLUGIN, "real")
+    form = dock.form
+    form.set_models([("ages", str(changeable), "")])
+    form.fields["model"].value = str(changeable)
+    form.image.setCurrentText(image.name)
+    form.operation.setCurrentIndex(form.operation.findData("change"))
+    assert not form.mask.isVisible()
+    assert form.changes.isVisible()
+    assert set(form.changes.rows) == {"age"}
+    dock.generate()
+    assert "Choose what to change" in notices()[-1][1]
+    form.changes.ask({"age": 75.0})
+    form.own.ask({"age": 45.0})
+    form.fields["num_values"].value = 2
+    form.fields["first_level"].value = 2
+    with qtbot.waitSignal(dock.job.ended, timeout=TIMEOUT):
+        qtbot.mouseClick(dock.generate_button, Qt.MouseButton.LeftButton)
+    assert [message for level, message in notices() if level != "info"] == [notices()[0][1]]
+    assert [layer.name for layer in dock.proposals] == [f"{image.name} age 45", f"{image.name} age 75"]
+    sweep = viewer.layers[f"{image.name} sweep"]
+    assert sweep.data.shape == (2, *image.data.shape)
+    np.testing.assert_allclose(sweep.scale[1:], image.scale)
+    np.testing.assert_allclose(sweep.translate[1:], image.translate)
+    np.testing.assert_allclose(sweep.data[1], dock.proposals[1].data, atol=1)
+    assert sweep.visible
+    assert not dock.proposals[0].visible
+    assert dock.proposals[1].metadata[PROVENANCE]["after"] == {"age": 75.0}
+    sweep.save(str(tmp_path / "sweep.nii.gz"))
+    assert load_volume(tmp_path / "sweep.nii.gz").channels == 2

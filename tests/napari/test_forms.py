@@ -32,6 +32,7 @@ NO_FIELD = {
     (GenerateRequest, "condition"),
     (EditRequest, "condition"),
     (SynthesizeRequest, "condition"),
+    (EditRequest, "change"),
 }
 """Requests within requests, and conditions, which have a form of their own."""
 

@@ -3,25 +3,20 @@
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from braindiffusion.cohort.preprocessing import Preprocessing
-from braindiffusion.cohort.vectors.table import with_rows
-from braindiffusion.conditions import MapField, Value
 from braindiffusion.devices import choose_device, choose_precision
-from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.editing.files import save_like
-from braindiffusion.editing.inpainting import Inpainting
-from braindiffusion.editing.scan import BoxedScan, box_scan, painted_voxels
-from braindiffusion.editing.variation import keep_levels
+from braindiffusion.editing.operations import check_combination, editable_model, operation
+from braindiffusion.editing.scan import averages_kept
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.outputs import voxels_sha256
 from braindiffusion.generation.reproduce import model_identity
-from braindiffusion.models.condition_tensors import as_condition
-from braindiffusion.models.generator import EditableGenerator, GenerationStep, Generator, Hook
+from braindiffusion.models.generator import GenerationStep
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
 from braindiffusion.outputs import Outputs
@@ -29,6 +24,8 @@ from braindiffusion.runs import ArtifactWritten, EditRequest, Run
 from braindiffusion.runs.provenance import file_sha256, provenance
 from braindiffusion.runs.sidecar import sidecar_path, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
+
+SWEEP = "sweep.nii.gz"
 
 
 class EditPlan:
@@ -49,66 +46,57 @@ class EditPlan:
         self.device = choose_device(request.device)
         self.dtype = choose_precision(self.device, request.precision)
         self.out = request.out or run.results
-        paths = [self._path(number) for number in range(1, request.num_proposals + 1)]
+        check_combination(request)
+        paths = [self._path(number) for number in range(1, self.number + 1)]
+        if self._is_sweep:
+            paths.append(self.out / SWEEP)
         self._outputs = Outputs.of(request)
         self._outputs.check([*paths, *map(sidecar_path, paths)])
         generator = cached_model(folder, self.device)
-        self.generator, editable = generator, _editable(generator, request)
+        self.generator, editable = generator, editable_model(generator, request)
         preprocessing = generator.card.prepared
         if preprocessing is None or generator.channels != 1:
             msg = f"The card of {request.model} describes no preprocessing of T1w brains: choose another model."
             raise BrainDiffusionError(msg, "model")
-        asked = _conditions(generator, request)
-        scan = load_volume(request.scan)
-        if request.mask is None and not request.first_level:
-            msg = "Give a mask of what shall be regenerated, or a first level above 0 to vary the whole brain."
-            raise BrainDiffusionError(msg, "mask")
-        painted = None if request.mask is None else painted_voxels(scan, load_volume(request.mask), request.label)
-        self.scan = _boxed(request, scan, painted, preprocessing)
-        maps = [field.name for field in generator.conditions.fields if isinstance(field, MapField)]
-        if request.anatomy != "none":
-            if not maps:
-                raise BrainDiffusionError(f"The model {request.model} takes no region map: choose none.", "anatomy")
-            asked[maps[0]] = self.scan.regions
-        self._condition = None
-        if asked:
-            tensors = as_condition(generator.conditions, asked, generator.shape)
-            self._condition = {name: one.to(self.device) for name, one in tensors.items()}
-        self._box = torch.from_numpy(self.scan.box)[None, None].to(self.device)
-        self._inpainting = Inpainting(
-            editable, self._box, torch.from_numpy(self.scan.hole).to(self.device), resampling=request.resampling
-        )
-        self._hooks: list[Hook] = [self._inpainting.window]
-        if request.first_level:
-            self._hooks.append(keep_levels(editable, self._box, request.first_level))
-        self._hooks.append(self._inpainting)
-        self._sampler: SamplerName | None = "ddim" if request.resampling > 1 else None  # it needs one of first order
+        self.scan, self._propose = operation(request, editable, preprocessing)
+        scan = self.scan.scan
+        self._proposal = self._propose(1)
+        self._swept: list[NDArray[np.float32]] = []
+        self._told: list[dict[str, Any]] = []
         steps = generator.steps(request.steps)
         painted_ml = np.count_nonzero(self.scan.painted) * abs(np.linalg.det(scan.affine[:3, :3])) / 1000
         self._details = provenance(
             run,
             request=request,
             model=model_identity(folder),
-            sampler=", ".join(dict.fromkeys(generator.samplers(self._sampler))),
+            sampler=", ".join(dict.fromkeys(generator.samplers(self._proposal.sampler))),
             steps=sum(steps),
             steps_by_level=steps,
             synthetic="part",
             scan_sha256=file_sha256(request.scan),
             mask_sha256=None if request.mask is None else file_sha256(request.mask),
+            second_sha256=None if request.second is None else file_sha256(request.second),
             painted_ml=round(float(painted_ml), 3),
             box_affine=self.scan.affine.tolist(),
             precision=str(self.dtype).removeprefix("torch."),
             device=str(self.device),
         )
 
+    @property
+    def number(self) -> int:
+        """Volumes to generate: proposals, or values of a sweep."""
+        return self.request.num_proposals * self.request.num_values
+
     def steps(self, number: int) -> Iterator[GenerationStep]:
         """Generate a proposal (from 1)."""
+        if number > 1:  # the first one was made for its checks
+            self._proposal = self._propose(number)
         return self.generator.sample(
             [self._seed(number)],
-            condition=self._condition,
-            hooks=self._hooks,
-            edit_band=self._inpainting.edit_band,
-            sampler=self._sampler,
+            condition=self._proposal.condition,
+            hooks=self._proposal.hooks,
+            edit_band=self._proposal.edit_band,
+            sampler=self._proposal.sampler,
             steps=self.request.steps,
             dtype=self.dtype,
         )
@@ -125,9 +113,16 @@ class EditPlan:
         edited = self.scan.with_painted(self._whole(step.volume()))
         path = self._path(number)
         with self._outputs.writing():
-            save_like(edited, self.scan.painted, self.request.scan, path)
+            if self.request.super_resolution:  # on a grid of its own
+                save_volume(averages_kept(load_volume(self.request.scan), edited), path)
+            else:
+                save_like(edited, self.scan.painted, self.request.scan, path)
+        if self._is_sweep:
+            self._swept.append(np.asarray(edited.data[0], np.float32))
+        told = dict(self._proposal.told)
         details = {
             **self._details,
+            **told,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "proposal": number,
             "seed": self._seed(number),
@@ -135,57 +130,37 @@ class EditPlan:
         }
         with self._outputs.writing():
             write_sidecar(path, details)
-        return ArtifactWritten(kind="volume", path=str(path), name=f"proposal {number} (seed {self._seed(number)})")
+        name = told.get("name", f"proposal {number} (seed {self._seed(number)})")
+        self._told.append(told)
+        return ArtifactWritten(kind="volume", path=str(path), name=str(name))
+
+    def write_sweep(self) -> Iterator[ArtifactWritten]:
+        """Write all values of a sweep as one 4D volume, and its sidecar; nothing where there is no sweep."""
+        if not self._is_sweep:
+            return
+        path = self.out / SWEEP
+        values = Volume(np.stack(self._swept), self.scan.scan.affine)
+        with self._outputs.writing():
+            save_volume(values, path)
+            write_sidecar(path, {**self._details, "values": self._told})
+        yield ArtifactWritten(kind="trajectory", path=str(path), name="sweep")
+
+    @property
+    def noun(self) -> str:
+        """What a volume is called in messages."""
+        return "value" if self._is_sweep else "proposal"
+
+    @property
+    def _is_sweep(self) -> bool:
+        return self.request.num_values > 1
 
     def _whole(self, volume: torch.Tensor) -> NDArray[np.float32]:
         made = volume[0, 0].float().cpu().numpy()
-        whole: NDArray[np.float32] = np.where(self.scan.hole, made, self.scan.box)
+        whole: NDArray[np.float32] = np.where(self.scan.hole, made, self._proposal.box)
         return whole
 
     def _seed(self, number: int) -> int:
-        return self.request.seed + number - 1
+        return self.request.seed + (0 if self._is_sweep else number - 1)
 
     def _path(self, number: int) -> Path:
         return self.out / f"proposal_{number:03d}.nii.gz"
-
-
-def _fills(request: EditRequest) -> bool:
-    """Return whether nothing of what the scan shows in the painted part is used."""
-    return request.coarse == "interpolated" or request.first_level == 0
-
-
-def _boxed(
-    request: EditRequest, scan: Volume, painted: NDArray[np.bool_] | None, preprocessing: Preprocessing
-) -> BoxedScan:
-    """Return the scan in the model's box; a message about the scan names its file."""
-    try:
-        keep_anatomy = request.anatomy == "scan"
-        return box_scan(scan, painted, preprocessing, fill=_fills(request), keep_anatomy=keep_anatomy)
-    except BrainDiffusionError as error:
-        if error.field is not None:
-            raise
-        raise BrainDiffusionError(f"{request.scan}: {str(error).rstrip('.')}.", "scan") from error
-
-
-def _editable(generator: Generator, request: EditRequest) -> EditableGenerator:
-    if not isinstance(generator, EditableGenerator):
-        raise BrainDiffusionError(f"The model {request.model} cannot edit scans: choose a cascade.", "model")
-    if request.first_level >= len(generator.voxel_sizes):
-        levels = len(generator.voxel_sizes)
-        msg = f"The model has {levels} levels, the first of which is 0: choose a first level of {levels - 1} at most."
-        raise BrainDiffusionError(msg, "first_level")
-    return generator
-
-
-def _conditions(generator: Generator, request: EditRequest) -> dict[str, Value | NDArray[np.uint8]]:
-    """Return the checked conditions of a request.
-
-    Raises:
-        BrainDiffusionError: the model cannot be asked for that.
-    """
-    for field in generator.conditions.fields:
-        if isinstance(field, MapField) and field.name in request.condition:
-            msg = f"The condition '{field.name}' comes from the scan when it is edited: choose a region map instead."
-            raise BrainDiffusionError(msg, "condition")
-    schema = generator.conditions
-    return {**schema.check(with_rows(schema, request.condition))}

@@ -42,6 +42,7 @@ VOLUME_ROUNDS = 10
 """Times that the volumes are measured and the map is warped towards those that are requested."""
 LARGEST_CHANGE = 1.5
 """A region is warped to at most this multiple (or the inverse) of its volume in one round."""
+SEXES = {"F": -1.0, "M": 1.0}
 STREAM = 7919  # keeps these draws apart from those of the levels, which share the seed
 
 
@@ -152,7 +153,7 @@ class AnatomyLibrary:
             displacement = composed(exponential(self._velocity(own)), exponential(-shape))
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
-                displacement = self._towards(labels, displacement, wanted, mirrored)
+                displacement = self.towards(labels, displacement, wanted, mirrored=mirrored)
         deformed = warped(labels, displacement)
         length = np.sqrt((refined(displacement) ** 2).sum(0)) * self.spacing
         largest = float(length[deformed > 0].max(initial=0))
@@ -166,20 +167,32 @@ class AnatomyLibrary:
         The mean is the linear regression of velocity on age and sex, at what is requested or else at those of the
         chosen subject; the deviation from it is Gaussian with the covariance of the residuals.
         """
-        sex = np.array([{"F": -1.0, "M": 1.0}.get(one, 0.0) for one in self.sex])
-        known = self.age[~np.isnan(self.age)]
-        middle = float(known.mean()) if len(known) else 0.0
-        decades = np.where(np.isnan(self.age), 0.0, (self.age - middle) / 10)
-        design = np.stack([np.ones(len(sex)), decades, sex], axis=1)
-        at = design[chosen].copy()
-        if "age" in condition:
-            at[1] = (float(condition["age"]) - middle) / 10  # type: ignore[arg-type]
-        if "sex" in condition:
-            at[2] = {"F": -1.0, "M": 1.0}.get(str(condition["sex"]), 0.0)
+        design = self.design()
+        at = self.regressors(condition, design[chosen])
         regression = np.linalg.pinv(design)  # (3, subjects)
-        draw = rng.standard_normal(len(sex)) / np.sqrt(max(1, len(sex) - design.shape[1]))
+        draw = rng.standard_normal(len(design)) / np.sqrt(max(1, len(design) - design.shape[1]))
         weights: NDArray[np.float64] = at @ regression + draw - (draw @ design) @ regression
         return weights
+
+    def design(self) -> NDArray[np.float64]:
+        """Return the regressors of each subject, (subjects, 3): 1, decades from the mean age, and sex (F -1, M 1)."""
+        sex = np.array([SEXES.get(one, 0.0) for one in self.sex])
+        decades = np.where(np.isnan(self.age), 0.0, (self.age - self._mean_age) / 10)
+        return np.stack([np.ones(len(sex)), decades, sex], axis=1)
+
+    def regressors(self, condition: Mapping[str, Value], otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the regressors at the age and sex of a condition, those of `otherwise` where it has none."""
+        at = otherwise.copy()
+        if "age" in condition:
+            at[1] = (float(condition["age"]) - self._mean_age) / 10  # type: ignore[arg-type]
+        if "sex" in condition:
+            at[2] = SEXES.get(str(condition["sex"]), 0.0)
+        return at
+
+    @property
+    def _mean_age(self) -> float:
+        known = self.age[~np.isnan(self.age)]
+        return float(known.mean()) if len(known) else 0.0
 
     def _velocity(self, weights: NDArray[np.float64]) -> Field:
         """Return a weighted sum of the subjects' velocities on the coarser grid, in voxels of that."""
@@ -203,7 +216,9 @@ class AnatomyLibrary:
         weight = np.exp(-(distance - distance.min()) / 2)
         return np.asarray(weight / weight.sum())
 
-    def _towards(self, labels: Labels, displacement: Field, wanted: Mapping[str, float | str], mirrored: bool) -> Field:
+    def towards(
+        self, labels: Labels, displacement: Field, wanted: Mapping[str, float | str], *, mirrored: bool = False
+    ) -> Field:
         """Compose a displacement with warps that bring regions to their requested volumes.
 
         Args:

@@ -1,4 +1,4 @@
-"""The job `edit`: the painted part of a scan generated anew, as several proposals."""
+"""The job `edit`: proposals of an edited scan, or the values of a sweep."""
 
 from collections.abc import Iterator
 from time import perf_counter
@@ -11,7 +11,7 @@ PREVIEW_SECONDS = 0.5
 
 
 def edit(request: EditRequest, run: Run) -> Iterator[Event]:
-    """Generate proposals for the painted part of a scan.
+    """Generate the proposals of an edit.
 
     Args:
         request: which scan, what is painted, how many proposals.
@@ -28,17 +28,18 @@ def edit(request: EditRequest, run: Run) -> Iterator[Event]:
     yield Progress(stage="segmenting the scan", step=1, total=1)
     previewed = perf_counter()
     try:
-        for number in range(1, request.num_proposals + 1):
+        for number in range(1, plan.number + 1):
             for step in plan.steps(number):
                 if step.step:  # 0 is the initial noise
-                    stage = f"proposal {number} of {request.num_proposals}, level {step.level}"
+                    stage = f"{plan.noun} {number} of {plan.number}, level {step.level}"
                     yield Progress(stage=stage, step=step.step, total=step.of)
                 due = step.step and perf_counter() - previewed > PREVIEW_SECONDS and not step.last
                 if request.previews and due:
                     previewed = perf_counter()
                     yield plan.preview(step, number)
             yield plan.write(step, number)
+        yield from plan.write_sweep()
     finally:
         release(plan.device)
-    made = request.num_proposals
-    yield Finished(message=f"{made} proposal{'' if made == 1 else 's'} in {plan.out}")
+    made = plan.number
+    yield Finished(message=f"{made} {plan.noun}{'' if made == 1 else 's'} in {plan.out}")

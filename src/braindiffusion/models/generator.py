@@ -197,8 +197,8 @@ class Generator(Protocol):
 
 
 @runtime_checkable
-class EditableGenerator(Protocol):
-    """Additional methods of a `Generator` where real volumes can be edited, and where it can guide another."""
+class EditableGenerator(Generator, Protocol):
+    """A `Generator` with which real volumes can be edited, and which can guide another."""
 
     def denoiser(self, context: LevelContext, where: Tensor | None = None) -> Denoiser:
         """Return D(x, sigma, condition) of a level, without hooks.

@@ -28,8 +28,10 @@ from qtpy.QtWidgets import (
 
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.engine.client import EngineClient
+from napari_braindiffusion.layers.jobs import LayerJob
 from napari_braindiffusion.settings import PLUGIN, settings
 from napari_braindiffusion.shortcuts import bind_shortcuts
+from napari_braindiffusion.widgets.progress_row import ProgressRow
 
 WIDTH = 340
 """Pixels that a dock asks for. It can be made as narrow as its rows, which is below 300."""
@@ -305,3 +307,44 @@ class Dock(QWidget):
             yield
         except BrainDiffusionError as error:
             show_error(str(error))
+
+
+class LayerJobDock(Dock):
+    """Base of the docks with one job on layers at a time: its button, its progress row and its messages.
+
+    Args:
+        napari_viewer: The viewer that the dock works on.
+        start: Button that starts the job. It is disabled while the job runs.
+        progress: Progress row of the job, hidden until the first one.
+        stage: What the progress row shows; by default the stage that the job tells.
+    """
+
+    def __init__(self, napari_viewer: Viewer, start: QPushButton, progress: ProgressRow, stage: str = "") -> None:
+        super().__init__(napari_viewer)
+        self.job = LayerJob(napari_viewer, self.engine, self)
+        self.progress, self._start = progress, start
+        progress.hide()
+        progress.stop_requested.connect(self.job.cancel)
+        self.job.begun.connect(self._on_begun)
+        self.job.progress.connect(
+            lambda event: progress.show_progress(stage or event.stage, event.step, event.total, event.seconds_left)
+        )
+        self.job.silent.connect(progress.show_unresponsive)
+        self.job.failed.connect(self._on_failed)
+        self.job.cancelled.connect(lambda: self._on_job_end("Cancelled."))
+
+    def release(self) -> None:  # noqa: D102 the base class says it
+        self.job.close()
+
+    def _on_begun(self, message: str) -> None:
+        self._start.setEnabled(False)
+        self.progress.show()
+        self.progress.begin(message)
+
+    def _on_failed(self, message: str) -> None:
+        self._on_job_end(message)
+        show_error(message)
+
+    def _on_job_end(self, message: str) -> None:
+        self._start.setEnabled(True)
+        self.progress.rest(message)

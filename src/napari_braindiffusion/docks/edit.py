@@ -1,4 +1,4 @@
-"""The Edit dock: paint on a brain, and regenerate what is painted."""
+"""The Edit dock: regenerate a painted part of a brain, change its age, interpolate, or increase its resolution."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,16 @@ from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QPushButton
 
-from braindiffusion.models.registry import list_models
+from braindiffusion.conditions import ConditionSchema
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.runs import EditRequest, Run
 from braindiffusion.runs.sidecar import read_sidecar
-from napari_braindiffusion.docks.base import Dock
-from napari_braindiffusion.layers.display import show_volume
+from napari_braindiffusion.docks.base import LayerJobDock
+from napari_braindiffusion.layers.display import show_trajectory, show_volume
 from napari_braindiffusion.layers.files import PROVENANCE, is_brain
 from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
-from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
+from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets.forms.edit_form import EditForm
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
@@ -26,8 +28,8 @@ BRUSH = 10
 """Diameter of the brush of a new mask layer, in voxels."""
 
 
-class EditDock(Dock):
-    """Choose an image, paint a mask, generate proposals, keep one.
+class EditDock(LayerJobDock):
+    """Choose an image and an operation, generate proposals, keep one.
 
     Args:
         napari_viewer: Holds the layers.
@@ -36,23 +38,21 @@ class EditDock(Dock):
     name = "Edit"
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer)
-        self.job = LayerJob(napari_viewer, self.engine, self)
+        self.generate_button = QPushButton("&Generate")
+        self.generate_button.setToolTip("Generate the proposals. The image stays as it is.")
+        progress = ProgressRow("Cancel", "Stops within one step. Proposals that are finished are not shown.")
+        super().__init__(napari_viewer, self.generate_button, progress)
         self.proposals: list[Layer] = []
         """Layers of the last edit."""
         self._source: Image | None = None
 
         self.form = EditForm()
-        self.generate_button = QPushButton("&Generate")
-        self.generate_button.setToolTip("Regenerate the painted voxels. All others stay as they are.")
         self.keep_button = QPushButton("&Keep selected proposal")
         self.keep_button.setToolTip("Remove the other proposals.")
         self.keep_button.setEnabled(False)
-        self.progress = ProgressRow("Cancel", "Stops within one step. Proposals that are finished are not shown.")
-        self.progress.hide()
         self.hint = wrapping_label(
-            "Choose a T1w image and paint on a mask layer, or take a region of its segmentation. For research on "
-            "methods: what is regenerated is synthetic."
+            "Choose a T1w image and an operation. To regenerate a part, paint on a mask layer, or take a region of a "
+            "segmentation. For research on methods: what is generated is synthetic."
         )
         for widget in (self.form, self.generate_button, self.progress, self.keep_button, self.hint):
             self.rows.addWidget(widget)
@@ -64,14 +64,9 @@ class EditDock(Dock):
         self.form.new_mask.clicked.connect(lambda: self.add_mask())
         self.generate_button.clicked.connect(lambda: self.generate())
         self.keep_button.clicked.connect(lambda: self.keep())
-        self.progress.stop_requested.connect(self.job.cancel)
-        self.job.begun.connect(self._on_begun)
-        self.job.progress.connect(
-            lambda event: self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left)
-        )
         self.job.finished.connect(self._on_finished)
-        self.job.failed.connect(self._on_failed)
-        self.job.cancelled.connect(lambda: self._end("Cancelled."))
+        self.form.fields["model"].changed.connect(lambda _: self._on_model())
+        self._on_model()
         for event in self._layer_events():
             event.connect(self._offer_layers)
         self._offer_layers()
@@ -102,25 +97,37 @@ class EditDock(Dock):
         return mask
 
     def generate(self) -> None:
-        """Regenerate the painted voxels of the chosen image; each proposal comes as a layer."""
+        """Edit the chosen image; each proposal, or value of a sweep, comes as a layer."""
         image = self._chosen(self.form.image.currentText())
-        mask = self._chosen(self.form.mask.currentText())
         if not is_brain(image):
             show_error("Choose an image that is one brain: a 3D image (T1w).")
             return
-        if not isinstance(mask, Labels) or mask.ndim != image.ndim:
-            show_error("Choose a mask: press New mask layer and paint, or take a segmentation.")
+        sources, label = {"scan": image}, None
+        operation = self.form.operation.currentData()
+        if operation == "mask":
+            mask = self._chosen(self.form.mask.currentText())
+            if not isinstance(mask, Labels) or mask.ndim != image.ndim:
+                show_error("Choose a mask: press New mask layer and paint, or take a segmentation.")
+                return
+            sources["mask"] = mask
+            label = int(mask.selected_label) if self.form.selected_only.isChecked() else None
+        elif operation == "second":
+            second = self._chosen(self.form.second.currentText())
+            if not is_brain(second) or second == image:
+                show_error("Choose a second image: another brain (T1w).")
+                return
+            sources["second"] = second
+        elif operation == "change" and not self.form.changes.asked():
+            show_error("Choose what to change: an age, a sex or a region volume.")
             return
-        label = int(mask.selected_label) if self.form.selected_only.isChecked() else None
         self._source = image
         with self.errors_shown():
             asked = self.form.make_request(scan=Path(), label=label)
 
             def request(paths: list[Path]) -> EditRequest:
-                scan, painted = paths
-                return asked.model_copy(update={"scan": scan, "mask": painted})
+                return asked.model_copy(update=dict(zip(sources, paths, strict=True)))
 
-            self.job.ask([image, mask], request)
+            self.job.ask(list(sources.values()), request)
 
     def keep(self) -> None:
         """Remove all proposals but the selected one."""
@@ -137,7 +144,7 @@ class EditDock(Dock):
     def release(self) -> None:  # noqa: D102 the base class says it
         for event in self._layer_events():
             event.disconnect(self._offer_layers)
-        self.job.close()
+        super().release()
 
     def _layer_events(self) -> tuple[Any, Any]:
         events = self._viewer.layers.events
@@ -151,29 +158,34 @@ class EditDock(Dock):
         images = [layer.name for layer in layers if is_brain(layer) and layer not in self.proposals]
         self.form.offer(images, [layer.name for layer in layers if isinstance(layer, Labels)])
 
-    def _on_begun(self, message: str) -> None:
-        self.generate_button.setEnabled(False)
-        self.progress.show()
-        self.progress.begin(message)
-
-    def _on_failed(self, message: str) -> None:
-        self._end(message)
-        show_error(message)
-
-    def _end(self, message: str) -> None:
-        self.generate_button.setEnabled(True)
-        self.progress.rest(message)
+    def _on_model(self) -> None:
+        """Offer the changes that the chosen model knows."""
+        try:
+            schema = read_card(find_model(self.form.fields["model"].value or "")).conditions
+        except BrainDiffusionError:  # the engine says what is wrong, when it is asked
+            schema = ConditionSchema()
+        self.form.set_schema(schema)
 
     def _on_finished(self, run: Run, artifacts: Artifacts) -> None:
-        shown = [(event, volume) for event, volume in artifacts if event.kind == "volume" and volume is not None]
         self.proposals = []
-        for event, volume in shown:
+        sweep = None
+        for event, volume in artifacts:
+            if volume is None or event.kind not in ("volume", "trajectory"):
+                continue
             name = f"{self._source.name if self._source else 'scan'} {event.name}"
             told = {PROVENANCE: read_sidecar(Path(event.path)), "path": event.path}
-            layer = show_volume(self._viewer, volume, name, metadata=told)
+            show = show_trajectory if event.kind == "trajectory" else show_volume
+            layer = show(self._viewer, volume, name, metadata=told)
             if self._source is not None and self._source in self._viewer.layers:
                 layer.contrast_limits = self._source.contrast_limits
-            self.proposals.append(layer)
+            if event.kind == "trajectory":
+                sweep = layer
+            else:
+                self.proposals.append(layer)
+        if sweep is not None:  # its slider shows them all
+            for layer in self.proposals:
+                layer.visible = False
         self._offer_layers()
-        self.keep_button.setEnabled(len(self.proposals) > 1)
-        self._end(f"{len(shown)} proposal{'' if len(shown) == 1 else 's'} shown beside the image.")
+        count = len(self.proposals)
+        self.keep_button.setEnabled(count > 1)
+        self._on_job_end(f"{count} volume{'' if count == 1 else 's'} shown beside the image.")

@@ -28,12 +28,12 @@ from braindiffusion.runs import Run
 from braindiffusion.runs.requests import ReadRequest
 from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.volume import Volume
-from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.base import LayerJobDock
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.evaluation_inputs import Known, known
 from napari_braindiffusion.layers.files import is_brain
 from napari_braindiffusion.layers.geometry import layer_to_volume, region_features, volume_to_layer_data
-from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
+from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
 from napari_braindiffusion.widgets.progress_row import ProgressRow
@@ -44,7 +44,7 @@ FOLDER = "segmentations"
 Reference = Mapping[str, Numbers]
 
 
-class RegionVolumesDock(Dock):
+class RegionVolumesDock(LayerJobDock):
     """Segment a layer, or measure a Labels layer, and show the volume of each region.
 
     Args:
@@ -54,16 +54,16 @@ class RegionVolumesDock(Dock):
     name = "Region volumes"
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer)
-        self.job = LayerJob(napari_viewer, self.engine, self)
+        self.segment_button = QPushButton("&Segment layer")
+        self.segment_button.setToolTip("Segment the selected image (T1w) into 40 regions, as a Labels layer.")
+        progress = ProgressRow("Cancel", "Cancels the segmentation.")
+        super().__init__(napari_viewer, self.segment_button, progress, "Segmenting")
         self.measured: list[RegionVolume] = []
         """The rows of the table."""
         self._volumes: list[float] | None = None
         self._title = ""
         self._source: Layer | None = None
 
-        self.segment_button = QPushButton("&Segment layer")
-        self.segment_button.setToolTip("Segment the selected image (T1w) into 40 regions, as a Labels layer.")
         self.measure_button = QPushButton("&Measure labels")
         self.measure_button.setToolTip("Measure the selected Labels layer: region table, DLMUSE or FreeSurfer values.")
         self.reference = QComboBox()
@@ -75,8 +75,6 @@ class RegionVolumesDock(Dock):
         self.export_button = QPushButton("&Export TSV …")
         self.export_button.setToolTip("Save the table as tab-separated values.")
         self.export_button.setEnabled(False)
-        self.progress = ProgressRow("Cancel", "Cancels the segmentation.")
-        self.progress.hide()
         buttons = QHBoxLayout()
         buttons.addWidget(self.segment_button, 1)
         buttons.addWidget(self.measure_button, 1)
@@ -90,15 +88,7 @@ class RegionVolumesDock(Dock):
         self.measure_button.clicked.connect(lambda: self.measure())
         self.reference.currentIndexChanged.connect(self._compare)
         self.export_button.clicked.connect(lambda: self.export())
-        self.progress.stop_requested.connect(self.job.cancel)
-        self.job.begun.connect(self._on_begun)
-        self.job.progress.connect(
-            lambda event: self.progress.show_progress("Segmenting", event.step, event.total, event.seconds_left)
-        )
-        self.job.silent.connect(self.progress.show_unresponsive)
         self.job.finished.connect(self._on_segmented)
-        self.job.failed.connect(self._on_failed)
-        self.job.cancelled.connect(lambda: self._end("Cancelled."))
         self._offer_references(None)
         run_in_thread(known, settings().runs_folder, then=self._offer_references)
 
@@ -142,24 +132,8 @@ class RegionVolumesDock(Dock):
             return
         show_info(f"Saved {path.name}.")
 
-    def release(self) -> None:  # noqa: D102 the base class says it
-        self.job.close()
-
-    def _on_begun(self, message: str) -> None:
-        self.segment_button.setEnabled(False)
-        self.progress.show()
-        self.progress.begin(message)
-
-    def _on_failed(self, message: str) -> None:
-        self._end(message)
-        show_error(message)
-
-    def _end(self, message: str) -> None:
-        self.segment_button.setEnabled(True)
-        self.progress.rest(message)
-
     def _on_segmented(self, run: Run, artifacts: Artifacts) -> None:
-        self._end("Segmented.")
+        self._on_job_end("Segmented.")
         for event, volume in artifacts:
             if volume is None or self._source is None:
                 continue

@@ -7,9 +7,12 @@ from pydantic import Field
 
 from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision
 
+CHANGEABLE = ("age", "sex", "volumes")
+"""Conditions of a model that a change of a brain can be about."""
+
 
 class EditRequest(BaseRequest):
-    """Regenerate the painted part of a scan; every voxel outside it stays as it is."""
+    """Regenerate the painted part of a scan, change the age of a brain, interpolate between two, or add resolution."""
 
     job: Literal["edit"] = "edit"
     scan: Path = Field(title="Scan", json_schema_extra={"positional": True})
@@ -19,13 +22,27 @@ class EditRequest(BaseRequest):
     brain, whose coarse structure stays."""
     label: int | None = Field(default=None, ge=1, title="Label", json_schema_extra={"advanced": True})
     """Regenerate only voxels of the mask with this label."""
+    change: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict, title="Change")
+    """What of the whole brain changes, as FIELD=VALUE: `age=75`, `sex=F`, `volumes.left hippocampus=2.5` (ml, or a
+    percentile such as `10%`). In a sweep also a range, `age=20:80`."""
+    second: Path | None = Field(default=None, title="Second scan")
+    """A T1w volume of another brain. The levels from the first level on are generated from noise between those of both
+    brains; coarser ones are those of the scan."""
+    share: float = Field(default=1.0, ge=0, le=1, title="Share of the second scan")
+    """Place between the two scans: 0 is the scan, 1 the second one."""
+    super_resolution: bool = Field(default=False, title="Super-resolution")
+    """Generate the levels that are finer than the voxels of the scan. The result has the voxel size of the model."""
+    num_values: int = Field(default=1, ge=1, title="Values of a sweep")
+    """Number of volumes of a sweep, from the brain as it is (or the lower end of a range) to the change, or to the
+    share of the second scan. They are also written as one 4D volume, `sweep.nii.gz`; 1 is no sweep."""
     num_proposals: int = Field(default=1, ge=1, title="Proposals")
     """Number of proposals. Proposal i (from 0) uses seed + i."""
     seed: int = Field(default=0, ge=0, title="Seed")
     """Seed of the first proposal. The same seed, model and settings give the same proposal."""
     first_level: int = Field(default=2, ge=0, title="First level")
     """Level of the model from which the painted part is generated. Coarser levels are not generated: 0 generates all of
-    it, anatomy included; 3 fine detail only."""
+    it, anatomy included; 3 fine detail only. With a change, the number of levels generates nothing: the brain is only
+    deformed."""
     coarse: Literal["interpolated", "scan"] = Field(
         default="interpolated",
         title="Coarser levels",
@@ -53,7 +70,7 @@ class EditRequest(BaseRequest):
     (`surroundings`) or as it is (`scan`)."""
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`. A field that is left out is left to the
-    model."""
+    model. With a change, the age and sex of the brain as it is; an age that is left out is estimated from the scan."""
     resampling: int = Field(default=1, ge=1, le=20, title="Resampling", json_schema_extra={"advanced": True})
     """Passes through each noise level of the two coarsest levels: more fit the painted part better to its
     surroundings, in as many times the time (RePaint)."""

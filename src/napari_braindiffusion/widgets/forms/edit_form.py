@@ -1,43 +1,93 @@
-"""The form of an edit: the image, the mask, and how the painted part is generated."""
+"""The form of an edit: the image, what is done with it, and how that is generated."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from braindiffusion.conditions import ConditionSchema
 from braindiffusion.runs import EditRequest
+from braindiffusion.runs.requests.editing import CHANGEABLE
+from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
+from napari_braindiffusion.widgets.forms.condition_rows import without_margins
 from napari_braindiffusion.widgets.forms.field_widgets import Choice
 from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 
-ROWS = ("num_proposals", "seed", "first_level", "coarse", "anatomy")
+ROWS = ("share", "num_values", "num_proposals", "seed", "first_level", "coarse", "anatomy")
 ADVANCED = ("model", "resampling", "steps", "device", "precision")
+OPERATIONS = {
+    "mask": ("Regenerate the mask", "Generate the painted voxels. All others stay as they are."),
+    "change": ("Change age, sex or volumes", "Deform the brain to another age, sex or region volume, and regenerate."),
+    "second": ("Interpolate with an image", "Combine the coarse structure of the image with the detail of a second."),
+    "super_resolution": (
+        "Increase the resolution",
+        "Generate the detail that the voxels of the image are too large for.",
+    ),
+}
+"""Text and tooltip of each operation, by the field of the request that asks for it."""
+SHOWN = {
+    "share": {"second"},
+    "num_values": {"change", "second"},
+    "num_proposals": {"mask", "super_resolution"},
+    "first_level": {"mask", "change", "second"},
+    "coarse": {"mask"},
+    "anatomy": {"mask", "second", "super_resolution"},
+}
+"""Operations that a field is for; of others its value does not count."""
 
 
 class EditForm(RequestForm):
-    """An image layer, a Labels layer, and the settings of an `EditRequest`."""
+    """Image layers, a Labels layer, the operation, and the settings of an `EditRequest`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         layers = QWidget()
-        self.image, self.mask = QComboBox(), QComboBox()
+        self.image, self.operation, self.mask, self.second = (QComboBox() for _ in range(4))
         self.new_mask = QPushButton("&New mask layer")
         self.new_mask.setToolTip("Add an empty Labels layer on the grid of the image, ready to paint on.")
         self.selected_only = QCheckBox("Only the selected la&bel")
         self.selected_only.setToolTip("Regenerate the selected label of the mask layer only, such as one region.")
-        tips = ("Image (T1w) to edit.", "Labels layer: voxels other than 0 are regenerated.")
-        for combo, name, tip in zip((self.image, self.mask), ("Image", "Mask"), tips, strict=True):
+        rows = form_layout(layers)
+        for name, combo, tip in (
+            ("Image", self.image, "Image (T1w) to edit."),
+            ("Operation", self.operation, "What is done with the image."),
+            ("Mask", self.mask, "Labels layer: voxels other than 0 are regenerated."),
+            ("Second image", self.second, "Image (T1w) of another brain."),
+        ):
             combo.setAccessibleName(name)
             combo.setToolTip(tip)
             make_narrow(combo)
-        rows = form_layout(layers)
-        rows.addRow("Image", self.image)
-        rows.addRow("Mask", self.mask)
-        rows.addRow(self.new_mask)
-        rows.addRow(self.selected_only)
-        super().__init__(EditRequest, (layers, *ROWS), ADVANCED, options={"model": {"choices": ()}}, parent=parent)
+            rows.addRow(name, combo)
+        rows.insertRow(3, self.new_mask)
+        rows.insertRow(4, self.selected_only)
+        self.changes, self.own = ConditionForm(), ConditionForm()
+        self._conditions = QWidget()
+        column = without_margins(QVBoxLayout(self._conditions))
+        for text, form in (("Change to", self.changes), ("The brain as it is (estimated if left out)", self.own)):
+            column.addWidget(QLabel(text))
+            column.addWidget(form)
+        super().__init__(
+            EditRequest,
+            (layers, self._conditions, *ROWS),
+            ADVANCED,
+            options={"model": {"choices": ()}},
+            parent=parent,
+        )
+        self._of_operation = {
+            "mask": (self.mask, rows.labelForField(self.mask), self.new_mask, self.selected_only),
+            "second": (self.second, rows.labelForField(self.second)),
+            "change": (self._conditions,),
+        }
+        for name, (text, tip) in OPERATIONS.items():
+            self.operation.addItem(text, name)
+            self.operation.setItemData(self.operation.count() - 1, tip, 3)  # Qt's role of a tooltip
+        self.operation.currentIndexChanged.connect(lambda _: self._show_operation())
+        self._show_operation()
 
     def offer(self, images: Iterable[str], masks: Iterable[str]) -> None:
         """Offer layers by name. What was chosen stays chosen."""
-        for combo, names in ((self.image, images), (self.mask, masks)):
+        images = list(images)
+        for combo, names in ((self.image, images), (self.second, images), (self.mask, masks)):
             chosen = combo.currentText()
             combo.clear()
             combo.addItems(list(names))
@@ -46,3 +96,27 @@ class EditForm(RequestForm):
     def set_models(self, models: Iterable[Choice]) -> None:
         """Offer models. What was chosen stays chosen."""
         self.fields["model"].offer(list(models))
+
+    def set_schema(self, schema: ConditionSchema) -> None:
+        """Offer what can be changed of a brain with the conditions of a model."""
+        fields = [field for field in schema.fields if field.name in CHANGEABLE]
+        self.changes.set_schema(ConditionSchema(fields=tuple(fields)))
+        self.own.set_schema(ConditionSchema(fields=tuple(one for one in fields if one.kind != "vector")))
+
+    def make_request(self, **others: Any) -> Any:
+        """Return the request; fields that are not for the operation have their default."""
+        chosen = self.operation.currentData()
+        defaults = EditRequest(scan="scan")
+        unused = {name: getattr(defaults, name) for name, shown in SHOWN.items() if chosen not in shown}
+        told: dict[str, Any] = {"super_resolution": chosen == "super_resolution"}
+        if chosen == "change":
+            told |= {"change": self.changes.asked(), "condition": self.own.asked()}
+        return super().make_request(**unused | told | others)
+
+    def _show_operation(self) -> None:
+        chosen = self.operation.currentData()
+        for name, widgets in self._of_operation.items():
+            for widget in widgets:
+                widget.setVisible(name == chosen)
+        for name, shown in SHOWN.items():
+            self.set_visible(name, chosen in shown)
