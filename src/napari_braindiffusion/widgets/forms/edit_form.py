@@ -1,6 +1,7 @@
 """The form of an edit: the image, what is done with it, and how that is generated."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
@@ -106,7 +107,7 @@ class EditForm(RequestForm):
     def make_request(self, **others: Any) -> Any:
         """Return the request; fields that are not for the operation have their default."""
         chosen = self.operation.currentData()
-        defaults = EditRequest(scan="scan")
+        defaults = EditRequest(scan=Path())
         unused = {name: getattr(defaults, name) for name, shown in SHOWN.items() if chosen not in shown}
         told: dict[str, Any] = {"super_resolution": chosen == "super_resolution"}
         if chosen == "change":
