@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchio as tio
+from numpy.typing import NDArray
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.export.bids import DERIVATIVE
@@ -106,12 +107,12 @@ def _table(labels: Mapping[int, int]) -> torch.Tensor:
     return table
 
 
-def _read(path: Path) -> tuple[torch.Tensor, np.ndarray]:
+def _read(path: Path) -> tuple[torch.Tensor, NDArray[np.float64]]:
     volume = load_volume(path)
     return torch.from_numpy(np.asarray(volume.data, np.float32)), volume.affine
 
 
-def _read_labels(path: Path, values: torch.Tensor | None) -> tuple[torch.Tensor, np.ndarray]:
-    data, affine = load_volume(path).data, load_volume(path).affine
-    labels = torch.from_numpy(data.astype(np.int16))
-    return (labels if values is None else values[labels.long()]), affine
+def _read_labels(path: Path, values: torch.Tensor | None) -> tuple[torch.Tensor, NDArray[np.float64]]:
+    volume = load_volume(path)
+    labels = torch.from_numpy(volume.data.astype(np.int16))
+    return (labels if values is None else values[labels.long()]), volume.affine

@@ -128,12 +128,8 @@ def read_reference(
         raise BrainDiffusionError(f"{path} is no prepared cohort (.zarr): prepare the training subjects.", "reference")
     groups = choose_real_groups((path,), None, model)
     box = groups.preprocessing.shape, groups.preprocessing.spacing
-    embed: Callable[[Brain], NDArray[np.float32]] | None = None
-    if segmentation is not None and box == (segmentation.net.config.shape, segmentation.net.config.spacing):
-
-        def embed(brain: Brain) -> NDArray[np.float32]:
-            return segmentation.predict(brain.voxels * 2 - 1).embedding
-
+    fits = segmentation is not None and box == (segmentation.net.config.shape, segmentation.net.config.spacing)
+    embed = _embedding(segmentation) if segmentation is not None and fits else None
     training = yield from read_group("training", groups.training, embed)
     held_out = yield from read_group("held-out", groups.held_out, embed)
     knows = groups.card is not None and groups.card.split.train is not None
@@ -144,3 +140,7 @@ def neighbours_of(told: Mapping[str, Any], space: str) -> Neighbours | None:
     """Return the distances in a sidecar; None where it has none of this comparison."""
     found = (told.get("novelty") or {}).get(space)
     return None if not found else Neighbours(-1, float(found["to_training"]), -1, float(found["to_held_out"]))
+
+
+def _embedding(segmentation: SegmentationModel) -> Callable[[Brain], NDArray[np.float32]]:
+    return lambda brain: segmentation.predict(brain.voxels * 2 - 1).embedding

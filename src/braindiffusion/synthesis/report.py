@@ -87,11 +87,18 @@ def _regions(volumes: NDArray[np.float64], training: Mapping[str, Numbers]) -> l
     for region in REGIONS[1:]:
         column = volumes[:, region.index]
         low, median, high = np.percentile(column, BAND)
-        seen, beside = training.get(region.name), {}
-        if seen is not None:
-            outside = (column < seen.quantiles[0]) | (column > seen.quantiles[-1])
-            beside = {"percentile": seen.percentile(float(median)), "outside": int(outside.sum())}
-        rows.append(RegionRow(region=region.name, low_ml=low, median_ml=median, high_ml=high, **beside))
+        seen = training.get(region.name)
+        outside = None if seen is None else int(((column < seen.quantiles[0]) | (column > seen.quantiles[-1])).sum())
+        rows.append(
+            RegionRow(
+                region=region.name,
+                low_ml=low,
+                median_ml=median,
+                high_ml=high,
+                percentile=None if seen is None else seen.percentile(float(median)),
+                outside=outside,
+            )
+        )
     return rows
 
 
@@ -108,7 +115,7 @@ def _novelty(subjects: Sequence[Brain], reference: Reference | None) -> list[Nov
 
 def _compared(space: str, made: Sequence[Neighbours], people: Sequence[Neighbours], threshold: float) -> Novelty:
     nearest, usual = (min(one.to_training for one in group) for group in (made, people))
-    cosine = {"similarity": similarity(nearest), "people_similarity": similarity(usual)} if space == EMBEDDING else {}
+    by_cosine = space == EMBEDDING
     return Novelty(
         space=space,
         subjects=len(made),
@@ -118,7 +125,8 @@ def _compared(space: str, made: Sequence[Neighbours], people: Sequence[Neighbour
         ratio=float(np.median([one.ratio for one in made])),
         people_ratio=float(np.median([one.ratio for one in people])),
         p=memorization_test(made, people).p,
-        **cosine,
+        similarity=similarity(nearest) if by_cosine else None,
+        people_similarity=similarity(usual) if by_cosine else None,
     )
 
 
@@ -188,14 +196,16 @@ def ages_figure(asked: Sequence[Mapping[str, object]]) -> go.Figure:
         ages = [one["age"] for one in asked if "age" in one and one.get("sex") == sex]
         if ages:
             figure.add_histogram(x=ages, name=sex or "no sex", marker_color=colour, xbins={"size": 5})
-    return figure.update_layout(barmode="stack", title="Ages", xaxis_title="years", yaxis_title="subjects", height=320)
+    figure.update_layout(barmode="stack", title="Ages", xaxis_title="years", yaxis_title="subjects", height=320)
+    return figure
 
 
 def _distances(report: CohortReport, subjects: Sequence[Mapping[str, object]]) -> list[str]:
     figures = []
     for one in report.novelty:
         found = [near.to_training for told in subjects if (near := neighbours_of(told, one.space)) is not None]
-        figure = go.Figure().add_histogram(x=found, marker_color=WOMEN)
+        figure = go.Figure()
+        figure.add_histogram(x=found, marker_color=WOMEN)
         figure.add_vline(x=one.threshold, line_dash="dot", annotation_text="copy")
         figure.update_layout(
             title=f"Distance to the nearest training brain: {one.space}", yaxis_title="subjects", height=300
