@@ -65,6 +65,7 @@ class EditForm(RequestForm):
         self._conditions = QWidget()
         column = without_margins(QVBoxLayout(self._conditions))
         for text, form in (("Change to", self.changes), ("The brain as it is (estimated if left out)", self.own)):
+            form.clear_button.hide()  # a check box or "any" takes a value back
             column.addWidget(QLabel(text))
             column.addWidget(form)
         super().__init__(
