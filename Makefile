@@ -77,6 +77,7 @@ train-gpu: cohorts  ## Train the packaged models of 2 mm on DATA and one GPU (12
 train-models: cohorts  ## Train the packaged models on DATA (hours)
 	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/ixi-2mm
 	$(BIN)/python scripts/build_anatomy.py build/ixi-2mm.zarr --model build/ixi-2mm/best
+	$(BIN)/python scripts/build_normative.py build/ixi-2mm.zarr --model build/ixi-2mm/best
 	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out $(PRETRAINED)/ixi-2mm
 	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr --steps 2700 --out build/segmentation
 	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out $(PRETRAINED)/ixi-2mm-regions
@@ -92,9 +93,9 @@ pictures: setup  ## Draw the pictures of the documentation
 	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python -m napari_braindiffusion.demo --out build/pictures
 	cp build/pictures/screenshot.png docs/pictures/napari.png
 
-screenshots: setup  ## Take the screenshots of all docks in both themes (REPORT: a report folder of `evaluate`)
+screenshots: setup  ## Take the screenshots of all docks in both themes (REPORT: a report folder of `evaluate`, PATIENT: a T1w scan)
 	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python scripts/take_screenshots.py \
-		$(if $(REPORT),--report $(REPORT))
+		$(if $(REPORT),--report $(REPORT)) $(if $(PATIENT),--patient $(PATIENT))
 
 notebooks: $(VENV)/.developer  ## Run the notebooks and keep their outputs (needs Chrome)
 	PLOTLY_RENDERER=png PYTHONWARNINGS='ignore:IProgress not found' BRAINDIFFUSION_RUNS=build/runs $(BIN)/python -m pytest --nbmake --overwrite notebooks

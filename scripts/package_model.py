@@ -19,7 +19,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import load_model, save_model
 from braindiffusion.models.cascade.files import read_configuration
-from braindiffusion.models.registry import ANATOMY, find_model, read_card
+from braindiffusion.models.registry import ANATOMY, NORMATIVE, find_model, read_card
 from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainRequest
 
 LIMIT_MB = 60
@@ -97,9 +97,9 @@ def main(
         coarser = read_configuration(find_model(card["coarser_model"])).levels
         cascade.config = cascade.config.model_copy(update={"levels": (*coarser, cascade.config.levels[-1])})
     save_model(cascade, out, card, dtype=torch.bfloat16)
-    anatomy = find_model(trained) / ANATOMY
-    if anatomy.is_file():
-        shutil.copyfile(anatomy, out / ANATOMY)
+    for name in (ANATOMY, NORMATIVE):
+        if (beside := find_model(trained) / name).is_file():
+            shutil.copyfile(beside, out / name)
     size = (out / "model.safetensors").stat().st_size / 1e6
     if size > LIMIT_MB:
         raise BrainDiffusionError(f"{out} has {size:.0f} MB of weights: at most {LIMIT_MB} are packaged.")

@@ -31,16 +31,17 @@ class Session:
         home: Working folder, which contains `ixi/`.
         out: Folder for the pictures.
         report: Folder of a report written by `evaluate`.
+        patient: T1w scan of a patient.
     """
 
-    def __init__(self, home: Path, out: Path, report: Path | None = None) -> None:
+    def __init__(self, home: Path, out: Path, report: Path | None = None, patient: Path | None = None) -> None:
         from napari.settings import get_settings
 
         import napari
         from napari_braindiffusion.docks.base import TourOffer
 
         TourOffer.suppress()
-        self.home, self.out, self.report = home, out, report
+        self.home, self.out, self.report, self.patient = home, out, report, patient
         get_settings().application.gui_notification_level = "error"  # others would cover the canvas
         self.viewer = napari.Viewer(title="napari")
         self.viewer.window.resize(*WINDOW)
@@ -184,6 +185,24 @@ def region_volumes(session: Session) -> None:
     session.save("region-volumes")
 
 
+def anomaly(session: Session) -> None:
+    """Show the anomaly map of a patient with multiple sclerosis; skipped without a scan of one."""
+    from napari_braindiffusion.layers.display import set_axial_view
+
+    if session.patient is None:
+        return
+    (image,) = session.viewer.open(session.patient, plugin=PLUGIN)
+    image.name = "patient"
+    dock = session.dock("Anomaly map")
+    dock.make_map()
+    session.until(lambda: not dock.job.is_busy)
+    dock.progress.rest(" ")
+    set_axial_view(session.viewer)
+    session.viewer.dims.set_point(2, session.viewer.dims.range[2].start + 0.55 * session.viewer.dims.range[2].stop)
+    session.wait(1000)
+    session.save("anomaly")
+
+
 def tour(session: Session) -> None:
     """Show the second step of the guided tour."""
     from napari_braindiffusion.tour import begin_tour
@@ -204,6 +223,7 @@ SCENES = {
     "evaluate": evaluate,
     "orthoviews": orthoviews,
     "region-volumes": region_volumes,
+    "anomaly": anomaly,
     "tour": tour,
 }
 
@@ -231,9 +251,10 @@ def main(
         list[str] | None, typer.Option(help=f"Scenes to take: {', '.join(SCENES)}; all by default.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Report folder for the scene `evaluate`.")] = None,
+    patient: Annotated[Path | None, typer.Option(help="T1w scan of a patient for the scene `anomaly`.")] = None,
 ) -> None:
     """Take the screenshots."""
-    out, report = out.absolute(), report and report.absolute()
+    out, report, patient = out.absolute(), report and report.absolute(), patient and patient.absolute()
     home = Path(gettempdir()) / "braindiffusion-screenshots"  # appears in some messages
     shutil.rmtree(home, ignore_errors=True)
     os.environ["BRAINDIFFUSION_RUNS"] = str(home / "runs")
@@ -244,7 +265,7 @@ def main(
         shutil.copytree(samples_dir(), home / "ixi", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         os.chdir(home)  # paths in the pictures are relative to it
         for name in only or SCENES:
-            session = Session(home, out, report)
+            session = Session(home, out, report, patient)
             SCENES[name](session)
             session.viewer.close()
             print(f"{name}: {', '.join(path.name for path in sorted(out.glob(f'{name}-*.png')))}")

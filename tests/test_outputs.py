@@ -23,6 +23,7 @@ from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.outputs import RECORD, Outputs
 from braindiffusion.runs import (
+    AnomalyRequest,
     DemoRequest,
     DifferenceRequest,
     EditRequest,
@@ -90,6 +91,10 @@ JOBS: dict[str, tuple[Callable[[Path, Path, Path], Request], tuple[str, ...]]] =
     "edit": (
         lambda m, b, o: EditRequest(scan=b / "a_T1w.nii", mask=b / "b_T1w.nii", model=str(m), out=o),
         ("proposal_001.nii.gz", "proposal_001.json"),
+    ),
+    "anomaly": (
+        lambda m, b, o: AnomalyRequest(scan=b / "a_T1w.nii", model=str(m), out=o / "a.nii.gz"),
+        ("a.nii.gz", "a.json"),
     ),
     "evaluate": (
         lambda m, b, o: EvaluateRequest(real=(b,), generated=(b,), out=o),

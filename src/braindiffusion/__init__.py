@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from braindiffusion.api import (
         Model,
+        anomaly,
         edit,
         evaluate,
         generate,
@@ -38,6 +39,7 @@ _HOMES = {
     "load_model": "braindiffusion.api",
     "generate": "braindiffusion.api",
     "synthesize": "braindiffusion.api",
+    "anomaly": "braindiffusion.api",
     "edit": "braindiffusion.api",
     "prepare": "braindiffusion.api",
     "train": "braindiffusion.api",
@@ -53,6 +55,7 @@ __all__ = [
     "SyntheticDataset",
     "Volume",
     "__version__",
+    "anomaly",
     "edit",
     "evaluate",
     "generate",

@@ -18,6 +18,7 @@ from braindiffusion.jobs import perform
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model, list_models, read_card
 from braindiffusion.runs import (
+    AnomalyRequest,
     ArtifactWritten,
     EditRequest,
     EvaluateRequest,
@@ -40,7 +41,16 @@ if TYPE_CHECKING:
     from braindiffusion.runs.reports.evaluation import Evaluation
     from braindiffusion.runs.reports.synthesis import CohortReport
 
-R = TypeVar("R", PrepareRequest, TrainRequest, GenerateRequest, SynthesizeRequest, EditRequest, EvaluateRequest)
+R = TypeVar(
+    "R",
+    PrepareRequest,
+    TrainRequest,
+    GenerateRequest,
+    SynthesizeRequest,
+    EditRequest,
+    AnomalyRequest,
+    EvaluateRequest,
+)
 OnEvent = Callable[[Event], None]
 
 
@@ -248,6 +258,35 @@ def edit(
     request = _ask(EditRequest, num_proposals=num_proposals, **fields, **options)
     events = _perform(request, on_event=on_event).events()
     return [Path(e.path) for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"]
+
+
+def anomaly(
+    scan: str | Path, out: str | Path | None = None, *, on_event: OnEvent | None = None, **options: Any
+) -> Volume:
+    """Map where a scan differs from a healthy brain of this age and sex, as a model has learnt it.
+
+    Examples:
+        >>> found = anomaly("scan.nii.gz", age=63, sex="F")    # doctest: +SKIP
+        >>> found.metadata["score_ml"], found.metadata["score_percentile"]    # doctest: +SKIP
+
+    Args:
+        scan: A T1w volume, whole head or skull-stripped, of any spacing and orientation.
+        out: The map to write (`.nii.gz`), a JSON sidecar beside it; None keeps no file.
+        on_event: Is called with each event.
+        options: Any other field of `AnomalyRequest`: `age`, `sex`, `num_seeds`, `seed`, `model`, `device`, ...
+
+    Returns:
+        The map on the scan's grid, in healthy spreads from what is expected; `metadata` is its sidecar: `score_ml`,
+        `score_percentile` and all that makes it again.
+
+    Raises:
+        BrainDiffusionError: the scan cannot be used, or a file of yours is in the way.
+    """
+    request = _ask(AnomalyRequest, scan=_absolute(scan), out=_absolute(out), **options)
+    with TemporaryDirectory() as folder:
+        run = _perform(request, root=Path(folder) if out is None else None, on_event=on_event)
+        (path,) = (Path(e.path) for e in run.events() if isinstance(e, ArtifactWritten))
+        return _with_sidecar(path)
 
 
 def prepare(

@@ -32,7 +32,7 @@ def test_docks_open_by_what_one_wants_to_do(viewer):
 
 
 TIMEOUT = 60_000
-DOCKS = ("Cohort", "Train", "Generate", "Synthesize", "Edit", "Evaluate", "Orthoviews", "Region volumes")
+DOCKS = ("Cohort", "Train", "Generate", "Synthesize", "Edit", "Evaluate", "Orthoviews", "Region volumes", "Anomaly map")
 
 
 def test_docks_are_tabs_of_one_area_and_open_once(viewer, qtbot):

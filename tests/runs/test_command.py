@@ -16,6 +16,7 @@ from braindiffusion.cli import app, runner
 from braindiffusion.cli.commands import estimate, visualize
 from braindiffusion.runs.command import as_command, command_arguments, flags
 from braindiffusion.runs.requests import (
+    AnomalyRequest,
     DemoRequest,
     DifferenceRequest,
     EditRequest,
@@ -141,6 +142,16 @@ STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
         anatomy=st.sampled_from(["surroundings", "scan", "none"]),
         resampling=st.integers(1, 20),
         out=paths,
+    ),
+    AnomalyRequest: st.builds(
+        AnomalyRequest,
+        scan=paths,
+        age=maybe(st.floats(0, 120)),
+        sex=maybe(st.sampled_from(["F", "M"])),
+        num_seeds=st.integers(1, 50),
+        seed=st.integers(0, 9),
+        out=paths,
+        device=st.sampled_from(["auto", "cpu"]),
     ),
     EvaluateRequest: st.builds(
         EvaluateRequest,

@@ -22,6 +22,7 @@ from braindiffusion.cli.commands.visualize import visualize
 from braindiffusion.cli.options import Options, RunName, takes
 from braindiffusion.runs.command import command_name
 from braindiffusion.runs.requests import (
+    AnomalyRequest,
     BaseRequest,
     DemoRequest,
     DifferenceRequest,
@@ -80,6 +81,7 @@ COMMANDS: list[Callable[..., None] | type[BaseRequest]] = [
     generate,
     SynthesizeRequest,
     EditRequest,
+    AnomalyRequest,
     EvaluateRequest,
     NearestRequest,
     DifferenceRequest,

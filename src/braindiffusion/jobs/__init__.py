@@ -43,6 +43,7 @@ JOB_LOCATIONS: dict[str, str] = {
     "regenerate": "braindiffusion.jobs.generate:regenerate",
     "edit": "braindiffusion.jobs.edit:edit",
     "synthesize": "braindiffusion.jobs.synthesize:synthesize",
+    "anomaly": "braindiffusion.jobs.anomaly:anomaly",
     "evaluate": "braindiffusion.jobs.evaluate:evaluate",
     "nearest": "braindiffusion.jobs.nearest:find_nearest",
     "difference": "braindiffusion.jobs.difference:differ",

@@ -31,6 +31,8 @@ KINDS = {
 CARD, WEIGHTS = "model.json", "model.safetensors"
 ANATOMY = "anatomy.npz"
 """The file of a model folder that holds region maps of training subjects; a model may have none."""
+NORMATIVE = "normative.json"
+"""The file of a model folder that holds the spread of its residual in healthy people; a model may have none."""
 _HOME = Path(__file__).parent / "pretrained"
 
 

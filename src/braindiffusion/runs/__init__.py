@@ -21,6 +21,7 @@ from braindiffusion.runs.events import (
 )
 from braindiffusion.runs.folder import Run, RunState, default_runs_dir, list_runs
 from braindiffusion.runs.requests import (
+    AnomalyRequest,
     DemoRequest,
     DifferenceRequest,
     EditRequest,
@@ -39,6 +40,7 @@ from braindiffusion.runs.requests import (
 )
 
 __all__ = [
+    "AnomalyRequest",
     "ArtifactWritten",
     "Cancelled",
     "CheckpointWritten",

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.requests.base import BaseRequest
 from braindiffusion.runs.requests.cohort import InspectRequest, PrepareRequest
-from braindiffusion.runs.requests.editing import EditRequest
+from braindiffusion.runs.requests.editing import AnomalyRequest, EditRequest
 from braindiffusion.runs.requests.evaluation import DifferenceRequest, EvaluateRequest, NearestRequest
 from braindiffusion.runs.requests.figures import FigureName, VisualizeRequest
 from braindiffusion.runs.requests.generation import DemoRequest, GenerateRequest, PreviewRequest, RegenerateRequest
@@ -35,6 +35,7 @@ Request = Annotated[
     | RegenerateRequest
     | EditRequest
     | SynthesizeRequest
+    | AnomalyRequest
     | EvaluateRequest
     | NearestRequest
     | DifferenceRequest
@@ -69,6 +70,7 @@ def make_request(kind: type[R], **fields: object) -> R:
 
 
 __all__ = [
+    "AnomalyRequest",
     "BaseRequest",
     "DemoRequest",
     "DifferenceRequest",

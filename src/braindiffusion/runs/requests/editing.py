@@ -1,4 +1,4 @@
-"""The request to edit a scan."""
+"""The requests on a real scan: to edit it, and to compare it with what a model expects of a healthy brain."""
 
 from pathlib import Path
 from typing import Literal
@@ -89,3 +89,29 @@ class EditRequest(BaseRequest):
     """Write a preview of the proposal while it is sampled."""
     device: Device = "auto"
     precision: Precision = "auto"
+
+
+class AnomalyRequest(BaseRequest):
+    """Map where a scan differs from a healthy brain of this age and sex, as the model has learnt it."""
+
+    job: Literal["anomaly"] = "anomaly"
+    scan: Path = Field(title="Scan", json_schema_extra={"positional": True})
+    """A T1w volume, whole head or skull-stripped, of any spacing and orientation."""
+    age: float | None = Field(default=None, ge=0, le=120, title="Age", json_schema_extra={"unit": "years"})
+    """Age of the person in years; by default estimated from the scan."""
+    sex: Literal["F", "M"] | None = Field(default=None, title="Sex")
+    """Sex of the person; by default neither."""
+    num_seeds: int = Field(default=1, ge=1, le=50, title="Seeds", json_schema_extra={"advanced": True})
+    """Number of noise seeds that the map is averaged over: more take as many times the time, and give a map with less
+    noise."""
+    seed: int = Field(default=0, ge=0, title="Seed", json_schema_extra={"advanced": True})
+    """First seed of the noise. The same seed, model and settings give the same map."""
+    model: str = Field(
+        default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model", "--model-path"], "path": True}
+    )
+    """Name of a packaged model, or path of a model folder with a normative table."""
+    out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "anomaly.nii.gz"})
+    """The map to write (`.nii.gz`), on the grid of the scan, in healthy spreads: above 0 the scan is brighter than
+    expected, below 0 darker. A JSON sidecar holds the score."""
+    overwrite: Overwrite = False
+    device: Device = "auto"

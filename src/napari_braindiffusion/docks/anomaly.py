@@ -1,0 +1,139 @@
+"""The Anomaly map dock: where a scan differs from a healthy brain of its age and sex, as an overlay."""
+
+from pathlib import Path
+
+from napari.layers import Image
+from napari.utils.notifications import show_error
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
+
+from braindiffusion.models.registry import NORMATIVE, list_models
+from braindiffusion.runs import AnomalyRequest, Run
+from braindiffusion.runs.sidecar import read_sidecar
+from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.layers.display import show_volume
+from napari_braindiffusion.layers.files import PROVENANCE, is_brain
+from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
+from napari_braindiffusion.orthoviews.difference import COLORS
+from napari_braindiffusion.orthoviews.rendering import DIFFERENCE
+from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow, wrapping_label
+from napari_braindiffusion.widgets.forms.request_form import RequestForm
+from napari_braindiffusion.widgets.progress_row import ProgressRow
+
+ROWS, ADVANCED = ("age", "sex"), ("model", "num_seeds", "seed", "device")
+HINT = "For research on methods, never for diagnosis. Blue is darker than expected, red brighter."
+
+
+class AnomalyDock(Dock):
+    """Choose an image, make its anomaly map; it comes as a layer on top of the image.
+
+    Args:
+        napari_viewer: Holds the layers.
+    """
+
+    name = "Anomaly map"
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.job = LayerJob(napari_viewer, self.engine, self)
+        self._source: Image | None = None
+
+        layers = QWidget()
+        self.image = QComboBox()
+        self.image.setAccessibleName("Image")
+        self.image.setToolTip("Image (T1w) to compare with healthy brains.")
+        make_narrow(self.image)
+        form_layout(layers).addRow("Image", self.image)
+        self.form = RequestForm(
+            AnomalyRequest,
+            (layers, *ROWS),
+            ADVANCED,
+            options={"model": {"choices": ()}, "age": {"default": "Estimated"}},
+        )
+        self.map_button = QPushButton("Make anomaly &map")
+        self.map_button.setToolTip("Show where the image differs from a healthy brain, in healthy spreads.")
+        self.progress = ProgressRow("Cancel", "Stops within one reconstruction.")
+        self.progress.hide()
+        self.result = wrapping_label(HINT)
+        for widget in (self.form, self.map_button, self.progress, self.result):
+            self.rows.addWidget(widget)
+        self.rows.addStretch()
+
+        models = [one for one in list_models() if (one.path / NORMATIVE).is_file()]
+        self.form.fields["model"].offer([(one.name, one.name, str(one.card.description)) for one in models])
+        self.map_button.clicked.connect(lambda: self.make_map())
+        self.progress.stop_requested.connect(self.job.cancel)
+        self.job.begun.connect(self._on_begun)
+        self.job.progress.connect(
+            lambda event: self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left)
+        )
+        self.job.silent.connect(self.progress.show_unresponsive)
+        self.job.finished.connect(self._on_finished)
+        self.job.failed.connect(self._on_failed)
+        self.job.cancelled.connect(lambda: self._end("Cancelled."))
+        events = napari_viewer.layers.events
+        self._layer_events = (events.inserted, events.removed)
+        for event in self._layer_events:
+            event.connect(self._offer_layers)
+        self._offer_layers()
+        if is_brain(active := napari_viewer.layers.selection.active):
+            self.image.setCurrentText(active.name)
+
+    def make_map(self) -> None:
+        """Make the anomaly map of the chosen image."""
+        image = next((layer for layer in self._viewer.layers if layer.name == self.image.currentText()), None)
+        if not is_brain(image):
+            show_error("Choose an image that is one brain: a 3D image (T1w).")
+            return
+        self._source = image
+        with self.errors_shown():
+            asked = self.form.make_request(scan=Path())
+            self.job.ask([image], lambda paths: asked.model_copy(update={"scan": paths[0]}))
+
+    def release(self) -> None:  # noqa: D102 the base class says it
+        for event in self._layer_events:
+            event.disconnect(self._offer_layers)
+        self.job.close()
+
+    def _offer_layers(self, event: object = None) -> None:
+        chosen = self.image.currentText()
+        self.image.clear()
+        shown = [layer for layer in self._viewer.layers if is_brain(layer) and layer.ndim == 3]
+        self.image.addItems([layer.name for layer in shown if DIFFERENCE not in layer.metadata])
+        self.image.setCurrentIndex(max(0, self.image.findText(chosen)))
+
+    def _on_begun(self, message: str) -> None:
+        self.map_button.setEnabled(False)
+        self.progress.show()
+        self.progress.begin(message)
+
+    def _on_failed(self, message: str) -> None:
+        self._end(message)
+        show_error(message)
+
+    def _end(self, message: str) -> None:
+        self.map_button.setEnabled(True)
+        self.progress.rest(message)
+
+    def _on_finished(self, run: Run, artifacts: Artifacts) -> None:
+        self._end("The map lies on top of the image.")
+        for event, volume in artifacts:
+            if volume is None:
+                continue
+            told = read_sidecar(Path(event.path))
+            name = f"{self._source.name if self._source else 'scan'} anomaly ({told['unit']})"
+            about = {PROVENANCE: told, DIFFERENCE: told, "path": event.path}
+            layer = show_volume(self._viewer, volume, name, metadata=about)
+            layer.contrast_limits_range = layer.contrast_limits = (-told["limit"], told["limit"])
+            layer.colormap, layer.blending = COLORS, "translucent_no_depth"
+            self.result.setText(f"{_summary(told)}\n{HINT}")
+
+
+def _summary(told: dict[str, object]) -> str:
+    """Return the score of a map in words."""
+    percentile = told.get("score_percentile")
+    among = (
+        "" if percentile is None else f", more than in {percentile:g} % of {told['normative_subjects']} healthy people"
+    )
+    age = "" if told["age"] is None else f" Age {told['age']:g}{' (estimated)' if told['age_estimated'] else ''}."
+    return f"{told['score_ml']:.1f} ml lie beyond {told['beyond']:g} {told['unit']}{among}.{age}"
