@@ -144,7 +144,7 @@ def main(
     brains: Annotated[int, typer.Option(help="Held-out brains of each scanner.")] = 3,
     skip: Annotated[int, typer.Option(help="Leave out so many of them.")] = 0,
     contrasts: Annotated[str, typer.Option(help="Contrasts of the lesions, with commas.")] = "0.25,0.5,1",
-    every: Annotated[int, typer.Option(help="Take every so manieth training subject for the baselines.")] = 4,
+    every: Annotated[int, typer.Option(help="Take every n-th training subject for the baselines.")] = 4,
     model: Annotated[str, typer.Option(help="Name or path.")] = "ixi-2mm",
 ) -> None:
     """Print the tables."""

@@ -2,8 +2,8 @@
 
     python benchmarks/measure_lesion_filling.py .../ixi-2mm .../ms-lesions --brains 2
 
-Lesions of patients are put into held-out brains, as in `measure_anomaly.py`, and filled: by the biharmonic equation, and
-by the model from several first levels on. Each is segmented. Error: the sum over regions of how much their volumes
+Lesions of patients are put into held-out brains, as in `measure_anomaly.py`, and filled: by the biharmonic equation,
+and by the model from several first levels on. Each is segmented. Error: the sum over regions of how much their volumes
 differ from those of the brain without lesions, in ml; white: the difference of the cerebral white matter. PSNR is
 inside the hole, intensities in [0, 1].
 """

@@ -25,7 +25,7 @@ from braindiffusion.segmentation import load_segmentation_model
 def main(
     data: Annotated[Path, typer.Argument(help="The cohort, on the model's grid.")],
     model: Annotated[str, typer.Option(help="Folder or name of the model.")],
-    every: Annotated[int, typer.Option(help="Take every so manieth training subject.")] = 1,
+    every: Annotated[int, typer.Option(help="Take every n-th training subject.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of the table; that of the model by default.")] = None,
 ) -> None:
     """Write normative.json into the model's folder."""
