@@ -38,8 +38,8 @@ class SubjectConditions:
             raise BrainDiffusionError(msg, "condition")
         fields = {field.name: field for field in schema.fields}
         self.ages = age_range(request.age) if request.age is not None else None
-        if self.ages is None and isinstance(age := fields.get(AGE), ScalarField):
-            self.ages = age.seen.quantiles[0], age.seen.quantiles[-1]
+        if self.ages is None and isinstance(known := fields.get(AGE), ScalarField):
+            self.ages = known.seen.quantiles[0], known.seen.quantiles[-1]
         self.sexes: tuple[str, ...] = ()
         if request.sex is not None or isinstance(fields.get(SEX), CategoryField):
             self.sexes = SEXES if request.sex in (None, "balanced") else (str(request.sex),)

@@ -66,7 +66,7 @@ class CohortDataset:
         Raises:
             BrainDiffusionError: one of them is the user's.
         """
-        names = [*self._tables([]), ".bidsignore", REPORT_JSON, REPORT_PAGE]
+        names = [*self._tables([]), *map(Path, (".bidsignore", REPORT_JSON, REPORT_PAGE))]
         self._outputs.check(self.out / name for name in names)
 
     def volume(self, number: int) -> Path | None:
@@ -118,7 +118,7 @@ class CohortDataset:
             BrainDiffusionError: it cannot be read, or BIDS has no name for a modality.
             OSError: it cannot be written.
         """
-        told = [_alone(load_sidecar(sidecar_path(path)), number) | more for path in volumes]
+        told = [{**_alone(load_sidecar(sidecar_path(path)), number), **more} for path in volumes]
         found = zip((Found(path.name, path) for path in volumes), told, strict=True)
         written = []
         for i, brain in enumerate(named(found)):

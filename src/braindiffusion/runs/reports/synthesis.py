@@ -64,7 +64,7 @@ class CohortReport(_Part):
 
     created: datetime
     command: str
-    versions: dict[str, str]
+    versions: dict[str, str | None]
     model: str
     seed: int
     asked: int
