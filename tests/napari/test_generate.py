@@ -61,6 +61,33 @@ def dock(viewer, model):
     return dock
 
 
+def test_a_bundle_of_monai_has_its_own_conditions(dock, tmp_path):
+    network = {
+        "_target_": "monai.networks.nets.DiffusionModelUNet",
+        "spatial_dims": 3,
+        "channels": [8],
+        "out_channels": 1,
+    }
+    network |= {"with_conditioning": True, "cross_attention_dim": 2}
+    inference = {
+        "age": 0.1,
+        "brain_vol": 0.4,
+        "conditioning": "$torch.tensor([[@age, @brain_vol]])",
+        "network_def": network,
+        "scheduler": {"_target_": "monai.networks.schedulers.DDIMScheduler"},
+    }
+    output = {"spatial_shape": [16, 16, 16]}
+    metadata = {"task": "Brain synthesis", "network_data_format": {"outputs": {"pred": output}}}
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "inference.json").write_text(json.dumps(inference))
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    dock.form.choose_model(tmp_path)
+    assert list(dock.form.conditions.rows) == ["age", "brain_vol"]
+    dock.form.conditions.ask({"brain_vol": 0.7})
+    assert dock.form.request().condition == {"brain_vol": 0.7}
+    assert dock.form.request().model == str(tmp_path)
+
+
 def done(qtbot, dock):
     qtbot.waitUntil(lambda: dock.job is None, timeout=TIMEOUT)
 
