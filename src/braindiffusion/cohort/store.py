@@ -280,7 +280,7 @@ class Cohort:
         self.complete = complete
         table = [subject.model_dump(mode="json") for subject in self.subjects]
         checksums = {one.id: self._checksums[one.id] for one in self.subjects if one.id in self._checksums}
-        told = {"subjects": table, "hash": self.hash, "complete": complete, "checksums": checksums}
+        told: dict[str, Any] = {"subjects": table, "hash": self.hash, "complete": complete, "checksums": checksums}
         self._group.attrs.update(told if complete else {**told, GROUP: {}})  # its rows may be others now
 
 

@@ -37,7 +37,7 @@ class MonaiUNet(nn.Module):
     def __init__(self, config: UNetConfig, inputs: int, outputs: int, *, signals: int, maps: bool) -> None:
         super().__init__()
         try:
-            from monai.networks.nets import DiffusionModelUNet
+            from monai.networks.nets import DiffusionModelUNet  # type: ignore[attr-defined]
         except ImportError as error:
             msg = "MONAI is not installed, and a level has its network: pip install 'braindiffusion[monai]'."
             raise BrainDiffusionError(msg) from error
@@ -54,7 +54,8 @@ class MonaiUNet(nn.Module):
             num_head_channels=HEAD,
             num_class_embeds=1,
         )
-        self.net.class_embedding = nn.Linear(signals + config.embedding, 4 * config.widths[0])
+        told = nn.Linear(signals + config.embedding, 4 * config.widths[0])
+        self.net.class_embedding = told  # type: ignore[assignment]
         self._embedding = config.embedding
 
     def forward(

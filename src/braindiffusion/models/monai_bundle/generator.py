@@ -232,11 +232,13 @@ class BundleGenerator:
             with torch.inference_mode():
                 sample = self.autoencoder.decode_stage_2_outputs(sample / self._config["scale_factor"])  # type: ignore[operator]
         low, high = self._config["value_range"]
-        return (2 * (sample.float() - low) / (high - low) - 1).clamp(-1, 1)
+        volume: Tensor = 2 * (sample.float() - low) / (high - low) - 1
+        return volume.clamp(-1, 1)
 
     @staticmethod
     def _scaled(x: Tensor, sigma: float) -> Tensor:
-        return x * (1 + sigma**2) ** -0.5
+        scale: float = (1 + sigma**2) ** -0.5
+        return x * scale
 
 
 def load_bundle(folder: Path) -> BundleGenerator:

@@ -25,7 +25,7 @@ def monai_class(name: str) -> Any:
         BrainDiffusionError: MONAI is not installed.
     """
     try:
-        from monai.networks import nets, schedulers  # type: ignore[attr-defined]
+        from monai.networks import nets, schedulers
     except ImportError as error:
         raise BrainDiffusionError(INSTALL) from error
     if name not in (NETWORK, AUTOENCODER, *SCHEDULERS):

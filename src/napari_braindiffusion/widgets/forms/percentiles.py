@@ -3,6 +3,8 @@
 Any vector but region volumes can also be a row of a table.
 """
 
+from pathlib import Path
+
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QHBoxLayout, QLabel, QSlider, QToolButton, QVBoxLayout, QWidget
 
@@ -133,7 +135,7 @@ class VectorRow(ConditionRow):
     def set_value(self, value: Value | None) -> None:  # noqa: D102 the base class says it
         path, mark, row = value.rpartition(ROW) if isinstance(value, str) else ("", "", "")
         path = path if mark else value if isinstance(value, str) else ""
-        self.table.value = path or None
+        self.table.value = Path(path) if path else None
         self._on_table()
         self.rows.setCurrentIndex(max(0, self.rows.findText(row)))
         self._vector = value if isinstance(value, tuple | list) else None
@@ -144,7 +146,7 @@ class VectorRow(ConditionRow):
         self._vector = None
         self.table.show_default("none")
         path, names, problem = self.table.value, [], ""
-        if path is not None:
+        if isinstance(path, Path):
             try:
                 names = row_names(path)
             except BrainDiffusionError as error:
