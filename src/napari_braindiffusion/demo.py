@@ -26,6 +26,7 @@ from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import DEFAULT_MODEL, find_model, read_card
 from braindiffusion.runs import GenerateRequest
+from braindiffusion.runs.requests.base import Asked
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks.base import TourOffer
 from napari_braindiffusion.docks.open import open_dock
@@ -64,7 +65,7 @@ def open_demo(request: GenerateRequest) -> tuple[Viewer, JobHandle | None]:
     return viewer, job
 
 
-def the_same_regions(card: ModelCard) -> dict[str, float | str | dict[str, float | str]]:
+def the_same_regions(card: ModelCard) -> dict[str, Asked]:
     """Return the condition with the regions of the real brain; empty for a model without region maps."""
     return {
         field.name: str(sample_labels_path(PERSON)) for field in card.conditions.fields if isinstance(field, MapField)

@@ -263,5 +263,5 @@ def test_without_monai_one_sentence_says_what_to_install(make_bundle: Make, monk
     monkeypatch.setattr(builtins, "__import__", without)
     for name in [name for name in sys.modules if name.split(".")[0] == "monai"]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(BrainDiffusionError, match=r"pip install 'braindiffusion\[monai\]'"):
+    with pytest.raises(BrainDiffusionError, match=r"pip install 'napari-braindiffusion\[monai\]'"):
         load_generator(folder)

@@ -100,7 +100,8 @@ def voxel_classes(regions: NDArray[np.uint8]) -> NDArray[np.intp]:
             inside = np.pad(regions[box] == index, 1)
             away = ndimage.distance_transform_edt(inside)[1:-1, 1:-1, 1:-1]
             depth[box] = np.where(inside[1:-1, 1:-1, 1:-1], np.ceil(away) - 1, depth[box])
-    return regions.astype(np.intp) * DEPTHS + depth.clip(0, DEPTHS - 1)
+    classes: NDArray[np.intp] = regions.astype(np.intp) * DEPTHS + depth.clip(0, DEPTHS - 1)
+    return classes
 
 
 def class_statistics(
@@ -108,8 +109,9 @@ def class_statistics(
 ) -> ClassStatistics:
     """Return the sums of one person's residual over each class."""
     classes, values = voxel_classes(regions)[brain], residual[brain].astype(np.float64)
-    sums = [np.bincount(classes, weights, CLASSES) for weights in (None, values, values**2)]
-    return ClassStatistics(age=age, sex=sex, counts=sums[0], sums=sums[1], squares=sums[2])
+    counts = np.bincount(classes, minlength=CLASSES).tolist()
+    sums, squares = (np.bincount(classes, weights, CLASSES).tolist() for weights in (values, values**2))
+    return ClassStatistics(age=age, sex=sex, counts=tuple(counts), sums=tuple(sums), squares=tuple(squares))
 
 
 def fit_normative(people: Sequence[ClassStatistics], noise_levels: Sequence[float], spacing: float) -> NormativeTable:

@@ -39,7 +39,7 @@ class MonaiUNet(nn.Module):
         try:
             from monai.networks.nets import DiffusionModelUNet  # type: ignore[attr-defined]
         except ImportError as error:
-            msg = "MONAI is not installed, and a level has its network: pip install 'braindiffusion[monai]'."
+            msg = "MONAI is not installed, and a level has its network: pip install 'napari-braindiffusion[monai]'."
             raise BrainDiffusionError(msg) from error
         self._map_width = config.map_width if maps else 0
         self._multiple = 2 ** (len(config.widths) - 1)

@@ -15,7 +15,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.monai_bundle.config import AUTOENCODER, NETWORK, SCHEDULERS, weight_files
 
 State = dict[str, Tensor]
-INSTALL = "MONAI is not installed, and models of its kind need it: pip install 'braindiffusion[monai]'."
+INSTALL = "MONAI is not installed, and models of its kind need it: pip install 'napari-braindiffusion[monai]'."
 
 
 def monai_class(name: str) -> Any:
