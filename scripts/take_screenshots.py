@@ -175,6 +175,15 @@ def orthoviews(session: Session) -> None:
     session.save("orthoviews")
 
 
+def synthesize(session: Session) -> None:
+    """Show the settings of a cohort; none is generated."""
+    dock = session.dock("Synthesize")
+    for name, value in {"num": 500, "age": "20:80", "fast": True, "out": Path("cohort")}.items():
+        dock.form.fields[name].value = value
+    session.wait(1000)
+    session.save("synthesize")
+
+
 def region_volumes(session: Session) -> None:
     """Show the region volumes of a real brain beside those of the training subjects."""
     dock = session.dock("Region volumes")
@@ -224,6 +233,7 @@ SCENES = {
     "orthoviews": orthoviews,
     "region-volumes": region_volumes,
     "anomaly": anomaly,
+    "synthesize": synthesize,
     "tour": tour,
 }
 
