@@ -48,6 +48,7 @@ CARDS = {
         "data_licence": "CC0 (ds002748) and CC BY-SA 3.0 (IXI dataset, brain-development.org)",
         "coarser_model": "ixi-2mm",
         "guidance": {"scale": 2.0, "fields": ["regions"], "levels": 4},
+        "fast": {"steps": [10, 6, 5, 4, 4], "guidance": {"scale": 2.0, "fields": ["regions"], "levels": 3}},
     },
 }
 SAMPLING: dict[str, list[dict[str, float]]] = {
