@@ -35,6 +35,7 @@ from braindiffusion.runs import (
     RegenerateRequest,
     Request,
     Run,
+    SynthesizeRequest,
     TrainRequest,
     VisualizeRequest,
 )
@@ -101,6 +102,7 @@ JOBS: dict[str, tuple[Callable[[Path, Path, Path], Request], tuple[str, ...]]] =
         ("report.html", "evaluation.json"),
     ),
     "generate": (generation, ("sample_001.nii.gz",)),
+    "synthesize": (lambda m, b, o: SynthesizeRequest(model=str(m), num=1, out=o, device="cpu"), ("participants.tsv",)),
     "regenerate": (reproduction, ("sample_001.nii.gz",)),
     "demo": (lambda m, b, o: DemoRequest(out=o), ("sample_001.nii.gz", "sample_001_trajectory.nii.gz")),
     "prepare": (
@@ -126,7 +128,8 @@ def test_a_file_of_the_user_is_never_written_over(
     os.utime(mine, (0, 0))
     *_, last = perform(request)
     assert isinstance(last, Failed), last
-    assert str(mine if name != "c.zarr/notes.txt" else mine.parent) in last.message
+    whole_folder = name == "c.zarr/notes.txt" or job == "synthesize"
+    assert str(mine.parent if whole_folder else mine) in last.message
     assert "choose another" in last.message
     assert "bug" not in last.message
     assert mine.read_bytes() == FOREIGN

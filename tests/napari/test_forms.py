@@ -183,7 +183,8 @@ def values_of(request: type[BaseModel], name: str, widget) -> st.SearchStrategy:
         elif kind is bool:
             found.append(st.booleans())
         elif kind is str:
-            found.append(st.sampled_from(["one", "two words"]))
+            ranges = (request, name) == (SynthesizeRequest, "age")
+            found.append(st.sampled_from(["20:80", "7.5:7.5"] if ranges else ["one", "two words"]))
         elif kind in (int, float) and isinstance(widget, NumberEdit):
             digits = widget.native.decimals()
             lowest = widget.native.minimum() + (10.0**-digits if NoneType in kinds else 0)

@@ -101,6 +101,13 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "temperature": (0.5, {}),
     },
     UNetConfig: {
+        "network": (
+            "monai",
+            {
+                "UNetConfig": {"widths": (8, 8), "blocks": (1, 1), "attention": (False, False)},
+                "LevelConfig": {"patch": None},
+            },
+        ),
         "widths": ((8,), {}),
         "blocks": ((2,), {}),
         "attention": ((True,), {}),

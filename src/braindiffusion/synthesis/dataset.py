@@ -51,7 +51,7 @@ class CohortDataset:
         try:
             entries = [one for one in out.iterdir() if not one.name.startswith(".")] if out.exists() else []
             if entries and not _is_cohort(out):
-                msg = f"{out} holds something that `synthesize` did not begin: choose a new or an empty folder."
+                msg = f"{out} holds something that `synthesize` did not begin: choose another folder, new or empty."
                 raise BrainDiffusionError(msg, "out")
             out.mkdir(parents=True, exist_ok=True)
             if not entries:
