@@ -8,10 +8,14 @@ from pathlib import Path
 import napari.settings
 import psutil
 import pytest
+import torch
 from napari.qt.threading import WorkerBase
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QSettings
 
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from napari_braindiffusion.settings import PLUGIN
 from napari_braindiffusion.widgets import dialogs as questions
 
@@ -93,3 +97,15 @@ def engines():
         return found
 
     return alive
+
+
+@pytest.fixture
+def toy_model(tmp_path: Path) -> Path:
+    """A small model of brains that has learnt nothing: what it makes is not air, and is no brain."""
+    settings = Preprocessing(spacing=8.0, shape=(20, 26, 22))
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
+    cascade = Cascade(CascadeConfig(shape=settings.shape, spacing=8.0, depth=1, levels=(level,) * 2)).eval()
+    with torch.no_grad():
+        cascade.level(0).mean.fill_(0.0)
+    save_model(cascade, tmp_path / "toy", {"name": "toy", "preprocessing": settings.model_dump(mode="json")})
+    return tmp_path / "toy"

@@ -2,14 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 from qtpy.QtCore import Qt
 
-from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.editing.anomaly import NOISE_LEVELS
 from braindiffusion.editing.normative import CLASSES, NormativeTable, save_normative
-from braindiffusion.models.cascade import Cascade, save_model
-from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.layers.files import PROVENANCE
@@ -25,14 +21,8 @@ def viewer(make_napari_viewer_proxy):
 
 
 @pytest.fixture
-def dock(viewer, tmp_path):
+def dock(viewer, toy_model):
     """With a small model that has learnt nothing, and a table by which everything is unusual."""
-    settings = Preprocessing(spacing=8.0, shape=(20, 26, 22))
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
-    cascade = Cascade(CascadeConfig(shape=settings.shape, spacing=8.0, depth=1, levels=(level,) * 2)).eval()
-    with torch.no_grad():
-        cascade.level(0).mean.fill_(0.0)
-    save_model(cascade, tmp_path / "toy", {"name": "toy", "preprocessing": settings.model_dump(mode="json")})
     table = NormativeTable(
         subjects=2,
         noise_levels=NOISE_LEVELS,
@@ -42,11 +32,11 @@ def dock(viewer, tmp_path):
         log_variance=[(-6.0, 0.0, 0.0)] * CLASSES,
         scores=(1.0, 2.0),
     )
-    save_normative(table, tmp_path / "toy")
+    save_normative(table, toy_model)
     dock = open_dock(viewer, "Anomaly map")
     assert dock.form.fields["model"].value == "ixi-2mm"  # the only packaged model with a table
-    dock.form.fields["model"].offer([("toy", str(tmp_path / "toy"), "")])
-    dock.form.fields["model"].value = str(tmp_path / "toy")
+    dock.form.fields["model"].offer([("toy", str(toy_model), "")])
+    dock.form.fields["model"].value = str(toy_model)
     return dock
 
 

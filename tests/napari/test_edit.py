@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from napari.layers import Labels
 from qtpy.QtCore import Qt
 
@@ -26,17 +25,11 @@ def viewer(make_napari_viewer_proxy):
 
 
 @pytest.fixture
-def dock(viewer, tmp_path):
+def dock(viewer, toy_model):
     """With a small model that has learnt nothing: what it makes is not air, and is no brain."""
-    settings = Preprocessing(spacing=8.0, shape=(20, 26, 22))
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
-    cascade = Cascade(CascadeConfig(shape=settings.shape, spacing=8.0, depth=1, levels=(level,) * 2)).eval()
-    with torch.no_grad():
-        cascade.level(0).mean.fill_(0.0)
-    save_model(cascade, tmp_path / "toy", {"name": "toy", "preprocessing": settings.model_dump(mode="json")})
     dock = open_dock(viewer, "Edit")
-    dock.form.set_models([("toy", str(tmp_path / "toy"), "")])
-    dock.form.fields["model"].value = str(tmp_path / "toy")
+    dock.form.set_models([("toy", str(toy_model), "")])
+    dock.form.fields["model"].value = str(toy_model)
     dock.form.fields["first_level"].value = 0
     return dock
 
