@@ -151,7 +151,10 @@ def test_the_whole_report(
     assert dice.generated.value > 0.4
     spectrum = found.curves[0]
     assert len(spectrum.x) == len(spectrum.generated) == len(spectrum.real_baseline) == 13
-    _opens_in_a_browser(tmp_path / "report" / "report.html", plots=len(found.curves) + 5 + len(found.memorization))
+    assert "cortex" in groups
+    drawn = {"volumes", "tissues", "asymmetry", "cortex", "texture", "shape"} & set(groups)
+    plots = len(found.curves) + len(drawn) + len(found.memorization)
+    _opens_in_a_browser(tmp_path / "report" / "report.html", plots)
 
 
 def _targets(folder: Path) -> list[TargetResult]:
