@@ -5,10 +5,13 @@ each job, so a change holds from the next job on.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from npe2 import PluginManager
 from pydantic import BaseModel
 from qtpy.QtCore import QSettings
 
@@ -98,6 +101,24 @@ def _section(name: str) -> Any:
     from napari.settings import get_plugin_settings
 
     try:
-        return getattr(get_plugin_settings(PLUGIN), name)
+        with _known_manifests():
+            return getattr(get_plugin_settings(PLUGIN), name)
     except KeyError:
         return None
+
+
+@contextmanager
+def _known_manifests() -> Iterator[None]:
+    """Keep npe2 from reading every manifest again.
+
+    napari asks for that before it first hands out settings of plugins, which takes 0.2 s; a viewer has read them.
+    """
+    manager = PluginManager.instance()
+    if PLUGIN not in manager:
+        yield
+        return
+    manager.discover = lambda *_, **__: 0  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del manager.discover  # the method of the class again

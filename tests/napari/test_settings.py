@@ -4,6 +4,7 @@ from pathlib import Path
 
 import napari.settings
 import pytest
+from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import Qt
 
 import napari_braindiffusion
@@ -49,6 +50,20 @@ def test_a_plugin_that_napari_does_not_know_has_defaults(monkeypatch: pytest.Mon
     monkeypatch.setattr(napari.settings, "get_plugin_settings", unknown)
     remember("tour", "seen", value=True)
     assert settings().device == "auto"
+
+
+def test_manifests_are_not_read_again_for_them(monkeypatch: pytest.MonkeyPatch):
+    """A viewer has read them all, and reading them again holds up the first dock."""
+    PluginManager.instance().discover()
+
+    def read(path: Path) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(PluginManifest, "from_file", read)
+    remember("engine", "device", "cpu")
+    assert settings().device == "cpu"
+    monkeypatch.undo()
+    assert PluginManager.instance().discover() == 0
 
 
 def test_the_preferences_dialog_shows_them(make_napari_viewer_proxy, qtbot):

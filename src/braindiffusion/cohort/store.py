@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +22,9 @@ from braindiffusion.cohort.vectors.storage import GROUP, StoredVectors, read_vec
 from braindiffusion.cohort.vectors.table import VectorTable
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.lock import LOCK
+
+if TYPE_CHECKING:  # its import takes 0.2 s: the plugin's docks pay for it when they open a cohort
+    import zarr
 
 FORMAT = "braindiffusion-cohort"
 CHECKED = ("volumes", "masks", "labels", "affines")
@@ -78,7 +80,7 @@ class Cohort:
         complete: False while it is being written, or if that was interrupted.
     """
 
-    def __init__(self, group: zarr.Group, path: Path) -> None:
+    def __init__(self, group: "zarr.Group", path: Path) -> None:
         self._group = group
         self.path = path
         attributes: dict[str, Any] = dict(group.attrs.asdict())
@@ -124,6 +126,8 @@ class Cohort:
         Raises:
             BrainDiffusionError: there is no prepared cohort at `path`.
         """
+        import zarr
+
         path = Path(path)
         try:
             group = zarr.open_group(path, mode=mode)  # type: ignore[arg-type]
@@ -154,6 +158,8 @@ class Cohort:
         Raises:
             BrainDiffusionError: something else is at `path`, or it cannot be written.
         """
+        import zarr
+
         path = Path(path)
         check_store_path(path)
         if _holds_anything(path) and len(cls.open(path)):
@@ -330,8 +336,10 @@ def split_rows(subjects: Sequence[Subject], n_validation: int, seed: int = 0) ->
     return [row for name in training for row in rows[name]], [row for name in validation for row in rows[name]]
 
 
-def _array(group: zarr.Group, name: str, shape: Sequence[int | None], kinds: str) -> zarr.Array[Any]:
+def _array(group: "zarr.Group", name: str, shape: Sequence[int | None], kinds: str) -> "zarr.Array[Any]":
     """Return an array of a group: one chunk for each subject, of this shape (None: any), of one of these kinds."""
+    import zarr
+
     array = group[name]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is no array")

@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from braindiffusion.errors import BrainDiffusionError
+
+if TYPE_CHECKING:
+    import zarr
 
 
 class StoredArray:

@@ -8,14 +8,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from braindiffusion.cohort.stored_array import StoredArray
 from braindiffusion.errors import BrainDiffusionError
+
+if TYPE_CHECKING:
+    import zarr
 
 PATIENCE = 0.02
 """Seconds that a look may wait: small chunks are there by then, and no blank flashes up."""

@@ -5,14 +5,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from braindiffusion.cohort.vectors.table import VectorTable
 from braindiffusion.errors import BrainDiffusionError
+
+if TYPE_CHECKING:
+    import zarr
 
 GROUP = "tables"
 """The group of the arrays, and the attribute that lists them."""
@@ -37,7 +39,7 @@ class StoredVectors:
         return hashlib.sha256(names + np.ascontiguousarray(self.values, "<f4").tobytes()).hexdigest()
 
 
-def write_vectors(group: zarr.Group, tables: Sequence[VectorTable], subjects: Sequence[str]) -> None:
+def write_vectors(group: "zarr.Group", tables: Sequence[VectorTable], subjects: Sequence[str]) -> None:
     """Replace the tables of a store.
 
     Args:
@@ -59,7 +61,7 @@ def write_vectors(group: zarr.Group, tables: Sequence[VectorTable], subjects: Se
     group.attrs.update({GROUP: described})
 
 
-def read_vectors(group: zarr.Group, path: Path, rows: int) -> dict[str, StoredVectors]:
+def read_vectors(group: "zarr.Group", path: Path, rows: int) -> dict[str, StoredVectors]:
     """Return the tables of a store by name.
 
     Raises:

@@ -20,8 +20,13 @@ the run's own `results` folder. Extra hints, all optional:
     Few users need it: a form may hide it behind a button.
 """
 
+import ast
+import inspect
+import sys
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -29,10 +34,39 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 class BaseRequest(BaseModel):
     """A request. Field names are written to disk."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     command: ClassVar[str] = ""
     """Name of the command, where it is not that of the job."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Take the docstrings under the fields as their descriptions.
+
+        As pydantic's `use_attribute_docstrings`, which looks for the source of each class among all modules that are
+        loaded: with napari's, 30 ms a class.
+        """
+        for name, text in _docstrings(cls.__module__).get(cls.__qualname__, {}).items():
+            if name in cls.model_fields and cls.model_fields[name].description is None:
+                cls.model_fields[name].description = text
+
+
+@cache
+def _docstrings(module: str) -> dict[str, dict[str, str]]:
+    """Return the docstrings under the fields of a module's classes, by the name of the class and of the field."""
+    try:
+        source = inspect.getsource(sys.modules[module])
+    except (OSError, TypeError):  # typed into a console
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for kind in ast.parse(source).body:
+        if isinstance(kind, ast.ClassDef):
+            fields = found.setdefault(kind.name, {})
+            for field, said in pairwise(kind.body):
+                match field, said:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        fields[name] = inspect.cleandoc(text)
+    return found
 
 
 Asked = Annotated[

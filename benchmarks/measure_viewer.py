@@ -1,0 +1,198 @@
+"""Measure how fast the viewer answers: docks that open, layers that are added, previews after a change.
+
+    scripts/with-screen python benchmarks/measure_viewer.py docks layers orthoviews
+
+Each dock and each case runs in a process of its own. `seconds` is time on the clock. `cpu` is processor time of the GUI
+thread, which depends less on what else the machine does. `longest gap` is the longest time between two turns of the
+event loop, in which the viewer does not answer. Prints JSON.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+DOCKS = {
+    "Cohort": "cohort",
+    "Train": "train",
+    "Generate": "generate",
+    "Synthesize": "synthesize",
+    "Edit": "edit",
+    "Anomaly map": "anomaly",
+    "Evaluate": "evaluate",
+    "Orthoviews": "orthoviews",
+    "Region volumes": "region_volumes",
+}
+"""Name of each dock, and its module in `napari_braindiffusion.docks`."""
+PLUGIN = "napari-braindiffusion"
+SUBJECTS = 8
+WAIT = 300.0
+Measured = dict[str, float]
+
+
+class Stopwatch:
+    """Seconds and processor seconds since `begin`, and the longest gap between two turns of the event loop."""
+
+    def __init__(self) -> None:
+        from qtpy.QtCore import Qt, QTimer
+
+        self._timer = QTimer(interval=0, timerType=Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+
+    def begin(self) -> None:
+        self._begun = self._last = time.perf_counter(), time.thread_time()
+        self._gap, self._gap_cpu = 0.0, 0.0
+        self._timer.start()
+
+    def end(self) -> Measured:
+        self._tick()
+        self._timer.stop()
+        (clock, cpu), (now, now_cpu) = self._begun, self._last
+        return {
+            "seconds": now - clock,
+            "cpu": now_cpu - cpu,
+            "longest gap": self._gap,
+            "longest gap (cpu)": self._gap_cpu,
+        }
+
+    def _tick(self) -> None:
+        now = time.perf_counter(), time.thread_time()
+        self._gap = max(self._gap, now[0] - self._last[0])
+        self._gap_cpu = max(self._gap_cpu, now[1] - self._last[1])
+        self._last = now
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    """Run the event loop until something is so."""
+    from qtpy.QtWidgets import QApplication
+
+    until = time.monotonic() + WAIT
+    while not done():
+        if time.monotonic() > until:
+            raise TimeoutError(done)
+        QApplication.processEvents()
+
+
+def settle(seconds: float = 1.0) -> None:
+    """Run the event loop for a while: windows are painted, timers fire."""
+    until = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() > until)
+
+
+def new_viewer() -> Any:
+    """A viewer on the screen, with settings and runs of its own; no module of a dock is imported yet."""
+    folder = tempfile.mkdtemp(prefix="braindiffusion-bench-")
+    os.environ |= {"NAPARI_CONFIG": f"{folder}/napari.yaml", "BRAINDIFFUSION_RUNS": f"{folder}/runs"}
+    Path(folder, f"{PLUGIN}.yaml").write_text("tour:\n  seen: true\n")
+    import napari
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1200, 850)
+    settle()
+    return viewer
+
+
+def dock(name: str) -> Measured:
+    """Open a dock in a viewer that has opened none: import of its module, and then the dock itself."""
+    viewer = new_viewer()
+    begun = time.perf_counter(), time.process_time()
+    import_module(f"napari_braindiffusion.docks.{DOCKS[name]}")
+    imported = time.perf_counter() - begun[0]
+    imported_cpu = time.process_time() - begun[1]
+    watch = Stopwatch()
+    watch.begin()
+    widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)[1]
+    made = watch.end()
+    watch.begin()
+    settle()
+    after = watch.end()
+    widget.end()
+    return {
+        "seconds": imported + made["seconds"],
+        "cpu": imported_cpu + made["cpu"],
+        "import": imported,
+        "import (cpu)": imported_cpu,
+        "longest gap": after["longest gap"],
+        "longest gap (cpu)": after["longest gap (cpu)"],
+        "torch": float("torch" in sys.modules),
+    }
+
+
+def example_brains(folder: Path) -> list[Path]:
+    """Eight volumes at 2 mm."""
+    from braindiffusion.example_data import samples_dir
+
+    found = sorted((samples_dir() / "IXI-T1").rglob("*.nii.gz"))
+    return [_copied(found[number % len(found)], folder / f"brain{number}.nii.gz") for number in range(SUBJECTS)]
+
+
+def _copied(source: Path, target: Path) -> Path:
+    target.write_bytes(source.read_bytes())
+    return target
+
+
+def layers() -> Measured:
+    """Open eight volumes from files as layers."""
+    viewer, watch = new_viewer(), Stopwatch()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = example_brains(Path(folder))
+        from qtpy.QtCore import QTimer
+
+        watch.begin()
+        QTimer.singleShot(0, lambda: viewer.open(paths, plugin=PLUGIN))
+        wait_for(lambda: len(viewer.layers) == SUBJECTS)
+        settle()
+        return watch.end()
+
+
+def orthoviews() -> Measured:
+    """Open the Orthoviews dock with a brain and its labels: until all canvases are there and painted."""
+    viewer, watch = new_viewer(), Stopwatch()
+    viewer.open_sample(PLUGIN, "real")
+    settle()
+    watch.begin()
+    widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Orthoviews", tabify=True)[1]
+    wait_for(lambda: len(widget.panes) == 3)
+    settle(0.3)
+    return watch.end()
+
+
+CASES: dict[str, Callable[[], Measured]] = {"layers": layers, "orthoviews": orthoviews}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    known = ("docks", *CASES)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"{', '.join(known)}; all by default")
+    parser.add_argument("--docks", nargs="+", choices=DOCKS, default=list(DOCKS), metavar="NAME")
+    parser.add_argument("--one", help="run this case or dock in this process")
+    chosen = parser.parse_args()
+    if strange := set(chosen.cases) - set(known):
+        parser.error(f"no case: {min(strange)}")
+    if chosen.one:
+        found = dock(chosen.one) if chosen.one in DOCKS else CASES[chosen.one]()
+        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.flush()
+        os._exit(0)  # what is open goes with the process
+    result: dict[str, Measured] = {}
+    for name in chosen.cases or known:
+        for one in chosen.docks if name == "docks" else [name]:
+            words = [sys.executable, __file__, "--one", one]
+            done = subprocess.run(words, capture_output=True, text=True)
+            if done.returncode:
+                sys.stderr.write(f"{one} failed: {done.stderr.strip().splitlines()[-1]}\n")
+                continue
+            result[one] = json.loads(done.stdout.splitlines()[-1])
+            sys.stderr.write(f"{one}: {result[one]}\n")
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
