@@ -54,6 +54,30 @@ def test_bending_is_the_b_spline_of_itk(image: torch.Tensor, bend: np.ndarray) -
     assert (turned.numpy() != wanted)[inside].mean() < 1e-3  # but where a place is half-way between two voxels
 
 
+def test_splines_are_those_of_scipy_and_keep_fine_texture(image: torch.Tensor, bend: np.ndarray) -> None:
+    labels = (image[0] > -0.5).to(torch.uint8)
+    (moved,), turned = move([image], labels, SPACING, Movement(*STILL, bend), "cubic")
+    places = displaced(bend)
+    inside = (places > 0).all(0) & (places < np.array(SHAPE)[:, None, None, None] - 1).all(0)
+    for channel in range(2):
+        wanted = map_coordinates(image[channel].numpy(), places, order=3)
+        np.testing.assert_allclose(moved[channel].numpy()[inside], wanted[inside], atol=1e-3)
+    assert turned is not None
+    assert turned.dtype == torch.uint8
+    assert set(turned.unique().tolist()) == {0, 1}
+    (blurred,), _ = move([image], None, SPACING, Movement(*STILL, bend))
+    kept, lost = (float(one[0].numpy()[inside].std() / image[0].numpy()[inside].std()) for one in (moved, blurred))
+    assert lost < 0.75 < 0.85 < kept
+
+
+def test_splines_leave_a_head_that_is_not_moved(image: torch.Tensor) -> None:
+    labels = (4 * (image[0] + 1)).to(torch.uint8)
+    (still,), same = move([image], labels, SPACING, Movement(*STILL), "cubic")
+    np.testing.assert_allclose(still.numpy(), image.numpy(), atol=1e-3)
+    assert same is not None
+    assert (same == labels).float().mean() > 0.999
+
+
 def test_bending_by_nothing_turns_as_torchio_does(image: torch.Tensor) -> None:
     (turned,), _ = move([image], None, SPACING, Movement(*TURNED))
     affine = np.diag([SPACING, SPACING, SPACING, 1])

@@ -66,6 +66,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "affine": (False, {}),
         "elastic": (8.0, {}),
         "bias": (0.2, {}),
+        "interpolation": ("cubic", {}),
         "optimizer": ("adamw", MATRICES),
         "learning_rate": (1e-4, {}),
         "muon_learning_rate": (1e-4, MATRICES),

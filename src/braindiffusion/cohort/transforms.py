@@ -1,13 +1,16 @@
 """TorchIO transforms; no other module of the engine imports TorchIO. Imports torch."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
 import torchio as tio
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.interpolate import BSpline
+
+from braindiffusion.regions.interpolation import interpolate_labels
 
 Array = NDArray[np.float32]
 
@@ -134,18 +137,32 @@ class Movement:
     bend_mm: NDArray[np.float64] | None = None
 
 
+Interpolation = Literal["linear", "cubic"]
+
+
 def move(
-    images: list[torch.Tensor], labels: torch.Tensor | None, spacing: float, movement: Movement
+    images: list[torch.Tensor],
+    labels: torch.Tensor | None,
+    spacing: float,
+    movement: Movement,
+    interpolation: Interpolation = "linear",
 ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
-    """Move images together: linear interpolation, labels nearest neighbour.
+    """Move images together.
 
     Args:
         images: each (C, x, y, z) float32 on the same grid; what comes in from outside is the image's minimum.
         labels: (x, y, z) on the same grid, or None; 0 comes in from outside.
         spacing: mm.
         movement: the same for all.
+        interpolation: linear, and the nearest voxel's label, which is fast; or by cubic splines, which keep fine
+            texture and the thin parts of a label map.
     """
     grid = _sampling_grid(movement, images[0].shape[1:], spacing)
+    if interpolation == "cubic":
+        voxels = (grid[0].flip(-1).movedim(-1, 0).numpy() + 1) / 2
+        voxels *= np.array(images[0].shape[1:]).reshape(3, 1, 1, 1) - 1
+        turned = None if labels is None else torch.from_numpy(interpolate_labels(labels.numpy(), voxels))
+        return [_splines(image, voxels) for image in images], turned
     moved = _sample(torch.cat(images), grid, "bilinear").split([len(image) for image in images])
     turned = None if labels is None else _sample(labels[None].float(), grid, "nearest")[0].to(labels.dtype)
     return list(moved), turned
@@ -185,6 +202,14 @@ def _sample(image: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
     low = image.amin((1, 2, 3), keepdim=True)
     moved = torch.nn.functional.grid_sample((image - low)[None], grid, mode=mode, align_corners=True)
     return moved[0] + low
+
+
+def _splines(image: torch.Tensor, voxels: NDArray[np.floating]) -> torch.Tensor:
+    """Return (C, x, y, z) at places in voxels by cubic splines; outside is each channel's minimum."""
+    channels = [
+        ndimage.map_coordinates(one, voxels, order=3, mode="constant", cval=float(one.min())) for one in image.numpy()
+    ]
+    return torch.from_numpy(np.stack(channels))
 
 
 def draw_bias(image: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:

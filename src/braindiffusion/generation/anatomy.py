@@ -26,6 +26,7 @@ from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import ANATOMY
 from braindiffusion.regions import MIRRORED, mirror, region_index, volumes_ml
+from braindiffusion.regions.interpolation import interpolate_labels
 
 Labels = NDArray[np.uint8]
 Field = NDArray[np.float32]
@@ -40,6 +41,8 @@ velocities of the shape model are stored on one that is as much coarser again.""
 SQUARINGS = 6
 VOLUME_ROUNDS = 10
 """Times that the volumes are measured and the map is warped towards those that are requested."""
+EXACT_ROUNDS = 3
+"""The last of these rounds measure the map as it will be; those before take the nearest voxels, which is faster."""
 LARGEST_CHANGE = 1.5
 """A region is warped to at most this multiple (or the inverse) of its volume in one round."""
 SEXES = {"F": -1.0, "M": 1.0}
@@ -227,8 +230,11 @@ class AnatomyLibrary:
             wanted: volumes in ml by region.
             mirrored: whether left and right are exchanged afterwards.
         """
-        for _ in range(VOLUME_ROUNDS):
-            now = warped(labels, displacement)
+        for rounds_left in range(VOLUME_ROUNDS, 0, -1):
+            if rounds_left > EXACT_ROUNDS:
+                now = ndimage.map_coordinates(labels, _places(displacement), order=0, mode="constant")
+            else:
+                now = warped(labels, displacement)
             volumes = volumes_ml(now, self.spacing)
             growth = np.zeros(now.shape, np.float32)
             for name, value in wanted.items():
@@ -302,9 +308,14 @@ def _refined(component: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np
 
 def warped(labels: Labels, displacement: Field) -> Labels:
     """Return labels pulled back along a displacement of the coarser grid: at x lies what was at x + displacement(x)."""
-    places = np.indices(labels.shape, dtype=np.float32) + refined(displacement)
-    pulled: Labels = ndimage.map_coordinates(labels, places, order=0, mode="constant", cval=0)
-    return pulled
+    return interpolate_labels(labels, _places(displacement))
+
+
+def _places(displacement: Field) -> Field:
+    """Return where each voxel of a warped map comes from, (3, x, y, z) in voxels."""
+    fine = refined(displacement)
+    places: Field = np.indices(fine.shape[1:], dtype=np.float32) + fine
+    return places
 
 
 def expansion(growth: NDArray[np.float32]) -> Field:

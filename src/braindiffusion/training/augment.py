@@ -1,7 +1,7 @@
 """Augmentation of brains: mirror, affine and elastic deformation, bias field.
 
 Rotation, scale and shift stay within the range of heads in a scanner, since they are learnt as part of the
-distribution. Interpolation blurs, so levels that learn fine texture only mirror: see the presets.
+distribution. Linear interpolation blurs: levels that learn fine texture only mirror, or interpolate by splines.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindiffusion.cohort.transforms import Movement, draw_bias, move
+from braindiffusion.cohort.transforms import Interpolation, Movement, draw_bias, move
 from braindiffusion.regions import MIRRORED
 
 DEGREES, SCALE, SHIFT_MM = 4.0, 0.04, 2.0
@@ -25,11 +25,13 @@ class Warp:
         affine: rotate by up to 4 degrees, scale by 4 % and shift by 2 mm.
         elastic: largest elastic displacement in mm, smooth over about 4 cm; beyond 8 mm it may fold. 0 for none.
         bias: largest coefficient of a polynomial bias field; 0.1 is a few per cent, 0 for none.
+        interpolation: of volume, mask and region map where they are deformed.
     """
 
     affine: bool = True
     elastic: float = 0.0
     bias: float = 0.0
+    interpolation: Interpolation = "linear"
 
 
 Copy = tuple[Tensor, Tensor, Tensor | None]
@@ -59,7 +61,8 @@ def augment(
         rng = np.random.default_rng((seed, subject, pair))
         movement = _draw(rng, warp)
         if movement is not None:
-            (volume, mask), labels = move([volume, mask], labels, spacing, movement)
+            (volume, mask), labels = move([volume, mask], labels, spacing, movement, warp.interpolation)
+            mask = mask.clamp(0, 1)
         if warp.bias:
             volume = draw_bias(volume + 1, warp.bias, rng) - 1
         volume = volume.clamp(-1, 1)
