@@ -303,6 +303,19 @@ def test_alone_it_performs_one_run_and_tells_only_its_folder(run: Run, job: str,
     assert run.state is state
 
 
+def test_a_warm_one_has_imported_what_generating_needs() -> None:
+    code = """
+import sys
+from braindiffusion import engine
+status = engine.main(["--warm"])
+sys.stderr.write(str("torch" in sys.modules and "braindiffusion.jobs.preview" in sys.modules))
+sys.exit(status)
+"""
+    done = subprocess.run([sys.executable, "-c", code], input=b"", capture_output=True, timeout=SECONDS)
+    assert (done.returncode, done.stderr) == (0, b"True")
+    assert isinstance(parse_answer(done.stdout.splitlines()[-1]), Ready)
+
+
 def wait_for_progress(run: Run, process: "subprocess.Popen[bytes]") -> None:
     offset = 0
     while process.poll() is None:
@@ -316,6 +329,7 @@ def wait_for_progress(run: Run, process: "subprocess.Popen[bytes]") -> None:
 def test_alone_it_can_be_stopped(run: Run, how: str) -> None:
     process = alone("endless", run)
     wait_for_progress(run, process)
+    assert psutil.Process(process.pid).nice() > psutil.Process().nice()  # the viewer's previews come first
     if how == "ask":
         run.ask_to_stop()
     else:

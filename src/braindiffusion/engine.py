@@ -3,7 +3,7 @@
 `python -m braindiffusion.engine` reads commands from its standard input and writes answers to its standard output, one
 JSON object a line (`runs/messages.py`). `python -m braindiffusion.engine --run FOLDER` performs one run to its end
 without pipes, and goes on when its parent ends: whoever wants to know follows the folder, and stops it with
-`Run.ask_to_stop`.
+`Run.ask_to_stop`. That process has a lower priority: what somebody waits for in the viewer comes first.
 
 Jobs are done in the main thread, one after the other. A second thread does nothing but turn lines into a queue; the
 main thread looks into that queue between two events of a job, which is what "cancels within one step" means. The end of
@@ -11,16 +11,19 @@ standard input, SIGTERM and SIGINT all mean `Quit`. Another thread says every fe
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO
 
+import psutil
 from pydantic import ValidationError
 
 from braindiffusion import __version__
@@ -41,6 +44,8 @@ from braindiffusion.runs.messages import (
 )
 
 Send = Callable[[Answer], None]
+NICENESS = 10
+"""Of a process that performs one run alone: with both busy, another process gets ten times its processor time."""
 ORPHAN_SECONDS = 15.0
 """Seconds that a job has to end after the client has gone; then the process ends in the middle of it."""
 
@@ -152,6 +157,16 @@ def perform_alone(path: Path, stop: threading.Event) -> int:
     return {RunState.FINISHED: 0, RunState.CANCELLED: 130}.get(run.state, 1)
 
 
+def _lower_priority() -> None:
+    """Let other processes go first, previews in the viewer above all. Processes that this one starts follow."""
+    own = psutil.Process()
+    own.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else max(own.nice(), NICENESS))
+    if sys.platform == "linux" and os.getsid(0) == os.getpid():
+        # Linux may share the processor among sessions first, and only then by niceness within one.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(NICENESS))
+
+
 def _read_commands(lines: IO[bytes], commands: "SimpleQueue[Command]") -> None:
     for line in lines:
         try:
@@ -196,12 +211,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=(__doc__ or "").split("\n")[0],
     )
     parser.add_argument("--run", type=Path, help="perform this run folder to its end, without pipes")
+    parser.add_argument("--warm", action="store_true", help="import what generating needs before the first job")
     chosen = parser.parse_args(arguments)
 
     # Before torch is imported: idle OpenMP threads that spin take the cores that the viewer needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     if chosen.run is not None:
+        _lower_priority()
         stop = threading.Event()
         _on_signals(lambda: stop.set())
         if hasattr(signal, "SIGHUP"):
@@ -228,6 +245,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ClientGoneError from error
 
     threading.Thread(target=_beat, args=(send,), name="heartbeat", daemon=True).start()
+    if chosen.warm:
+        import_module("braindiffusion.jobs.generate")
+        import_module("braindiffusion.jobs.preview")
     Engine(commands, send).serve()
     return 0
 

@@ -65,6 +65,12 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[questions.OnClose]:
     return coming
 
 
+@pytest.fixture(autouse=True)
+def _no_early_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Generate dock starts an engine when it is shown; most tests need none."""
+    monkeypatch.setattr("napari_braindiffusion.docks.generate.GenerateDock._start_engine", lambda dock: None)
+
+
 @pytest.fixture
 def fake_engine() -> tuple[str, str]:
     """Command of an engine whose jobs are made for tests."""

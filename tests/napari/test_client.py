@@ -133,6 +133,17 @@ def test_a_short_job_takes_the_warm_process_only_if_it_is_idle(client, qtbot, tm
     assert idle.run.events()[0].pid == client.pid
 
 
+def test_an_engine_that_was_started_early_does_the_first_job(client, qtbot, engines):
+    client.start()
+    client.start()
+    begun = client.pid
+    assert begun in [one.pid for one in engines()]
+    job = client.submit(request())
+    with qtbot.waitSignal(job.finished, timeout=TIMEOUT):
+        pass
+    assert job.run.events()[0].pid == begun
+
+
 def test_an_abandoned_job_is_cancelled_and_says_nothing_more(client, qtbot):
     job = client.submit(request("slow", num_samples=50))
     with qtbot.waitSignal(job.artifact, timeout=TIMEOUT):

@@ -31,6 +31,10 @@ def viewer(make_napari_viewer_proxy):
     QApplication.processEvents()
 
 
+START_ENGINE = GenerateDock._start_engine
+"""As it is: the other tests start no engine that they do not need."""
+
+
 def docked(viewer, dock, name):
     viewer.window.add_dock_widget(dock, name=name, area="right")
     return dock
@@ -69,6 +73,20 @@ class TestGenerate:
         assert viewer.dims.point[0] == 3
         assert dock.generate_button.isEnabled()
         assert dock.form.fields["seed"].value == 6  # the next press makes another
+
+    def test_the_engine_starts_with_the_dock(self, make_napari_viewer_proxy, qtbot, fake_engine, monkeypatch):
+        """It is ready when somebody has filled in the form; a dock that is no more starts none."""
+        monkeypatch.setattr(GenerateDock, "_start_engine", START_ENGINE)
+        engine = EngineClient(command=fake_engine)
+        monkeypatch.setattr(EngineClient, "_shared", engine)
+        assert engine.pid is None
+        viewer = make_napari_viewer_proxy(show=True)
+        dock = docked(viewer, GenerateDock(viewer), "Generate")
+        qtbot.waitUntil(lambda: engine.pid is not None)
+        dock.end()
+        assert engine.pid is None
+        dock._start_engine()
+        assert engine.pid is None
 
     def test_the_first_brain_stands_upright_left_at_the_left(self, dock, viewer, qtbot):
         dock.generate(GenerateRequest(model="ok", previews=True))

@@ -157,13 +157,16 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
         raise BrainDiffusionError(f"There is no folder of label maps at {folder}.")
     volumes = {path.resolve() for item in found for path in item.paths}
     maps = [(_map_name(path), path) for path in _volume_files(folder)[0] if path.resolve() not in volumes]
+    beginning: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    for name, path in maps:
+        for start in _beginnings(name):
+            beginning[start].append((name, path))
     namesakes: dict[tuple[str, str | None], list[Found]] = defaultdict(list)
     for item in found:
         namesakes[item.subject, item.modality].append(item)
     matched = []
     for item in found:
-        named = [one for one in maps if _belongs(one[0], volume_stem(item.path))]
-        named = named or [one for one in maps if _belongs(one[0], item.subject)]
+        named = beginning.get(volume_stem(item.path)) or beginning.get(item.subject, [])
         named = [one for one in named if one[0] == volume_stem(item.path) or not _is_other_scan(one[1], item)]
         # `read` writes a mask beside each map of regions.
         named = [one for one in named if not one[0].endswith("_mask")] or named
@@ -265,9 +268,9 @@ def from_name(path: Path) -> tuple[Naming, Found]:
     return "labels" if _LABELS.match(name) else "none", Found(name, path, problem=problem)
 
 
-def _belongs(name: str, to: str) -> bool:
-    """Return whether `name` is `to` or continues it: `IXI1_seg` belongs to `IXI1`, `IXI12` does not."""
-    return name == to or (name.startswith(to) and not name[len(to)].isalnum())
+def _beginnings(name: str) -> list[str]:
+    """Return the names that `name` continues, itself included: `IXI1_seg` continues `IXI1`, and not `IXI`."""
+    return [name[:end] for end in range(len(name) + 1) if end == len(name) or not name[end].isalnum()]
 
 
 def _mark_doubles(found: list[Found], only: str | None) -> list[Found]:

@@ -11,8 +11,8 @@ import numpy as np
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtCore import QEvent, QTimer, QUrl
+from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
@@ -156,6 +156,17 @@ class GenerateDock(Dock):
             with self.errors_shown():
                 self._start(reproduce_layer(layer or self._viewer.layers.selection.active))
         return self.job
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 Qt's
+        super().showEvent(event)
+        if not self._is_duplicate():
+            QTimer.singleShot(0, self._start_engine)
+
+    def _start_engine(self) -> None:
+        """Start the engine once the dock is painted: it is ready before somebody has filled in the form."""
+        if not self.has_ended:
+            with self.errors_shown():
+                self.engine.start()
 
     def enterEvent(self, event: QEvent) -> None:  # noqa: D102 Qt's
         super().enterEvent(event)

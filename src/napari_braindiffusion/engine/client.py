@@ -1,6 +1,6 @@
 """The one way to run a job in an engine process: `EngineClient.submit`.
 
-A warm process, started with the first job that needs it, keeps a loaded model between jobs. Which jobs share it is
+A warm process, started with the Generate dock, keeps a loaded model between jobs. Which jobs share it is
 defined here, by `WARM_JOBS` and `SHORT_JOBS`. Every other job gets a process of its own, which ends with the job and
 gives its memory back, so that a short job never waits behind a long one. Trainings outlive napari; see `trainings`.
 """
@@ -21,6 +21,7 @@ from napari_braindiffusion.engine.process import LAST, SILENT_SECONDS, EnginePro
 from napari_braindiffusion.settings import settings
 
 ENGINE = (sys.executable, "-m", "braindiffusion.engine")
+WARM_ENGINE = (*ENGINE, "--warm")
 WARM_JOBS = frozenset({"preview", "generate", "regenerate"})
 """Jobs that share the loaded model of the warm process, one after the other."""
 BACKLOG = 1000
@@ -63,6 +64,14 @@ class EngineClient(QObject):
     def pid(self) -> int | None:
         """Process number of the warm engine, None where none runs."""
         return self._warm.process.pid if self._warm is not None and self._warm.is_alive else None
+
+    def start(self) -> None:
+        """Start the warm process before a job needs it: it takes seconds to import what it works with.
+
+        Raises:
+            BrainDiffusionError: no engine can be started.
+        """
+        self._warm_process(settings().runs_folder)
 
     def submit(self, request: Request, root: Path | None = None) -> JobHandle:
         """Make a run folder for a request and have an engine perform it.
@@ -114,8 +123,11 @@ class EngineClient(QObject):
         busy = any(engine is self._warm for engine in self._jobs.values())
         if request.job not in WARM_JOBS and (busy or request.job not in SHORT_JOBS):
             return EngineProcess(self._command or ENGINE, logs / f"engine-{request.job}.log")
+        return self._warm_process(logs)
+
+    def _warm_process(self, logs: Path) -> EngineProcess:
         if self._warm is None or not self._warm.is_alive:
-            self._warm = EngineProcess(self._command or ENGINE, logs / "engine.log")
+            self._warm = EngineProcess(self._command or WARM_ENGINE, logs / "engine.log")
         return self._warm
 
     def _forget_ended(self) -> None:
