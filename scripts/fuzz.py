@@ -8,7 +8,6 @@ output, and more time or memory than the limits. Needs Linux.
 """
 
 import argparse
-import gzip
 import io
 import json
 import os
@@ -16,293 +15,29 @@ import random
 import resource
 import shutil
 import signal
-import struct
 import sys
 import tempfile
 import time
 import traceback
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from fuzz_inputs import bombs, make_originals, mutate, perform
 
 OUTCOMES = ("result", "sentence", "crash", "hang", "outside")
 SECONDS = 60.0
 """Processor seconds that a file may take."""
 MEMORY = 2 << 30
 """Bytes of address space that a file may take."""
-NASTY: list[Any] = [
-    None, True, "", "../../../x,T2", "/etc/x", "C:\\x", "a\tb\nc", '=HYPERLINK("http://x","y")',
-    "<script>alert(1)</script>", "a" * 10_000, "\0", -1, 0, 1, 1.5, 1600, 10**6, 10**30, -1e308, 1e308, float("nan"),
-    float("inf"), [], [1], {}, {"a": 1},
-    [[[[]]]], "NaN", "T1,T1", ".",
-]  # fmt: skip
-
-
-# -- originals: one small valid folder of each family ------------------------------------------------------------------
-
-
-def make_originals(root: Path) -> None:
-    """Write a valid input of each family: `root/FAMILY`."""
-    import nibabel as nib
-    import numpy as np
-    import torch
-
-    from braindiffusion.cohort.preprocessing import Preprocessing
-    from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
-    from braindiffusion.models.cascade import Cascade, save_model
-    from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
-    from braindiffusion.runs import GenerateRequest, Run
-    from braindiffusion.runs.sidecar import write_sidecar
-
-    torch.manual_seed(0)
-    grid = np.stack(np.meshgrid(*(np.arange(n) for n in (48, 60, 56)), indexing="ij"), axis=-1)
-    head = (((grid - [24, 30, 28]) / [20, 26, 24]) ** 2).sum(-1) < 1
-    voxels = np.where(head, 700 + np.random.default_rng(0).normal(0, 40, head.shape), 0).astype(np.int16)
-    affine = np.diag([4.0, 4.0, 4.0, 1.0])
-    for family, name in (("nifti", "sub-01_T1w.nii"), ("nifti.gz", "sub-01_T1w.nii.gz"), ("mgz", "sub-01_T1w.mgz")):
-        (root / family).mkdir(parents=True)
-        kind: Any = nib.MGHImage if family == "mgz" else nib.Nifti1Image
-        nib.save(kind(voxels, affine), root / family / name)
-
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
-    small = CascadeConfig(shape=(16, 16, 16), channels=2, depth=1, levels=(level, level))
-    box = Preprocessing(shape=(16, 16, 16), modality="T1,T2")
-    card = {
-        "name": "small", "summary": "A small model.", "split": {"train": ["a", "b"], "validation": ["c"]},
-        "preprocessing": box.model_dump(mode="json"), "preprocessing_hash": box.hash, "steps": [10, 10],
-        "parameters": [1, 1], "validation_loss": [0.5, 0.25], "data": "None.", "limits": ["None."],
-    }  # fmt: skip
-    for family in ("card", "weights"):
-        save_model(Cascade(small), root / family / "model", card)
-
-    folder = root / "sidecar"
-    folder.mkdir()
-    job = Run.create(GenerateRequest(model=str(root / "card" / "model"), steps=1, out=folder), folder / "runs", "made")
-    for _ in _perform(job):
-        pass
-
-    one = box.model_copy(update={"modality": "T1"})
-    cohort = Cohort.create(root / "store" / "small.zarr", one, labels=np.dtype(np.uint16))
-    for number in range(3):
-        volume = np.random.default_rng(number).uniform(-1, 1, (1, 16, 16, 16)).astype(np.float16)
-        mask = np.ones((16, 16, 16), bool)
-        prepared = PreparedVolume(volume, mask, mask.astype(np.uint16) * 4, np.diag([2.0, 2.0, 2.0, 1.0]))
-        cohort.put(Subject(id=f"s{number}", age=30.0 + number, sex="F", input_hash=str(number)), prepared)
-    cohort.finish()
-
-    rows = [("participant_id", "age", "sex"), ("sub-01", "30", "F"), ("sub-02", "41.5", "M")]
-    for family, separator in (("tsv", "\t"), ("csv", ",")):
-        (root / family).mkdir()
-        (root / family / f"participants.{family}").write_text("\n".join(separator.join(row) for row in rows) + "\n")
-    (root / "xlsx").mkdir()
-    _workbook(
-        root / "xlsx" / "participants.xlsx", {(i, j): cell for i, row in enumerate(rows) for j, cell in enumerate(row)}
-    )
-    sheet = Path(os.environ.get("BRAINDIFFUSION_SHARED_DATA", "../shared/data")) / "ixi-2mm" / "IXI.xls"
-    if sheet.is_file():
-        (root / "xls").mkdir()
-        shutil.copy(sheet, root / "xls" / "participants.xls")
-
-    (root / "run").mkdir()
-    shutil.copytree(folder / "runs" / "made", root / "run" / "made")
-    for path in (root / "sidecar").glob("*.nii.gz"):
-        write_sidecar(path, json.loads(path.with_name(path.name[:-7] + ".json").read_text()))
-
-
-def _workbook(path: Path, cells: dict[tuple[int, int], str]) -> None:
-    import openpyxl
-
-    book = openpyxl.Workbook()
-    for (row, column), value in cells.items():
-        book.active.cell(row + 1, column + 1, value)  # type: ignore[union-attr]
-    book.save(path)
-
-
-def bombs() -> Iterator[tuple[str, str, Callable[[Path], None]]]:
-    """Yield inputs that ask for far more than they hold: name, family whose original they replace, function."""
-    import nibabel as nib
-    import numpy as np
-
-    def huge_header(folder: Path) -> None:
-        header = nib.Nifti1Header()
-        header.set_data_shape((20000, 20000, 20000))
-        header.set_data_dtype(np.float64)
-        header["vox_offset"], header["sform_code"], header["magic"] = 352, 1, b"n+1"
-        header.set_sform(np.diag([0.01, 0.01, 0.01, 1.0]))
-        with gzip.open(folder / "sub-01_T1w.nii.gz", "wb") as file:
-            file.write(header.binaryblock + bytes(4))
-
-    def gzip_bomb(folder: Path) -> None:
-        header = nib.Nifti1Header()
-        header.set_data_shape((1600, 1600, 1600))
-        header.set_data_dtype(np.uint8)
-        header["vox_offset"], header["magic"] = 352, b"n+1"
-        header.set_sform(np.diag([0.1, 0.1, 0.1, 1.0]), 1)
-        with gzip.open(folder / "sub-01_T1w.nii.gz", "wb", 9) as file:
-            file.write(header.binaryblock + bytes(4))
-            for _ in range(400):
-                file.write(bytes(1 << 20))
-
-    def far_cell(folder: Path) -> None:
-        _workbook(folder / "participants.xlsx", {(0, 0): "participant_id", (1048575, 16383): "x"})
-
-    def zip_bomb(folder: Path) -> None:
-        path = folder / "participants.xlsx"
-        with zipfile.ZipFile(path) as old:
-            parts = {name: old.read(name) for name in old.namelist()}
-        parts["xl/worksheets/sheet1.xml"] = parts["xl/worksheets/sheet1.xml"].replace(
-            b"</sheetData>", b"<row>" + b"<c/>" * 50_000_000 + b"</row></sheetData>"
-        )
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
-            for name, content in parts.items():
-                new.writestr(name, content)
-
-    def wide_table(folder: Path) -> None:
-        (folder / "participants.tsv").write_text("participant_id\t" + "x\t" * 3_000_000 + "\n")
-
-    def deep_json(name: str) -> Callable[[Path], None]:
-        def write(folder: Path) -> None:
-            (folder / name).write_text('{"configuration":' + "[" * 200_000 + "]" * 200_000 + "}")
-
-        return write
-
-    def long_number(folder: Path) -> None:
-        path = folder / "model" / "model.json"
-        path.write_text(path.read_text().replace("16", "9" * 5000, 1))
-
-    def large_box(folder: Path) -> None:
-        path = folder / "model" / "model.json"
-        path.write_text(path.read_text().replace("16,", "1600,").replace("16\n", "1600\n"))
-
-    def large_store(folder: Path) -> None:
-        for path in folder.glob("small.zarr/*/zarr.json"):
-            told = json.loads(path.read_text())
-            told["shape"] = [10**9 if side == 3 else side for side in told["shape"]]
-            path.write_text(json.dumps(told))
-
-    def long_safetensors(folder: Path) -> None:
-        (folder / "model" / "model.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
-
-    yield "header of 64 TB", "nifti.gz", huge_header
-    yield "gzip bomb", "nifti.gz", gzip_bomb
-    yield "cell in the far corner", "xlsx", far_cell
-    yield "zip bomb", "xlsx", zip_bomb
-    yield "three million columns", "tsv", wide_table
-    yield "nested card", "card", deep_json("model/model.json")
-    yield "nested sidecar", "sidecar", deep_json("sample_001_T1.json")
-    yield "number of 5000 digits", "card", long_number
-    yield "box of 1600 voxels", "card", large_box
-    yield "store of 10^9 subjects", "store", large_store
-    yield "safetensors header of 2^62 bytes", "weights", long_safetensors
-
-
-# -- mutations ---------------------------------------------------------------------------------------------------------
-
-
-def mutate(folder: Path, family: str, rng: random.Random) -> str:
-    """Damage one file of a folder, and say which and how."""
-    structured = {"card": ["model/model.json"], "sidecar": ["sample_001_T1.json"], "run": ["made/run.json"]}
-    if family == "store":
-        file = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
-    elif family == "run":
-        file = folder / "made" / rng.choice(["run.json", "events.jsonl"])
-    elif family in structured:
-        file = folder / structured[family][0]
-    elif family == "weights":
-        file = folder / "model" / "model.safetensors"
-    else:
-        file = next(path for path in sorted(folder.iterdir()) if path.is_file())
-    data = file.read_bytes()
-    if file.suffix == ".json" and rng.random() < 0.85:
-        told = json.loads(data)
-        how = [_mutate_json(told, rng) for _ in range(rng.choice([1, 1, 1, 2, 4]))]
-        file.write_text(json.dumps(told))
-        return f"{file.relative_to(folder)}: {'; '.join(how)}"
-    zipped = data[:2] == b"\x1f\x8b" and rng.random() < 0.6
-    content, how_bytes = _mutate_bytes(gzip.decompress(data) if zipped else data, rng, head=family != "store")
-    file.write_bytes(gzip.compress(content, 1, mtime=0) if zipped else content)
-    return f"{file.relative_to(folder)}{' (inside gzip)' if zipped else ''}: {how_bytes}"
-
-
-def _mutate_json(told: Any, rng: random.Random) -> str:
-    places: list[tuple[Any, Any, str]] = []
-
-    def walk(value: Any, at: str) -> None:
-        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        for key, below in items:
-            places.append((value, key, f"{at}.{key}"))
-            walk(below, f"{at}.{key}")
-
-    walk(told, "")
-    if not places:
-        return "nothing left"
-    parent, key, at = rng.choice(places)
-    what = rng.random()
-    if what < 0.12:
-        del parent[key]
-        return f"{at} removed"
-    if what < 0.2 and isinstance(parent, dict):
-        parent[rng.choice(["x", "../x", "", "a\tb"])] = parent.pop(key)
-        return f"{at} renamed"
-    if what < 0.3 and isinstance(parent[key], list):
-        parent[key] = parent[key] * rng.choice([0, 2, 50])
-        return f"{at} repeated"
-    if what < 0.45 and isinstance(parent[key], int | float):
-        parent[key] = parent[key] * rng.choice([-1, 0.5, 2, 100, 1e6])
-        return f"{at} = {parent[key]}"
-    parent[key] = rng.choice(NASTY)
-    return f"{at} = {str(parent[key])[:40]!r}"
-
-
-def _mutate_bytes(data: bytes, rng: random.Random, *, head: bool) -> tuple[bytes, str]:
-    changed = bytearray(data)
-    kind = rng.choice(["bytes", "bytes", "bytes", "number", "cut", "doubled", "removed", "text", "zeros"])
-    # Most of what decides a file stands at its begin.
-    end = min(len(changed), 600) if head and rng.random() < 0.8 else len(changed)
-    at = rng.randrange(max(1, end))
-    if kind == "bytes":
-        for _ in range(rng.choice([1, 2, 8, 64])):
-            if changed:
-                changed[rng.randrange(max(1, end))] = rng.randrange(256)
-    elif kind == "number":
-        size = rng.choice([2, 4, 8])
-        changed[at : at + size] = rng.choice([b"\xff", b"\x00", b"\x7f", b"\x80"]) * size
-    elif kind == "cut":
-        del changed[at:]
-    elif kind == "doubled":
-        changed[at:at] = changed[at : at + rng.choice([1, 16, 4096])]
-    elif kind == "removed":
-        del changed[at : at + rng.choice([1, 3, 16, 4096])]
-    elif kind == "text":
-        changed[at:at] = str(rng.choice(NASTY)).encode()[:100]
-    else:
-        changed[at : at + 64] = bytes(64)
-    return bytes(changed), f"{kind} at {at} of {len(data)}"
-
-
 # -- doors: what reads a file ------------------------------------------------------------------------------------------
-
-
-def _perform(run: Any) -> Iterator[Any]:
-    """Perform a run; an unexpected exception of the job is raised."""
-    from braindiffusion.errors import BrainDiffusionError
-    from braindiffusion.jobs import perform
-    from braindiffusion.runs import Failed
-
-    for event in perform(run):
-        if isinstance(event, Failed):
-            if run.error_file.is_file():
-                raise RuntimeError(run.error_file.read_text())
-            raise BrainDiffusionError(event.message)
-        yield event
 
 
 def _job(request: Any, case: Path) -> None:
     from braindiffusion.runs import Run
 
-    for _ in _perform(Run.create(request, case / "runs", "fuzz")):
+    for _ in perform(Run.create(request, case / "runs", "fuzz")):
         pass
 
 
@@ -466,10 +201,122 @@ def _run(case: Path) -> None:
     run.events(), run.state
 
 
+def _anomaly(case: Path, model: Path | None = None, scan: Path | None = None) -> None:
+    from braindiffusion.runs import AnomalyRequest
+
+    model, scan = model or _originals(case) / "model" / "model", scan or next(iter((case / "in").iterdir()))
+    _job(AnomalyRequest(scan=scan, model=str(model), age=40, out=case / "out" / "anomaly.nii.gz"), case)
+
+
+def _edit(case: Path, model: Path | None = None, scan: Path | None = None, mask: Path | None = None) -> None:
+    from braindiffusion.runs import EditRequest
+
+    model, scan = model or _originals(case) / "model" / "model", scan or next(iter((case / "in").iterdir()))
+    mask = mask or _originals(case) / "mask" / "mask.nii.gz"
+    request = EditRequest(scan=scan, mask=mask, label=60, model=str(model), steps=1, out=case / "out", first_level=0)
+    _job(request, case)
+
+
+def _originals(case: Path) -> Path:
+    return case.parent.parent / "originals"
+
+
+def _scan(case: Path) -> Path:
+    return _originals(case) / "scan" / "scan.nii.gz"
+
+
+def _synthesize(case: Path, model: Path | None = None, out: Path | None = None) -> None:
+    from braindiffusion.runs import SynthesizeRequest
+
+    model = model or _originals(case) / "model" / "model"
+    _job(SynthesizeRequest(model=str(model), num=2, out=out or case / "out" / "bids"), case)
+
+
+def _regions(case: Path) -> None:
+    from braindiffusion.runs import GenerateRequest
+
+    regions, model = case / "in" / "mask.nii.gz", _originals(case) / "model" / "model"
+    _job(GenerateRequest(model=str(model), condition={"regions": str(regions)}, out=case / "out" / "brains"), case)
+
+
+def _labelled(case: Path) -> None:
+    from braindiffusion.runs.requests import PrepareRequest
+
+    scans = case / "out" / "scans"
+    scans.mkdir()
+    shutil.copy(_scan(case), scans / "sub-01_T1w.nii.gz")
+    (case / "in" / "mask.nii.gz").rename(case / "in" / "sub-01_dseg.nii.gz")
+    out = case / "out" / "c.zarr"
+    _job(PrepareRequest(data_dir=scans, labels=case / "in", out=out, spacing=8, workers=1), case)
+
+
+def _augment(case: Path) -> None:
+    from braindiffusion.synthesis.augmentation import SyntheticDataset
+
+    for subject in SyntheticDataset(case / "in" / "bids"):
+        subject.load()
+
+
+def _resume(case: Path) -> None:
+    from braindiffusion.runs import Run
+
+    run = Run.open(case / "in" / "trained")
+    for _ in perform(Run.open(run.path)):
+        pass
+
+
+def _history(case: Path) -> None:
+    from braindiffusion.runs import Run
+    from napari_braindiffusion.engine.trainings import read_history
+
+    read_history(Run.open(case / "in" / "trained"))
+
+
+def _preset(case: Path) -> None:
+    from braindiffusion.runs import TrainRequest
+    from braindiffusion.runs.requests import EstimateRequest
+
+    data, file = _originals(case) / "store" / "small.zarr", str(case / "in" / "preset.json")
+    request = TrainRequest(data=data, preset=file, levels=(0,), epochs=0.3, validation_subjects=1)
+    _job(EstimateRequest(of=request), case)
+    _job(request, case)
+
+
+def _vectors(case: Path) -> None:
+    from braindiffusion.cohort.vectors.table import read_vector_table
+
+    read_vector_table(case / "in" / "scores.tsv")
+
+
+def _prepare_vectors(case: Path) -> None:
+    from braindiffusion.runs.requests import PrepareRequest
+
+    heads, table = _originals(case) / "nifti.gz", case / "in" / "scores.tsv"
+    out = case / "out" / "c.zarr"
+    _job(PrepareRequest(data_dir=heads, table=(table,), out=out, spacing=8, skull="keep", workers=1), case)
+
+
+def _visualize(case: Path) -> None:
+    from braindiffusion.runs import VisualizeRequest
+
+    scan = next(iter((case / "in").iterdir()))
+    _job(VisualizeRequest(figure="slices", paths=(scan,), out=case / "out" / "page.html"), case)
+
+
+def _difference(case: Path) -> None:
+    from braindiffusion.runs import DifferenceRequest
+
+    scan = next(iter((case / "in").iterdir()))
+    other = _originals(case) / "nifti.gz" / "sub-01_T1w.nii.gz"
+    _job(DifferenceRequest(first=scan, second=other, out=case / "out" / "difference.nii.gz"), case)
+
+
+Counts = dict[tuple[str, str], Counter[str]]
+"""Outcomes by family and door."""
 VOLUMES = {"load": _volume, "viewer": _viewer, "inspect": _inspect, "prepare": _prepare, "export": _export}
 DOORS: dict[str, dict[str, Callable[[Path], None]]] = {
     "nifti": VOLUMES,
-    "nifti.gz": {**VOLUMES, "segment": _segment},
+    "nifti.gz": {**VOLUMES, "segment": _segment, "visualize": _visualize, "difference": _difference},
     "mgz": VOLUMES,
     "card": {"card": _card, "models": _models, "estimate": _estimate, "generate": _generate, "evaluate": _groups},
     "weights": {"generate": _generate},
@@ -480,7 +327,35 @@ DOORS: dict[str, dict[str, Callable[[Path], None]]] = {
     "xls": {"table": _table},
     "xlsx": {"table": _table},
     "run": {"run": _run},
+    "bundle": {"card": _card, "models": _models, "estimate": _estimate, "generate": _generate},
+    "vectors": {"table": _vectors, "prepare": _prepare_vectors},
+    "model": {
+        "generate": _generate,
+        "synthesize": lambda case: _synthesize(case, case / "in" / "model"),
+        "edit": lambda case: _edit(case, case / "in" / "model", _scan(case)),
+        "anomaly": lambda case: _anomaly(case, case / "in" / "model", _scan(case)),
+    },
+    "scan": {"edit": _edit, "anomaly": _anomaly},
+    "mask": {
+        "edit": lambda case: _edit(case, scan=_scan(case), mask=case / "in" / "mask.nii.gz"),
+        "generate": _regions,
+        "prepare": _labelled,
+    },
+    "dataset": {"synthesize": lambda case: _synthesize(case, out=case / "in" / "bids"), "augment": _augment},
+    "training": {"resume": _resume, "history": _history},
+    "preset": {"train": _preset},
 }
+
+
+SLOW = {
+    *(("nifti.gz", door) for door in ("segment", "visualize")),
+    *((family, "conditions") for family in ("tsv", "csv")),
+    *((family, "estimate") for family in ("card", "bundle")),
+    *(("model", door) for door in ("synthesize", "edit", "anomaly")),
+    *((family, door) for family in ("scan", "mask") for door in ("edit", "anomaly", "generate", "prepare")),
+    ("bundle", "generate"), ("store", "train"), ("dataset", "synthesize"), ("training", "resume"), ("preset", "train"),
+}  # fmt: skip
+"""Families and doors that segment, train or sample: most of the time would be theirs."""
 
 
 # -- one file, one door, one process -----------------------------------------------------------------------------------
@@ -548,6 +423,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=sorted(DOORS), help="only these families")
     parser.add_argument("--doors", nargs="*", help="only these doors")
     parser.add_argument("--no-bombs", action="store_true")
+    parser.add_argument("--slow", type=int, default=1, help="open only one file in so many through the slow doors")
+    parser.add_argument("--intact", action="store_true", help="only show what the doors say of undamaged files")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--out", type=Path, help="JSON file of every case that was wrong")
     arguments = parser.parse_args()
@@ -559,17 +436,18 @@ def main() -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     print(f"{files} files")
     _print(counts)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        table = {f"{family}: {door}": dict(counted) for (family, door), counted in counts.items()}
-        told = {"command": " ".join(sys.argv), "files": files, "counts": table, "wrong": wrong}
-        arguments.out.write_text(json.dumps(told, indent=1) + "\n")
     return 1 if wrong else 0
 
 
-def _try_all(
-    arguments: argparse.Namespace, scratch: Path
-) -> tuple[dict[tuple[str, str], Counter[str]], list[Any], int]:
+def _write(out: Path | None, files: int, counts: Counts, wrong: list[Any]) -> None:
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        table = {f"{family}: {door}": dict(counted) for (family, door), counted in counts.items()}
+        told = {"command": " ".join(sys.argv), "files": files, "counts": table, "wrong": wrong}
+        out.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _try_all(arguments: argparse.Namespace, scratch: Path) -> tuple[Counts, list[Any], int]:
     originals = scratch / "originals"
     _in_child(lambda: make_originals(originals))
     _import_all()
@@ -579,11 +457,14 @@ def _try_all(
         family = families[number % len(families)]
         rng = random.Random(f"{arguments.seed}-{number}")  # noqa: S311 nothing secret
         plan.append((family, f"{arguments.seed}-{number}", lambda f, family=family, rng=rng: mutate(f, family, rng)))
-    if not arguments.no_bombs:
+    if arguments.intact:
+        plan = [(family, "intact", lambda _: None) for family in families]
+    elif not arguments.no_bombs:
         plan = [(family, name, make) for name, family, make in bombs() if family in families] + plan
-    counts: dict[tuple[str, str], Counter[str]] = {}
+    counts: Counts = {}
     wrong: list[Any] = []
     began, files = time.monotonic(), 0
+    seen: Counter[str] = Counter()
     for family, name, damage in plan:
         if time.monotonic() - began > 60 * arguments.minutes:
             break
@@ -591,14 +472,19 @@ def _try_all(
         damaged = scratch / "damaged"
         shutil.copytree(originals / family, damaged)
         how = damage(damaged) or name
+        seen[family] += 1
         for door, function in DOORS[family].items():
             if arguments.doors and door not in arguments.doors:
+                continue
+            if (family, door) in SLOW and seen[family] % arguments.slow:
                 continue
             case = scratch / "cases" / "one"
             (case / "out").mkdir(parents=True)
             shutil.copytree(damaged, case / "in")
             outcome, message = attempt(function, case)
             counts.setdefault((family, door), Counter())[outcome] += 1
+            if arguments.intact:
+                print(f"{family}, {door}: {outcome} {message}", flush=True)
             if outcome not in ("result", "sentence"):
                 wrong.append(
                     {"file": name, "family": family, "door": door, "how": how, "outcome": outcome, "told": message}
@@ -609,6 +495,7 @@ def _try_all(
                 )
             shutil.rmtree(case)
         shutil.rmtree(damaged)
+        _write(arguments.out, files, counts, wrong)
     return counts, wrong, files
 
 
@@ -644,7 +531,7 @@ def _import_all() -> None:
         import_module(name)
 
 
-def _print(counts: dict[tuple[str, str], Counter[str]]) -> None:
+def _print(counts: Counts) -> None:
     width = max((len(f"{family}: {door}") for family, door in counts), default=0)
     print(f"{'':{width}} {'tried':>8}" + "".join(f"{name:>10}" for name in OUTCOMES))
     total: Counter[str] = Counter()

@@ -19,13 +19,17 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fuzz_inputs import make_editing_inputs
+
 SECONDS = 600.0
 """Time that a job may take between two kills."""
+SHARES = {"train": 0.4, "prepare": 0.15, "generate": 0.15, "synthesize": 0.15, "edit": 0.15}
+"""Jobs that are killed, and their share of the kills."""
 FIXTURES = Path(__file__).resolve().parents[1] / "tests" / "fixtures" / "v1"
 Made = dict[str, bytes]
 """The files that a job leaves, by name."""
@@ -35,7 +39,7 @@ Made = dict[str, bytes]
 
 
 def make_inputs(root: Path) -> None:
-    """Write a small cohort, a small model and a folder of heads."""
+    """Write a small cohort, small models, a folder of heads, a real scan and a mask."""
     import nibabel as nib
     import numpy as np
     import torch
@@ -57,6 +61,7 @@ def make_inputs(root: Path) -> None:
     level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=8)
     small = CascadeConfig(shape=(16, 16, 16), depth=1, levels=(level, level))
     save_model(Cascade(small), root / "model", {"name": "small", "preprocessing": box.model_dump(mode="json")})
+    make_editing_inputs(root / "editing")
     (root / "heads").mkdir()
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in (48, 60, 56)), indexing="ij"), axis=-1)
     for number in range(6):
@@ -67,8 +72,11 @@ def make_inputs(root: Path) -> None:
 
 def requests(inputs: Path, out: Path) -> dict[str, Any]:
     """Return the request of each job; `out` gets what it makes."""
-    from braindiffusion.runs import GenerateRequest, TrainRequest
+    from braindiffusion.runs import EditRequest, GenerateRequest, SynthesizeRequest, TrainRequest
     from braindiffusion.runs.requests import PrepareRequest
+
+    editing = inputs / "editing"
+    model, scan, mask = (editing / name for name in ("model/model", "scan/scan.nii.gz", "mask/mask.nii.gz"))
 
     every = {"checkpoint_minutes": 1e-6, "sample_minutes": 1e6}  # a checkpoint at each step
     return {
@@ -77,6 +85,10 @@ def requests(inputs: Path, out: Path) -> dict[str, Any]:
         ),
         "prepare": PrepareRequest(data_dir=inputs / "heads", out=out / "c.zarr", spacing=4, skull="keep", workers=1),
         "generate": GenerateRequest(model=str(inputs / "model"), num_samples=12, out=out / "brains"),
+        "synthesize": SynthesizeRequest(model=str(model), num=8, out=out / "brains"),
+        "edit": EditRequest(
+            scan=scan, mask=mask, label=60, model=str(model), first_level=0, num_proposals=8, out=out / "brains"
+        ),
     }
 
 
@@ -100,8 +112,8 @@ def made(job: str, run: Any, out: Path) -> Made:
         return {name: (run.checkpoints / name).read_bytes() for name in names}
     folder = out / ("c.zarr" if job == "prepare" else "brains")
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    if job == "generate":  # sidecars tell the run and the time, the record what was written twice
-        files = {name: content for name, content in files.items() if not name.endswith((".json", ".jsonl"))}
+    if job != "prepare":  # sidecars and reports tell the run and the time, the record what was written twice
+        files = {name: content for name, content in files.items() if not name.endswith((".json", ".jsonl", ".html"))}
     return files
 
 
@@ -169,11 +181,13 @@ class Counts:
 # -- what is tried -----------------------------------------------------------------------------------------------------
 
 
-def kills(counts: Counts, inputs: Path, scratch: Path, number: int, rng: random.Random) -> None:
+def kills(
+    counts: Counts, inputs: Path, scratch: Path, number: int, rng: random.Random, jobs: Iterable[str] = SHARES
+) -> None:
     """Kill each job at random moments until it is done, and compare with an undisturbed one."""
     from braindiffusion.runs import Run
 
-    for job, share in (("train", 0.5), ("prepare", 0.25), ("generate", 0.25)):
+    for job in jobs:
         calm, disturbed = scratch / f"{job}-calm", scratch / f"{job}-killed"
         reference = Run.create(requests(inputs, calm)[job], scratch / "runs", f"{job}-calm")
         began = time.monotonic()
@@ -183,7 +197,7 @@ def kills(counts: Counts, inputs: Path, scratch: Path, number: int, rng: random.
         duration = time.monotonic() - began
         expected = made(job, reference, calm)
         run = Run.create(requests(inputs, disturbed)[job], scratch / "runs", f"{job}-killed")
-        wanted, killed = max(1, round(number * share)), 0
+        wanted, killed = max(1, round(number * SHARES[job])), 0
         what = f"{job}, killed"
         while True:
             (scratch / "told").unlink(missing_ok=True)
@@ -316,21 +330,21 @@ def older_runs(counts: Counts, scratch: Path) -> None:
     counts.add("older runs", hung="" if ended else "it did not end", wrong="" if told == "done" else told)
 
 
-def cycles(counts: Counts, inputs: Path, scratch: Path, number: int) -> dict[str, list[float]]:
-    """Generate and delete again and again in one process; memory, threads and file handles must stay as they are.
+def repeated(counts: Counts, what: str, request: Any, scratch: Path, number: int) -> dict[str, list[float]]:
+    """Perform a request and delete its run again and again in one process: memory, threads and file handles must stay.
 
     Returns:
-        Each of them after a fifth of the cycles, and at the end.
+        Each of them after a fifth of the times, and at the end.
     """
 
-    def cycle() -> None:
+    def repeat() -> None:
         import psutil
 
-        from braindiffusion.runs import GenerateRequest, Run
+        from braindiffusion.runs import Run
 
         process, seen = psutil.Process(), []
         for at in range(1, number + 1):
-            run = Run.create(GenerateRequest(model=str(inputs / "model"), previews=True), scratch / "runs", "cycle")
+            run = Run.create(request, scratch / "runs", "repeated")
             perform(run)
             run.delete()
             if at in (max(1, number // 5), number):
@@ -341,22 +355,24 @@ def cycles(counts: Counts, inputs: Path, scratch: Path, number: int) -> dict[str
         )
 
     (scratch / "told").unlink(missing_ok=True)
-    ended = wait(start(cycle, scratch / "told"), 10 * SECONDS)
+    ended = wait(start(repeat, scratch / "told"), 10 * SECONDS)
     told = (scratch / "told").read_text() if (scratch / "told").exists() else "no answer"
     if not ended or told != "done":
-        counts.add("generate and delete", hung="" if ended else "it did not end", wrong=told if ended else "")
+        counts.add(what, hung="" if ended else "it did not end", wrong=told if ended else "")
         return {}
     seen: dict[str, list[float]] = json.loads((scratch / "seen").read_text())
     grown = [f"{name} from {early:g} to {late:g}" for name, (early, late) in seen.items() if late > 1.05 * early]
-    counts.add("generate and delete", tried=number, wrong=", ".join(grown))
+    counts.add(what, tried=number, wrong=", ".join(grown))
     return seen
 
 
 def main() -> int:
     """Try all, print a table, write the JSON; the exit status is 1 where something was lost, hung or wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--kills", type=int, default=20, help="half of them of training, a quarter of each other job")
+    parser.add_argument("--kills", type=int, default=20, help="two in five of training, the others of the other jobs")
     parser.add_argument("--cycles", type=int, default=200, help="times that a brain is generated and deleted")
+    parser.add_argument("--trainings", type=int, default=20, help="times that a small model is trained and deleted")
+    parser.add_argument("--jobs", nargs="*", choices=sorted(SHARES), default=SHARES, help="kill only these jobs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-disks", action="store_true", help="leave out full, read-only and vanishing disks")
     parser.add_argument("--out", type=Path, help="JSON file of the figures")
@@ -372,12 +388,21 @@ def main() -> int:
         ):
             raise SystemExit(f"The inputs could not be made: {(scratch / 'told').read_text()}")
         import_all()
-        seen: dict[str, list[float]] = {}
+        from braindiffusion.runs import GenerateRequest, TrainRequest
+
+        seen: dict[str, dict[str, list[float]]] = {}
+        generation = GenerateRequest(model=str(inputs / "model"), previews=True)
+        training = TrainRequest(data=inputs / "small.zarr", preset="tiny", epochs=0.3, validation_subjects=1)
+
+        def again(what: str, request: Any, number: int) -> None:
+            seen[what] = repeated(counts, what, request, scratch, number)
+
         parts: list[Callable[[], object]] = [
-            lambda: kills(counts, inputs, scratch, arguments.kills, random.Random(arguments.seed)),  # noqa: S311
+            lambda: kills(counts, inputs, scratch, arguments.kills, random.Random(arguments.seed), arguments.jobs),  # noqa: S311
             lambda: older_runs(counts, scratch),
             lambda: arguments.no_disks or disks(counts, inputs, scratch),
-            lambda: arguments.cycles and seen.update(cycles(counts, inputs, scratch, arguments.cycles)),
+            lambda: arguments.cycles and again("generate and delete", generation, arguments.cycles),
+            lambda: arguments.trainings and again("train and delete", training, arguments.trainings),
         ]
         for part in parts:
             part()
@@ -388,8 +413,9 @@ def main() -> int:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print(counts.table())
-    for name, (early, late) in seen.items():
-        print(f"{name}: {early:.4g} after a fifth of the cycles, {late:.4g} at the end")
+    for what, measured in seen.items():
+        for name, (early, late) in measured.items():
+            print(f"{what}, {name}: {early:.4g} after a fifth of the times, {late:.4g} at the end")
     return 0 if counts.is_clean else 1
 
 
@@ -402,7 +428,7 @@ def import_all() -> None:
     from braindiffusion.jobs import JOB_LOCATIONS
 
     torch.set_num_threads(1)
-    for job in ("train", "prepare", "generate"):
+    for job in SHARES:
         import_module(JOB_LOCATIONS[job].split(":")[0])
     import_module("braindiffusion.cohort.transforms")
 

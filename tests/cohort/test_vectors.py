@@ -71,6 +71,7 @@ def test_sessions_have_rows_of_their_own(tmp_path: Path) -> None:
     [
         ("name\tx\na\t1\n", "no column of subject ids"),
         ("id\nsub-01\n", "has no numbers"),
+        ("id\tx\n\t2\n \t3\n", "has no numbers"),
         ("id\tx\tsex\n1\t2\tM\n", "column 'sex' of .* holds text \\('M' in the row of 1\\)"),
         ("id\tx\n1\tinf\n", "holds inf in the row of 1, which is no finite number"),
         ("id\tx\ty\n1\t2\tnan\n2\t3\t\n", "column 'y' of .* holds no number: remove it"),

@@ -103,6 +103,30 @@ def test_a_model_without_maps_has_no_library_and_a_damaged_file_is_named(tmp_pat
         load_anatomy(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("maps", np.zeros((3, 8, 8), np.uint8), "no maps of regions"),
+        ("maps", np.full((3, 8, 8, 8), 41, np.uint8), "no maps of regions"),
+        ("maps", np.zeros((2, 8, 8, 8), np.uint8), "another number of maps"),
+        ("subjects", np.array([1, 2, 3]), "of another type"),
+        ("age", np.array(["old", "older", "oldest"]), "of another type"),
+        ("velocities", np.zeros((3, 3, 1, 1, 1), np.int8), "velocities do not fit"),
+        ("spacing", np.array(np.nan), "out of bounds"),
+        ("sex", None, "sex"),
+    ],
+)
+def test_a_library_whose_parts_do_not_fit_is_one_sentence(
+    library: AnatomyLibrary, tmp_path, part: str, value: np.ndarray | None, said: str
+) -> None:
+    path = library.save(tmp_path)
+    with np.load(path) as file:
+        parts = {**file, part: value}
+    np.savez_compressed(path, **{name: one for name, one in parts.items() if one is not None})
+    with pytest.raises(BrainDiffusionError, match=rf"region maps .*{said}.*install the model again"):
+        load_anatomy(tmp_path)
+
+
 @pytest.fixture
 def model_with_maps(told_model, told) -> Path:
     shape = told.config.shape
@@ -159,3 +183,12 @@ def test_sampled_anatomy_of_a_model_without_maps_is_refused(told_model, tmp_path
     last = generated(told_model, tmp_path / "out", anatomy="sampled")[-1]
     assert isinstance(last, Failed)
     assert "no region maps" in last.message
+
+
+def test_maps_of_another_shape_than_the_model_are_refused(model_with_maps, tmp_path) -> None:
+    labels = np.full((2, 10, 10, 10), region_index("brainstem"), np.uint8)
+    AnatomyLibrary.build(labels, SPACING, ["a", "b"], [20.0, 80.0], ["F", "M"]).save(model_with_maps)
+    load_anatomy.cache_clear()
+    last = generated(model_with_maps, tmp_path / "out")[-1]
+    assert isinstance(last, Failed)
+    assert "of another shape than its brains" in last.message

@@ -1,3 +1,6 @@
+"""Training of the segmentation model, and its files."""
+
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +10,13 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.models.registry import list_models, list_segmentation_models
 from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.runs import Failed, Finished, Metric, Run
 from braindiffusion.runs.requests import TrainReaderRequest
-from braindiffusion.segmentation import load_segmentation_model, save_segmentation_model
+from braindiffusion.segmentation import files, load_segmentation_model, save_segmentation_model
 from braindiffusion.segmentation.calibration import uncalibrated
 from braindiffusion.segmentation.examples import Examples
 from braindiffusion.segmentation.model import SegmentationModel
@@ -109,3 +113,25 @@ def test_saved_models_load_and_are_not_listed_as_generators(tmp_path: Path, monk
     np.testing.assert_allclose(again.predict(box).embedding, model.predict(box).embedding, atol=1e-5)
     assert list_models() == []
     assert [model.name for model in list_segmentation_models()] == ["small"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"widths": [16_384, 16_384, 16_384]}, {"shape": [1024, 1024, 1024]}, {"shape": [10**9, 8, 8]}, {"widths": []},
+        {"down_blocks": [1]}, {"up_blocks": [-1, 1, 1]}, {"hidden": 8},
+    ],
+)  # fmt: skip
+def test_a_card_of_another_network_is_one_sentence_before_memory_is_taken(
+    change: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SegmentationConfig(shape=(16, 16, 16), widths=(8, 8, 8), detail=8, hidden=16)
+    model = SegmentationModel(SegmentationNet(config), uncalibrated(config.features), {"name": "small"})
+    save_segmentation_model(model, tmp_path)
+    load_segmentation_model(tmp_path)
+    card = json.loads((tmp_path / "model.json").read_text())
+    card["configuration"] |= change
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    monkeypatch.setattr(files, "load_file", None)  # nothing is read
+    with pytest.raises(BrainDiffusionError, match="is damaged, or of another version"):
+        load_segmentation_model(tmp_path)

@@ -241,6 +241,31 @@ def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -
     assert "level-0.safetensors is of another version" in last.message
 
 
+def test_a_run_folder_that_does_not_fit_together_is_one_sentence(cohort: Cohort, tmp_path: Path) -> None:
+    """Weights that are missing or of another shape, a damaged preset, another cohort's record."""
+    run = Run.create(request(cohort, levels=(0,)), root=tmp_path)
+    list(perform(run))
+    state = run.checkpoints / "resume" / "level-0.safetensors"
+    whole = load_file(state)
+    weight = next(name for name in whole if name.startswith("weight."))
+    for damaged in ({weight: None}, {weight: np.zeros((1, 2, 3), np.float32)}, {"step": None}, {"best.loss": None}):
+        changed = whole | damaged
+        save_file({name: value for name, value in changed.items() if value is not None}, state)
+        last = list(perform(run))[-1]
+        assert isinstance(last, Failed)
+        assert "level-0.safetensors is not of this training" in last.message
+    save_file(whole, state)
+    for name, content in (("preset.json", "\xff{"), ("preset.json", '{"recipes": 3}'), ("cohort.json", "[" * 100_000)):
+        kept = (run.path / name).read_bytes()
+        (run.path / name).write_text(content)
+        last = list(perform(run))[-1]
+        assert isinstance(last, Failed)
+        assert name in last.message
+        assert not run.error_file.is_file(), run.error_file.read_text()
+        (run.path / name).write_bytes(kept)
+    assert isinstance(list(perform(run))[-1], Finished)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_fit_the_packaged_box(name: str) -> None:
     config = preset(name).cascade((80, 104, 88), 2.0, 1, ConditionSchema())

@@ -25,7 +25,7 @@ from scipy import fft, ndimage
 from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import ANATOMY
-from braindiffusion.regions import MIRRORED, mirror, region_index, volumes_ml
+from braindiffusion.regions import MIRRORED, REGIONS, mirror, region_index, volumes_ml
 from braindiffusion.regions.interpolation import interpolate_labels
 
 Labels = NDArray[np.uint8]
@@ -46,6 +46,8 @@ EXACT_ROUNDS = 3
 LARGEST_CHANGE = 1.5
 """A region is warped to at most this multiple (or the inverse) of its volume in one round."""
 SEXES = {"F": -1.0, "M": 1.0}
+MOST_BYTES = 2 << 30
+"""Size of the largest library that is read; that of 118 subjects at 2 mm has 90 MB."""
 STREAM = 7919  # keeps these draws apart from those of the levels, which share the seed
 
 
@@ -259,13 +261,42 @@ def load_anatomy(folder: Path) -> AnatomyLibrary | None:
     if not path.is_file():
         return None
     try:
+        with zipfile.ZipFile(path) as parts:
+            if sum(part.file_size for part in parts.infolist()) > MOST_BYTES:
+                raise ValueError(f"it holds more than {MOST_BYTES >> 30} GB")
         with np.load(path, allow_pickle=False) as file:
             subjects, age, sex = (file[name].tolist() for name in ("subjects", "age", "sex"))
             shape_model = (file["velocities"], float(file["velocity_step"])) if "velocities" in file else ()
-            return AnatomyLibrary.build(file["maps"], float(file["spacing"]), subjects, age, sex, *shape_model)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        msg = f"The region maps {path} cannot be read ({error}): install the model again."
+            maps, spacing = file["maps"], float(file["spacing"])
+        _check(maps, spacing, subjects, age, sex, *shape_model)
+        return AnatomyLibrary.build(maps, spacing, subjects, age, sex, *shape_model)
+    except Exception as error:  # NumPy, zipfile and zlib raise what they like on damaged files
+        what = " ".join(str(error).split())[:120] or type(error).__name__
+        msg = f"The region maps {path} cannot be read ({what}): install the model again."
         raise BrainDiffusionError(msg) from error
+
+
+def _check(
+    maps: NDArray[Any],
+    spacing: float,
+    subjects: list[Any],
+    age: list[Any],
+    sex: list[Any],
+    velocities: NDArray[Any] | None = None,
+    velocity_step: float = 1.0,
+) -> None:
+    """Raise ValueError where the parts of a file do not fit together."""
+    if maps.ndim != 4 or maps.dtype != np.uint8 or 0 in maps.shape or maps.max() >= len(REGIONS):
+        raise ValueError("its maps are no maps of regions")
+    if {len(subjects), len(age), len(sex)} != {len(maps)}:
+        raise ValueError("it has another number of maps than of subjects")
+    if not all(isinstance(one, str) for one in (*subjects, *sex)) or not all(isinstance(one, float) for one in age):
+        raise ValueError("its subjects, ages or sexes are of another type")
+    steps = (len(maps), 3, *(-(-n // COARSER**2) for n in maps.shape[1:]))
+    if velocities is not None and (velocities.shape != steps or velocities.dtype != np.int8):
+        raise ValueError("its velocities do not fit its maps")
+    if not (0 < spacing < 100 and 0 < velocity_step < 100):
+        raise ValueError("its spacing or step is out of bounds")
 
 
 def random_velocity(rng: np.random.Generator, shape: Sequence[int], spacing: float) -> Field:

@@ -58,7 +58,7 @@ class Conditions:
                     raise
                 raise BrainDiffusionError(f"{request.conditions}, row {number}: {error}") from error
         self._seed = request.seed
-        self._library = _library(request, self._maps)
+        self._library = _library(request, self._maps, generator.shape)
         self._sampled = lru_cache(MAPS_REMEMBERED)(self._sample_anatomy)
         self._labels = lru_cache(MAPS_REMEMBERED)(
             lambda path: load_label_map(Path(path), generator.shape, generator.spacing)
@@ -125,11 +125,11 @@ class Conditions:
         return {name: torch.cat([one[name] for one in alone]).to(device) for name in schema.names}
 
 
-def _library(request: GenerateRequest, maps: Sequence[str]) -> AnatomyLibrary | None:
+def _library(request: GenerateRequest, maps: Sequence[str], shape: tuple[int, int, int]) -> AnatomyLibrary | None:
     """Return the region maps that anatomy is drawn from; None where the request wants none, or the model has none.
 
     Raises:
-        BrainDiffusionError: the request wants sampled anatomy of a model without maps.
+        BrainDiffusionError: the request wants sampled anatomy of a model without maps, or these are of another model.
     """
     if request.anatomy == "none":
         return None
@@ -138,6 +138,9 @@ def _library(request: GenerateRequest, maps: Sequence[str]) -> AnatomyLibrary | 
     if library is None and request.anatomy == "sampled":
         msg = f"The model {request.model} has no region maps to sample anatomy from: choose none."
         raise BrainDiffusionError(msg, field="anatomy")
+    if library is not None and any(here % there for there, here in zip(library.maps.shape[1:], shape, strict=True)):
+        msg = f"The region maps of {request.model} are of another shape than its brains: install the model again."
+        raise BrainDiffusionError(msg, field="model")
     return library
 
 

@@ -26,7 +26,7 @@ from braindiffusion.runs import (
     Warned,
 )
 from braindiffusion.runs.durations import seconds_left
-from braindiffusion.training.checkpoints import CheckpointManager, load_state
+from braindiffusion.training.checkpoints import CheckpointManager, fitting, load_state
 from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.novelty import Novelty
 from braindiffusion.training.optimizers import NotFiniteError
@@ -39,7 +39,7 @@ from braindiffusion.training.plan import (
     rows_of,
     usable_rows,
 )
-from braindiffusion.training.presets import Preset
+from braindiffusion.training.presets import Preset, preset
 from braindiffusion.training.trainer import LevelTrainer, LossWatch, StepDone, fit_normalisation
 from braindiffusion.training.warm_start import (
     configuration_of,
@@ -92,9 +92,10 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     for index, state in enumerate(states):
         level = cascade.level(index)
         if state is not None:
-            checkpoints.restore(index, state)
-            for name, buffer in level.named_buffers():
-                buffer.copy_(state[f"constant.{name}"])
+            with fitting(checkpoints.resume_folder, index):
+                checkpoints.restore(index, state)
+                for name, buffer in level.named_buffers():
+                    buffer.copy_(state[f"constant.{name}"])
         elif before is None or not before[index]:
             fit_normalisation(PatchDataset(cohort, cascade, index, training, 0, request.seed), level)
         checkpoints.set_buffers(index, dict(level.named_buffers()))
@@ -106,7 +107,8 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
         until = recipe.steps(len(training), distributed.world)
         trainer = LevelTrainer(distributed, cascade, index, recipe, request.seed, until)
         if (state := states[index]) is not None:
-            trainer.load(state)
+            with fitting(checkpoints.resume_folder, index):
+                trainer.load(state)
         if levels != (group := levels_with_copies_of(chosen, wanted, index)):
             levels, cache = group, CopyCache()
         patches = PatchDataset(
@@ -268,8 +270,8 @@ class _LevelTraining:
 def _preset(request: TrainRequest, run: Run, distributed: Distributed) -> Preset:
     """Return the preset with the request's changes, and write it into the run, so that resuming needs no other file."""
     file = run.path / "preset.json"
-    text = file.read_text() if file.is_file() else preset_of(request).model_dump_json(indent=2) + "\n"
-    text = distributed.broadcast(text)
+    chosen = preset(str(file)) if file.is_file() else preset_of(request)
+    text = distributed.broadcast(chosen.model_dump_json(indent=2) + "\n")
     if distributed.is_main:
         write_whole(file, text)
     return Preset.model_validate_json(text)

@@ -23,7 +23,7 @@ from braindiffusion.segmentation.files import load_segmentation_model, save_segm
 from braindiffusion.segmentation.model import SegmentationModel, predict_regions
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
 from braindiffusion.segmentation.training import SegmentationTrainer
-from braindiffusion.training.checkpoints import load_state, save_state
+from braindiffusion.training.checkpoints import fitting, load_state, save_state
 from braindiffusion.training.plan import check_same_cohort, usable_rows
 
 METRIC_SECONDS = 5.0
@@ -75,8 +75,9 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
     best, resume = run.checkpoints / "best", run.checkpoints / "resume"
     highest = -math.inf
     if (state := load_state(resume, 0)) is not None:
-        highest = float(state.pop("best"))
-        trainer.load(state)
+        with fitting(resume, 0):
+            highest = float(state.pop("best"))
+            trainer.load(state)
     card = _card(request, cohort, training, validation)
 
     def save(dice: float) -> None:

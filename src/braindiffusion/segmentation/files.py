@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from braindiffusion.errors import BrainDiffusionError
@@ -21,7 +20,7 @@ from braindiffusion.models.registry import (
     find_model,
     read_card,
 )
-from braindiffusion.segmentation.calibration import Calibration
+from braindiffusion.segmentation.calibration import Calibration, uncalibrated
 from braindiffusion.segmentation.model import SegmentationModel
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
 
@@ -39,18 +38,32 @@ def load_segmentation_model(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODE
             f"{folder} is a generator: choose a segmentation model such as {DEFAULT_SEGMENTATION_MODEL}."
         )
     try:
-        net = SegmentationNet(SegmentationConfig.model_validate(card.configuration))
+        config = SegmentationConfig.model_validate(card.configuration)
+        _check_shapes(config, folder)
+        net = SegmentationNet(config)
         tensors = load_file(folder / WEIGHTS)
         constants = {name[12:]: tensors.pop(name).numpy() for name in list(tensors) if name.startswith("calibration.")}
         calibration = Calibration(**constants)
         net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except (ValidationError, SafetensorError, OSError, TypeError, RuntimeError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError, RuntimeError) as error:
         what = str(error).splitlines()[0]
         msg = f"The segmentation model {folder} is damaged, or of another version ({what}): fetch it again."
         raise BrainDiffusionError(msg) from error
     check_finite(net.state_dict(), folder)
     net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return SegmentationModel(net.eval(), calibration, card.to_json())
+
+
+def _check_shapes(config: SegmentationConfig, folder: Path) -> None:
+    """Raise ValueError where the weights are not those of a card, before memory is taken for either."""
+    with torch.device("meta"):
+        expected = {name: list(tensor.shape) for name, tensor in SegmentationNet(config).state_dict().items()}
+    for name, constant in asdict(uncalibrated(config.features)).items():
+        expected[f"calibration.{name}"] = list(np.shape(constant))
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 it is no dict
+    if found != expected:
+        raise ValueError("the weights are not those of its card")
 
 
 def save_segmentation_model(model: SegmentationModel, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:

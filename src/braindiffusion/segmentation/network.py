@@ -6,10 +6,11 @@ around a stripped brain and the neck under a whole head must not change the resu
 """
 
 import itertools
+from typing import Annotated, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from braindiffusion.models.cascade.conv import Conv3d
@@ -21,6 +22,9 @@ SITE = 2
 VOXELS = SITE**3
 PRIOR = 4
 """Voxels along the side of a cell of the prior."""
+Side = Annotated[int, Field(ge=PRIOR, le=1024)]
+Width = Annotated[int, Field(ge=1, le=16_384)]
+Blocks = Annotated[int, Field(ge=0, le=100)]
 
 
 class SegmentationConfig(BaseModel):
@@ -28,18 +32,24 @@ class SegmentationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shape: tuple[int, int, int] = (80, 104, 88)
+    shape: tuple[Side, Side, Side] = (80, 104, 88)
     """Voxels of the box that is segmented."""
-    spacing: float = Field(default=2.0, gt=0)
+    spacing: float = Field(default=2.0, gt=0, le=50)
     """Millimetres."""
-    widths: tuple[int, ...] = (40, 96, 160)
+    widths: tuple[Width, ...] = Field(default=(40, 96, 160), min_length=1, max_length=7)
     """Channels at each resolution, half the box's first."""
-    down_blocks: tuple[int, ...] = (0, 1, 2)
-    up_blocks: tuple[int, ...] = (1, 1, 1)
-    detail: int = 64
+    down_blocks: tuple[Blocks, ...] = (0, 1, 2)
+    up_blocks: tuple[Blocks, ...] = (1, 1, 1)
+    detail: Width = 64
     """Channels that the head gets from the voxels around a site directly, not through the trunk."""
-    hidden: int = 160
+    hidden: Width = 160
     """Width of the head."""
+
+    @model_validator(mode="after")
+    def _one_number_for_each_resolution(self) -> Self:
+        if {len(self.down_blocks), len(self.up_blocks)} != {len(self.widths)}:
+            raise ValueError("Each resolution has one width and its blocks on the way down and up")
+        return self
 
     @property
     def multiple(self) -> int:

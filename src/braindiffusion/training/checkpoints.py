@@ -11,7 +11,8 @@ Each file is written under another name and renamed: it is complete or absent.
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,11 +194,25 @@ def load_state(folder: Path, level: int) -> dict[str, Tensor] | None:
     except (SafetensorError, OSError) as error:
         msg = f"The checkpoint {path} is damaged ({error}): delete it, and this level is trained anew."
         raise BrainDiffusionError(msg) from error
-    written = int(state.pop(FORMAT_NAME, torch.tensor(1)))
+    with fitting(folder, level):
+        written = int(state.pop(FORMAT_NAME, torch.tensor(1)))
     if written != FORMAT:
         msg = f"The checkpoint {path} is of another version ({written}, not {FORMAT}): begin a new training."
         raise BrainDiffusionError(msg)
     return state
+
+
+@contextmanager
+def fitting(folder: Path, level: int) -> Iterator[None]:
+    """Turn what is raised while a level's resume file is put into a network into one sentence that names the file."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        path, what = _state_path(folder, level), " ".join(str(error).split())[:120]
+        msg = f"The checkpoint {path} is not of this training ({what}): delete it, and this level is trained anew."
+        raise BrainDiffusionError(msg) from error
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from braindiffusion.models.registry import CARD, find_model, read_card
 from braindiffusion.runs import Event, Progress, Run, TrainRequest, Warned
 from braindiffusion.training.presets import AUTO, Preset, preset, preset_for
 from braindiffusion.training.warm_start import with_networks_of
+from braindiffusion.untrusted import read_json
 
 COHORT = "cohort.json"
 """File of a run that says which cohort its training began with."""
@@ -130,7 +131,7 @@ def check_same_cohort(run: Run, cohort: Cohort, *, writes: bool = True) -> None:
     file = run.path / COHORT
     now = {"cohort_hash": cohort.hash, "table_hash": cohort.table_hash}
     try:
-        began = json.loads(file.read_bytes())
+        began = read_json(file)
     except FileNotFoundError:
         began = _cohort_of_card(run)
     except (OSError, ValueError) as error:

@@ -106,6 +106,7 @@ def read_vector_table(path: Path, read: Callable[[Path], Table] = read_table) ->
         )
     session = _first(bases, SESSION_COLUMNS)
     entries = tuple(str(column) for column in columns if column not in (identity, session))
+    rows = [row for row in rows if table_key(row[identity])]
     if not entries or not rows:
         raise BrainDiffusionError(f"{path} has no numbers: give it a row a subject and a column an entry.", "table")
     if len(set(entries)) < len(entries) or not all(0 < len(entry) <= 200 for entry in entries):
@@ -116,8 +117,6 @@ def read_vector_table(path: Path, read: Callable[[Path], Table] = read_table) ->
     of_subject: dict[str, list[Row]] = {}
     for row in rows:
         key = table_key(row[identity])
-        if not key:
-            continue
         values = tuple(_number(row[entry], entry, key, path) for entry in entries)
         of_subject.setdefault(key, []).append(values)
         visit = table_key(row[session]).removeprefix("ses-") if session is not None else ""

@@ -31,6 +31,8 @@ SCHEDULERS = {"DDIMScheduler": ("ddim", 50), "DDPMScheduler": ("ddpm", 1000), "R
 ALLOWED = (NETWORK, AUTOENCODER, *SCHEDULERS)
 MOST = 16_384
 """Largest width or number of blocks of a network."""
+COUNTS = {"out_channels", "cross_attention_dim", "num_class_embeds", "num_train_timesteps"}
+"""Arguments that are read here; those of the network alone are MONAI's to check."""
 MOST_NAMED = 16
 """Conditions that get a field each; more are the entries of one vector."""
 DEEPEST = 8
@@ -64,10 +66,16 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     if any(one.get("spatial_dims") != 3 for one in (network, autoencoder) if one is not None):
         raise BrainDiffusionError(f"{folder / INFERENCE} is a model of slices: only models of 3D volumes can be used.")
     output = _output(metadata, folder / METADATA)
+    for definition in (network, autoencoder or {}, scheduler):
+        for name in COUNTS & definition.keys():
+            if not isinstance(count := definition[name] or 0, int) or not 0 <= count <= MOST:
+                raise BrainDiffusionError(
+                    f"{folder / INFERENCE} sets {name} to {cell(count)[:60]}, which is no number."
+                )
     schema, defaults = _conditions(network, inference, metadata)
-    channels = int((autoencoder or network).get("out_channels", 1))
+    channels = (autoencoder or network).get("out_channels", 1)
     sampler, steps = SCHEDULERS[scheduler["_target_"]]
-    steps = _steps(inference) or min(steps, int(scheduler.get("num_train_timesteps", 1000)))
+    steps = _steps(inference) or min(steps, scheduler.get("num_train_timesteps") or 1000)
     scale = inference.get("scale_factor", 1.0)
     return {
         "kind": "monai-bundle",
@@ -171,7 +179,7 @@ def _conditions(
     """Return the conditions of the network, and what is taken for those that are left out."""
     fields: list[ScalarField | VectorField | CategoryField] = []
     defaults: dict[str, float] = {}
-    count = int(network.get("cross_attention_dim") or 0) if network.get("with_conditioning") else 0
+    count = (network.get("cross_attention_dim") or 0) if network.get("with_conditioning") else 0
     if count:
         names, given, limits = _names(count, inference, metadata)
         low, high = limits
@@ -187,7 +195,7 @@ def _conditions(
             fields.append(VectorField(name="context", entries=tuple(names), seen=(seen,) * count, dropout=0))
             defaults = {"context": seen.mean}
     if classes := network.get("num_class_embeds"):
-        fields.append(CategoryField(name="class", values=tuple(map(str, range(int(classes)))), dropout=0))
+        fields.append(CategoryField(name="class", values=tuple(map(str, range(classes))), dropout=0))
     return ConditionSchema(fields=tuple(fields)), defaults
 
 
