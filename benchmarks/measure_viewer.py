@@ -71,13 +71,15 @@ class Stopwatch:
 
 def wait_for(done: Callable[[], bool]) -> None:
     """Run the event loop until something is so."""
-    from qtpy.QtWidgets import QApplication
+    from qtpy.QtCore import QEventLoop, QTimer
 
-    until = time.monotonic() + WAIT
-    while not done():
-        if time.monotonic() > until:
-            raise TimeoutError(done)
-        QApplication.processEvents()
+    loop, until = QEventLoop(), time.monotonic() + WAIT
+    timer = QTimer(interval=1)
+    timer.timeout.connect(lambda: loop.quit() if done() or time.monotonic() > until else None)
+    timer.start()
+    loop.exec()
+    if not done():
+        raise TimeoutError(f"not within {WAIT:g} s")
 
 
 def settle(seconds: float = 1.0) -> None:
@@ -125,28 +127,23 @@ def dock(name: str) -> Measured:
     }
 
 
-def example_brains(folder: Path) -> list[Path]:
-    """Eight volumes at 2 mm."""
+def layers() -> Measured:
+    """Open eight subjects at 2 mm as layers, from the Cohort dock."""
     from braindiffusion.example_data import samples_dir
 
-    found = sorted((samples_dir() / "IXI-T1").rglob("*.nii.gz"))
-    return [_copied(found[number % len(found)], folder / f"brain{number}.nii.gz") for number in range(SUBJECTS)]
-
-
-def _copied(source: Path, target: Path) -> Path:
-    target.write_bytes(source.read_bytes())
-    return target
-
-
-def layers() -> Measured:
-    """Open eight volumes from files as layers."""
     viewer, watch = new_viewer(), Stopwatch()
+    widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Cohort", tabify=True)[1]
+    brains = sorted((samples_dir() / "IXI-T1").rglob("*.nii.gz"))
     with tempfile.TemporaryDirectory() as folder:
-        paths = example_brains(Path(folder))
-        from qtpy.QtCore import QTimer
-
+        for number in range(SUBJECTS):
+            path = Path(folder, f"IXI{number + 1:03d}-HH-{number + 1:04d}-T1.nii.gz")
+            path.write_bytes(brains[number % len(brains)].read_bytes())
+        widget.form.fields["data_dir"].value = Path(folder)
+        wait_for(lambda: len(widget.table.subjects) == SUBJECTS)
+        widget.inspection.stop()
+        settle()
         watch.begin()
-        QTimer.singleShot(0, lambda: viewer.open(paths, plugin=PLUGIN))
+        widget.load()
         wait_for(lambda: len(viewer.layers) == SUBJECTS)
         settle()
         return watch.end()

@@ -138,9 +138,8 @@ class CohortDock(Dock):
         chosen = [self._listing.descriptions[row.key] for row in rows[:MAX_OPENED]]
         files = sum(1 + bool(one.labels) for one in chosen)
         loaded: list[Layer] = []
-        done = partial(self._on_loaded, loaded)
-        worker = in_background(read_subjects, chosen, what="Opening", total=files, done=done)
-        worker.finished.connect(partial(self._on_all_loaded, loaded))
+        done, after = partial(self._on_loaded, loaded), partial(self._on_all_loaded, loaded)
+        in_background(read_subjects, chosen, what="Opening", total=files, done=done, after=after)
 
     def prepare(self) -> None:
         """Preprocess the checked volumes, in an engine."""

@@ -48,6 +48,7 @@ from braindiffusion.runs import (
     Warned,
 )
 from braindiffusion.volume import Volume, load_volume
+from napari_braindiffusion.engine.threads import load_for_layers
 
 BAR_SECONDS = 0.5
 """Seconds between two updates of napari's progress bar: each repaints the whole window."""
@@ -236,6 +237,7 @@ def _read_volumes(events: Events, may_preview: threading.Event) -> Generator[Rec
         elif isinstance(event, ArtifactWritten) and event.kind == "preview" and not may_preview.is_set():
             continue
         elif isinstance(event, ArtifactWritten) and event.kind in VOLUME_KINDS:
+            load_for_layers()
             try:
                 volume = load_volume(Path(event.path))
             except BrainDiffusionError as error:

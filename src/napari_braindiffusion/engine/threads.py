@@ -5,13 +5,16 @@ held up: there it is done at once.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, TypeVar
 
+import pint
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QThread
+from pint.registry import LazyRegistry
+from qtpy.QtCore import QThread, QTimer
 
 from braindiffusion.errors import BrainDiffusionError
 
@@ -26,6 +29,20 @@ def needs_thread(voxels: int) -> bool:
     return voxels > BLINK and QThread.currentThread().loopLevel() > 0
 
 
+def load_for_layers() -> None:
+    """Load what napari would load in the GUI thread with its first layer: the units of `pint`, and `scipy.ndimage`.
+
+    For a worker thread that reads volumes: it takes half a second, during which the viewer would not answer.
+    """
+    import scipy.ndimage  # noqa: F401
+
+    application = pint.get_application_registry()
+    if type(application.get()) is LazyRegistry:
+        registry = pint.UnitRegistry()
+        if type(application.get()) is LazyRegistry:  # nobody has used it in the meantime
+            pint.set_application_registry(registry)
+
+
 class _Turn:
     """Files come in the order in which they were asked for, though each has a thread."""
 
@@ -34,7 +51,12 @@ class _Turn:
 
 
 def in_background(
-    work: Callable[..., Generator[Any]], *args: Any, what: str, total: int, done: Callable[[Any], None]
+    work: Callable[..., Generator[Any]],
+    *args: Any,
+    what: str,
+    total: int,
+    done: Callable[[Any], None],
+    after: Callable[[], None] = lambda: None,
 ) -> GeneratorWorker[Any, None, None]:
     """Drive a generator in a worker thread, with a bar in napari's activity dock.
 
@@ -44,14 +66,36 @@ def in_background(
         *args: For `work`.
         what: For the bar.
         total: How many pieces there are.
-        done: Called in the GUI thread with each piece.
+        done: Called in the GUI thread with each piece, with one in each turn of the event loop: to add a layer takes a
+            while, and napari's progress bar would have all that wait added at once.
+        after: Called in the GUI thread after the last.
     """
+    pieces: deque[Any] = deque()
+    ended = False
 
-    def told(piece: Any) -> None:
-        if isinstance(piece, BrainDiffusionError):
-            show_error(str(piece))
-        else:
-            done(piece)
+    def receive(piece: Any) -> None:
+        pieces.append(piece)
+        if len(pieces) == 1:
+            QTimer.singleShot(0, hand_over)
+
+    def hand_over() -> None:
+        try:
+            if isinstance(pieces[0], BrainDiffusionError):
+                show_error(str(pieces[0]))
+            else:
+                done(pieces[0])
+        finally:
+            pieces.popleft()
+            if pieces:
+                QTimer.singleShot(0, hand_over)
+            elif ended:
+                after()
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+        if not pieces:
+            after()
 
     before, mine = _Turn.last, threading.Event()
     _Turn.last = mine
@@ -66,7 +110,8 @@ def in_background(
             mine.set()
 
     worker: GeneratorWorker[Any, None, None] = create_worker(until_an_error, _progress={"desc": what, "total": total})
-    worker.yielded.connect(told)
+    worker.yielded.connect(receive)
+    worker.finished.connect(end)
     worker.start()
     return worker
 

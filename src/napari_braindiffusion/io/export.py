@@ -82,16 +82,14 @@ def export(viewer: Viewer, choice: ExportChoice, layers: Sequence[Layer]) -> Non
         show_error(str(error))
         return
     written: list[Path] = []
-    worker = in_background(
-        _work, choice, outgoing, what="Exporting", total=max(len(outgoing), 1), done=lambda path: written.append(path)
-    )
 
     def say() -> None:
         if written:
             volumes = "1 volume is" if len(written) == 1 else f"{len(written)} volumes are"
             show_info(f"{volumes} in {choice.out}.")
 
-    worker.finished.connect(say)
+    total = max(len(outgoing), 1)
+    in_background(_work, choice, outgoing, what="Exporting", total=total, done=written.append, after=say)
 
 
 def _work(choice: ExportChoice, outgoing: Sequence[Outgoing]) -> Generator[Path | BrainDiffusionError]:

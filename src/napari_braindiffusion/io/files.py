@@ -19,7 +19,7 @@ from braindiffusion.nifti import READABLE_SUFFIXES
 from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem
 from braindiffusion.volume import Volume, load_volume, read_header
 from napari import current_viewer
-from napari_braindiffusion.engine.threads import in_background, needs_thread
+from napari_braindiffusion.engine.threads import in_background, load_for_layers, needs_thread
 from napari_braindiffusion.layers.display import set_initial_view
 from napari_braindiffusion.layers.files import PROVENANCE, SIDECAR, provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import (
@@ -75,8 +75,8 @@ def read_volumes(path: str | Sequence[str]) -> Opened:
         set_initial_view()
         viewer.add_layer(Layer.create(*layer_data))
 
-    worker = in_background(_read_each, paths, what="Opening", total=len(paths), done=show)
-    worker.finished.connect(partial(offer_overlay, viewer))
+    after = partial(offer_overlay, viewer)
+    in_background(_read_each, paths, what="Opening", total=len(paths), done=show, after=after)
     return [(None,)]
 
 
@@ -142,6 +142,7 @@ def _save_one(volume: Volume, path: Path, told: Mapping[str, Any]) -> Generator[
 
 
 def _read_each(paths: Sequence[Path]) -> Generator[LayerData | BrainDiffusionError]:
+    load_for_layers()
     for path in paths:
         try:
             yield read_layer(path)

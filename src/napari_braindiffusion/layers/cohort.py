@@ -14,6 +14,7 @@ from braindiffusion.cohort.describe import Description
 from braindiffusion.cohort.store import Cohort, Subject
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import load_volume
+from napari_braindiffusion.engine.threads import load_for_layers
 from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import LayerData, region_features, volume_to_layer_data
 from napari_braindiffusion.layers.lazy import ChunkReader, LazyVolumes
@@ -26,6 +27,7 @@ COHORT = "cohort"
 
 def read_subjects(descriptions: Sequence[Description]) -> Generator[LayerData | BrainDiffusionError]:
     """Volumes of a folder as layers, each followed by its labels; or what is wrong with a file. For `in_background`."""
+    load_for_layers()
     for one in descriptions:
         try:
             yield volume_to_layer_data(load_volume(one.path), f"{one.subject} {one.modality or ''}".rstrip())
@@ -45,6 +47,7 @@ def open_cohort(path: Path) -> Generator[tuple[Cohort, dict[int, str] | None]]:
     Raises:
         BrainDiffusionError: there is none, or it is empty.
     """
+    load_for_layers()
     cohort = Cohort.open(path)
     if not cohort.subjects:
         raise BrainDiffusionError(f"{path} holds no volumes yet: prepare them first.")

@@ -70,9 +70,8 @@ def set_axial_view(viewer: Viewer, *, grid: bool = False) -> None:
     viewer.dims.axis_labels = AXES[-ndim:]
     viewer.dims.order = (*range(ndim - 3), ndim - 1, ndim - 2, ndim - 3)
     viewer.scene.camera.orientation2d = ("up", "right")
-    for axis in range(ndim - 3, ndim):
-        low, high, _ = viewer.dims.range[axis]
-        viewer.dims.set_point(axis, (low + high) / 2)
+    middle = [(low + high) / 2 for low, high, _ in viewer.dims.range[-3:]]
+    viewer.dims.set_point(range(ndim - 3, ndim), middle)  # at once: napari slices all layers for each
     viewer.canvas.overlays.scale_bar.visible = True
     viewer.canvas.grid.enabled = grid
     viewer.reset_view()
@@ -85,7 +84,8 @@ def show_mosaic(viewer: Viewer, brains: Sequence[Image], *, share_contrast: bool
     """
     shown = [layer for layer in brains if layer in viewer.layers]
     for layer in viewer.layers:
-        layer.visible = layer in shown
+        if layer.visible != (layer in shown):  # napari slices a layer anew whenever it is told
+            layer.visible = layer in shown
     for layer in shown:
         if share_contrast:
             layer.contrast_limits = shown[0].contrast_limits

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from napari.components import ViewerModel
 from napari.qt import QtViewer
+from napari.utils.action_manager import action_manager
 from napari.viewer import Viewer
 from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
@@ -42,7 +43,8 @@ class Pane(QWidget):
         self.button = QToolButton(autoRaise=True)
         self.button.setToolTip("Exchange this view with the one in the large canvas.")
         self.button.clicked.connect(lambda: self.enlarge.emit(self.plane))
-        self.canvas = QtViewer(self.model)
+        with action_manager.events.shortcut_changed.blocker():  # it binds them all again, and every tip is drawn anew
+            self.canvas = QtViewer(self.model)
         self.canvas.dims.hide()  # the viewer has the sliders
         self.canvas.setAcceptDrops(False)  # files are dropped on the viewer
         self.native = self.canvas.canvas.native
@@ -56,7 +58,6 @@ class Pane(QWidget):
         rows.addWidget(self.canvas, 1)
 
         self._mirrors = Mirrors(viewer, self.model, solid=plane is None)
-        self._letters = Letters(self.model)
         self.crosshair = Crosshair(self.native, self.model)
         self._following = Following(self.model, self._move)
         self._later = QTimer(self, singleShot=True, interval=0)
@@ -70,6 +71,7 @@ class Pane(QWidget):
         self.model.events.status.connect(self._tell)
         self.model.canvas.events.size.connect(self._fit)
         self.show_plane(plane, convention)
+        self._letters = Letters(self.model)  # last, since what comes before would change them, and each takes a while
 
     def show_plane(self, plane: Plane | None, convention: Convention) -> None:
         """Show another plane, or the same with left elsewhere."""
