@@ -4,6 +4,7 @@ import doctest
 import importlib
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -18,9 +19,10 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 class Coarse(GenerateRequest):
-    """The first level only, where nothing else is said: the examples are tried, not how good their brains are."""
+    """The first level only, without anatomy, where nothing else is said: the examples are tried, not their brains."""
 
     levels: int | None = 1
+    anatomy: Literal["none", "sampled"] | None = "none"
 
 
 def examples() -> list[doctest.DocTest]:

@@ -1,5 +1,6 @@
 """A real viewer, real engine processes, and nothing of the user's touched."""
 
+import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,17 @@ def _workers_are_measured() -> Iterator[None]:
 
         patch.setattr(WorkerBase, "run", measured)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _modules_are_never_garbage() -> Iterator[None]:
+    """napari's fixture collects garbage several times a test: not among the million objects of what is imported."""
+    from napari.qt import QtViewer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
