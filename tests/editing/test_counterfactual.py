@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import CategoryField, ConditionSchema, MapField, Numbers, ScalarField, VectorField
@@ -115,8 +116,10 @@ def test_a_sweep_is_written_as_volumes_and_as_one_4d_volume(model: Path, tmp_pat
         device="cpu",
     )
     events = [event for event in edit(request, Run.create(request)) if isinstance(event, ArtifactWritten)]
-    assert [event.name for event in events] == ["age 40", "age 55", "age 70", "sweep"]
-    assert [event.kind for event in events] == ["volume"] * 3 + ["trajectory"]
+    assert [event.name for event in events] == ["age 40", "age 55", "age 70", "sweep", "animation"]
+    assert [event.kind for event in events] == ["volume"] * 3 + ["trajectory", "figure"]
+    with Image.open(tmp_path / "sweep.gif") as animation:
+        assert animation.n_frames == 4  # there and back
     scan = load_volume(sample_t1_path())
     values = [load_volume(event.path).data[0].astype(np.float32) for event in events[:3]]
     sweep = nib.load(events[3].path)

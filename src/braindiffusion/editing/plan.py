@@ -25,7 +25,7 @@ from braindiffusion.runs.provenance import file_sha256, provenance
 from braindiffusion.runs.sidecar import sidecar_path, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 
-SWEEP = "sweep.nii.gz"
+SWEEP, ANIMATION = "sweep.nii.gz", "sweep.gif"
 
 
 class EditPlan:
@@ -48,10 +48,10 @@ class EditPlan:
         self.out = request.out or run.results
         check_combination(request)
         paths = [self._path(number) for number in range(1, self.number + 1)]
-        if self._is_sweep:
+        if self.is_sweep:
             paths.append(self.out / SWEEP)
-        self._outputs = Outputs.of(request)
-        self._outputs.check([*paths, *map(sidecar_path, paths)])
+        self.outputs = Outputs.of(request)
+        self.outputs.check([*paths, *map(sidecar_path, paths), *([self.out / ANIMATION] if self.is_sweep else [])])
         generator = cached_model(folder, self.device)
         self.generator, editable = generator, editable_model(generator, request)
         preprocessing = generator.card.prepared
@@ -112,12 +112,12 @@ class EditPlan:
         """Write a proposal that is done, and its sidecar."""
         edited = self.scan.with_painted(self._whole(step.volume()))
         path = self._path(number)
-        with self._outputs.writing():
+        with self.outputs.writing():
             if self.request.super_resolution:  # on a grid of its own
                 save_volume(averages_kept(load_volume(self.request.scan), edited), path)
             else:
                 save_like(edited, self.scan.painted, self.request.scan, path)
-        if self._is_sweep:
+        if self.is_sweep:
             self._swept.append(np.asarray(edited.data[0], np.float32))
         told = dict(self._proposal.told)
         details = {
@@ -128,30 +128,41 @@ class EditPlan:
             "seed": self._seed(number),
             "voxels_sha256": voxels_sha256(load_volume(path).data[0]),
         }
-        with self._outputs.writing():
+        with self.outputs.writing():
             write_sidecar(path, details)
         name = told.get("name", f"proposal {number} (seed {self._seed(number)})")
         self._told.append(told)
         return ArtifactWritten(kind="volume", path=str(path), name=str(name))
 
-    def write_sweep(self) -> Iterator[ArtifactWritten]:
-        """Write all values of a sweep as one 4D volume, and its sidecar; nothing where there is no sweep."""
-        if not self._is_sweep:
-            return
+    def sweep(self) -> Volume:
+        """Return all values of a sweep, one for each channel, on the grid of the scan."""
+        return Volume(np.stack(self._swept), self.scan.scan.affine)
+
+    def captions(self) -> list[str]:
+        """Return what each value of a sweep is, in words."""
+        return [str(told["name"]) for told in self._told]
+
+    def centre(self) -> list[float]:
+        """Return the voxel of the scan in the middle of the brain, or of the painted part."""
+        sides = (np.flatnonzero(self.scan.painted.any(tuple({0, 1, 2} - {axis}))) for axis in range(3))
+        return [float(side[0] + side[-1]) / 2 for side in sides]
+
+    def write_sweep(self) -> ArtifactWritten:
+        """Write all values of a sweep as one 4D volume, and its sidecar."""
         path = self.out / SWEEP
-        values = Volume(np.stack(self._swept), self.scan.scan.affine)
-        with self._outputs.writing():
-            save_volume(values, path)
+        with self.outputs.writing():
+            save_volume(self.sweep(), path)
             write_sidecar(path, {**self._details, "values": self._told})
-        yield ArtifactWritten(kind="trajectory", path=str(path), name="sweep")
+        return ArtifactWritten(kind="trajectory", path=str(path), name="sweep")
 
     @property
     def noun(self) -> str:
         """What a volume is called in messages."""
-        return "value" if self._is_sweep else "proposal"
+        return "value" if self.is_sweep else "proposal"
 
     @property
-    def _is_sweep(self) -> bool:
+    def is_sweep(self) -> bool:
+        """Whether the volumes are the values of one."""
         return self.request.num_values > 1
 
     def _whole(self, volume: torch.Tensor) -> NDArray[np.float32]:
@@ -160,7 +171,7 @@ class EditPlan:
         return whole
 
     def _seed(self, number: int) -> int:
-        return self.request.seed + (0 if self._is_sweep else number - 1)
+        return self.request.seed + (0 if self.is_sweep else number - 1)
 
     def _path(self, number: int) -> Path:
         return self.out / f"proposal_{number:03d}.nii.gz"

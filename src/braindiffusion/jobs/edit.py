@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from time import perf_counter
 
-from braindiffusion.editing.plan import EditPlan
+from braindiffusion.editing.plan import ANIMATION, EditPlan
+from braindiffusion.figures.animation import write_animation
 from braindiffusion.models.model_cache import release
-from braindiffusion.runs import EditRequest, Event, Finished, Progress, Run
+from braindiffusion.runs import ArtifactWritten, EditRequest, Event, Finished, Progress, Run
 
 PREVIEW_SECONDS = 0.5
 
@@ -38,8 +39,17 @@ def edit(request: EditRequest, run: Run) -> Iterator[Event]:
                     previewed = perf_counter()
                     yield plan.preview(step, number)
             yield plan.write(step, number)
-        yield from plan.write_sweep()
+        if plan.is_sweep:
+            yield plan.write_sweep()
+            yield write_animation_of(plan)
     finally:
         release(plan.device)
     made = plan.number
     yield Finished(message=f"{made} {plan.noun}{'' if made == 1 else 's'} in {plan.out}")
+
+
+def write_animation_of(plan: EditPlan) -> ArtifactWritten:
+    """Write the sweep of a plan that is done as an animation."""
+    with plan.outputs.writing():
+        path = write_animation(plan.sweep(), plan.captions(), plan.out / ANIMATION, centre=plan.centre())
+    return ArtifactWritten(kind="figure", path=str(path), name="animation")
