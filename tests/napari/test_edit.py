@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QLabel
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import ConditionSchema, MapField, Numbers, ScalarField
@@ -11,7 +12,8 @@ from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import REGIONS, region_index
-from braindiffusion.volume import load_volume
+from braindiffusion.runs import ArtifactWritten
+from braindiffusion.volume import Volume, load_volume
 from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.layers.files import PROVENANCE
 from napari_braindiffusion.settings import PLUGIN
@@ -68,11 +70,18 @@ def test_what_is_painted_is_regenerated_saved_and_read_back(viewer, dock, qtbot,
     painted = mask.data > 0
     assert painted.sum() > 100
     dock.form.fields["num_proposals"].value = 2
+    assert dock.form.side_by_side.visible
+    previews = []
+    dock.job.artifact.connect(lambda event, _: previews.append((event.kind, viewer.layers.selection.active)))
     with qtbot.waitSignal(dock.job.ended, timeout=TIMEOUT):
         qtbot.mouseClick(dock.generate_button, Qt.MouseButton.LeftButton)
         assert not dock.generate_button.isEnabled()
     assert [level for level, _ in notices() if level != "info"] == []
     assert len(dock.proposals) == 2
+    assert [kind for kind, _ in previews if kind != "preview"] == ["volume", "volume"]
+    assert not any("preview" in layer.name for layer in viewer.layers)
+    assert viewer.canvas.grid.enabled
+    assert [layer.visible for layer in (image, mask, *dock.proposals)] == [True, False, True, True]
     for proposal in dock.proposals:
         np.testing.assert_allclose(proposal.scale, image.scale)
         np.testing.assert_allclose(proposal.translate, image.translate)
@@ -86,6 +95,9 @@ def test_what_is_painted_is_regenerated_saved_and_read_back(viewer, dock, qtbot,
     assert kept in viewer.layers
     assert other not in viewer.layers
     assert image in viewer.layers
+    assert not viewer.canvas.grid.enabled
+    assert mask.visible
+    assert dock.progress.label.text() == f"Kept: {kept.name}."
     kept.save(str(tmp_path / "edited.nii.gz"))
     np.testing.assert_array_equal(load_volume(tmp_path / "edited.nii.gz").data[0], kept.data)
     assert (tmp_path / "edited.json").is_file()
@@ -113,14 +125,19 @@ def test_an_edit_that_cannot_be_done_is_told_and_one_can_be_cancelled(viewer, do
     regions.selected_label = int(np.bincount(regions.data.ravel())[1:].argmax()) + 1
     dock.form.mask.setCurrentText(regions.name)
     dock.form.selected_only.setChecked(True)
+    viewer.dims.set_point(2, viewer.dims.range[2].start)
     dock.generate()
+    shown = round(regions.world_to_data(viewer.dims.point)[2])
+    assert (regions.data[:, :, shown] == regions.selected_label).any()  # a slice with something of it
     with qtbot.waitSignal(dock.job.cancelled, timeout=TIMEOUT):
         dock.job.cancel()
     assert dock.generate_button.isEnabled()
     assert dock.proposals == []
 
 
-def test_a_change_comes_as_layers_and_a_sweep_as_one_with_a_slider(viewer, dock, qtbot, notices, changeable, tmp_path):
+def test_a_change_comes_as_layers_and_a_sweep_as_one_with_a_slider(
+    viewer, dock, qtbot, notices, changeable, tmp_path, monkeypatch
+):
     image, _ = viewer.open_sample(PLUGIN, "real")
     form = dock.form
     form.set_models([("ages", str(changeable), "")])
@@ -130,6 +147,8 @@ def test_a_change_comes_as_layers_and_a_sweep_as_one_with_a_slider(viewer, dock,
     assert not form.mask.isVisible()
     assert form.changes.isVisible()
     assert set(form.changes.rows) == {"age"}
+    labels = [label.text() for label in form.changes.findChildren(QLabel)]
+    assert "Age (20 to 80)" in labels  # of the training subjects
     dock.generate()
     assert "Choose what to change" in notices()[-1][1]
     form.changes.ask({"age": 75.0})
@@ -148,5 +167,27 @@ def test_a_change_comes_as_layers_and_a_sweep_as_one_with_a_slider(viewer, dock,
     assert sweep.visible
     assert not dock.proposals[0].visible
     assert dock.proposals[1].metadata[PROVENANCE]["after"] == {"age": 75.0}
+    viewer.dims.set_point(0, 0)
+    assert viewer.canvas.overlays.text.text == "age 45"
+    assert dock.animation_button.isVisible()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "ageing"), ""))
+    qtbot.mouseClick(dock.animation_button, Qt.MouseButton.LeftButton)
+    assert (tmp_path / "ageing.gif").read_bytes().startswith(b"GIF89a")
     sweep.save(str(tmp_path / "sweep.nii.gz"))
     assert load_volume(tmp_path / "sweep.nii.gz").channels == 2
+
+
+def test_previews_come_while_an_edit_runs_and_leave_the_selection_alone(viewer, dock, notices):
+    image, _ = viewer.open_sample(PLUGIN, "real")
+    dock._source = image
+    mask = dock.add_mask()
+    small = Volume(np.random.default_rng(0).random((1, 8, 8, 8)).astype(np.float32), np.diag([8.0, 8, 8, 1]))
+    event = ArtifactWritten(kind="preview", path="preview.nii", name="proposal 1")
+    dock.job.artifact.emit(event, small)
+    preview = viewer.layers[f"{image.name} proposal 1 (preview)"]
+    assert viewer.layers.selection.active == mask
+    dock.job.artifact.emit(event, Volume(small.data / 2, small.affine))
+    np.testing.assert_allclose(preview.data, small.data[0] / 2)  # the same layer
+    dock.job.cancelled.emit()
+    assert preview not in viewer.layers
+    assert "Cancelled" in dock.progress.label.text()

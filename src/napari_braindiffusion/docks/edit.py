@@ -1,5 +1,7 @@
 """The Edit dock: regenerate a painted part of a brain, change its age, interpolate, or increase its resolution."""
 
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +9,20 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import find_model, list_models, read_card
-from braindiffusion.runs import EditRequest, Run
+from braindiffusion.runs import ArtifactWritten, EditRequest, Run
 from braindiffusion.runs.sidecar import read_sidecar
-from napari_braindiffusion.docks.base import LayerJobDock
-from napari_braindiffusion.layers.display import show_trajectory, show_volume
+from braindiffusion.volume import Volume
+from napari_braindiffusion.docks.base import LayerJobDock, NextStepButton
+from napari_braindiffusion.layers.display import show_mosaic, show_trajectory, show_volume
 from napari_braindiffusion.layers.files import PROVENANCE, is_brain
 from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
 from napari_braindiffusion.layers.jobs import Artifacts
+from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets.forms.edit_form import EditForm
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
@@ -40,21 +44,35 @@ class EditDock(LayerJobDock):
     def __init__(self, napari_viewer: Viewer) -> None:
         self.generate_button = QPushButton("&Generate")
         self.generate_button.setToolTip("Generate the proposals. The image stays as it is.")
-        progress = ProgressRow("Cancel", "Stops within one step. Proposals that are finished are not shown.")
+        progress = ProgressRow("Cancel", "Stops within one step. Proposals that are finished stay.")
         super().__init__(napari_viewer, self.generate_button, progress)
         self.proposals: list[Layer] = []
         """Layers of the last edit."""
         self._source: Image | None = None
+        self._preview: Layer | None = None
+        self._sweep: Layer | None = None
+        self._visible: dict[Layer, bool] = {}
+        """Layers, and whether they were visible, before proposals were shown side by side."""
+        self._caption = TrajectoryCaption(napari_viewer)
 
         self.form = EditForm()
         self.keep_button = QPushButton("&Keep selected proposal")
         self.keep_button.setToolTip("Remove the other proposals.")
         self.keep_button.setEnabled(False)
+        self.animation_button = NextStepButton()
+        self.animation_button.setToolTip("Save the sweep as an animated picture (GIF): three planes and the value.")
         self.hint = wrapping_label(
             "Choose a T1w image and an operation. To regenerate a part, paint on a mask layer, or take a region of a "
             "segmentation. For research on methods: what is generated is synthetic."
         )
-        for widget in (self.form, self.generate_button, self.progress, self.keep_button, self.hint):
+        for widget in (
+            self.form,
+            self.generate_button,
+            self.progress,
+            self.keep_button,
+            self.animation_button,
+            self.hint,
+        ):
             self.rows.addWidget(widget)
         self.rows.addStretch()
 
@@ -64,6 +82,7 @@ class EditDock(LayerJobDock):
         self.form.new_mask.clicked.connect(lambda: self.add_mask())
         self.generate_button.clicked.connect(lambda: self.generate())
         self.keep_button.clicked.connect(lambda: self.keep())
+        self.job.artifact.connect(self._on_artifact)
         self.job.finished.connect(self._on_finished)
         self.form.fields["model"].changed.connect(lambda _: self._on_model())
         self._on_model()
@@ -111,6 +130,7 @@ class EditDock(LayerJobDock):
                 return
             sources["mask"] = mask
             label = int(mask.selected_label) if self.form.selected_only.isChecked() else None
+            self._show_slice_of(mask, label)
         elif operation == "second":
             second = self._chosen(self.form.second.currentText())
             if not is_brain(second) or second == image:
@@ -130,7 +150,7 @@ class EditDock(LayerJobDock):
             self.job.ask(list(sources.values()), request)
 
     def keep(self) -> None:
-        """Remove all proposals but the selected one."""
+        """Remove all proposals but the selected one, and show the layers as before."""
         chosen = self._viewer.layers.selection.active
         if chosen not in self.proposals:
             show_error("Select the proposal to keep in the list of layers.")
@@ -140,11 +160,29 @@ class EditDock(LayerJobDock):
                 self._viewer.layers.remove(layer)
         self.proposals = [chosen]
         self.keep_button.setEnabled(False)
+        self._end_side_by_side()
+        self.progress.rest(f"Kept: {chosen.name}.")
+
+    def _show_slice_of(self, mask: Labels, label: int | None) -> None:
+        """Move the slider to the slice with most of what is painted, where nothing is painted in the one shown."""
+        dims = self._viewer.dims
+        if dims.ndisplay == 3:
+            return
+        painted = mask.data > 0 if label is None else mask.data == label
+        axis = dims.order[-3] - (dims.ndim - mask.ndim)
+        counts = painted.sum(tuple(other for other in range(mask.ndim) if other != axis))
+        shown = round(mask.world_to_data(dims.point[-mask.ndim :])[axis])
+        if counts.any() and not (0 <= shown < len(counts) and counts[shown]):
+            place = [0.0] * mask.ndim
+            place[axis] = float(counts.argmax())
+            dims.set_point(axis + dims.ndim - mask.ndim, mask.data_to_world(place)[axis])
 
     def release(self) -> None:  # noqa: D102 the base class says it
         for event in self._layer_events():
             event.disconnect(self._offer_layers)
+        self._caption.close()
         super().release()
+        self._remove_preview()
 
     def _layer_events(self) -> tuple[Any, Any]:
         events = self._viewer.layers.events
@@ -166,26 +204,81 @@ class EditDock(LayerJobDock):
             schema = ConditionSchema()
         self.form.set_schema(schema)
 
+    def _on_begun(self, message: str) -> None:
+        self._end_side_by_side()
+        self.proposals, self._sweep = [], None
+        self.animation_button.hide()
+        self.keep_button.setEnabled(False)
+        super()._on_begun(message)
+
+    def _on_artifact(self, event: ArtifactWritten, volume: Volume | None) -> None:
+        """Show a preview, a proposal or a sweep as it comes; the selection moves to what is finished."""
+        if event.kind == "figure":
+            self.animation_button.offer("Save &animation …", partial(self._save_animation, Path(event.path)))
+        if volume is None or event.kind not in ("preview", "volume", "trajectory"):
+            return
+        source = self._source.name if self._source else "scan"
+        if event.kind == "preview":
+            selected = self._viewer.layers.selection.active
+            name = f"{source} {event.name} (preview)"
+            self._preview = show_volume(self._viewer, volume, name, layer=self._preview)
+            self._viewer.layers.selection.active = selected  # the brush stays in hand
+            return
+        self._remove_preview()
+        told = {PROVENANCE: read_sidecar(Path(event.path)), "path": event.path}
+        show = show_trajectory if event.kind == "trajectory" else show_volume
+        layer = show(self._viewer, volume, f"{source} {event.name}", metadata=told)
+        if self._source is not None and self._source in self._viewer.layers:
+            layer.contrast_limits = self._source.contrast_limits
+        if event.kind == "trajectory":
+            self._sweep = layer
+        else:
+            self.proposals.append(layer)
+
     def _on_finished(self, run: Run, artifacts: Artifacts) -> None:
-        self.proposals = []
-        sweep = None
-        for event, volume in artifacts:
-            if volume is None or event.kind not in ("volume", "trajectory"):
-                continue
-            name = f"{self._source.name if self._source else 'scan'} {event.name}"
-            told = {PROVENANCE: read_sidecar(Path(event.path)), "path": event.path}
-            show = show_trajectory if event.kind == "trajectory" else show_volume
-            layer = show(self._viewer, volume, name, metadata=told)
-            if self._source is not None and self._source in self._viewer.layers:
-                layer.contrast_limits = self._source.contrast_limits
-            if event.kind == "trajectory":
-                sweep = layer
-            else:
-                self.proposals.append(layer)
-        if sweep is not None:  # its slider shows them all
+        if self._sweep is not None:  # its slider shows them all
             for layer in self.proposals:
                 layer.visible = False
-        self._offer_layers()
+        elif len(self.proposals) > 1 and self.form.side_by_side.value:
+            self._show_side_by_side()
         count = len(self.proposals)
-        self.keep_button.setEnabled(count > 1)
-        self._on_job_end(f"{count} volume{'' if count == 1 else 's'} shown beside the image.")
+        told = " Select the one to keep." if self._sweep is None and count > 1 else ""
+        self._on_job_end(f"{count} volume{'' if count == 1 else 's'} shown beside the image.{told}")
+
+    def _on_job_end(self, message: str) -> None:
+        self._remove_preview()
+        self._offer_layers()
+        self.keep_button.setEnabled(len(self.proposals) > 1)
+        super()._on_job_end(message)
+
+    def _remove_preview(self) -> None:
+        if self._preview is not None and self._preview in self._viewer.layers:
+            self._viewer.layers.remove(self._preview)
+        self._preview = None
+
+    def _show_side_by_side(self) -> None:
+        """Show the image and its proposals in a grid."""
+        brains = [layer for layer in (self._source, *self.proposals) if layer in self._viewer.layers]
+        self._visible = {layer: layer.visible for layer in self._viewer.layers}
+        show_mosaic(self._viewer, brains, share_contrast=False)
+
+    def _end_side_by_side(self) -> None:
+        """Show the layers as they were before the grid."""
+        if not self._visible:
+            return
+        for layer, visible in self._visible.items():
+            if layer in self._viewer.layers:
+                layer.visible, layer.name_overlay.visible = visible, False
+        self._visible = {}
+        self._viewer.canvas.grid.enabled = False
+        self._viewer.reset_view()
+
+    def _save_animation(self, animation: Path) -> None:
+        """Ask where to, and save the animation of the sweep."""
+        chosen, _ = QFileDialog.getSaveFileName(self, "Save animation", animation.name, "Animations (*.gif)")
+        if not chosen:
+            return
+        try:
+            shutil.copyfile(animation, Path(chosen).with_suffix(".gif"))
+        except OSError as error:
+            show_error(f"The animation cannot be saved as {chosen}: {error.strerror}.")

@@ -31,6 +31,8 @@ class LayerJob(QObject):
     begun = Signal(str)
     """The first status message."""
     progress = Signal(object)
+    artifact = Signal(object, object)
+    """ArtifactWritten as it comes, and its Volume where it is one; previews, too."""
     silent = Signal(float)
     """Seconds for which the worker process has not answered; `cancel` ends it by force."""
     finished = Signal(object, object)
@@ -97,11 +99,16 @@ class LayerJob(QObject):
         self._artifacts = []
         job.progress.connect(self.progress)
         job.silent.connect(self.silent)
-        job.artifact.connect(lambda event, volume: self._artifacts.append((event, volume)))
+        job.artifact.connect(self._on_artifact)
         job.warned.connect(lambda event: show_warning(event.message))
         job.finished.connect(lambda _: self._on_finished())
         job.failed.connect(self._on_failed)
         job.cancelled.connect(lambda _: self._on_cancelled())
+
+    def _on_artifact(self, event: ArtifactWritten, volume: Volume | None) -> None:
+        if event.kind != "preview":
+            self._artifacts.append((event, volume))
+        self.artifact.emit(event, volume)
 
     def _on_finished(self) -> None:
         if (job := self._end()) is not None:

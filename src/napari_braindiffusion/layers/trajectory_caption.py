@@ -1,4 +1,4 @@
-"""Which moment of a brain's making a trajectory shows: the level, its step and the noise that is left."""
+"""What a 4D layer shows: the level, step and noise of a trajectory, or the value of a sweep."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ Frame = Mapping[str, float]
 
 
 class TrajectoryCaption:
-    """A line in the canvas that follows the slider of a trajectory, until it is closed.
+    """A line in the canvas that follows the slider of a trajectory or a sweep, until it is closed.
 
     Args:
-        viewer: Whose layers have the moments of their steps in their provenance.
+        viewer: Whose layers have the steps of a trajectory, or the values of a sweep, in their provenance.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -52,19 +52,26 @@ class TrajectoryCaption:
             if self._told:
                 overlay.visible = self._told = False
             return
-        moments = trajectory_frames(trajectory)
-        step = min(max(round(self._viewer.dims.point[-4]), 0), len(moments) - 1)
-        overlay.text = in_words(moments, step)
+        captions = frame_captions(trajectory)
+        step = min(max(round(self._viewer.dims.point[-4]), 0), len(captions) - 1)
+        overlay.text = captions[step]
         overlay.position = "bottom_left"  # at the right its first letters are cut off
         overlay.visible = self._told = True
 
     def _trajectory(self) -> Layer | None:
-        """The active layer if it is a trajectory, else the uppermost that is."""
+        """The active layer if its frames have captions, else the uppermost that has."""
         layers = self._viewer.layers
         order = [layers.selection.active, *reversed(layers)]
-        return next(
-            (layer for layer in order if layer is not None and layer.visible and trajectory_frames(layer)), None
-        )
+        return next((layer for layer in order if layer is not None and layer.visible and frame_captions(layer)), None)
+
+
+def frame_captions(layer: Layer) -> list[str]:
+    """What each frame of a trajectory, or each value of a sweep, is in words; empty for any other layer."""
+    if moments := trajectory_frames(layer):
+        return [in_words(moments, step) for step in range(len(moments))]
+    told: Mapping[str, Any] = layer.metadata.get(PROVENANCE) or {}
+    values = [str(one.get("name", "")) for one in told.get("values") or []]
+    return values if layer.ndim == 4 and len(values) == len(layer.data) else []
 
 
 def trajectory_frames(layer: Layer) -> list[Frame]:

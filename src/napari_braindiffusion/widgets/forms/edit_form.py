@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from magicgui.widgets import CheckBox
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from braindiffusion.conditions import ConditionSchema
@@ -15,7 +16,7 @@ from napari_braindiffusion.widgets.forms.field_widgets import Choice
 from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 
-ROWS = ("share", "num_values", "num_proposals", "seed", "first_level", "coarse", "anatomy")
+ROWS = ("seed", "first_level", "coarse", "anatomy")
 ADVANCED = ("model", "resampling", "steps", "device", "precision")
 OPERATIONS = {
     "mask": ("Regenerate the mask", "Generate the painted voxels. All others stay as they are."),
@@ -68,9 +69,14 @@ class EditForm(RequestForm):
             form.clear_button.hide()  # a check box or "any" takes a value back
             column.addWidget(QLabel(text))
             column.addWidget(form)
+        self.side_by_side = CheckBox(
+            label="Show side by side",
+            value=True,
+            tooltip="Show the image and its proposals beside each other, until one of them is kept.",
+        )
         super().__init__(
             EditRequest,
-            (layers, self._conditions, *ROWS),
+            (layers, self._conditions, "share", "num_values", "num_proposals", self.side_by_side, *ROWS),
             ADVANCED,
             options={"model": {"choices": ()}},
             parent=parent,
@@ -84,6 +90,7 @@ class EditForm(RequestForm):
             self.operation.addItem(text, name)
             self.operation.setItemData(self.operation.count() - 1, tip, 3)  # Qt's role of a tooltip
         self.operation.currentIndexChanged.connect(lambda _: self._show_operation())
+        self.fields["num_proposals"].changed.connect(lambda _: self._show_operation())
         self._show_operation()
 
     def offer(self, images: Iterable[str], masks: Iterable[str]) -> None:
@@ -110,7 +117,7 @@ class EditForm(RequestForm):
         chosen = self.operation.currentData()
         defaults = EditRequest(scan=Path())
         unused = {name: getattr(defaults, name) for name, shown in SHOWN.items() if chosen not in shown}
-        told: dict[str, Any] = {"super_resolution": chosen == "super_resolution"}
+        told: dict[str, Any] = {"super_resolution": chosen == "super_resolution", "previews": True}  # somebody watches
         if chosen == "change":
             told |= {"change": self.changes.asked(), "condition": self.own.asked()}
         return super().make_request(**unused | told | others)
@@ -122,3 +129,4 @@ class EditForm(RequestForm):
                 widget.setVisible(name == chosen)
         for name, shown in SHOWN.items():
             self.set_visible(name, chosen in shown)
+        self.side_by_side.visible = chosen in SHOWN["num_proposals"] and self.fields["num_proposals"].value > 1
