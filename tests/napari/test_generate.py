@@ -310,6 +310,7 @@ def test_a_pair_of_regions_is_asked_for_at_once(qtbot):
     row.add("caudate", 75)
     assert row.value() == {"caudate": "75%"}
     assert row.sliders["caudate"].amount.text() == "75%: 12.5, 12.5 ml"
+    assert row.sliders["caudate"].label.text() == "Caudate, both sides (5 to 15 ml in training subjects)"
     assert ConditionSchema(fields=(field,)).check({"volumes": row.value()}) == {
         "volumes": {"left caudate": 12.5, "right caudate": 12.5}
     }

@@ -8,13 +8,16 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
-from braindiffusion.models.registry import list_models
+from braindiffusion.conditions import ConditionSchema, ScalarField
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.runs import Finished, Progress, SynthesizeRequest
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets import dialogs as questions
+from napari_braindiffusion.widgets.forms.condition_rows import range_text
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 
@@ -70,6 +73,8 @@ class SynthesizeDock(Dock):
         self.form.fields["model"].offer([(one.name, one.name, str(one.card.description)) for one in list_models()])
         if settings().model is not None:
             self.form.fields["model"].value = settings().model
+        self.form.fields["model"].changed.connect(lambda _: self._on_model())
+        self._on_model()
         self.start_button.clicked.connect(lambda: self.synthesize())
         self.copy_button.clicked.connect(self._copy)
         self.report_button.clicked.connect(self._open_report)
@@ -103,6 +108,16 @@ class SynthesizeDock(Dock):
 
     def release(self) -> None:  # noqa: D102 the base class says it
         self._cancel()
+
+    def _on_model(self) -> None:
+        """Show the ages of the training subjects of the chosen model."""
+        try:
+            schema = read_card(find_model(self.form.fields["model"].value or "")).conditions
+        except BrainDiffusionError:  # the engine says what is wrong, when it is asked
+            schema = ConditionSchema()
+        ages = [one for one in schema.fields if isinstance(one, ScalarField) and one.name == "age"]
+        told = f"All ages of the model ({range_text([one.seen for one in ages])})" if ages else "None"
+        self.form.fields["age"].show_default(told)
 
     def _cancel(self) -> None:
         if self.job is not None:

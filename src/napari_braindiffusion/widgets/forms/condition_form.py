@@ -12,6 +12,7 @@ from napari_braindiffusion.widgets.forms.condition_rows import (
     ConditionRow,
     LayerRow,
     NumberRow,
+    range_text,
     readable,
     without_margins,
 )
@@ -51,14 +52,14 @@ class ConditionForm(QWidget):
             self._form.removeRow(0)
         self._schema = schema
         self.rows = {field.name: _row(field) for field in schema.fields}
-        for name, row in self.rows.items():
+        for field, row in zip(schema.fields, self.rows.values(), strict=True):
             if isinstance(row, LayerRow):
                 row.offer(self._layers)
             row.changed.connect(self.changed)
             if isinstance(row, PercentilesRow | VectorRow | LayerRow):
                 self._form.addRow(row)
             else:
-                self._form.addRow(readable(name), row)
+                self._form.addRow(_label(field), row)
                 self._form.itemAt(self._form.rowCount() - 1, QFormLayout.ItemRole.LabelRole).widget().setBuddy(
                     row.first
                 )
@@ -91,6 +92,11 @@ class ConditionForm(QWidget):
 
     def _allow_clear(self) -> None:
         self.clear_button.setEnabled(bool(self.asked()))
+
+
+def _label(field: AnyField) -> str:
+    """Return the name of a field, with the range of the training subjects where it is a number."""
+    return readable(field.name) + (f" ({range_text([field.seen])})" if isinstance(field, ScalarField) else "")
 
 
 def _row(field: AnyField) -> ConditionRow:

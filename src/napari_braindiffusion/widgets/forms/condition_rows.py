@@ -1,6 +1,6 @@
 """The rows of a condition form: a number with a slider, a choice, a layer of the viewer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from braindiffusion.conditions import CategoryField, MapField, ScalarField, Value
+from braindiffusion.conditions import CategoryField, MapField, Numbers, ScalarField, Value
 from napari_braindiffusion.widgets.forms.layout import make_narrow
 
 ANY = "any"
@@ -53,7 +53,7 @@ class NumberRow(ConditionRow):
         self.number.setRange(low, high)
         self.number.setSuffix(unit)
         self.number.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)  # the slider needs the room
-        self.number.setToolTip(f"The training data range from {low:g} to {high:g}{unit}.")
+        self.number.setToolTip(f"The training subjects have {range_text([field.seen], field.unit)}.")
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(round(low * 10), round(high * 10))
         self.slider.setToolTip(self.number.toolTip())
@@ -142,6 +142,12 @@ class LayerRow(ConditionRow):
 
     def set_value(self, value: Value | None) -> None:  # noqa: D102 the base class says it
         self.box.setCurrentIndex(max(0, self.box.findData(value)))
+
+
+def range_text(seen: Sequence[Numbers], unit: str = "") -> str:
+    """Return the least and the most of the training subjects, such as `20.2 to 81.9 years`, over all of `seen`."""
+    low, high = min(one.quantiles[0] for one in seen), max(one.quantiles[-1] for one in seen)
+    return f"{low:.3g} to {high:.3g} {unit}".rstrip()
 
 
 def readable(name: str) -> str:

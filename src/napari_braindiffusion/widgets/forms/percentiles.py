@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QCompleter, QHBoxLayout, QLabel, QSlider, 
 from braindiffusion.cohort.vectors.table import ROW, row_names
 from braindiffusion.conditions import Numbers, Value, VectorField
 from braindiffusion.errors import BrainDiffusionError
-from napari_braindiffusion.widgets.forms.condition_rows import ConditionRow, readable, without_margins
+from napari_braindiffusion.widgets.forms.condition_rows import ConditionRow, range_text, readable, without_margins
 from napari_braindiffusion.widgets.forms.field_widgets import PathEdit
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
 
@@ -171,7 +171,7 @@ class _Percentile(QWidget):
     def __init__(self, title: str, seen: list[Numbers], unit: str) -> None:
         super().__init__()
         self._seen, self._unit = seen, unit
-        self.label = wrapping_label(title)
+        self.label = wrapping_label(f"{title} ({range_text(seen, unit)} in training subjects)")
         self.amount = QLabel()
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
