@@ -6,8 +6,14 @@ The cohort is prepared as the model's training data; its validation subjects on 
 brought to one age: younger ones to `--old`, older ones to `--young`. Figures of each method over the people:
 
 age slope       slope through 0 of the change of the read-back age (segmentation model) on the change that was asked
+of the reader's the same over the slope of the read age on the true age among all real held-out people: the reader
+                itself is a regression, which draws ages towards the mean
+volumes, intensities, embedding
+                the parts of the age slope that come from these features of the reader: they add up to it
 ventricle slope the same for the logarithm of the volume of the lateral ventricles on what the regression of the
                 training subjects' volumes on age and sex predicts: 1 grows as the cohort does
+region slope    the same for all regions whose volume is to change by more than 3 %
+map slope       the same in the deformed region map itself, which the segmentation model has not read again
 distance        root mean square difference from the person's own brain inside the brain, intensities in [0, 1]
 others          that from the nearest other person of the validation set
 own first       share of the people whose own brain is nearer than everybody else's
@@ -28,21 +34,26 @@ from numpy.typing import NDArray
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.conditions import Value
 from braindiffusion.devices import choose_precision
-from braindiffusion.editing.counterfactual import Counterfactual, volume_ratios
+from braindiffusion.editing.counterfactual import SMALLEST_ML, Counterfactual, changed_shape, volume_ratios
 from braindiffusion.editing.inversion import Inversion
 from braindiffusion.editing.proposal import conditioned, in_box
 from braindiffusion.editing.variation import keep_levels
-from braindiffusion.generation.anatomy import load_anatomy
+from braindiffusion.generation.anatomy import load_anatomy, warped
 from braindiffusion.models.generator import EditableGenerator
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import anatomy_folder, find_model
-from braindiffusion.regions import region_index, regions_of, volumes_ml
+from braindiffusion.regions import REGIONS, region_index, regions_of, volumes_ml
 from braindiffusion.segmentation import load_segmentation_model
+from braindiffusion.segmentation.calibration import age_features
+from braindiffusion.segmentation.model import SegmentationModel, predict_regions
 
 Grid = NDArray[np.float32]
 CPU = torch.device("cpu")
+SPACING = 2.0
 VENTRICLES = [region_index(f"{side} lateral ventricle") for side in ("left", "right")]
-COLUMNS = ("age slope", "ventricle slope", "distance", "others", "own first", "round trip")
+PARTS = ("age slope", "volumes", "intensities", "embedding")
+SLOPES = (*PARTS, "ventricle slope", "region slope", "map slope")
+COLUMNS = (*SLOPES, "distance", "others", "own first", "round trip")
 
 
 def regression(cohort: Cohort, rows: list[int]) -> Grid:
@@ -52,6 +63,22 @@ def regression(cohort: Cohort, rows: list[int]) -> Grid:
     return sum(
         w * cohort.volumes[row][0].astype(np.float32) for w, row in zip(away.astype(np.float32), rows, strict=True)
     )
+
+
+def read_parts(reader: SegmentationModel, box: Grid) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Return the regions of a brain, and the years of its read age (4,): in all, and by `PARTS` of the features."""
+    regions, pooled = predict_regions(reader.net, box)
+    calibration, number = reader.calibration, len(REGIONS) - 1
+    features = age_features(regions, box, pooled)
+    years = (features - calibration.age_mean) / calibration.age_std * calibration.age_weights
+    parts = np.split(years, (number, 2 * number))
+    return regions, np.array([years.sum() + calibration.age_offset[0], *(part.sum() for part in parts)])
+
+
+def grown_by(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the change of the logarithm of each region's volume."""
+    was, now = (np.maximum(volumes_ml(regions, SPACING), SMALLEST_ML) for regions in (before, after))
+    return np.log(now / was)
 
 
 def slope(pairs: list[tuple[float, float]]) -> float:
@@ -90,14 +117,24 @@ def main(
     every = {row: store.volumes[row][0].astype(np.float32) for row in held}
     found: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
     last_level = len(generator.voxel_sizes)
+    ages = [store.subjects[row].age for row in held]
+    own = [read_parts(reader, box)[1] for box in every.values()]
+    real = np.polyfit(ages, np.array(own), 1)[0]
+    sys.stderr.write(
+        f"the reader's own slopes, {len(held)} real people: {dict(zip(PARTS, real.round(3), strict=True))}\n"
+    )
 
     for row in chosen:
         person, box, mask = store.subjects[row], every[row], np.asarray(store.masks[row], bool)
         regions = regions_of(store.labels[row].astype(np.int64))
         before: dict[str, Value] = {"age": person.age, "sex": person.sex}
         target = old if person.age < middle else young
-        read = reader.predict(box)
-        expected = volume_ratios(library, before, {"age": target})[VENTRICLES].mean()
+        read_regions, read = read_parts(reader, box)
+        ratios = volume_ratios(library, before, {"age": target})
+        expected = ratios[VENTRICLES].mean()
+        changing = np.flatnonzero(np.abs(np.log(ratios)) > np.log(1.03))
+        displaced = warped(regions, changed_shape(library, regions, before, {"age": target}))
+        in_map = grown_by(regions, displaced)[changing]
         made = {"identity": box, "voxel regression": np.where(mask, box + (target - person.age) * effect, box)}
         for first in map(int, levels.split(",")):
             change = Counterfactual(
@@ -113,28 +150,36 @@ def main(
                 same = last(generator, hooks=hooks, condition=condition, edit_band=inversion.edit_band)
                 found[name]["round trip"].append(-10 * np.log10((((same - box) / 2)[mask] ** 2).mean()))
         for name, volume in made.items():
-            again = reader.predict(volume.clip(-1, 1))
-            grown = volumes_ml(again.regions, 2.0)[VENTRICLES].sum() / volumes_ml(read.regions, 2.0)[VENTRICLES].sum()
+            new_regions, again = read_parts(reader, volume.clip(-1, 1))
+            now, was = (volumes_ml(map_, SPACING)[VENTRICLES].sum() for map_ in (new_regions, read_regions))
+            grown = now / was
+            reached = grown_by(read_regions, new_regions)[changing]
             away = {other: float(np.sqrt((((volume - one) / 2)[mask] ** 2).mean())) for other, one in every.items()}
             nearest = min(distance for other, distance in away.items() if other != row)
             one = found[name]
-            one["age slope"].append((target - person.age, again.age - read.age))
+            for part, difference in zip(PARTS, again - read, strict=True):
+                one[part].append((target - person.age, difference))
             one["ventricle slope"].append((np.log(expected), np.log(grown)))
+            one["region slope"] += zip(np.log(ratios[changing]), reached, strict=True)
+            if name.startswith(("deformation", "first level")):
+                one["map slope"] += zip(np.log(ratios[changing]), in_map, strict=True)
             one["distance"].append(away[row])
             one["others"].append(nearest)
             one["own first"].append(away[row] < nearest)
             sys.stderr.write(
-                f"{person.id} {person.age:.0f} to {target:.0f}, {name}: read {read.age:.1f} to {again.age:.1f}, "
-                f"ventricles x {grown:.2f} (cohort {expected:.2f}), distance {away[row]:.4f}, others {nearest:.4f}\n"
+                f"{person.id} {person.age:.0f} to {target:.0f}, {name}: read {read[0]:.1f} to {again[0]:.1f}, "
+                f"ventricles x {grown:.2f} (cohort {expected:.2f}), distance {away[row]:.4f}, others {nearest:.4f}, "
+                f"years by part {dict(zip(PARTS, (again - read).round(1).tolist(), strict=True))}\n"
             )
     writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
-    writer.writerow(("method", "people", *COLUMNS))
+    writer.writerow(("method", "people", "of the reader's", *COLUMNS))
+    writer.writerow(("real people", len(held), 1, *(f"{one:.3g}" for one in real)))
     for name, one in found.items():
         figures = [
-            slope(one[column]) if "slope" in column else np.mean(one[column]) if one[column] else np.nan
+            np.nan if not one[column] else slope(one[column]) if column in SLOPES else np.mean(one[column])
             for column in COLUMNS
         ]
-        writer.writerow((name, len(chosen), *(f"{figure:.3g}" for figure in figures)))
+        writer.writerow((name, len(chosen), f"{figures[0] / real[0]:.3g}", *(f"{figure:.3g}" for figure in figures)))
 
 
 if __name__ == "__main__":
