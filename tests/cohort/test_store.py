@@ -85,6 +85,25 @@ def test_voxels_without_a_row_are_forgotten(store: Path) -> None:
     np.testing.assert_array_equal(Cohort.open(store).volumes[3], prepared(3).volume)
 
 
+def test_a_large_store_writes_its_table_now_and_then(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written whole: with each subject, the time for all would grow with the square of their number."""
+    monkeypatch.setattr("braindiffusion.cohort.store.SMALL", 3)
+    monkeypatch.setattr("braindiffusion.cohort.store.AT_ONCE", 5)
+    cohort = Cohort.open(store, mode="r+")
+    cohort.flush()
+    assert Cohort.open(store).complete  # nothing had been put
+    found = []
+    for number in range(3, 7):
+        cohort.put(Subject(id=f"s{number}"), prepared(number))
+        found.append(len(Cohort.open(store)))
+    assert found == [3, 5, 5, 5]
+    cohort.flush()
+    cohort = Cohort.open(store)
+    assert [one.id for one in cohort.subjects] == [f"s{number}" for number in range(7)]
+    for row in range(7):
+        cohort.verify(row)
+
+
 def test_hash_knows_preprocessing_and_inputs(tmp_path: Path) -> None:
     hashes = set()
     for i, (how, input_hash) in enumerate([(HOW, "a"), (HOW, "b"), (HOW.model_copy(update={"skull": "keep"}), "a")]):

@@ -128,6 +128,7 @@ def _fill(
             yield Progress(stage=STAGE, step=step, total=len(tasks), seconds_left=left, message=item.subject)
     finally:
         answers.close()
+        cohort.flush()
 
     if not cohort.subjects:
         raise BrainDiffusionError(

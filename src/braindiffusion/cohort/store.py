@@ -31,6 +31,11 @@ CHECKED = ("volumes", "masks", "labels", "affines")
 """The arrays that a subject's checksum is of, in this order."""
 
 
+SMALL, AT_ONCE = 1000, 100
+"""Subjects up to which the table is written with each, and of how many at once beyond: it is written whole, so that the
+time for all would grow with the square of their number. A writer that dies loses as many."""
+
+
 class Subject(BaseModel):
     """One row of a cohort's table."""
 
@@ -105,6 +110,7 @@ class Cohort:
                 f"The cohort {path} is damaged or of another version ({_first_line(error)}): prepare it again."
             ) from error
         self.complete = bool(attributes.get("complete", False))
+        self._pending = False
 
     @cached_property
     def tables(self) -> dict[str, StoredVectors]:
@@ -245,7 +251,10 @@ class Cohort:
         return hashlib.sha256(json.dumps([self.preprocessing.hash, inputs]).encode()).hexdigest()
 
     def put(self, subject: Subject, prepared: PreparedVolume) -> None:
-        """Add a subject, or replace the one of the same id. Only one process may write a store."""
+        """Add a subject, or replace the one of the same id. Only one process may write a store.
+
+        In a large store, the table follows at the next multiple of `AT_ONCE` subjects, or with `flush`.
+        """
         index = next((i for i, known in enumerate(self.subjects) if known.id == subject.id), len(self))
         self._fit(max(len(self), index + 1))
         values = {"volumes": prepared.volume, "masks": prepared.mask, "affines": prepared.affine}
@@ -258,7 +267,14 @@ class Cohort:
             self._arrays[name].with_config({"write_empty_chunks": True})[index] = value
         self._checksums[subject.id] = checksum(*(written.get(name) for name in CHECKED))
         self.subjects[index : index + 1] = [subject]
-        self._write_table(complete=False)
+        self._pending = True
+        if len(self) <= SMALL or len(self) % AT_ONCE == 0:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the table, where it lacks a subject that was put."""
+        if self._pending:
+            self._write_table(complete=False)
 
     def finish(self, subjects: list[Subject] | None = None, tables: Sequence[VectorTable] = ()) -> None:
         """Mark the store as complete.
@@ -283,7 +299,7 @@ class Cohort:
                 array.resize((count, *array.shape[1:]))
 
     def _write_table(self, *, complete: bool) -> None:
-        self.complete = complete
+        self.complete, self._pending = complete, False
         table = [subject.model_dump(mode="json") for subject in self.subjects]
         checksums = {one.id: self._checksums[one.id] for one in self.subjects if one.id in self._checksums}
         told: dict[str, Any] = {"subjects": table, "hash": self.hash, "complete": complete, "checksums": checksums}
