@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint format bench fuzz torture cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
+.PHONY: help setup demo test test-quick lint format bench fuzz torture soak cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,10 @@ KILLS ?= 20
 CYCLES ?= 200
 torture: $(VENV)/.developer  ## Kill jobs KILLS times, fill disks, generate and delete CYCLES times (Linux)
 	$(BIN)/python scripts/torture.py --kills $(KILLS) --cycles $(CYCLES) --out build/torture.json
+
+MINUTES ?= 60
+soak: $(VENV)/.developer  ## Use the real viewer for MINUTES with real jobs, and measure what grows (Linux)
+	env -u DISPLAY -u WAYLAND_DISPLAY scripts/with-screen $(BIN)/python scripts/soak.py --minutes $(MINUTES) --out build/soak.json
 
 DATA ?= ../shared/data
 PRETRAINED := src/braindiffusion/models/pretrained

@@ -83,6 +83,11 @@ def test_json_that_cannot_be_read_is_a_value_error(tmp_path: Path, content: str,
         read_json(tmp_path / "x.json")
 
 
+def test_a_message_is_one_line_whatever_a_file_says() -> None:
+    told = str(BrainDiffusionError("scan\r\n\x1b[2J\u2028 b.nii has  2 voxels"))
+    assert told == "scan   [2J  b.nii has  2 voxels"
+
+
 def test_json_is_bounded_and_has_no_nan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "x.json"
     file.write_text(json.dumps({"sigma": float("inf"), "loss": [float("nan"), 1.5]}))

@@ -20,7 +20,8 @@ class BrainDiffusionError(Exception):
     """
 
     def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
+        # Names and cells of others may hold line breaks and control characters of terminals.
+        super().__init__("".join(letter if letter.isprintable() else " " for letter in message))
         self.field = field
 
 

@@ -73,6 +73,7 @@ def test_sessions_have_rows_of_their_own(tmp_path: Path) -> None:
         ("id\nsub-01\n", "has no numbers"),
         ("id\tx\n\t2\n \t3\n", "has no numbers"),
         ("id\tx\tsex\n1\t2\tM\n", "column 'sex' of .* holds text \\('M' in the row of 1\\)"),
+        ('id\tx\n"1\n2"\tM\n', "in the row of 1 2"),
         ("id\tx\n1\tinf\n", "holds inf in the row of 1, which is no finite number"),
         ("id\tx\ty\n1\t2\tnan\n2\t3\t\n", "column 'y' of .* holds no number: remove it"),
         ("id\tx\n1\t2\n1\t3\n", "two rows of 1 that differ"),
@@ -80,8 +81,9 @@ def test_sessions_have_rows_of_their_own(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_table_gets_one_sentence(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(BrainDiffusionError, match=message):
+    with pytest.raises(BrainDiffusionError, match=message) as told:
         read_vector_table(write(tmp_path, text))
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["age.tsv", "regions.csv", "none.tsv", "1st.tsv"])

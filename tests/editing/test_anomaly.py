@@ -174,6 +174,15 @@ def test_a_model_without_a_table_and_a_damaged_table_are_refused(model: Path, tm
     save_normative(flat_table(mean=[(0.0, 0.0, 0.0)]), model)
     with pytest.raises(BrainDiffusionError, match=f"does not have {CLASSES} classes"):
         load_normative(model)
+    for others in ({"noise_levels": (0.5,)}, {"spacing": 2.0}):
+        save_normative(flat_table(**others), model)
+        with pytest.raises(BrainDiffusionError, match="other noise levels or another voxel size"):
+            list(anomaly(request, Run.create(request)))
+    save_normative(flat_table(), model)
+    told = json.loads((model / NORMATIVE).read_text())
+    (model / NORMATIVE).write_text(json.dumps(told | {"log_variance": [[1e6, 0, 0]] * CLASSES}))
+    with pytest.raises(BrainDiffusionError, match="cannot be read"):
+        load_normative(model)
 
 
 def test_the_packaged_table_is_small_and_of_this_residual() -> None:

@@ -33,6 +33,20 @@ def test_one_seed_one_brain(cascade: Cascade, eta: float) -> None:
     assert float((together[0] - together[1]).abs().mean()) > 1e-3
 
 
+def test_a_brain_depends_neither_on_threads_nor_on_its_batch(cascade: Cascade) -> None:
+    """To 1e-4 of the range of intensities, as docs/reliability.md promises; processes are in test_sharding."""
+    before = torch.get_num_threads()
+    try:
+        made = []
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            made += [last(cascade, [3])[0], last(cascade, [2, 3, 4])[1]]
+    finally:
+        torch.set_num_threads(before)
+    for other in made[1:]:
+        torch.testing.assert_close(other, made[0], atol=1e-4 * 2, rtol=0)  # the range is from -1 to 1
+
+
 def test_levels_follow_each_other_and_the_coarse_band_stays(cascade: Cascade) -> None:
     steps = list(sample_cascade(cascade, [1]))
     assert [(s.level, s.step) for s in steps] == [(0, 0), *((i, j) for i in range(3) for j in (1, 2, 3))]

@@ -20,13 +20,15 @@ def run(script: str, out: Path, *arguments: str) -> dict[str, dict[str, dict[str
 
 
 def test_damaged_files_end_in_a_result_or_in_a_sentence(tmp_path: Path) -> None:
-    told = run("fuzz.py", tmp_path / "fuzz.json", "--files", "12", "--only", "card", "sidecar", "tsv", "run")
+    told = run("fuzz.py", tmp_path / "fuzz.json", "--files", "12", "--only", "card", "sidecar", "tsv", "run", "vectors")
     outcomes = {name for counted in told["counts"].values() for name in counted}
     assert outcomes == {"result", "sentence"}
 
 
 def test_killed_jobs_end_as_undisturbed_ones(tmp_path: Path) -> None:
-    told = run("torture.py", tmp_path / "torture.json", "--kills", "4", "--cycles", "10", "--no-disks")
-    for what in ("train, killed", "prepare, killed", "generate, killed", "generate and delete"):
+    words = "--kills 4 --cycles 10 --trainings 5 --no-disks --jobs train prepare generate synthesize"
+    told = run("torture.py", tmp_path / "torture.json", *words.split())
+    jobs = ("train", "prepare", "generate", "synthesize")
+    for what in (*(f"{job}, killed" for job in jobs), "generate and delete", "train and delete"):
         assert told["counts"][what]["tried"] > 0, what
         assert [told["counts"][what][wrong] for wrong in ("lost", "hung", "wrong")] == [0, 0, 0], what

@@ -6,10 +6,11 @@ is the logarithm of its variance (a normative model, Marquand et al. 2016, with 
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy import ndimage
 
 from braindiffusion.errors import BrainDiffusionError
@@ -24,6 +25,8 @@ CLASSES = len(REGIONS) * DEPTHS
 FEWEST = 50
 """Voxels of all subjects together below which a class takes the numbers of all brain."""
 
+Coefficient = Annotated[float, Field(ge=-30, le=30)]
+"""Residuals lie between -2 and 2, and the logarithm of their variance above that of rounding."""
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
@@ -43,12 +46,12 @@ class NormativeTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    subjects: int
+    subjects: int = Field(ge=1)
     noise_levels: tuple[float, ...]
-    spacing: float
-    middle_age: float
-    mean: tuple[tuple[float, float, float], ...]
-    log_variance: tuple[tuple[float, float, float], ...]
+    spacing: float = Field(gt=0, le=50)
+    middle_age: float = Field(ge=0, le=150)
+    mean: tuple[tuple[Coefficient, Coefficient, Coefficient], ...]
+    log_variance: tuple[tuple[Coefficient, Coefficient, Coefficient], ...]
     scores: tuple[float, ...] = ()
 
     def normalised(

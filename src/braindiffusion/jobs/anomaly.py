@@ -51,6 +51,9 @@ def anomaly(request: AnomalyRequest, run: Run) -> Iterator[Event]:
     table = load_normative(folder)
     generator = cached_model(folder, device)
     preprocessing = _preprocessing(generator, request)
+    if table.noise_levels != NOISE_LEVELS or table.spacing != preprocessing.spacing:
+        msg = f"The normative table of {request.model} is of other noise levels or another voxel size than its maps"
+        raise BrainDiffusionError(f"{msg}: install the model again.", "model")
     yield Progress(stage="segmenting the scan", step=0, total=1)
     scan = load_volume(request.scan)
     with about(request.scan):

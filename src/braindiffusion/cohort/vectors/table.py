@@ -20,6 +20,8 @@ UNKNOWN = ("", "n/a", "na", "nan", "none", "null")
 """Cells that say that a number is not known, in small letters."""
 ROW = "#"
 """Between the path of a table and the id of its row, where both are the value of a condition."""
+LONGEST = 40
+"""Letters of a cell that a message shows."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 
 Row = tuple[float | None, ...]
@@ -209,24 +211,25 @@ def _first(bases: Mapping[str, str], names: Sequence[str]) -> str | None:
 def _put(numbers: dict[str, Row], key: str, values: Row, path: Path) -> None:
     if numbers.setdefault(key, values) != values:
         raise BrainDiffusionError(
-            f"{path} has two rows of {key} that differ: keep one, or add a column session_id.", field="table"
+            f"{path} has two rows of {key[:LONGEST]} that differ: keep one, or add a column session_id.", field="table"
         )
 
 
 def _number(cell: object, entry: str, key: str, path: Path) -> float | None:
+    key, shown = key[:LONGEST], str(cell)[:LONGEST]
     if str(cell).strip().lower() in UNKNOWN:
         return None
     try:
         number = float(str(cell))
     except ValueError:
         raise BrainDiffusionError(
-            f"The column '{entry}' of {path} holds text ('{str(cell)[:40]}' in the row of {key}): a vector condition "
+            f"The column '{entry}' of {path} holds text ('{shown}' in the row of {key}): a vector condition "
             "is of numbers only, so remove the column.",
             field="table",
         ) from None
     if not np.isfinite(np.float32(number)):
         raise BrainDiffusionError(
-            f"The column '{entry}' of {path} holds {cell} in the row of {key}, which is no finite number: correct it.",
+            f"The column '{entry}' of {path} holds {shown} in the row of {key}, which is no finite number: correct it.",
             field="table",
         )
     return number
