@@ -243,10 +243,37 @@ def voxels(repeats: int) -> Measured:
     return found
 
 
+def viewer(repeats: int) -> Measured:
+    """Docks, layers and previews in the viewer: see `measure_viewer.py`. Left out where there is no screen."""
+    here = Path(__file__).parent
+    words = [str(here.parent / "scripts" / "with-screen"), sys.executable, str(here / "measure_viewer.py")]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    docks = {name: one for name, one in found.items() if "import" in one}
+    slowest = max(docks, key=lambda name: docks[name]["seconds"])
+    told = {f"{case}: {name}": value for case, one in found.items() for name, value in one.items()}
+    return {"slowest dock": docks[slowest]["seconds"], **told}
+
+
+def prepared(repeats: int) -> Measured:
+    """Preprocessing of the six brains of the package with all cores, imports of the worker processes included."""
+    from braindiffusion.example_data import samples_dir
+    from braindiffusion.jobs import perform
+    from braindiffusion.runs import PrepareRequest, Run
+
+    def prepare() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder, "cohort.zarr")
+            for _ in perform(Run.create(PrepareRequest(data_dir=samples_dir() / "IXI-T1", out=out), Path(folder))):
+                pass
+
+    return {"seconds": timed(prepare, 1)}
+
+
 CASES: dict[str, Callable[[int], Measured]] = {
     case.__name__: case
     for case in (ours_brain, monai_brain, haar_brain, ours_shell, ours_step, monai_step, haar_step, ours_alike,
-                 monai_alike, ours_evaluations, convolutions, voxels, plugin_import)
+                 monai_alike, ours_evaluations, convolutions, voxels, plugin_import, viewer, prepared)
 }  # fmt: skip
 
 
@@ -292,6 +319,17 @@ def table(found: dict[str, Measured]) -> list[tuple[str, str, str, str, str]]:
             alone(f"a million coefficients at {size}", "voxels", size, "equal")
     for name in ("napari_braindiffusion", "napari_braindiffusion.docks.generate"):
         alone(f"import of `{name}`", "plugin_import", name, "50 ms", "ms", 1000)
+    for what, key, target, unit, scale in (
+        ("the slowest of the docks, import included", "slowest dock", "0.3 s", "s", 1.0),
+        ("the worker process is ready after the Generate dock", "preview: worker ready", "4 s", "s", 1.0),
+        ("first preview after a change", "preview: preview", "0.5 s", "s", 1.0),
+        ("the same beside a training", "preview: preview beside a training", "0.5 s", "s", 1.0),
+        ("longest gap while eight subjects open as layers", "layers: longest gap", "100 ms", "ms", 1000.0),
+        ("Orthoviews dock, until all canvases are painted", "orthoviews: seconds", "", "s", 1.0),
+    ):
+        if key in found.get("viewer", {}):
+            alone(what, "viewer", key, target, unit, scale)
+    alone("preprocessing six volumes at 2 mm, imports included", "prepared", "seconds", "", "s")
     return rows
 
 

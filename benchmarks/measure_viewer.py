@@ -1,6 +1,6 @@
 """Measure how fast the viewer answers: docks that open, layers that are added, previews after a change.
 
-    scripts/with-screen python benchmarks/measure_viewer.py docks layers orthoviews
+    scripts/with-screen python benchmarks/measure_viewer.py docks layers orthoviews preview
 
 Each dock and each case runs in a process of its own. `seconds` is time on the clock. `cpu` is processor time of the GUI
 thread, which depends less on what else the machine does. `longest gap` is the longest time between two turns of the
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 DOCKS = {
@@ -34,6 +35,7 @@ DOCKS = {
 PLUGIN = "napari-braindiffusion"
 SUBJECTS = 8
 WAIT = 300.0
+REPEATS = 3
 Measured = dict[str, float]
 
 
@@ -161,7 +163,54 @@ def orthoviews() -> Measured:
     return watch.end()
 
 
-CASES: dict[str, Callable[[], Measured]] = {"layers": layers, "orthoviews": orthoviews}
+def preview() -> Measured:
+    """The worker process after the Generate dock, and the first preview after a change, alone and beside a training."""
+    from braindiffusion.runs import Run, TrainRequest
+    from napari_braindiffusion.engine.trainings import start_training
+
+    viewer = new_viewer()
+    begun = time.perf_counter()
+    widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Generate", tabify=True)[1]
+    wait_for(lambda: widget.engine.is_ready)
+    found = {"worker ready": time.perf_counter() - begun}
+    widget.form.live.value = True
+    shown: list[object] = []
+    widget.preview.volume.connect(shown.append)
+
+    def first_preview() -> float:
+        wait_for(lambda: not widget.preview.pending)
+        shown.clear()
+        since = time.perf_counter()
+        widget.form.asked_anew.emit()  # as a slider that is moved
+        wait_for(lambda: bool(shown))
+        return time.perf_counter() - since
+
+    first_preview()  # loads the model
+    found["preview"] = median(first_preview() for _ in range(REPEATS))
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(TrainRequest(data=small_cohort(Path(folder)), preset="laptop", epochs=1000), Path(folder))
+        training = start_training(run)
+        steps: list[object] = []
+        training.metric.connect(steps.append)
+        wait_for(lambda: bool(steps) or training.is_over)
+        found["preview beside a training"] = median(first_preview() for _ in range(REPEATS))
+        found["training goes on"] = float(not training.is_over)
+        training.cancel()
+        wait_for(lambda: training.is_over)
+    return found
+
+
+def small_cohort(folder: Path) -> Path:
+    """Six brains of the package, prepared at 2 mm."""
+    from braindiffusion.example_data import samples_dir
+
+    out = folder / "brains.zarr"
+    words = [sys.executable, "-m", "braindiffusion", "prepare", str(samples_dir() / "IXI-T1"), "--out", str(out)]
+    subprocess.run(words, check=True, capture_output=True)
+    return out
+
+
+CASES: dict[str, Callable[[], Measured]] = {"layers": layers, "orthoviews": orthoviews, "preview": preview}
 
 
 def main() -> None:
@@ -183,7 +232,7 @@ def main() -> None:
         for one in chosen.docks if name == "docks" else [name]:
             words = [sys.executable, __file__, "--one", one]
             done = subprocess.run(words, capture_output=True, text=True)
-            if done.returncode:
+            if done.returncode or not done.stdout:
                 sys.stderr.write(f"{one} failed: {done.stderr.strip().splitlines()[-1]}\n")
                 continue
             result[one] = json.loads(done.stdout.splitlines()[-1])

@@ -138,6 +138,7 @@ def test_an_engine_that_was_started_early_does_the_first_job(client, qtbot, engi
     client.start()
     begun = client.pid
     assert begun in [one.pid for one in engines()]
+    qtbot.waitUntil(lambda: client.is_ready, timeout=TIMEOUT)
     job = client.submit(request())
     with qtbot.waitSignal(job.finished, timeout=TIMEOUT):
         pass

@@ -65,6 +65,11 @@ class EngineClient(QObject):
         """Process number of the warm engine, None where none runs."""
         return self._warm.process.pid if self._warm is not None and self._warm.is_alive else None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the warm engine listens: a job begins at once."""
+        return self._warm is not None and self._warm.is_alive and self._warm.is_ready
+
     def start(self) -> None:
         """Start the warm process before a job needs it: it takes seconds to import what it works with.
 

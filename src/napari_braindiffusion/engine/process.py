@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Cancelled, Event, Failed, Finished
-from braindiffusion.runs.messages import Cancel, Command, Quit, RunEvent, parse_answer
+from braindiffusion.runs.messages import Cancel, Command, Quit, Ready, RunEvent, parse_answer
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ class EngineProcess:
         self._heard = time.monotonic()
         self._ended = threading.Event()
         self._given_up: Path | None = None
+        self.is_ready = False
+        """Whether it has imported what it works with, and listens."""
         self._inboxes: dict[Path, Inbox] = {}
         self._lock = threading.Lock()
         self._over = False
@@ -132,7 +134,9 @@ class EngineProcess:
                 if garbage <= TOLD:
                     logger.warning("not an answer of the engine: %r", line[:200])
                 continue
-            if isinstance(answer, RunEvent):
+            if isinstance(answer, Ready):
+                self.is_ready = True
+            elif isinstance(answer, RunEvent):
                 with self._lock:
                     inbox = self._inboxes.get(answer.run)
                     if isinstance(answer.event, LAST):
