@@ -160,7 +160,10 @@ def perform_alone(path: Path, stop: threading.Event) -> int:
 def _lower_priority() -> None:
     """Let other processes go first, previews in the viewer above all. Processes that this one starts follow."""
     own = psutil.Process()
-    own.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else max(own.nice(), NICENESS))
+    if sys.platform == "win32":
+        own.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        own.nice(max(own.nice(), NICENESS))
     if sys.platform == "linux" and os.getsid(0) == os.getpid():
         # Linux may share the processor among sessions first, and only then by niceness within one.
         with contextlib.suppress(OSError):

@@ -38,7 +38,7 @@ def load_for_layers() -> None:
 
     application = pint.get_application_registry()
     if type(application.get()) is LazyRegistry:
-        registry = pint.UnitRegistry()
+        registry: pint.UnitRegistry[Any] = pint.UnitRegistry()
         if type(application.get()) is LazyRegistry:  # nobody has used it in the meantime
             pint.set_application_registry(registry)
 
