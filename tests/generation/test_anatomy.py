@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from braindiffusion.conditions import QUANTILES
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path
 from braindiffusion.generation.anatomy import (
@@ -17,7 +18,7 @@ from braindiffusion.generation.anatomy import (
 )
 from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.jobs import perform
-from braindiffusion.models.registry import ANATOMY
+from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.regions import mirror, region_index, regions_of, volumes_ml
 from braindiffusion.runs import Failed, Finished, GenerateRequest, Progress, Run, Started
 from braindiffusion.volume import load_volume
@@ -192,3 +193,13 @@ def test_maps_of_another_shape_than_the_model_are_refused(model_with_maps, tmp_p
     last = generated(model_with_maps, tmp_path / "out")[-1]
     assert isinstance(last, Failed)
     assert "of another shape than its brains" in last.message
+
+
+@pytest.mark.parametrize("model", ["ixi-2mm", "brain-1mm"])
+def test_the_ranges_of_a_packaged_model_are_those_of_its_region_maps(model: str) -> None:
+    """Maps whose left and right are mixed up are not shipped: nor may the card count them."""
+    library = load_anatomy(find_model("ixi-2mm"))
+    assert library is not None
+    (volumes,) = (field for field in read_card(find_model(model)).conditions.fields if field.name == "volumes")
+    for i, seen in enumerate(volumes.seen, start=1):
+        np.testing.assert_allclose(seen.quantiles, np.percentile(library.volumes[:, i], QUANTILES), atol=1e-3)
