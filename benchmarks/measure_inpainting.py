@@ -6,7 +6,8 @@ The brains are validation subjects of the model's card. Each gets one hole of ea
 ellipsoid (semi-axes 10 to 20 mm), a part of a lobe (cortex and the white matter of its gyri, 60 mm at most), and the
 lesions of a patient. Intensities are in [0, 1]; figures are means over brains. SSIM is the mean of its map inside the
 hole. Seam is the mean absolute difference across the border of the hole, over that of the real brain; detail the mean
-absolute Laplacian inside the hole, over that of the real brain.
+absolute Laplacian inside the hole, over that of the real brain. "sampled" is guided by a region map whose hole has the
+regions of a training subject; around the hole they are those of the subject's label map.
 """
 
 import csv
@@ -26,8 +27,11 @@ from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise, standardise_file
 from braindiffusion.cohort.store import PreparedVolume
 from braindiffusion.editing.inpainting import Inpainting
+from braindiffusion.editing.proposal import conditioned
+from braindiffusion.editing.sampled_regions import sample_regions
 from braindiffusion.editing.scan import interpolate, linear_fill
 from braindiffusion.editing.variation import keep_levels
+from braindiffusion.generation.anatomy import load_anatomy
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
 from braindiffusion.regions import region_index, regions_of
@@ -115,11 +119,14 @@ def main(
     masks = sorted((lesions / "masks").glob("*.nii.gz"))
     rows: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
 
-    def generated(filled: Grid, hole: Mask, first: int) -> Grid:
+    library = load_anatomy(find_model(model))
+
+    def generated(filled: Grid, hole: Mask, first: int, regions: NDArray[np.uint8] | None = None) -> Grid:
         clean = torch.from_numpy(filled * 2 - 1)[None, None]
         edit = Inpainting(generator, clean, torch.from_numpy(hole))
         hooks = [edit.window, keep_levels(generator, clean, first), edit]
-        *_, step = generator.sample([0], hooks=hooks, edit_band=edit.edit_band)
+        condition = conditioned(generator, {}, regions)
+        *_, step = generator.sample([0], condition=condition, hooks=hooks, edit_band=edit.edit_band)
         return np.where(hole, (step.volume()[0, 0].numpy() + 1) / 2, filled)
 
     for number, subject in enumerate(generator.card.split.validation[skip : skip + brains], start=skip):
@@ -137,6 +144,11 @@ def main(
             smooth = (interpolate(holed * 2 - 1, hole) + 1) / 2
             made = {"mean brain": np.where(hole, mean, real), "linear": linear_fill(holed, hole), "biharmonic": smooth}
             made |= {f"first level {n}": generated(smooth, hole, n) for n in map(int, levels.split(","))}
+            if library is not None:
+                where = ndimage.distance_transform_edt(hole, return_distances=False, return_indices=True)
+                sampled, _ = sample_regions(library, regions[tuple(where)], hole, seed=0)
+                for n in map(int, levels.split(",")):
+                    made[f"first level {n}, sampled"] = generated(smooth, hole, n, sampled)
             for name, volume in made.items():
                 rows[kind, name].append(scores(volume.astype(np.float32), real, hole) | {"ml": hole.sum() * 0.008})
             sys.stderr.write(f"{subject} {kind}\n")

@@ -179,6 +179,9 @@ def test_what_cannot_be_edited_is_told(
         request = EditRequest(scan=sample_t1_path(), model=str(model), device="cpu", **fields)
         with pytest.raises(BrainDiffusionError, match=message):
             list(edit(request, Run.create(request)))
+    nothing_painted = EditRequest(scan=sample_t1_path(), first_level=2, anatomy="sampled", device="cpu")
+    with pytest.raises(BrainDiffusionError, match="sampled for a painted part"):
+        list(edit(nothing_painted, Run.create(nothing_painted)))
 
 
 def test_another_contrast_is_refused(scan: Volume) -> None:

@@ -16,6 +16,7 @@ from braindiffusion.editing.counterfactual import Counterfactual, checked_change
 from braindiffusion.editing.inpainting import Inpainting
 from braindiffusion.editing.interpolation import Interpolation
 from braindiffusion.editing.proposal import Proposal, conditioned, in_box, map_field
+from braindiffusion.editing.sampled_regions import sample_regions
 from braindiffusion.editing.scan import BoxedScan, box_scan, painted_voxels, upsampled
 from braindiffusion.editing.variation import keep_levels
 from braindiffusion.errors import BrainDiffusionError
@@ -79,11 +80,10 @@ def operation(
         BrainDiffusionError: the scan, the mask, the second scan or the change cannot be used with the model.
     """
     asked = _conditions(generator, request)
-    if request.anatomy != "none" and map_field(generator) is None:
-        raise BrainDiffusionError(f"The model {request.model} takes no region map: choose none.", "anatomy")
+    anatomy = _anatomy(request, generator)
     library, start, after = None, None, None
     if request.change:  # before the scan is segmented
-        library = _library(request, generator)
+        library = _library(request, generator, "the effect of a change is learnt")
         start, after = checked_change(generator.conditions, request.change, asked, request.num_values)
     scan = load_volume(request.scan)
     first_level = request.first_level
@@ -91,7 +91,7 @@ def operation(
         first_level, scan = _finer(request, scan, generator)
     painted = None if request.mask is None else painted_voxels(scan, load_volume(request.mask), request.label)
     boxed = _boxed(request, scan, painted, preprocessing)
-    regions = None if request.anatomy == "none" else boxed.regions
+    regions = None if anatomy == "none" else boxed.regions
     if library is not None and after is not None:
         if "age" not in asked and not np.isnan(boxed.age):
             asked["age"] = round(float(boxed.age), 1)
@@ -121,7 +121,25 @@ def operation(
             first_level=first_level,
         )
         return boxed, mixed.proposal
-    return boxed, _regeneration(request, generator, boxed, first_level, asked, regions)
+    if anatomy == "sampled":
+        library = _library(request, generator, "a region map is sampled")
+    return boxed, _regeneration(request, generator, boxed, first_level, asked, regions, library)
+
+
+def _anatomy(request: EditRequest, generator: EditableGenerator) -> str:
+    """Return which region map guides the generation.
+
+    Raises:
+        BrainDiffusionError: the model takes none, or nothing is painted that could be given one.
+    """
+    if request.anatomy is None:
+        return "none" if request.mask is None or _maps(request, generator) is None else "sampled"
+    if request.anatomy != "none" and map_field(generator) is None:
+        raise BrainDiffusionError(f"The model {request.model} takes no region map: choose none.", "anatomy")
+    if request.anatomy == "sampled" and request.mask is None:
+        msg = "A region map is sampled for a painted part: give a mask, or choose another region map."
+        raise BrainDiffusionError(msg, "anatomy")
+    return request.anatomy
 
 
 def _regeneration(
@@ -131,8 +149,12 @@ def _regeneration(
     first_level: int,
     asked: dict[str, Value],
     regions: NDArray[np.uint8] | None,
+    library: AnatomyLibrary | None,
 ) -> Propose:
-    """Return what regenerates the painted part, or the whole brain from a level on."""
+    """Return what regenerates the painted part, or the whole brain from a level on.
+
+    Each proposal has regions of its own in the painted part where they are sampled from a library.
+    """
     volume = in_box(boxed.box, generator)
     hole = torch.from_numpy(boxed.hole).to(generator.device)
     inpainting = Inpainting(generator, volume, hole, resampling=request.resampling)
@@ -140,10 +162,16 @@ def _regeneration(
     if first_level:
         hooks.append(keep_levels(generator, volume, first_level))
     sampler: SamplerName | None = "ddim" if request.resampling > 1 else None  # it needs one of first order
-    proposal = Proposal(
-        boxed.box, [*hooks, inpainting], conditioned(generator, asked, regions), inpainting.edit_band, sampler
-    )
-    return lambda _: proposal
+
+    def proposal(number: int) -> Proposal:
+        here, told = regions, {}
+        if library is not None:
+            here, anatomy = sample_regions(library, boxed.regions, boxed.hole, request.seed + number - 1)
+            told = {"anatomy": anatomy}
+        condition = conditioned(generator, asked, here)
+        return Proposal(boxed.box, [*hooks, inpainting], condition, inpainting.edit_band, sampler, told)
+
+    return proposal
 
 
 def _finer(request: EditRequest, scan: Volume, generator: EditableGenerator) -> tuple[int, Volume]:
@@ -163,18 +191,24 @@ def _finer(request: EditRequest, scan: Volume, generator: EditableGenerator) -> 
     return level, upsampled(scan, sizes[-1])
 
 
-def _library(request: EditRequest, generator: EditableGenerator) -> AnatomyLibrary:
+def _library(request: EditRequest, generator: EditableGenerator, purpose: str) -> AnatomyLibrary:
     """Return the region maps of a model's training subjects.
 
     Raises:
         BrainDiffusionError: it has none on its own grid.
     """
+    library = _maps(request, generator)
+    if library is None:
+        msg = f"The model {request.model} has no region maps of its own voxel size, from which {purpose}: "
+        raise BrainDiffusionError(f"{msg}choose ixi-2mm.", "model")
+    return library
+
+
+def _maps(request: EditRequest, generator: EditableGenerator) -> AnatomyLibrary | None:
+    """Return the region maps of a model's training subjects; None where it has none on its own grid."""
     folder = anatomy_folder(find_model(request.model)) if map_field(generator) is not None else None
     library = None if folder is None else load_anatomy(folder)
-    if library is None or library.maps.shape[1:] != generator.shape:
-        msg = f"The model {request.model} has no region maps of its own voxel size, from which the effect of a change "
-        raise BrainDiffusionError(f"{msg}is learnt: choose ixi-2mm.", "model")
-    return library
+    return library if library is not None and library.maps.shape[1:] == generator.shape else None
 
 
 def _with_room(boxed: BoxedScan) -> BoxedScan:

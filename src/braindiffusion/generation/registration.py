@@ -46,11 +46,18 @@ def register_maps(maps: NDArray[np.uint8]) -> Iterator[Field]:
         template = symmetric(total / len(soft))
 
 
-def register(template: Tensor, moving: Tensor, velocity: Tensor) -> Tensor:
-    """Return the velocity whose flow carries a template onto another soft map, from a first guess."""
+def register(template: Tensor, moving: Tensor, velocity: Tensor, known: Tensor | None = None) -> Tensor:
+    """Return the velocity whose flow carries a template onto another soft map, from a first guess.
+
+    Args:
+        template: (regions, x, y, z).
+        moving: the other map, of that shape.
+        velocity: (3, x, y, z) in voxels.
+        known: (1, x, y, z) in [0, 1], how much each voxel of the template counts; None counts all.
+    """
     for _ in range(ITERATIONS):
         warped = warp(moving, flow(velocity))
-        difference = template - warped
+        difference = template - warped if known is None else (template - warped) * known
         gradient = torch.stack(torch.gradient(warped, dim=(1, 2, 3)))  # (3, regions, x, y, z)
         norm = (gradient.square().sum(0) + difference.square()).sum(0)
         update = (gradient * difference).sum(1) / norm.clamp(min=SMALLEST_NORM)

@@ -55,19 +55,22 @@ class EditRequest(BaseRequest):
     )
     """Content of the levels before the first one in the painted part: interpolated from its surroundings, or that of
     the scan. Without a mask, that of the scan."""
-    anatomy: Literal["surroundings", "scan", "none"] = Field(
-        default="none",
+    anatomy: Literal["sampled", "surroundings", "scan", "none"] | None = Field(
+        default=None,
         title="Region map",
         json_schema_extra={
             "choices": {
-                "none": "Leave the anatomy to the model.",
+                "sampled": "Give the painted part the regions of a training subject that fit its surroundings.",
                 "surroundings": "Segment the scan with the painted part interpolated from its surroundings.",
                 "scan": "Segment the scan as it is: the painted part keeps its anatomy.",
+                "none": "Leave the anatomy to the model.",
             }
         },
     )
-    """Region map that guides the generation: `none`, or a segmentation of the scan with the painted part interpolated
-    (`surroundings`) or as it is (`scan`)."""
+    """Region map that guides the generation: in the painted part that of a training subject whose regions fit the
+    surroundings (`sampled`; each seed takes another subject), or a segmentation of the scan with the painted part
+    interpolated (`surroundings`) or as it is (`scan`); or `none`. By default `sampled` where a part is painted and the
+    model has maps, else `none`."""
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`. A field that is left out is left to the
     model. With a change, the age and sex of the brain as it is; an age that is left out is estimated from the scan."""
