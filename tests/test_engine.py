@@ -311,9 +311,12 @@ status = engine.main(["--warm"])
 sys.stderr.write(str("torch" in sys.modules and "braindiffusion.jobs.preview" in sys.modules))
 sys.exit(status)
 """
-    done = subprocess.run([sys.executable, "-c", code], input=b"", capture_output=True, timeout=SECONDS)
-    assert (done.returncode, done.stderr) == (0, b"True")
-    assert isinstance(parse_answer(done.stdout.splitlines()[-1]), Ready)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert any(isinstance(parse_answer(line), Ready) for line in process.stdout)
+        _, told = process.communicate(timeout=SECONDS)  # closes its input only now: it ends when its client is gone
+    assert (process.returncode, told) == (0, b"True")
 
 
 def wait_for_progress(run: Run, process: "subprocess.Popen[bytes]") -> None:

@@ -54,7 +54,7 @@ def test_the_box_lies_over_the_map(tmp_path: Path, told: Cascade, spacing, corne
     path = tmp_path / "map.nii.gz"
     labels = save_map(path, shape, affine, corner)
     generator = CascadeGenerator(told, ModelCard())
-    request = GenerateRequest(condition={"regions": str(path)}, grid=path)
+    request = GenerateRequest(condition={"regions": str(path)}, grid=path, anatomy="none")
     placement = Placement(request, generator, Conditions(request, generator))
     boxed, _ = load_label_map(path, SHAPE, SPACING)  # stands for a brain that follows the map
     placed = placement.place(Volume((boxed[None] > 0).astype(np.float32), np.eye(4)), 1)
@@ -72,12 +72,12 @@ def test_a_brain_without_a_map_lies_over_the_brain_of_the_grid(tmp_path: Path, t
     scan = save_map(tmp_path / "scan.nii.gz", (50, 60, 30), affine, (20, 20, 5))
     save_volume(Volume(scan.data.astype(np.float32), scan.affine), tmp_path / "scan.nii.gz")
     generator = CascadeGenerator(told, ModelCard())
-    request = GenerateRequest(grid=tmp_path / "scan.nii.gz")
+    request = GenerateRequest(grid=tmp_path / "scan.nii.gz", anatomy="none")
     placement = Placement(request, generator, Conditions(request, generator))
     middle = placement.affine(1) @ [7.5, 11.5, 7.5, 1]
     np.testing.assert_allclose(middle[:3], centre_mm(scan.data[0] > 0, scan.affine), atol=1.0)
     save_volume(Volume(np.zeros((1, 4, 4, 4), np.float32), affine), tmp_path / "air.nii.gz")
-    request = GenerateRequest(grid=tmp_path / "air.nii.gz")
+    request = GenerateRequest(grid=tmp_path / "air.nii.gz", anatomy="none")
     with pytest.raises(BrainDiffusionError, match="shows no brain"):
         Placement(request, generator, Conditions(request, generator))
 

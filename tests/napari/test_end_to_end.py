@@ -18,7 +18,7 @@ from braindiffusion.runs import RunState
 from napari_braindiffusion import docks
 from napari_braindiffusion.docks.generate import GenerateDock
 
-TIMEOUT = 120_000
+TIMEOUT = 300_000  # a training gives way to all else
 
 
 @pytest.fixture

@@ -148,8 +148,7 @@ class AnatomyLibrary:
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
         mirrored = bool(rng.integers(2))
         chosen = int(rng.choice(len(self.subjects), p=self._probabilities(condition, mirrored)))
-        labels = self.maps[chosen]
-        displacement = np.zeros((3, *(n // COARSER for n in labels.shape)), np.float32)
+        labels, largest = self.maps[chosen], 0.0
         if deform:
             own = np.zeros(len(self.subjects))
             own[chosen] = 1
@@ -159,10 +158,10 @@ class AnatomyLibrary:
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
                 displacement = self.towards(labels, displacement, wanted, mirrored=mirrored)
-        deformed = warped(labels, displacement)
-        length = np.sqrt((refined(displacement) ** 2).sum(0)) * self.spacing
-        largest = float(length[deformed > 0].max(initial=0))
-        return SampledAnatomy(mirror(deformed) if mirrored else deformed, self.subjects[chosen], mirrored, largest)
+            labels = warped(labels, displacement)
+            length = np.sqrt((refined(displacement) ** 2).sum(0)) * self.spacing
+            largest = float(length[labels > 0].max(initial=0))
+        return SampledAnatomy(mirror(labels) if mirrored else labels, self.subjects[chosen], mirrored, largest)
 
     def _shape_weights(
         self, rng: np.random.Generator, chosen: int, condition: Mapping[str, Value]

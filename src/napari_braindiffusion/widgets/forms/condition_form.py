@@ -95,8 +95,8 @@ class ConditionForm(QWidget):
 
 
 def _label(field: AnyField) -> str:
-    """Return the name of a field, with the range of the training subjects where it is a number."""
-    return readable(field.name) + (f" ({range_text([field.seen])})" if isinstance(field, ScalarField) else "")
+    """Return the name of a field, and under it the range of the training subjects where it is a number."""
+    return readable(field.name) + (f"\n{range_text([field.seen])}" if isinstance(field, ScalarField) else "")
 
 
 def _row(field: AnyField) -> ConditionRow:
