@@ -148,7 +148,7 @@ def test_a_change_comes_as_layers_and_a_sweep_as_one_with_a_slider(
     assert form.changes.isVisible()
     assert set(form.changes.rows) == {"age"}
     labels = [label.text() for label in form.changes.findChildren(QLabel)]
-    assert "Age (20 to 80)" in labels  # of the training subjects
+    assert "Age\n20 to 80" in labels  # of the training subjects
     dock.generate()
     assert "Choose what to change" in notices()[-1][1]
     form.changes.ask({"age": 75.0})
