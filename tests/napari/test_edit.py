@@ -173,6 +173,10 @@ def test_a_change_comes_as_layers_and_a_sweep_as_one_with_a_slider(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "ageing"), ""))
     qtbot.mouseClick(dock.animation_button, Qt.MouseButton.LeftButton)
     assert (tmp_path / "ageing.gif").read_bytes().startswith(b"GIF89a")
+    (tmp_path / "ageing.gif").write_bytes(b"mine")
+    qtbot.mouseClick(dock.animation_button, Qt.MouseButton.LeftButton)
+    assert (tmp_path / "ageing.gif").read_bytes() == b"mine"
+    assert "choose another name" in notices()[-1][1]
     sweep.save(str(tmp_path / "sweep.nii.gz"))
     assert load_volume(tmp_path / "sweep.nii.gz").channels == 2
 

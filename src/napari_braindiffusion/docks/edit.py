@@ -278,7 +278,13 @@ class EditDock(LayerJobDock):
         chosen, _ = QFileDialog.getSaveFileName(self, "Save animation", animation.name, "Animations (*.gif)")
         if not chosen:
             return
+        path = Path(chosen)
+        if path.suffix.lower() != ".gif":
+            path = path.with_name(f"{path.name}.gif")
+            if path.exists():  # the dialog asked for the name without it
+                show_error(f"{path} exists: choose another name.")
+                return
         try:
-            shutil.copyfile(animation, Path(chosen).with_suffix(".gif"))
+            shutil.copyfile(animation, path)
         except OSError as error:
             show_error(f"The animation cannot be saved as {chosen}: {error.strerror}.")
