@@ -23,9 +23,13 @@ import torture
 
 PLUGIN = "napari-braindiffusion"
 WARM = 3
-"""Rounds before the first measurement: napari compiles shaders, fonts and menus while it is first used."""
-SECONDS = 300.0
-"""Time that a job may take."""
+"""Rounds before the measurement that the last one is compared with.
+
+napari compiles shaders, fonts and menus while it is first used."""
+SECONDS = 1800.0
+"""Time that a job may take, on a machine that other work shares."""
+PAUSE_MS = 500
+"""Milliseconds between two clicks, scrolls or drags: what they draw is computed by the same processor as the jobs."""
 
 
 class Session:
@@ -115,7 +119,7 @@ class Session:
             if time.monotonic() > end:
                 raise TimeoutError(f"{what} did not end within {SECONDS:.0f} s")
             self.play()
-            self.wait(200)
+            self.wait(PAUSE_MS)
 
     def wait(self, milliseconds: int) -> None:
         """Run the event loop for a while."""
@@ -158,16 +162,13 @@ def main() -> int:
         while rounds <= WARM or time.monotonic() - began < 60 * arguments.minutes:
             session.round()
             rounds += 1
-            if rounds >= WARM:
-                seen.append(
-                    {"rounds": rounds, "minutes": round((time.monotonic() - began) / 60, 1)} | session.measure()
-                )
-                print(seen[-1], flush=True)
+            seen.append({"rounds": rounds, "minutes": round((time.monotonic() - began) / 60, 1)} | session.measure())
+            print(seen[-1], flush=True)
             if arguments.out:
                 arguments.out.parent.mkdir(parents=True, exist_ok=True)
                 arguments.out.write_text(json.dumps({"command": " ".join(sys.argv), "seen": seen}, indent=1) + "\n")
         session.viewer.close()
-    early, late = seen[0], seen[-1]
+    early, late = seen[WARM - 1], seen[-1]
     print(f"{rounds} rounds, {session.clicks} clicks and drags, {late['minutes']} minutes")
     for name, value in late.items():
         print(f"{name}: {early[name]:g} after {WARM} rounds, {value:g} at the end")

@@ -11,8 +11,9 @@ from braindiffusion.runs import DifferenceRequest, GenerateRequest, Run, RunStat
 from napari_braindiffusion.engine import client as clients
 from napari_braindiffusion.engine import job as jobs
 from napari_braindiffusion.engine import process as processes
-from napari_braindiffusion.engine import trainings
+from napari_braindiffusion.engine import stall, trainings
 from napari_braindiffusion.engine.client import EngineClient
+from napari_braindiffusion.engine.stall import StallMonitor
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 
 TIMEOUT = 60_000
@@ -132,3 +133,26 @@ def test_the_row_says_that_nothing_answers(qtbot):
         "Starting worker process · the worker process has not answered for 40 s; Cancel ends it by force"
     )
     assert row.stop_button.isEnabled()
+
+
+def test_a_jump_of_the_clock_is_no_silence_of_a_training(qtbot, monkeypatch):
+    now, clock, told = [5000.0], [1.8e9], []
+    monkeypatch.setattr(stall, "monotonic", lambda: now[0])
+    monkeypatch.setattr(stall, "time", lambda: clock[0])
+    monitor = StallMonitor()
+    monitor.stalled.connect(told.append)
+    monitor.restart()
+    for jump in (86400, -2 * 86400):
+        clock[0] += jump
+        monitor._check()
+        assert told == []
+    now[0] += 700
+    monitor._check()
+    assert told == [700.0]
+    monitor.restart(clock[0] - 650)  # a training of another machine, found again
+    monitor._check()
+    assert told == [700.0, 650.0]
+    monitor.restart(clock[0] + 86400)  # told by a clock that is ahead
+    monitor._check()
+    assert told == [700.0, 650.0]
+    monitor.stop()

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, tzinfo
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from braindiffusion.runs import (
     default_runs_dir,
     list_runs,
 )
+from braindiffusion.runs import folder as folders
 
 
 @pytest.fixture
@@ -246,3 +248,26 @@ def test_a_run_that_begins_anew_in_its_folder_is_read_from_the_start(run: Run) -
     run.events_file.unlink()
     Run.open(run.path).append(Log(message="new"))
     assert [event.message for event in run.read_events(offset)[0]] == ["new"]
+
+
+def test_a_record_without_a_time_zone_does_not_end_the_list(run: Run) -> None:
+    other = Run.create(DemoRequest(), run.path.parent, "naive")
+    record = json.loads((other.path / "run.json").read_text())
+    (other.path / "run.json").write_text(json.dumps(record | {"created": "2026-01-01T00:00:00"}))
+    assert list_runs(run.path.parent) == [run]
+    with pytest.raises(BrainDiffusionError, match="created"):
+        Run.open(other.path)
+
+
+def test_runs_of_a_clock_that_was_set_back_lose_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs of one second, by their machine's clock, are two folders."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    monkeypatch.setattr(folders, "datetime", Clock)
+    names = [Run.create(DemoRequest(), tmp_path).name for _ in range(3)]
+    assert len(set(names)) == 3
+    assert sorted(run.name for run in list_runs(tmp_path)) == sorted(names)

@@ -141,6 +141,46 @@ def test_a_jump_of_the_clock_ends_no_run(run: Run, jump: float, monkeypatch: pyt
         assert run.state is RunState.RUNNING
 
 
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("ahead", [-DAY, DAY])
+def test_the_clocks_of_two_machines_need_not_agree(run: Run, ahead: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heartbeat and the moment that it is compared with are both of the disk's clock."""
+    run.append(Started(job="demo", pid=1, host="node"))
+    write_lock(run, machine="another")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + ahead)
+    assert run.state is RunState.RUNNING
+
+
+def test_a_clock_that_was_set_back_keeps_no_dead_run_alive(run: Run) -> None:
+    run.append(Started(job="demo", pid=1, host="node"))
+    write_lock(run, machine="another", silent_for=-DAY)
+    assert run.state is RunState.INTERRUPTED
+
+
+@pytest.mark.parametrize("jump", [-DAY, DAY])
+def test_a_jump_of_the_clock_makes_no_process_silent_and_hides_no_silence(
+    run: Run, jump: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with run_lock(run.path):
+        watch = locks.HeartbeatWatch(run.path)
+        assert watch.silence() == 0
+        set_to = time.time() + jump
+        monkeypatch.setattr(time, "time", lambda: set_to)
+        assert watch.silence() == 0
+        now[0] += 20
+        assert watch.silence() == 20
+        os.utime(run.path / LOCK, (set_to, set_to))  # a heartbeat after the jump
+        assert watch.silence() == 0
+        now[0] += 20
+        assert watch.silence() == 20
+    assert watch.silence() == 0  # it has ended
+
+
 def test_the_heartbeat_goes_on_while_a_run_is_performed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.01)
     with run_lock(run.path):

@@ -1,6 +1,7 @@
 """Where things are: what is read lies where it is in the world, whatever the grid."""
 
 import csv
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -179,6 +180,34 @@ def test_prepare_reads_the_label_maps_that_nobody_gave(
     *_, last = perform(Run.create(request.model_copy(update={"out": tmp_path / "t2.zarr", "modality": "T2"})))
     assert isinstance(last, Failed)
     assert "only T1w" in last.message
+
+
+def test_prepare_makes_a_label_map_again_for_another_scan_of_any_date(
+    folder: Path, tmp_path: Path, seeing: None, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies keep their dates, and clocks jump: what a map was made of is known by its content."""
+    segmented: list[str] = []
+    segment_file = job.segment_file
+
+    def counted(model: SegmentationModel, path: Path) -> tuple[Volume, Segmentation]:
+        segmented.append(path.name)
+        return segment_file(model, path)
+
+    monkeypatch.setattr(job, "segment_file", counted)
+    (folder / "sub-03_T1w.nii.gz").unlink()
+    request = PrepareRequest(data_dir=folder, out=tmp_path / "cohort.zarr", skull="strip", workers=1)
+    *_, last = perform(Run.create(request))
+    assert isinstance(last, Finished), last
+    assert len(segmented) == 2
+    one, two = (folder / f"sub-0{n}_T1w.nii.gz" for n in (1, 2))
+    os.utime(two, (4e9, 4e9))  # the same content, from a clock that was ahead
+    one.write_bytes(two.read_bytes())
+    os.utime(one, (1e9, 1e9))  # another scan, older than the map
+    *_, last = perform(Run.create(request))
+    assert isinstance(last, Finished), last
+    assert segmented[2:] == [one.name]
+    first, second = (load_volume(tmp_path / "cohort.labels" / path.name).data for path in (one, two))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_what_is_no_head_is_left_out_and_the_others_are_read(

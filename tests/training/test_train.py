@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import time
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +75,11 @@ def test_every_level_is_trained_validated_and_kept(trained: tuple[Run, list[obje
     assert not set(card["split"]["train"]) & set(card["split"]["validation"])
 
 
-def test_stopped_and_resumed_equals_uninterrupted(
-    cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path
+def test_stopped_and_resumed_equals_uninterrupted_whatever_the_clock_does(
+    cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now, jumps = time.time(), cycle((0, 86400, -86400))
+    monkeypatch.setattr(time, "time", lambda: now + next(jumps))
     run = Run.create(request(cohort, validation_subjects=2), root=tmp_path)
     for stop_at in ("level 0", "level 2", "level 3"):
         events = perform(run)
@@ -84,8 +88,11 @@ def test_stopped_and_resumed_equals_uninterrupted(
                 break
         events.close()
         assert run.state is RunState.CANCELLED
-    last = list(perform(run))[-1]
+    *rest, last = perform(run)
     assert isinstance(last, Finished)
+    left = [event.seconds_left for event in rest if isinstance(event, Progress) and event.seconds_left is not None]
+    assert left
+    assert all(0 <= seconds < 3600 for seconds in left)
     for name, expected in weights(trained[0]).items():
         np.testing.assert_array_equal(weights(run)[name], expected, err_msg=name)
 

@@ -12,8 +12,10 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.outputs import Outputs
 from braindiffusion.regions import REGIONS
 from braindiffusion.runs import Event, Progress, Run, Warned
+from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.requests import PrepareRequest
-from braindiffusion.runs.sidecar import volume_stem
+from braindiffusion.runs.sidecar import read_sidecar, sidecar_path, volume_stem, write_sidecar
+from braindiffusion.runs.versions import versions
 from braindiffusion.volume import Volume, save_volume
 
 STAGE = "read"
@@ -25,7 +27,7 @@ def prepare(request: PrepareRequest, run: Run) -> Iterator[Event]:
     """Prepare a cohort. Where brains are to be stripped and no label maps are given, segment the volumes first.
 
     The label maps are written beside the store, in `NAME.labels/`: one for each volume, on its grid, in DLMUSE values
-    (the first of each region). A label map that is newer than its volume is not made again.
+    (the first of each region). Its sidecar says of which file it was made: it is made again when that is another one.
 
     Args:
         request: the volumes, their preprocessing and the output.
@@ -55,21 +57,31 @@ def _segment_all(request: PrepareRequest) -> Iterator[Event]:
     volumes = [item.path for item in found if not item.problem]
     folder = request.out.with_suffix(".labels")
     targets = {path: folder / f"{volume_stem(path)}.nii.gz" for path in volumes}
+    outdated = {path: target for path, target in targets.items() if _is_outdated(target, path)}
     outputs = Outputs.of(request, volumes)
-    outputs.check(target for path, target in targets.items() if _is_outdated(target, path))
+    outputs.check(file for target in outdated.values() for file in (target, sidecar_path(target)))
     model = load_segmentation_model()
     yield Progress(stage=STAGE, step=0, total=len(volumes))
     for step, (path, target) in enumerate(targets.items(), start=1):
-        if _is_outdated(target, path):
+        if path in outdated:
             try:
                 volume, segmentation = segment_file(model, path)
                 with outputs.writing():
                     save_volume(Volume(_DLMUSE[segmentation.regions][None], volume.affine, {"kind": "labels"}), target)
+                    write_sidecar(target, {"scan_sha256": file_sha256(path), "versions": versions()})
             except BrainDiffusionError as error:
                 yield Warned(message=str(error), subject=path.name)
         yield Progress(stage=STAGE, step=step, total=len(volumes), message=path.name)
 
 
 def _is_outdated(target: Path, volume: Path) -> bool:
-    """Return whether the label map of a volume is missing, or older than the volume."""
-    return not target.is_file() or target.stat().st_mtime < volume.stat().st_mtime
+    """Return whether the label map of a volume is missing, or was made of another file."""
+    if not target.is_file():
+        return True
+    made_of = read_sidecar(target).get("scan_sha256")
+    try:
+        if made_of is None:  # of an earlier version
+            return target.stat().st_mtime < volume.stat().st_mtime
+        return bool(made_of != file_sha256(volume))
+    except OSError:  # it is told when it is segmented
+        return True

@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
@@ -68,7 +68,7 @@ class RunRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     request: Request
-    created: datetime
+    created: AwareDatetime
     format_version: int = 1
     """Version of the folder's format. Before version 2 it was not written down."""
     command: list[str] = Field(default_factory=list)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -91,13 +92,6 @@ def is_held(folder: Path, holder: Holder) -> bool:
     return silence(folder / LOCK) < STALE_SECONDS
 
 
-def silence_here(folder: Path) -> float:
-    """Return the seconds since the heartbeat of a run's process on this machine; 0 where there is no such process."""
-    holder = read_holder(folder)
-    here = holder is not None and holder.machine == machine_id() and is_held(folder, holder)
-    return silence(folder / LOCK) if here else 0.0
-
-
 def kill_holder(folder: Path) -> bool:
     """End the process of this machine that performs a run, by force. Return whether there was one."""
     holder = read_holder(folder)
@@ -111,11 +105,48 @@ def kill_holder(folder: Path) -> bool:
 
 
 def silence(file: Path) -> float:
-    """Return the seconds since a file was written or touched; infinity where there is none."""
+    """Return the seconds since a file was written or touched; infinity where there is none.
+
+    Both moments are those of the disk's own clock, so that the clocks of two machines need not agree. A time to come is
+    as far away as one that is past: the clock has been set back since, and no heartbeat has followed.
+    """
     try:
-        return time.time() - file.stat().st_mtime
+        return abs(_time_of_disk(file.parent) - file.stat().st_mtime)
     except OSError:
         return float("inf")
+
+
+def _time_of_disk(folder: Path) -> float:
+    """Return the time that a file gets which is written into a folder now."""
+    try:
+        with TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:  # it may not be written to
+        return time.time()
+
+
+class HeartbeatWatch:
+    """Watches the heartbeat of a run's process on this machine, by a clock that nobody can set.
+
+    Args:
+        folder: The run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._beat, self._since = 0, time.monotonic()
+
+    def silence(self) -> float:
+        """Return the seconds since a heartbeat, at most those of this watch; 0 where no process lives here."""
+        holder = read_holder(self._folder)
+        try:
+            beat = (self._folder / LOCK).stat().st_mtime_ns
+        except OSError:
+            return 0.0
+        if beat != self._beat:
+            self._beat, self._since = beat, time.monotonic()
+        here = holder is not None and holder.machine == machine_id() and is_held(self._folder, holder)
+        return time.monotonic() - self._since if here else 0.0
 
 
 class RunLock:

@@ -1,6 +1,6 @@
 """Detection of a run without events for a long time, where its process cannot be checked (another machine)."""
 
-from time import time
+from time import monotonic, time
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -24,7 +24,7 @@ class StallMonitor(QObject):
 
     def restart(self, at: float | None = None) -> None:
         """Count from now, or from a time (seconds since 1970), and check from here on."""
-        self._last_event = time() if at is None else at
+        self._last_event = monotonic() - (0.0 if at is None else max(0.0, time() - at))
         if not self._timer.isActive():
             self._timer.start()
 
@@ -33,6 +33,6 @@ class StallMonitor(QObject):
         self._timer.stop()
 
     def _check(self) -> None:
-        seconds = time() - self._last_event
+        seconds = monotonic() - self._last_event
         if seconds > STALL_SECONDS:
             self.stalled.emit(seconds)

@@ -15,7 +15,7 @@ from typing import Any
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Cancelled, Event, Failed, Run, RunState, Started
-from braindiffusion.runs.lock import is_alive, kill_holder, silence_here
+from braindiffusion.runs.lock import HeartbeatWatch, is_alive, kill_holder
 from napari_braindiffusion.engine.client import ENGINE
 from napari_braindiffusion.engine.job import JobHandle, Silent
 from napari_braindiffusion.engine.process import LAST, SILENT_SECONDS, death_notice
@@ -108,6 +108,7 @@ def _follow(
         started: The last `Started`, where it is not.
         asked: Set when the user has asked it to stop: a process that does not answer is then ended by force.
     """
+    heartbeat = HeartbeatWatch(run.path)
     while True:
         # Asked before reading, so that nothing is missed that it wrote before it went.
         gone = process.poll() is not None if process is not None else started is None or not is_alive(run.path, started)
@@ -124,7 +125,7 @@ def _follow(
             notice = death_notice(code, run.path / "engine.log")
             yield Failed(message=f"{notice} Resume goes on from its last checkpoint.")
             return
-        quiet = silence_here(run.path)
+        quiet = heartbeat.silence()
         if quiet > SILENT_SECONDS and asked.is_set() and kill_holder(run.path):
             message = "The training process did not answer and was ended by force; its last checkpoint is kept."
             yield Cancelled(message=message)

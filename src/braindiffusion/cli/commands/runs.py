@@ -92,7 +92,8 @@ def _delete_older(days: float, yes: bool) -> None:
         typer.echo(f"No run is older than {days:g} days.", err=True)
         return
     for run in chosen:
-        typer.echo(f"{run.name}  {run.state}", err=True)
+        last = datetime.fromtimestamp(run.last_change)
+        typer.echo(f"{run.name}  {run.state}, last change {last:%Y-%m-%d %H:%M}", err=True)
     if not yes and not typer.confirm(f"Delete these {len(chosen)} runs, with models and brains in them?", err=True):
         raise typer.Exit(FAILED)
     _delete(chosen)
