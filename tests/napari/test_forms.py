@@ -130,10 +130,16 @@ class TestRequestForm:
     def test_an_incomplete_sequence_is_refused_by_its_label(self, shown):
         form = shown(RequestForm(GenerateRequest, ["guidance_interval"]))
         form.fields["guidance_interval"].native.setText("0.5")
-        with pytest.raises(BrainDiffusionError, match=r"^Guidance interval: "):
+        with pytest.raises(
+            BrainDiffusionError, match=r"^Guidance interval: write 2 numbers with commas between them\.$"
+        ):
             form.make_request()
         form.fields["guidance_interval"].native.setText("0.5, 5")
         assert form.make_request().guidance_interval == (0.5, 5.0)
+        form = shown(RequestForm(GenerateRequest, ["steps"]))
+        form.fields["steps"].native.setText("20,")
+        with pytest.raises(BrainDiffusionError, match=r"^Sampling steps: write whole numbers with commas between them"):
+            form.make_request()
 
     def test_units_follow_the_number(self, shown):
         class Asked(BaseModel):
@@ -260,8 +266,8 @@ class TestConditionForm:
 
     def test_a_slider_that_is_moved_asks(self, form, qtbot):
         with qtbot.waitSignal(form.changed):
-            form.rows["age"].slider.setSliderPosition(400)
-            form.rows["age"].slider.sliderMoved.emit(400)
+            form.rows["age"].slider.setSliderPosition(399)
+            qtbot.keyClick(form.rows["age"].slider, Qt.Key.Key_Right)
         assert form.asked() == {"age": 40.0}
         assert form.rows["age"].number.value() == 40.0
         assert (form.rows["age"].slider.minimum(), form.rows["age"].slider.maximum()) == (200, 800)

@@ -61,6 +61,13 @@ def dock(viewer, model):
     return dock
 
 
+def test_a_setting_that_cannot_be_read_is_told_in_one_sentence(dock, notices):
+    dock.form.fields["steps"].native.setText("20,")
+    assert dock.generate() is None
+    assert notices() == [("error", "Sampling steps: write whole numbers with commas between them.")]
+    assert dock.generate_button.isEnabled()
+
+
 def test_a_bundle_of_monai_has_its_own_conditions(dock, tmp_path):
     network = {
         "_target_": "monai.networks.nets.DiffusionModelUNet",

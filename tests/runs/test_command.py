@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import pytest
 import typer
+from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from braindiffusion.cli import app, runner
 from braindiffusion.cli.commands import estimate, visualize
@@ -36,6 +36,8 @@ from braindiffusion.runs.requests import (
     VisualizeRequest,
 )
 
+COMMAND_LINE = get_command(app)
+"""Built once: `typer.testing` builds all commands with all their options for each call."""
 # Words that a shell or an option parser could trip over.
 names = st.text(st.sampled_from("aZ9 -_'\"$é."), min_size=1, max_size=8).filter(lambda text: text.strip(" .") != "")
 paths = names.map(lambda name: Path("/data") / name)
@@ -247,7 +249,7 @@ def test_the_command_line_makes_the_same_request(asked: list[Request], request_:
     asked.clear()
     program, *arguments = shlex.split(as_command(request_))
     assert program == "braindiffusion"
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(COMMAND_LINE, arguments)
     assert result.exit_code == 0, result.output
     match request_:
         case PreviewRequest():
@@ -268,7 +270,7 @@ def test_flags_take_underscores_too(asked: list[Request]) -> None:
         "generate --num_samples 3 --model_path m",
         "train_reader --data /d",
     ):
-        assert CliRunner().invoke(app, words.split()).exit_code == 0
+        assert CliRunner().invoke(COMMAND_LINE, words.split()).exit_code == 0
     assert asked == [
         TrainRequest(data=Path("/d"), batch_size=2),
         GenerateRequest(num_samples=3, model="m", out=Path("generated").absolute()),
@@ -281,7 +283,7 @@ def test_flags_take_underscores_too(asked: list[Request]) -> None:
     [kind for kind in STRATEGIES if kind not in (PreviewRequest, RegenerateRequest, VisualizeRequest, EstimateRequest)],
 )
 def test_every_field_is_an_option(kind: type[BaseModel]) -> None:
-    command = get_command(app).commands[kind.model_fields["job"].default]  # type: ignore[attr-defined]
+    command = COMMAND_LINE.commands[kind.model_fields["job"].default]  # type: ignore[attr-defined]
     parameters = {one.name: one for one in command.params}
     for name in set(kind.model_fields) - {"job"}:
         assert parameters[name].opts == (flags(kind, name) or [name])

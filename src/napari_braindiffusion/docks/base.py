@@ -13,18 +13,9 @@ from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 from npe2 import PluginManager
-from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import (
-    QApplication,
-    QDockWidget,
-    QFrame,
-    QMainWindow,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QPushButton, QTabBar, QVBoxLayout, QWidget
 
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.engine.client import EngineClient
@@ -32,69 +23,7 @@ from napari_braindiffusion.layers.jobs import LayerJob
 from napari_braindiffusion.settings import PLUGIN, settings
 from napari_braindiffusion.shortcuts import bind_shortcuts
 from napari_braindiffusion.widgets.progress_row import ProgressRow
-
-WIDTH = 340
-"""Pixels that a dock asks for. It can be made as narrow as its rows, which is below 300."""
-
-
-class _UprightScroll(QScrollArea):
-    """Scrolls up and down only: it is never narrower than what it holds."""
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(self._inner_width(), super().minimumSizeHint().height())
-
-    def sizeHint(self) -> QSize:
-        return QSize(max(WIDTH, self._inner_width()), self.widget().sizeHint().height())
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # Qt's own filter on what it holds
-        if event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()  # rows came or went, and with them the width that the rest needs
-        return super().eventFilter(watched, event)
-
-    def _inner_width(self) -> int:
-        return self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
-
-
-class _InReadingOrder(QWidget):
-    """The tabulator goes on from row to row, whatever was made first: some rows come and go."""
-
-    def focusNextPrevChild(self, next: bool) -> bool:  # noqa: A002 Qt's name
-        order = self._controls()
-        now = self.focusWidget()
-        if now not in order:
-            return super().focusNextPrevChild(next)
-        place = order.index(now) + (1 if next else -1)
-        follower = order[place] if 0 <= place < len(order) else self._outside(next)
-        if follower is not None:
-            follower.setFocus(Qt.FocusReason.TabFocusReason if next else Qt.FocusReason.BacktabFocusReason)
-        return follower is not None
-
-    def _outside(self, forward: bool) -> QWidget | None:
-        """Return the widget after the last control, or before the first."""
-        widget = self.nextInFocusChain() if forward else self.previousInFocusChain()
-        while widget is not self and (self.isAncestorOf(widget) or not _is_reachable(widget)):
-            widget = widget.nextInFocusChain() if forward else widget.previousInFocusChain()
-        return None if widget is self else widget
-
-    def _controls(self) -> list[QWidget]:
-        """Return the controls in reading order: row by row, from the left."""
-        found = {
-            widget: QRect(widget.mapTo(self, QPoint()), widget.size())
-            for widget in self.findChildren(QWidget)
-            if _is_reachable(widget)
-        }
-        rows: list[list[QWidget]] = []
-        for widget in sorted(found, key=lambda one: found[one].center().y()):
-            if rows and found[widget].center().y() <= found[rows[-1][0]].bottom():
-                rows[-1].append(widget)
-            else:
-                rows.append([widget])
-        return [widget for row in rows for widget in sorted(row, key=lambda one: found[one].x())]
-
-
-def _is_reachable(widget: QWidget) -> bool:
-    takes_tabs = bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus) and widget.focusProxy() is None
-    return takes_tabs and widget.isVisible() and widget.isEnabled()
+from napari_braindiffusion.widgets.scrolling_rows import ScrollingRows
 
 
 class TourOffer:
@@ -153,17 +82,11 @@ class Dock(QWidget):
         self._was_docked = False
         self._in_tabs = False
         self._ended = False
-        # Low windows scroll instead of crushing the rows.
-        self._inner = _InReadingOrder()
-        scroll = self._scroll = _UprightScroll(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what it holds takes the focus
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self._inner)
+        area = self._rows = ScrollingRows()
+        self.rows, self.pinned = area.scrolled, area.pinned
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
-        self.rows = QVBoxLayout(self._inner)
-        self.rows.setContentsMargins(6, 6, 6, 6)
+        outer.addWidget(area)
         napari_viewer.events.theme.connect(self._on_theme)
         application = QApplication.instance()
         if application is not None:
@@ -190,8 +113,7 @@ class Dock(QWidget):
 
     def reveal(self, control: QWidget) -> None:
         """Scroll to a control."""
-        if self._inner.isAncestorOf(control):
-            self._scroll.ensureWidgetVisible(control)
+        self._rows.reveal(control)
 
     def bring_to_front(self) -> None:
         """Show the dock, in front of the other tabs."""
@@ -269,6 +191,8 @@ class Dock(QWidget):
                 if own not in self._window.tabifiedDockWidgets(tab):
                     self._window.tabifyDockWidget(tab, own)
                     self.bring_to_front()
+                for bar in self._window.findChildren(QTabBar):  # arrows scroll the tabs: "C…" names no dock
+                    bar.setElideMode(Qt.TextElideMode.ElideNone)
                 return
 
     def _is_duplicate(self) -> bool:

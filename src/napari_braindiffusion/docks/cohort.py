@@ -90,9 +90,10 @@ class CohortDock(Dock):
             buttons = QHBoxLayout()
             buttons.addWidget(wide, 1)
             buttons.addWidget(narrow)
-            self.rows.addLayout(buttons)
-        self.rows.addWidget(self.progress)
-        self.rows.addWidget(self.next_button)
+            self.pinned.addLayout(buttons)
+        self.pinned.addWidget(self.progress)
+        self.pinned.addWidget(self.next_button)
+        self.progress.hide()
 
         self.form.sources_changed.connect(self.look)
         self.form.fields["out"].changed.connect(lambda path: self.show_button.setEnabled(path is not None))
@@ -162,6 +163,7 @@ class CohortDock(Dock):
                 lambda _: self._end_job("Cancelled. What is preprocessed stays; Preprocess continues from there.")
             )
             self._on_selection()
+            self.progress.show()
             self.progress.begin("Starting worker process …")
 
     def show_prepared(self) -> None:

@@ -55,6 +55,7 @@ from napari_braindiffusion.widgets.progress_row import ProgressRow
 
 PREVIEW = "Sampling (preview)"
 LOW_RESOLUTION = "Low-resolution preview"
+NO_MODEL = "There is no model yet: train one, or choose a model folder with the … button."
 PREVIEW_PAUSE_MS = 100
 """Changes of the form within so many milliseconds ask for one preview."""
 
@@ -95,13 +96,14 @@ class GenerateDock(Dock):
         buttons.addWidget(self.reproduce_button, 1)
         buttons.addWidget(self.copy_button, 1)
         self.rows.addWidget(self.form)
-        self.rows.addWidget(self.generate_button)
-        self.rows.addLayout(buttons)
+        self.rows.addStretch()
         self.next_button = NextStepButton()
         self.next_button.setToolTip("Open the Evaluate dock with these brains.")
-        self.rows.addWidget(self.progress)
-        self.rows.addWidget(self.next_button)
-        self.rows.addStretch()
+        self.pinned.addWidget(self.generate_button)
+        self.pinned.addLayout(buttons)
+        self.pinned.addWidget(self.progress)
+        self.pinned.addWidget(self.next_button)
+        self.progress.hide()
 
         self.preview = LatestJob(self.engine, self, pause_ms=PREVIEW_PAUSE_MS, follow=True)
         self.preview.volume.connect(self._on_preview)
@@ -138,11 +140,13 @@ class GenerateDock(Dock):
         """Start to make what the form, or `request`, asks for."""
         if self.job is not None:
             return None
-        if not (request or self.form.request()).model:
-            show_error("There is no model yet: train one, or choose a model folder with the … button.")
-            return None
         with self.errors_shown():
-            self._start(request or self._request())
+            request = request or self._request()
+            if not request.model:
+                raise BrainDiffusionError(
+                    "There is no model yet: train one, or choose a model folder with the … button."
+                )
+            self._start(request)
         return self.job
 
     def use_model(self, model: Path | str) -> None:
@@ -191,6 +195,7 @@ class GenerateDock(Dock):
         self.next_button.hide()
         self.generate_button.setEnabled(False)
         self.reproduce_button.setEnabled(False)
+        self.progress.show()
         self.progress.begin("Starting worker process …")
 
     def may_close(self) -> bool:  # noqa: D102 the base class says it

@@ -100,12 +100,12 @@ class TrainDock(Dock):
         self.rows.addWidget(self.run_browser)
         self.rows.addWidget(self.form)
         self.rows.addWidget(self.estimate)
-        self.rows.addLayout(buttons)
+        self.rows.addWidget(self.curve, 1)
         self.next_button = NextStepButton()
         self.next_button.setToolTip("Open the Generate dock with this model.")
-        self.rows.addWidget(self.progress)
-        self.rows.addWidget(self.next_button)
-        self.rows.addWidget(self.curve, 1)
+        self.pinned.addLayout(buttons)
+        self.pinned.addWidget(self.progress)
+        self.pinned.addWidget(self.next_button)
 
         self.run_browser.chosen.connect(self.show_run)
         self.run_browser.compared.connect(self.compare)
@@ -282,6 +282,7 @@ class TrainDock(Dock):
         self.form.setEnabled(False)
         self.start_button.setEnabled(False)
         self.progress.begin("Starting …")
+        self.reveal(self.curve)
 
     def _on_event(self, event: Event) -> None:
         self.stall_monitor.restart()

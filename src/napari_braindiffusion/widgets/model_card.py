@@ -6,14 +6,13 @@ from pathlib import Path
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from braindiffusion.cohort.region_volumes import VOLUMES
 from braindiffusion.conditions import MapField, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import ModelCard
 from braindiffusion.untrusted import markup
-from napari_braindiffusion.widgets.forms.layout import wrapping_label
+from napari_braindiffusion.widgets.forms.layout import collapsed, wrapping_label
 
 
 class ModelCardView(QWidget):
@@ -32,12 +31,8 @@ class ModelCardView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.details)
         column.addWidget(self.folder_button)
-        self.more = QCollapsible("About this model")
-        self.more.setDuration(0)
-        self.more.layout().setContentsMargins(0, 0, 0, 0)
-        self.more.setContent(inner)
-        self.more.collapse(animate=False)
-        self.more.toggleButton().setToolTip("What it was trained on, what it can be asked for, its figures and limits.")
+        about_it = "What it was trained on, what it can be asked for, its figures and limits."
+        self.more = collapsed("About this model", inner, about_it)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.summary)

@@ -23,6 +23,7 @@ class RunMenu(QToolButton):
         self.setText("⋯")
         self.setToolTip("Compare, rename or delete this run, open its folder, or follow the folder of a cluster.")
         self.setAccessibleName("More about runs")
+        self.setStyleSheet("QToolButton::menu-indicator { image: none; }")  # it would cover the dots
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)
         menu.setToolTipsVisible(True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QKeyEvent
+from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QKeyEvent, QPainter, QPaintEvent, QPalette
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMenu,
-    QToolButton,
+    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -39,6 +39,13 @@ class _List(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAcceptDrops(True)
         self.setFixedHeight(ROWS * self.fontMetrics().height() + 2 * ROWS + 8)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self.count():
+            painter = QPainter(self.viewport())
+            painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
+            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter, "Drop brains here, or Add")
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):
@@ -79,10 +86,9 @@ class SourceList(QWidget):
         self.list = _List()
         self.list.setToolTip(f"{tooltip} Drop files and folders here; Delete takes out what is selected.")
         self.list.setAccessibleName(title)
-        self.add_button = QToolButton(text="Add")
+        self.add_button = QPushButton("Add")
         self.add_button.setToolTip(f"Add to {title.lower()}: {tooltip}")
-        self.add_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.remove_button = QToolButton(text="Remove")
+        self.remove_button = QPushButton("Remove")
         self.remove_button.setToolTip("Take out what is selected in the list; with nothing selected, all.")
         menu = QMenu(self.add_button)
         menu.setToolTipsVisible(True)

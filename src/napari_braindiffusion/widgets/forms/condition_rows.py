@@ -66,7 +66,7 @@ class NumberRow(ConditionRow):
         self.number.setValue(field.seen.at(50))
         self.slider.setValue(round(self.number.value() * 10))
         self.slider.valueChanged.connect(lambda tenths: self.number.setValue(tenths / 10))
-        self.slider.sliderMoved.connect(lambda _: self.check_box.setChecked(True))
+        self.slider.actionTriggered.connect(lambda _: self.check_box.setChecked(True))  # mouse, keys or wheel
         self.number.valueChanged.connect(self._on_number)
         self.check_box.toggled.connect(lambda _: self.changed.emit())
 

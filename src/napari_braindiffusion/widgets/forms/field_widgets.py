@@ -23,6 +23,7 @@ Choice = tuple[str, Any, str]
 NARROWEST = 60
 """Pixels that a field needs at least: labels and fields fit into a dock of 300."""
 _PATTERNS = {int: r"\d+", float: r"\d+(\.\d*)?", str: r"[^,\s]+"}
+_NOUNS = {int: "whole numbers", float: "numbers", str: "names"}
 _EMPTY = "none"
 """Text of an empty sequence where `None` is something else."""
 
@@ -99,9 +100,15 @@ class SequenceEdit(OptionalLineEdit):
     def __init__(self, *, item: type, length: int | None = None, scalar: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self._item, self._scalar = item, scalar
+        self._expected = f"write {'' if length is None else f'{length} '}{_NOUNS[item]} with commas between them"
         one = _PATTERNS[item]
         several = f"{one}(\\s*,\\s*{one}){'*' if length is None else f'{{{length - 1}}}'}"
         self.native.setValidator(QRegularExpressionValidator(QRegularExpression(f"\\s*({several})?\\s*"), self.native))
+
+    @property
+    def mistake(self) -> str:
+        """What to write instead, where the text is incomplete; else empty."""
+        return "" if self.native.hasAcceptableInput() else self._expected
 
     def get_value(self) -> Any:
         """Return the tuple; the text itself, which no request takes, as long as it is incomplete."""

@@ -2,6 +2,7 @@
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
+from superqt import QCollapsible
 
 
 def form_layout(parent: QWidget | None = None) -> QFormLayout:
@@ -31,3 +32,15 @@ def wrapping_label(text: str, *, rich: bool = False) -> QLabel:
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
     return label
+
+
+def collapsed(title: str, content: QWidget, tooltip: str) -> QCollapsible:
+    """A title that shows its content with a click. Content that is not shown takes no part in the tab order."""
+    more = QCollapsible(title, collapsedIcon="▶")
+    more.setDuration(0)
+    more.layout().setContentsMargins(0, 0, 0, 0)
+    more.setContent(content)
+    more.toggled.connect(content.setVisible)
+    more.collapse(animate=False)
+    more.toggleButton().setToolTip(tooltip)
+    return more

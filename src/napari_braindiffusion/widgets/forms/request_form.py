@@ -15,7 +15,6 @@ from pydantic.fields import FieldInfo
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel, QLayout, QSizePolicy, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.widgets.forms.field_widgets import (
@@ -25,6 +24,7 @@ from napari_braindiffusion.widgets.forms.field_widgets import (
     PathEdit,
     SequenceEdit,
 )
+from napari_braindiffusion.widgets.forms.layout import collapsed
 
 Row: TypeAlias = str | ValueWidget[Any] | QWidget
 """A field of the request, a magicgui widget that is no field of it, or a Qt widget over the whole width."""
@@ -73,12 +73,7 @@ class RequestForm(QWidget):
         layout.addWidget(self.basic.native)
         if advanced:
             self.advanced = self._container(advanced)
-            self.more = QCollapsible(more)
-            self.more.setDuration(0)
-            self.more.layout().setContentsMargins(0, 0, 0, 0)
-            self.more.setContent(self.advanced.native)
-            self.more.collapse(animate=False)
-            self.more.toggleButton().setToolTip("Settings that are rarely changed.")
+            self.more = collapsed(more, self.advanced.native, "Settings that are rarely changed.")
             layout.addWidget(self.more)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
@@ -122,8 +117,10 @@ class RequestForm(QWidget):
             return self._request(**self.values() | others)
         except ValidationError as error:
             first = error.errors()[0]
-            label = label_of(self._request, str(first["loc"][0])) if first["loc"] else "Settings"
-            raise BrainDiffusionError(f"{label}: {first['msg'].removeprefix('Value error, ')}.") from error
+            name = str(first["loc"][0]) if first["loc"] else ""
+            label = label_of(self._request, name) if name else "Settings"
+            what = getattr(self.fields.get(name), "mistake", "") or first["msg"].removeprefix("Value error, ")
+            raise BrainDiffusionError(f"{label}: {what}.") from error
 
     def show_default(self, name: str, value: Any = None) -> None:
         """Show what a field that is left out stands for: "Default (12)", or "Default" where that is not known."""

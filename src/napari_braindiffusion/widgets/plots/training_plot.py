@@ -38,7 +38,7 @@ class Curves(QWidget):
         self.log.setToolTip("Logarithmic loss: late, small progress is seen too.")
         self.smoothing = QSpinBox()
         self.smoothing.setRange(1, 999)
-        self.smoothing.setPrefix("≈ ")
+        self.smoothing.setPrefix("Smooth ")
         self.smoothing.setAccessibleName("Smoothing")
         self.smoothing.setToolTip("Draw the training loss as a running mean over so many points.")
         row = QHBoxLayout()
