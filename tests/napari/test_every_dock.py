@@ -85,6 +85,8 @@ def test_it_is_used_by_keyboard_on_a_laptop(dock, qtbot, subtests):
         with subtests.test("in sight", button=name):
             button = getattr(dock, name)
             assert button.visibleRegion().boundingRect() == button.rect()
+    free = dock.height() - dock.rows.parentWidget().height() - dock.pinned.sizeHint().height()
+    assert free < 10  # frames
     fits_beside_a_brain(dock, qtbot)
 
 

@@ -1,7 +1,6 @@
 """The guided tour: it comes once, over the real controls, and goes when it is told to."""
 
 import pytest
-from napari.utils.notifications import notification_manager
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 
@@ -33,7 +32,7 @@ def test_it_comes_with_the_first_dock_of_a_newcomer_and_never_again(viewer, qtbo
     assert tour._Now.tour is None
 
 
-def test_five_steps_each_over_a_control_that_is_to_be_seen(viewer, qtbot):
+def test_five_steps_each_over_a_control_that_is_to_be_seen(viewer, qtbot, notices):
     guide = tour.begin_tour(viewer)
     spotlight = guide.spotlight
     assert len(tour.STEPS) == 5
@@ -49,7 +48,7 @@ def test_five_steps_each_over_a_control_that_is_to_be_seen(viewer, qtbot):
         assert spotlight.skip_button.isVisible() == (number < 5)
         qtbot.mouseClick(spotlight.next_button, Qt.MouseButton.LeftButton)
     assert tour._Now.tour is None
-    assert not notification_manager.records
+    assert notices() == []
 
 
 def test_back_escape_and_beginning_anew(viewer, qtbot):

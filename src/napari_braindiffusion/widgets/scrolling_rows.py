@@ -8,6 +8,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QScrollArea,
     QScrollBar,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -27,6 +28,7 @@ class ScrollingRows(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         inner, below = QWidget(), QWidget()
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)  # else napari adds a stretch
         self._parts = (inner, below)
         self._scroll = _VerticalScroll(inner)
         self.scrolled = QVBoxLayout(inner)
