@@ -32,6 +32,7 @@ RECIPE: Options = {
 }
 LEVEL: Options = {"patch": 4, "steps": 3}
 UNET: Options = {"widths": (4,), "blocks": (1,), "attention": (False,), "embedding": 8, "map_width": 2}
+SPEED = {"seconds_per_step", "waiting_for_data", "teraflops", "utilization"}
 ZERO_SNR = {"schedule": "linear", "sigma_max": 70000.0}
 MATRICES = {"UNetConfig": {"widths": (16,)}}  # large enough for Muon
 WORSE = {"epochs": 2, "validations": 4, "learning_rate": 30.0, "max_norm": 1e3}
@@ -142,7 +143,7 @@ def performed(cohort: Cohort, folder: Path, **options: Options) -> list[Any]:
             for event in train(run.request, run):
                 match event:
                     case Metric(values=values, step=step, stage=stage):
-                        seen.append((stage, step, {k: v for k, v in values.items() if k != "seconds_per_step"}))
+                        seen.append((stage, step, {k: v for k, v in values.items() if k not in SPEED}))
                     case CheckpointWritten(step=step):
                         seen.append(("checkpoint", step))
                     case ArtifactWritten(kind="preview", path=path):

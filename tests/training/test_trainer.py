@@ -48,6 +48,16 @@ def test_resume_is_exact(cohort: Cohort) -> None:
         assert torch.equal(ours[name], tensor), name
 
 
+def test_a_step_tells_what_it_took(cohort: Cohort) -> None:
+    trainer, patches = make(cohort)
+    first, second = trainer.run(patches, 2)
+    told = trainer.speed(second)
+    assert 0 <= second.waiting < second.seconds
+    assert told["seconds_per_step"] == second.seconds
+    assert 0 < told["utilization"] < 1.5  # the other tests take processor time
+    assert trainer.speed(first)["teraflops"] * first.seconds == pytest.approx(told["teraflops"] * second.seconds)
+
+
 # Fine detail of a random texture can hardly be foretold, so less is to be won there.
 @pytest.mark.parametrize(("index", "left"), [(0, 0.8), (2, 0.95)])
 def test_it_learns(cohort: Cohort, index: int, left: float) -> None:

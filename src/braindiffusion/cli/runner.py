@@ -154,6 +154,7 @@ class _Screen:
         )
         self._tasks: dict[str, TaskID] = {}
         self._said = 0.0
+        self._news: dict[str, str] = {}
 
     def __enter__(self) -> "_Screen":
         self._bars.start()
@@ -172,6 +173,7 @@ class _Screen:
                 self._step(event)
             case Metric(stage=stage, values=values):
                 news = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
+                self._news[stage] = news
                 self._bars.update(self._task(stage), news=news)
             case Warned(message=message, subject=subject):
                 self.say(f"Warning: {f'{subject}: ' if subject else ''}{message}", "yellow")
@@ -202,4 +204,5 @@ class _Screen:
             now = time.monotonic()
             if step.step == step.total or now - self._said > self.SECONDS_BETWEEN_LINES:
                 self._said = now
-                self.say(f"{step.stage}: {step.step} of {step.total}{f', {left}' if left else ''}")
+                told = [f"{step.step} of {step.total}", left, self._news.pop(step.stage, "")]
+                self.say(f"{step.stage}: {', '.join(part for part in told if part)}")

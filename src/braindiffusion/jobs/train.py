@@ -263,7 +263,7 @@ class _LevelTraining:
         left = seconds_left(self.started, done.step - self.first, self.until - self.first)
         yield Progress(stage=self.stage, step=done.step, total=self.until, seconds_left=left)
         values = {"loss": sum(self.losses) / len(self.losses), "learning_rate": done.learning_rate}
-        yield Metric(stage=self.stage, step=done.step, values=values | {"seconds_per_step": done.seconds})
+        yield Metric(stage=self.stage, step=done.step, values=values | self.trainer.speed(done))
         self.losses.clear()
 
 

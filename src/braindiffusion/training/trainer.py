@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ from braindiffusion.training.optimizers import (
 )
 from braindiffusion.training.patches import Batch, PatchDataset
 from braindiffusion.training.presets import LevelRecipe
+from braindiffusion.training.throughput import FORWARD_AND_BACKWARD, best_throughput, counted_operations
 
 AHEAD, FAR_AHEAD = 2, 8
 """Batches made ahead in threads while the network runs: on the same CPU, on another device."""
@@ -43,12 +45,21 @@ DIVERGED = 10.0
 
 @dataclass(frozen=True)
 class StepDone:
-    """An optimizer step: number from 1, loss of the whole batch, learning rate of AdamW, duration."""
+    """An optimizer step.
+
+    Attributes:
+        step: number, from 1.
+        loss: of the whole batch.
+        learning_rate: of AdamW.
+        seconds: duration.
+        waiting: seconds of these in which the batch was not ready yet.
+    """
 
     step: int
     loss: float
     learning_rate: float
     seconds: float
+    waiting: float = 0.0
 
 
 @dataclass
@@ -125,6 +136,8 @@ class LevelTrainer:
         self.steps = steps
         self.samples = recipe.samples(distributed.world)
         """Samples of one step of all processes together."""
+        self.operations = 0
+        """Floating-point operations of a step of this process, counted in its first one."""
         self.band_weights = None
         if recipe.band_weights is not None:
             self.band_weights = torch.tensor(recipe.band_weights, device=self.device)
@@ -135,6 +148,21 @@ class LevelTrainer:
     def ema(self) -> PowerEma:
         """The average that models are sampled with."""
         return self.averages[SIGMA_RELS[-1]]
+
+    def speed(self, done: StepDone) -> dict[str, float]:
+        """Return what a step took, as named numbers for the record.
+
+        `utilization` is the share of the throughput that the device reaches in a matrix product of the same precision
+        (model FLOP utilization, arXiv 2204.02311, with a measured peak).
+        """
+        throughput = self.operations / done.seconds
+        best = best_throughput(self.device, self.distributed.dtype)
+        return {
+            "seconds_per_step": done.seconds,
+            "waiting_for_data": done.waiting / done.seconds,
+            "teraflops": throughput / 1e12,
+            "utilization": throughput / best,
+        }
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of AdamW at a step, from 1; Muon's has the same course."""
@@ -202,6 +230,7 @@ class LevelTrainer:
             while self.step < until:
                 start = time.perf_counter()
                 batches = ahead.popleft().result()
+                waiting = time.perf_counter() - start
                 if self.step + ahead_by < until:
                     ahead.append(begin(self.step + ahead_by))
                 try:
@@ -213,7 +242,7 @@ class LevelTrainer:
                         "begin again with a lower learning rate or in float32."
                     )
                     raise NotFiniteError(msg) from error
-                yield StepDone(self.step, loss, rate, time.perf_counter() - start)
+                yield StepDone(self.step, loss, rate, time.perf_counter() - start, waiting)
 
     def _step(self, batches: list[Batch]) -> tuple[float, float]:
         fabric, step = self.distributed.fabric, self.step + 1
@@ -221,11 +250,15 @@ class LevelTrainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
+        counted, operations = self.operations > 0, 0
         for i, batch in enumerate(batches):
             with fabric.no_backward_sync(self.module, enabled=self.distributed.world > 1 and i + 1 < len(batches)):
-                loss = self.loss(batch, self.samples) / len(batches)
+                with nullcontext() if counted else counted_operations(self.level) as count:
+                    loss = self.loss(batch, self.samples) / len(batches)
+                operations += 0 if count is None else FORWARD_AND_BACKWARD * count.total
                 fabric.backward(loss)
             total += loss.detach()
+        self.operations = self.operations or operations
         clip_gradients(self.level, self.recipe.max_norm, f"level {self.index}", step)
         for optimizer in self.optimizers:
             optimizer.step()
