@@ -38,11 +38,12 @@ from braindiffusion.editing.counterfactual import SMALLEST_ML, Counterfactual, c
 from braindiffusion.editing.inversion import Inversion
 from braindiffusion.editing.proposal import conditioned, in_box
 from braindiffusion.editing.variation import keep_levels
-from braindiffusion.generation.anatomy import load_anatomy, warped
+from braindiffusion.generation.anatomy import load_anatomy
 from braindiffusion.models.generator import EditableGenerator
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import anatomy_folder, find_model
 from braindiffusion.regions import REGIONS, region_index, regions_of, volumes_ml
+from braindiffusion.regions.deformation import warped
 from braindiffusion.segmentation import load_segmentation_model
 from braindiffusion.segmentation.calibration import age_features
 from braindiffusion.segmentation.model import SegmentationModel, predict_regions

@@ -16,10 +16,11 @@ from rich.progress import track
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.anatomy import COARSER, AnatomyLibrary
+from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.generation.registration import ROUNDS, register_maps
 from braindiffusion.models.registry import read_card
 from braindiffusion.regions import regions_of
+from braindiffusion.regions.deformation import COARSER
 
 LARGEST = 127
 """Of an 8-bit integer, in which velocities are stored."""

@@ -9,17 +9,12 @@ import pytest
 from braindiffusion.conditions import QUANTILES
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path
-from braindiffusion.generation.anatomy import (
-    AnatomyLibrary,
-    composed,
-    exponential,
-    load_anatomy,
-    random_velocity,
-)
+from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
 from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.jobs import perform
 from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.regions import mirror, region_index, regions_of, volumes_ml
+from braindiffusion.regions.deformation import composed, exponential, random_velocity
 from braindiffusion.runs import Failed, Finished, GenerateRequest, Progress, Run, Started
 from braindiffusion.volume import load_volume
 
@@ -34,6 +29,15 @@ def library() -> AnatomyLibrary:
     labels = np.pad(labels, 6)
     maps = np.stack([labels, np.roll(labels, 4, axis=1), np.roll(labels, -4, axis=1)])
     return AnatomyLibrary.build(maps, SPACING, ["young", "old", "unknown"], [25.0, 75.0, None], ["F", "M", None])
+
+
+def test_a_preview_has_nearly_the_same_map(library: AnatomyLibrary) -> None:
+    wanted = {"age": 70.0, "volumes": {"left lateral ventricle": 12.0}}
+    exact, quick = (library.sample(3, wanted, nearest=nearest) for nearest in (False, True))
+    assert (exact.subject, exact.mirrored) == (quick.subject, quick.mirrored)
+    inside = exact.regions > 0
+    assert (exact.regions == quick.regions)[inside].mean() > 0.9
+    assert volumes_ml(quick.regions, SPACING)[region_index("left lateral ventricle")] == pytest.approx(12, rel=0.05)
 
 
 def test_the_same_seed_and_condition_give_the_same_map(library: AnatomyLibrary) -> None:

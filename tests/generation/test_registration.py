@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from braindiffusion.generation.anatomy import AnatomyLibrary, composed, exponential, warped
+from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.generation.registration import flow, register_maps, soft_regions, warp
 from braindiffusion.regions import region_index
+from braindiffusion.regions.deformation import composed, exponential, warped
 
 SHAPE = (32, 40, 32)
 BRAINSTEM, THALAMUS = region_index("brainstem"), region_index("left thalamus")

@@ -18,9 +18,10 @@ from braindiffusion.editing.inversion import Inversion
 from braindiffusion.editing.proposal import Proposal, conditioned, in_box
 from braindiffusion.editing.variation import keep_levels
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.anatomy import COARSER, AnatomyLibrary, Field, refined, warped
+from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.models.generator import EditableGenerator
 from braindiffusion.regions import REGIONS, volumes_ml
+from braindiffusion.regions.deformation import COARSER, Field, lengths_mm, refined, warped
 from braindiffusion.runs.command import flat
 from braindiffusion.runs.requests.editing import CHANGEABLE
 
@@ -91,7 +92,7 @@ class Counterfactual:
             iterations=ITERATIONS,
             first=self._first_level,
         )
-        length = np.sqrt((refined(displacement) ** 2).sum(0)) * self._library.spacing
+        length = lengths_mm(displacement, self._library.spacing)
         told = {
             "name": name_of(after),
             "before": self._before,
@@ -146,7 +147,7 @@ def changed_shape(
         after: `age`, `sex`, and `volumes` in ml by region.
 
     Returns:
-        (3, x / 2, y / 2, z / 2), as `generation.anatomy.warped` takes it.
+        (3, x / 2, y / 2, z / 2), as `regions.deformation.warped` takes it.
     """
     wanted: dict[str, float | str] = {}
     if "age" in after or "sex" in after:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from braindiffusion.generation.anatomy import COARSER, AnatomyLibrary, warped
+from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.generation.registration import flow, register, soft_regions
 from braindiffusion.regions import mirror
+from braindiffusion.regions.deformation import COARSER, warped
 
 Labels = NDArray[np.uint8]
 

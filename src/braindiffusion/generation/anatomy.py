@@ -7,8 +7,6 @@ segmentation of the generated brain. Needs no torch.
 
 The shape model is linear in stationary velocity fields that carry a common template onto each subject (`registration`);
 its mean depends on age and sex (Rueckert et al. 2003, "Automatic construction of 3-D statistical deformation models").
-Deformations are the time-1 flow of a velocity field, computed by scaling and squaring (Arsigny et al. 2006, "A
-log-Euclidean framework for statistics on diffeomorphisms"): smooth, invertible, without folding.
 """
 
 import zipfile
@@ -20,29 +18,32 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import ANATOMY
 from braindiffusion.regions import MIRRORED, REGIONS, mirror, region_index, volumes_ml
-from braindiffusion.regions.interpolation import interpolate_labels
+from braindiffusion.regions.deformation import (
+    COARSER,
+    Field,
+    Labels,
+    composed,
+    expansion,
+    exponential,
+    lengths_mm,
+    random_velocity,
+    refined_component,
+    warped,
+)
 
-Labels = NDArray[np.uint8]
-Field = NDArray[np.float32]
-
-SMOOTHNESS_MM, STRENGTH_MM = 8.0, 1.0
-"""Standard deviation of the Gaussian that smooths the random velocity, and of the smoothed velocity, in mm."""
 AGE_TOLERANCE_YEARS, VOLUME_TOLERANCE = 4.0, 0.5
 """How far a subject may be from the condition: years, and standard deviations of the cohort."""
-COARSER = 2
-"""Deformations are computed on a grid that is this much coarser than the maps: they are smoother than that. The
-velocities of the shape model are stored on one that is as much coarser again."""
-SQUARINGS = 6
 VOLUME_ROUNDS = 10
-"""Times that the volumes are measured and the map is warped towards those that are requested."""
+"""Most times that the volumes are measured and the map is warped towards those that are requested."""
 EXACT_ROUNDS = 3
 """The last of these rounds measure the map as it will be; those before take the nearest voxels, which is faster."""
+VOLUME_ACCURACY, PREVIEW_ACCURACY = 0.002, 0.02
+"""Relative difference from the requested volumes that needs no further round, and that of a preview."""
 LARGEST_CHANGE = 1.5
 """A region is warped to at most this multiple (or the inverse) of its volume in one round."""
 SEXES = {"F": -1.0, "M": 1.0}
@@ -137,13 +138,16 @@ class AnatomyLibrary:
         )
         return path
 
-    def sample(self, seed: int, condition: Mapping[str, Value], *, deform: bool = True) -> SampledAnatomy:
+    def sample(
+        self, seed: int, condition: Mapping[str, Value], *, deform: bool = True, nearest: bool = False
+    ) -> SampledAnatomy:
         """Draw a region map that fits a condition. The same seed and condition give the same map.
 
         Args:
             seed: the seed of the sample.
             condition: checked values; `age`, `sex` and `volumes` are used.
             deform: False returns the subject's map, mirrored or not.
+            nearest: take the labels of the nearest voxels, which is faster and frays thin parts: for previews.
         """
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
         mirrored = bool(rng.integers(2))
@@ -157,10 +161,9 @@ class AnatomyLibrary:
             displacement = composed(exponential(self._velocity(own)), exponential(-shape))
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
-                displacement = self.towards(labels, displacement, wanted, mirrored=mirrored)
-            labels = warped(labels, displacement)
-            length = np.sqrt((refined(displacement) ** 2).sum(0)) * self.spacing
-            largest = float(length[labels > 0].max(initial=0))
+                displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=nearest)
+            labels = warped(labels, displacement, nearest=nearest)
+            largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
         return SampledAnatomy(mirror(labels) if mirrored else labels, self.subjects[chosen], mirrored, largest)
 
     def _shape_weights(
@@ -202,7 +205,7 @@ class AnatomyLibrary:
         """Return a weighted sum of the subjects' velocities on the coarser grid, in voxels of that."""
         total = np.tensordot(weights, self.velocities, 1) * (self.velocity_step / (self.spacing * COARSER))
         shape = [n // COARSER for n in self.maps.shape[1:]]
-        return np.stack([_refined(axis, shape) for axis in total.astype(np.float32)])
+        return np.stack([refined_component(axis, shape) for axis in total.astype(np.float32)])
 
     def _probabilities(self, condition: Mapping[str, Value], mirrored: bool) -> NDArray[np.float64]:
         """Return the probability of each subject: a Gaussian of its distance from the condition."""
@@ -221,7 +224,13 @@ class AnatomyLibrary:
         return np.asarray(weight / weight.sum())
 
     def towards(
-        self, labels: Labels, displacement: Field, wanted: Mapping[str, float | str], *, mirrored: bool = False
+        self,
+        labels: Labels,
+        displacement: Field,
+        wanted: Mapping[str, float | str],
+        *,
+        mirrored: bool = False,
+        nearest: bool = False,
     ) -> Field:
         """Compose a displacement with warps that bring regions to their requested volumes.
 
@@ -230,23 +239,29 @@ class AnatomyLibrary:
             displacement: its deformation so far.
             wanted: volumes in ml by region.
             mirrored: whether left and right are exchanged afterwards.
+            nearest: measure the volumes of the nearest voxels in all rounds.
         """
-        for rounds_left in range(VOLUME_ROUNDS, 0, -1):
-            if rounds_left > EXACT_ROUNDS:
-                now = ndimage.map_coordinates(labels, _places(displacement), order=0, mode="constant")
-            else:
-                now = warped(labels, displacement)
-            volumes = volumes_ml(now, self.spacing)
-            growth = np.zeros(now.shape, np.float32)
-            for name, value in wanted.items():
-                index = MIRRORED[region_index(name)] if mirrored else region_index(name)
-                if volumes[index]:
-                    ratio = np.clip(float(value) / volumes[index], 1 / LARGEST_CHANGE, LARGEST_CHANGE)
-                    growth[now == index] = np.log(ratio)
-            x, y, z = displacement.shape[1:]
-            coarse = growth.reshape(x, COARSER, y, COARSER, z, COARSER).mean((1, 3, 5))
-            displacement = composed(displacement, exponential(-expansion(coarse)))
+        accuracy = PREVIEW_ACCURACY if nearest else VOLUME_ACCURACY
+        for rounds, quick in ((VOLUME_ROUNDS - EXACT_ROUNDS, True), (EXACT_ROUNDS, nearest)):
+            for _ in range(rounds):
+                growth = self._growth(warped(labels, displacement, nearest=quick), wanted, mirrored=mirrored)
+                if np.abs(growth).max() < accuracy:
+                    break
+                x, y, z = displacement.shape[1:]
+                coarse = growth.reshape(x, COARSER, y, COARSER, z, COARSER).mean((1, 3, 5))
+                displacement = composed(displacement, exponential(-expansion(coarse)))
         return displacement
+
+    def _growth(self, labels: Labels, wanted: Mapping[str, float | str], *, mirrored: bool) -> NDArray[np.float32]:
+        """Return the logarithm of requested over present volume in each region that has a request, else 0."""
+        volumes = volumes_ml(labels, self.spacing)
+        growth = np.zeros(labels.shape, np.float32)
+        for name, value in wanted.items():
+            index = MIRRORED[region_index(name)] if mirrored else region_index(name)
+            if volumes[index]:
+                ratio = np.clip(float(value) / volumes[index], 1 / LARGEST_CHANGE, LARGEST_CHANGE)
+                growth[labels == index] = np.log(ratio)
+        return growth
 
 
 @cache
@@ -296,63 +311,3 @@ def _check(
         raise ValueError("its velocities do not fit its maps")
     if not (0 < spacing < 100 and 0 < velocity_step < 100):
         raise ValueError("its spacing or step is out of bounds")
-
-
-def random_velocity(rng: np.random.Generator, shape: Sequence[int], spacing: float) -> Field:
-    """Draw a smooth random velocity field, (3, x, y, z) in voxels, without a mean translation."""
-    noise = rng.standard_normal((3, *shape), dtype=np.float32)
-    smooth = np.stack([ndimage.gaussian_filter(axis, SMOOTHNESS_MM / spacing, mode="constant") for axis in noise])
-    velocity = smooth / smooth.std() * np.float32(STRENGTH_MM / spacing)
-    centred: Field = velocity - velocity.mean((1, 2, 3), keepdims=True)
-    return centred
-
-
-def exponential(velocity: Field) -> Field:
-    """Return the displacement, (3, x, y, z) in voxels, of the time-1 flow of a stationary velocity field."""
-    displacement = velocity / np.float32(2**SQUARINGS)
-    for _ in range(SQUARINGS):
-        displacement = composed(displacement, displacement)
-    return displacement
-
-
-def composed(first: Field, then: Field) -> Field:
-    """Return the displacement of x -> first(then(x)), both displacements in voxels."""
-    places = np.indices(first.shape[1:], dtype=np.float32) + then
-    displacement: Field = then + np.stack(
-        [ndimage.map_coordinates(axis, places, order=1, mode="nearest") for axis in first]
-    )
-    return displacement
-
-
-def refined(displacement: Field) -> Field:
-    """Return a displacement of the coarser grid on the grid of the maps, in voxels of that."""
-    shape = [COARSER * n for n in displacement.shape[1:]]
-    return np.stack([COARSER * _refined(axis, shape) for axis in displacement])
-
-
-def _refined(component: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
-    """Return one component on the grid that is `COARSER` times finer, cut to a shape."""
-    fine = ndimage.zoom(component, COARSER, order=1, mode="nearest", grid_mode=True)
-    return np.asarray(fine[tuple(slice(n) for n in shape)])
-
-
-def warped(labels: Labels, displacement: Field) -> Labels:
-    """Return labels pulled back along a displacement of the coarser grid: at x lies what was at x + displacement(x)."""
-    return interpolate_labels(labels, _places(displacement))
-
-
-def _places(displacement: Field) -> Field:
-    """Return where each voxel of a warped map comes from, (3, x, y, z) in voxels."""
-    fine = refined(displacement)
-    places: Field = np.indices(fine.shape[1:], dtype=np.float32) + fine
-    return places
-
-
-def expansion(growth: NDArray[np.float32]) -> Field:
-    """Return the curl-free velocity whose divergence is `growth` (less its mean): Poisson's equation, solved by FFT."""
-    frequencies = [fft.fftfreq(n) for n in growth.shape[:-1]] + [fft.rfftfreq(growth.shape[-1])]
-    k = np.stack(np.meshgrid(*(2 * np.pi * f for f in frequencies), indexing="ij"))
-    squared = (k**2).sum(0)
-    squared[0, 0, 0] = 1
-    potential = -fft.rfftn(growth - growth.mean()) / squared
-    return np.stack([fft.irfftn(1j * axis * potential, growth.shape) for axis in k]).astype(np.float32)

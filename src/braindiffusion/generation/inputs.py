@@ -39,12 +39,14 @@ class Conditions:
     Args:
         request: with `condition` and `conditions`.
         generator: the model.
+        quick: whether sampled anatomy takes the nearest voxels, for previews.
 
     Raises:
         BrainDiffusionError: the model cannot be asked for that; the sentence names the row of a table.
     """
 
-    def __init__(self, request: GenerateRequest, generator: Generator) -> None:
+    def __init__(self, request: GenerateRequest, generator: Generator, *, quick: bool = False) -> None:
+        self._quick = quick
         self._schema, self._shape = generator.conditions, generator.shape
         self._maps = [field.name for field in self._schema.fields if isinstance(field, MapField)]
         rows = from_table(request.conditions) if request.conditions else [{}]
@@ -82,7 +84,7 @@ class Conditions:
         checked = self.checked(number)
         if self._library is None or any(name in checked for name in self._maps):
             return None
-        drawn = self._library.sample(self._seed + number - 1, checked)
+        drawn = self._library.sample(self._seed + number - 1, checked, nearest=self._quick)
         return replace(drawn, regions=_finer(drawn.regions, self._shape))
 
     def region_map(self, number: int) -> NDArray[np.uint8] | None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from braindiffusion.generation.anatomy import COARSER, SQUARINGS, Field
 from braindiffusion.regions import MIRRORED
+from braindiffusion.regions.deformation import COARSER, SQUARINGS, Field
 
 ROUNDS, ITERATIONS = 2, 10
 UPDATE_SMOOTHNESS, VELOCITY_SMOOTHNESS, STEP = 1.5, 0.7, 2.0

@@ -43,7 +43,7 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
     asked = request.request
     device = choose_device(asked.device)
     generator = cached_model(find_model(asked.model), device)
-    conditions = Conditions(asked, generator)
+    conditions = Conditions(asked, generator, quick=True)
     placement = Placement(asked, generator, conditions)
     guidance, _ = guidance_from(asked, generator, asked=conditions.names)
     sizes = generator.voxel_sizes[: asked.levels]

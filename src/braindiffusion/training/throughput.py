@@ -12,7 +12,7 @@ SIDES = {"cpu": 1024, "cuda": 8192, "mps": 4096}
 """Side of the square matrices whose product is timed: large enough for the full speed of the device."""
 TRIES = 5
 FORWARD_AND_BACKWARD = 3
-"""Operations of a training step over those of its forward pass: the gradients of inputs and weights take as many each."""
+"""Operations of a step over those of its forward pass: the gradients of inputs and weights take as many each."""
 
 
 class Operations:
@@ -29,8 +29,8 @@ def counted_operations(network: nn.Module) -> Iterator[Operations]:
     """
     count = Operations()
 
-    def add(module: nn.Module, _: object, out: Tensor) -> None:
-        weights = module.weight[0].numel()  # of one output: input channels of its group times the kernel
+    def add(layer: nn.Conv3d | nn.Linear, _: object, out: Tensor) -> None:
+        weights = layer.weight[0].numel()  # of one output: input channels of its group times the kernel
         count.total += 2 * weights * out.numel()
 
     layers = [one for one in network.modules() if isinstance(one, nn.Conv3d | nn.Linear)]

@@ -1,0 +1,43 @@
+"""Deformations of region maps: interpolation between grids, and labels that are taken along."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from braindiffusion.regions.deformation import (
+    COARSER,
+    exponential,
+    lengths_mm,
+    random_velocity,
+    refined,
+    refined_component,
+    warped,
+)
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (1, 2, 8)])
+def test_a_finer_grid_is_that_of_scipy(shape: tuple[int, int, int]) -> None:
+    component = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    fine = [2 * n - 1 for n in shape]
+    expected = ndimage.zoom(component, COARSER, order=1, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(
+        refined_component(component, fine), expected[tuple(slice(n) for n in fine)], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_nearest_voxels_are_nearly_those_of_splines() -> None:
+    labels = np.zeros((24, 24, 24), np.uint8)
+    labels[4:20, 4:20, 4:20], labels[8:16, 8:16, 8:16] = 1, 2
+    displacement = exponential(random_velocity(np.random.default_rng(1), (12, 12, 12), 4.0))
+    exact, quick = warped(labels, displacement), warped(labels, displacement, nearest=True)
+    assert (
+        min(2 * ((exact == i) & (quick == i)).sum() / ((exact == i).sum() + (quick == i).sum()) for i in (1, 2)) > 0.95
+    )
+    assert not np.array_equal(exact, labels)
+
+
+def test_lengths_are_millimetres_on_the_grid_of_the_maps() -> None:
+    displacement = np.zeros((3, 4, 4, 4), np.float32)
+    displacement[0], displacement[1] = 1.5, 2.0  # voxels of the coarser grid
+    assert np.allclose(lengths_mm(displacement, 2.0), 2.5 * COARSER * 2.0)
+    assert np.allclose(refined(displacement)[1], 2.0 * COARSER)
