@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -18,7 +19,7 @@ from braindiffusion.cli.app import app
 from braindiffusion.cli.publish import publish_checkpoints
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.export import brains_in, write_bids
-from braindiffusion.files import replacing, write_whole
+from braindiffusion.files import PrivateFolder, replacing, write_whole
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.outputs import RECORD, Outputs
@@ -219,6 +220,26 @@ def test_temporary_files_of_killed_processes_go_with_the_next_start(tmp_path: Pa
         assert len(list(tmp_path.iterdir())) == 3
         Outputs().check([path])
         assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_temporary_folders_of_killed_processes_go_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import os; from pathlib import Path; from braindiffusion.files import PrivateFolder\n"
+        "folder = PrivateFolder(); (Path(folder.name) / 'brain.nii').touch(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ, "TMPDIR": str(tmp_path)})
+    (left,) = tmp_path.iterdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for foreign in ("braindiffusion-models", "other-1f-abcdefgh"):
+        (tmp_path / foreign).mkdir()
+    with PrivateFolder() as first, PrivateFolder() as second:
+        assert not left.exists()
+        assert Path(first).stat().st_mode & 0o077 == 0
+        assert len(list(tmp_path.iterdir())) == 4
+        assert Path(second).is_dir()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_training_replaces_no_model_that_it_did_not_write(tmp_path: Path, tmp_runs: Path) -> None:

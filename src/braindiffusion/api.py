@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import PrivateFolder
 from braindiffusion.jobs import perform
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model, list_models, read_card
@@ -115,7 +115,7 @@ class Model:
         options = {name: asked.pop(name) for name in list(asked) if name in GenerateRequest.model_fields}
         condition: dict[str, Value] = {**options.pop("condition", {}), **asked}
         packaged = {one.path: one.name for one in list_models()}  # a name makes it again on another machine, too
-        with TemporaryDirectory() as folder:
+        with PrivateFolder() as folder:
             request = _ask(
                 GenerateRequest,
                 model=packaged.get(self.path, str(self.path)),
@@ -283,7 +283,7 @@ def anomaly(
         BrainDiffusionError: the scan cannot be used, or a file of yours is in the way.
     """
     request = _ask(AnomalyRequest, scan=_absolute(scan), out=_absolute(out), **options)
-    with TemporaryDirectory() as folder:
+    with PrivateFolder() as folder:
         run = _perform(request, root=Path(folder) if out is None else None, on_event=on_event)
         (path,) = (Path(e.path) for e in run.events() if isinstance(e, ArtifactWritten))
         return _with_sidecar(path)

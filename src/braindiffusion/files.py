@@ -1,12 +1,14 @@
-"""Writing files atomically: a reader sees the old one or the new one, never half."""
+"""Writing files atomically: a reader sees the old one or the new one, never half. Temporary folders."""
 
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 import psutil
 
@@ -14,6 +16,8 @@ before_replacing: ContextVar[Callable[[Path, Path], None] | None] = ContextVar("
 """Called with the temporary file and its path before the one takes the place of the other (see `outputs`)."""
 _TEMPORARY = re.compile(r"\.(?:([0-9a-f]+)-)?[0-9a-f]{8}\.(.+)")
 """Name of a temporary file: the process that writes it, a random number, the end of the name to come."""
+_PRIVATE = re.compile(r"braindiffusion-([0-9a-f]+)-[a-z0-9_]{8}")
+"""Name of a temporary folder: the process that uses it, random characters."""
 LONGEST = 40
 """Characters of a file's name that the name of its temporary file ends with."""
 
@@ -72,3 +76,14 @@ def remove_temporaries(folder: Path, names: Iterable[str] | None = None) -> None
             continue
         if match[1] is None or not psutil.pid_exists(int(match[1], 16)):
             (folder / name).unlink(missing_ok=True)
+
+
+class PrivateFolder(TemporaryDirectory[str]):
+    """A temporary folder that only the user can read. Those that killed processes have left are removed."""
+
+    def __init__(self) -> None:
+        for folder in Path(gettempdir()).glob("braindiffusion-*"):
+            match = _PRIVATE.fullmatch(folder.name)
+            if match is not None and not psutil.pid_exists(int(match[1], 16)):
+                shutil.rmtree(folder, ignore_errors=True)
+        super().__init__(prefix=f"braindiffusion-{os.getpid():x}-", ignore_cleanup_errors=True)

@@ -187,8 +187,9 @@ class _Screen:
             case Cancelled(message=message):
                 self.say(message or "Stopped.")
             case Finished(message=message, problems=problems):
-                left_out = f" {problems} inputs could not be used." if problems else ""
-                self.say(f"{message or 'Done.'}{left_out}")
+                self.say(message or "Done.")
+                if problems:
+                    self.say(f"{problems} input{'' if problems == 1 else 's'} could not be used: see the warnings.")
 
     def _task(self, stage: str) -> TaskID:
         if stage not in self._tasks:

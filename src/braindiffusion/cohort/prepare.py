@@ -140,7 +140,8 @@ def _fill(
         tables,
     )
     yield ArtifactWritten(kind="cohort", path=str(request.out.absolute()), name=request.out.name)
-    yield Finished(message=f"{len(cohort)} volumes prepared, {problems} left out", problems=problems)
+    prepared = f"{len(cohort)} volume{'' if len(cohort) == 1 else 's'} prepared"
+    yield Finished(message=f"{prepared}, {problems} left out", problems=problems)
 
 
 def _work(task: _Task) -> _Answer:

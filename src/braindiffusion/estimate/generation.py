@@ -1,7 +1,6 @@
 """Estimate of a generation: memory counted level by level, time measured by three real steps of each."""
 
 import math
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +11,7 @@ from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.estimate.device import free_bytes, held_bytes, settle
 from braindiffusion.estimate.memory import parameters, sampling
 from braindiffusion.estimate.result import Estimate, LevelEstimate
+from braindiffusion.files import PrivateFolder
 from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
@@ -107,7 +107,7 @@ class _Trial:
         volume = as_volume(step.volume()[0], self.generator.spacing)
         if self.generator.card.skull_stripped:
             volume = replace(volume, data=clear_background(volume.data))
-        with tempfile.TemporaryDirectory() as folder:
+        with PrivateFolder() as folder:
             save_volume(volume, Path(folder) / "volume.nii.gz")
         written = perf_counter() - begun
         frames = FRAMES_PER_LEVEL * self.levels if self.request.trajectory else 0

@@ -79,7 +79,7 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
 def _summary(rows: list[Inspected]) -> Finished:
     worst = [row.marks[0].severity if row.marks else "" for row in rows]
     problems, warnings = worst.count("problem"), worst.count("warning")
-    words = [f"{len(rows)} volumes"]
+    words = [f"{len(rows)} volume{'' if len(rows) == 1 else 's'}"]
     words += [f"{problems} that cannot be used"] if problems else []
     words += [f"{warnings} with a warning"] if warnings else []
     return Finished(message=", ".join(words), problems=problems)

@@ -2,11 +2,11 @@
 
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import PrivateFolder
 from braindiffusion.runs import ArtifactWritten, Event, Request
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.client import EngineClient
@@ -46,7 +46,7 @@ class LatestJob(QObject):
         self._wanted: Request | None = None
         self._silent = self._shown = False
         self._reason = ""
-        self._runs = TemporaryDirectory(prefix="braindiffusion-", ignore_cleanup_errors=True)
+        self._runs = PrivateFolder()
         self._pause = QTimer(self, singleShot=True, interval=pause_ms)
         self._pause.timeout.connect(self._begin)
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
@@ -18,6 +17,7 @@ from braindiffusion.cohort.find import Found
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.export import brains_in, write_bids
 from braindiffusion.export.brains import named
+from braindiffusion.files import PrivateFolder
 from braindiffusion.runs.sidecar import sidecar_path
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.threads import in_background
@@ -108,7 +108,7 @@ def _work(choice: ExportChoice, outgoing: Sequence[Outgoing]) -> Generator[Path 
         for one in outgoing:
             yield save_brain(one.volume, _free(choice.out, one.name), one.told)
     else:
-        with TemporaryDirectory(prefix="braindiffusion-", ignore_cleanup_errors=True) as folder:
+        with PrivateFolder() as folder:
             found = [_found(number, one, Path(folder)) for number, one in enumerate(outgoing)]
             yield from write_bids(named(found), choice.out, name=choice.name)
 

@@ -4,7 +4,6 @@ The samples lie in the run's folder, so those of last week are shown as those th
 thread into one file that is mapped into memory: the layer grows without a copy, and holds no memory of its own.
 """
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Signal
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import PrivateFolder
 from braindiffusion.runs import Run
 from braindiffusion.volume import Volume, load_volume
 from napari_braindiffusion.layers.display import show_trajectory
@@ -67,7 +67,7 @@ class TrainingSamples(QObject):
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._folder = tempfile.TemporaryDirectory(prefix="braindiffusion-", ignore_cleanup_errors=True)
+        self._folder = PrivateFolder()
         self._frames: _Frames | None = None
         self._worker: FunctionWorker[Volume | None] | None = None
         self._again = False
