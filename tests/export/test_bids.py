@@ -219,6 +219,22 @@ def test_no_folder_of_the_machine_is_exported(generated: Path, tmp_path: Path) -
     assert again["command"] == "braindiffusion generate --out x --condition regions=r.nii.gz"
 
 
+def test_texts_with_a_stroke_are_no_paths(generated: Path, tmp_path: Path) -> None:
+    sidecar_path(generated / "sample_001.nii.gz").write_text("{")  # the header speaks alone
+    path = generated / "sample_002.nii.gz"
+    condition = {"site": "GE/Siemens", "scores": "jane/scores.tsv#3", "regions": "jane/r.nii.gz"}
+    write_sidecar(path, {**read_sidecar(path), "condition": condition})
+    volume = load_volume(generated / "sample_001.nii.gz")
+    save_volume(
+        Volume(volume.data, volume.affine, {"description": "BrainDiffusion synthetic toy seed 4"}),
+        generated / "sample_001.nii.gz",
+    )
+    list(write_bids(brains_in([generated], tell=lambda _: None), tmp_path / "bids"))
+    first, second = rows_of(tmp_path / "bids")
+    assert (first["synthetic"], first["seed"], first["site"]) == ("yes", "n/a", "n/a")
+    assert [second[name] for name in condition] == ["GE/Siemens", "scores.tsv#3", "r.nii.gz"]
+
+
 def test_hostile_names_make_no_rows_columns_or_formulas(generated: Path, tmp_path: Path) -> None:
     for number, name in enumerate(('=HYPERLINK("http://x","y")', "a\tb\nsub-evil\t1"), start=1):
         path = generated / f"sample_00{number}.nii.gz"

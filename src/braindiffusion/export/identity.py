@@ -86,13 +86,13 @@ def _without_folders(value: Any, name: str = "") -> Any:
         return value
     if name == "command":
         try:
-            return shlex.join(_file_name(part) for part in shlex.split(value))
+            return shlex.join(file_name(part) for part in shlex.split(value))
         except ValueError:  # a quote that does not end
             return ""
-    return _file_name(value)
+    return file_name(value)
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
     """Return a text with the folders of an absolute path left out, after `FIELD=` too."""
     field, equals, path = text.rpartition("=")
     is_path = PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or path.startswith("~")
@@ -103,5 +103,5 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return len(value) <= _LONGEST and all(_is_plain(one) and not isinstance(one, list | tuple) for one in value)
     return isinstance(value, int | float) or (
-        isinstance(value, str) and len(value) <= _LONGEST and _file_name(value) == value
+        isinstance(value, str) and len(value) <= _LONGEST and file_name(value) == value
     )

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from braindiffusion.cohort.demographics import Demographics
 from braindiffusion.export.brains import Brain
+from braindiffusion.export.identity import file_name
 from braindiffusion.untrusted import cell
 
 UNKNOWN = "n/a"
+_FILE = re.compile(r"/[^/]*\.[A-Za-z]\w*(#[^/]*)?$")
+"""The end of a path: other texts with a stroke, such as `n/a` or `GE/Siemens`, stay as they are."""
 COLUMNS: dict[str, dict[str, object]] = {
     "age": {"Description": "Age; of a synthetic brain the requested age.", "Units": "year"},
     "sex": {
@@ -88,4 +91,5 @@ def _column(name: str) -> str:
 
 def _word(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return cell(Path(text).name if "/" in text else text) or UNKNOWN
+    names_a_file = _FILE.search(text) is not None
+    return cell(PurePosixPath(text).name if names_a_file else file_name(text)) or UNKNOWN
