@@ -1,6 +1,9 @@
 """Fixtures that all tests share."""
 
 import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,27 @@ def tmp_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "runs"
     monkeypatch.setenv("BRAINDIFFUSION_RUNS", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """Chromium; without it, the test is skipped."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip(f"needs Chromium: none of {', '.join(names)} is on the path")
+    return path
+
+
+@pytest.fixture
+def dom_of(request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Opens a page without a network and returns its document as it is once its scripts have run."""
+
+    def dom_of(page: Path, *options: str) -> str:
+        browser_path = request.getfixturevalue("browser_path")  # here: what was tested before counts
+        words = "--headless --no-sandbox --disable-gpu --disable-background-networking --dump-dom"
+        places = ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={page.parent / 'profile'}", page.as_uri()]
+        command = [browser_path, *words.split(), *options, *places]
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
+
+    return dom_of

@@ -129,6 +129,18 @@ def test_a_common_addition_needs_few_files(kind: str, most: int) -> None:
     assert 1 <= len(files) <= most
 
 
+def test_every_dock_has_a_page_and_every_guide_is_in_the_index() -> None:
+    manifest = yaml.safe_load((ROOT / "src/napari_braindiffusion/napari.yaml").read_text(encoding="utf-8"))
+    docks = {widget["display_name"] for widget in manifest["contributions"]["widgets"]}
+    titles = {page: (ROOT / "docs" / page).read_text(encoding="utf-8").partition("\n")[0][2:] for page in PAGES}
+    pages = [page for page in PAGES if page.startswith("docks/")]
+    assert {titles[page] for page in pages} == docks
+    guides = [page for page in PAGES if page.startswith("howto/")]
+    for place, wanted in (("docs/index.md", pages + guides), ("docs/napari.md", pages), ("README.md", pages)):
+        text = (ROOT / place).read_text(encoding="utf-8")
+        assert [page for page in wanted if f"{page})" not in text] == [], place
+
+
 def test_the_screenshots_of_every_dock_are_there_in_both_themes() -> None:
     docks = [Path(page).stem for page in PAGES if page.startswith("docks/")]
     assert len(docks) >= 5

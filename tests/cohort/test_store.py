@@ -87,8 +87,8 @@ def test_voxels_without_a_row_are_forgotten(store: Path) -> None:
 
 def test_a_large_store_writes_its_table_now_and_then(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written whole: with each subject, the time for all would grow with the square of their number."""
-    monkeypatch.setattr("braindiffusion.cohort.store.SMALL", 3)
-    monkeypatch.setattr("braindiffusion.cohort.store.AT_ONCE", 5)
+    monkeypatch.setattr("braindiffusion.cohort.store.cohort.SMALL", 3)
+    monkeypatch.setattr("braindiffusion.cohort.store.cohort.AT_ONCE", 5)
     cohort = Cohort.open(store, mode="r+")
     cohort.flush()
     assert Cohort.open(store).complete  # nothing had been put

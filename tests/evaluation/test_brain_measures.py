@@ -100,7 +100,9 @@ def test_contrast_and_residual_of_known_tissue() -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, labels.shape)
     voxels = (np.where(labels == labels[0, 0, 0], 0.5, 0.75) + noise).astype(np.float32)
     found = texture_measures(voxels, labels)
-    assert found["grey-white contrast"] == pytest.approx(0.2, abs=0.005)
+    assert found["texture: grey-white contrast"] == pytest.approx(0.2, abs=0.005)
     # What a Gaussian of one voxel leaves of white noise: 1 - 2 h(0) + sum of h^2, h its kernel.
     h = gaussian_filter(np.pad([[[1.0]]], 6), 1.0)
-    assert found["white-matter residual"] == pytest.approx(0.05 * np.sqrt(1 - 2 * h.max() + (h**2).sum()), rel=0.03)
+    assert found["texture: white-matter residual"] == pytest.approx(
+        0.05 * np.sqrt(1 - 2 * h.max() + (h**2).sum()), rel=0.03
+    )

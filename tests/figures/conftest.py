@@ -107,16 +107,15 @@ class Browser:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def chromium(browser_path: str) -> Iterator[Browser]:
     """The browser itself."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     driver = shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("needs a Chromium and its chromedriver on the path")
+    if driver is None:
+        pytest.skip("needs a chromedriver on the path")
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
-    options.binary_location = program
+    options.binary_location = browser_path
     for argument in (
         "--headless",
         "--no-sandbox",

@@ -131,8 +131,8 @@ def texture_measures(voxels: NDArray[np.float32], labels: Labels) -> dict[str, f
     inner = ndimage.binary_erosion(white_matter, iterations=2)
     residual = (voxels - ndimage.gaussian_filter(voxels, 1.0))[inner]
     return {
-        "grey-white contrast": (white - cortex) / (white + cortex) if white + cortex else 0.0,
-        "white-matter residual": float(residual.std()) if residual.size else 0.0,
+        "texture: grey-white contrast": (white - cortex) / (white + cortex) if white + cortex else 0.0,
+        "texture: white-matter residual": float(residual.std()) if residual.size else 0.0,
     }
 
 

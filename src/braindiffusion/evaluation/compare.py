@@ -16,8 +16,8 @@ MOST = 1000
 """Brains of a group that are compared pair by pair; of more, a random sample."""
 
 CONTRAST = "grey-white contrast"
-GROUPS = {"volume": "volumes", "tissue": "tissues", "asymmetry": "asymmetry", "cortex": "cortex"}
-TEXTURE = (CONTRAST, "white-matter residual")
+GROUPS = {"volume": "volumes", "tissue": "tissues", "asymmetry": "asymmetry", "cortex": "cortex", "texture": "texture"}
+"""Groups of the report, by what a measure's name begins with; all others are of the group `shape`."""
 ALL_REGIONS = "all regions, median"
 JOINTLY = "all regions, jointly"
 BELOW_HALF = "largest deviation below Nyquist/2"
@@ -131,7 +131,7 @@ class Comparison:
                 real_mean=real[:, i].mean(),
                 real_sd=real[:, i].std(),
             )
-            group = GROUPS.get(kind, "texture" if name in TEXTURE else "shape")
+            group = GROUPS.get(kind, "shape")
             title = f"{what or name}{f' ({unit(name)})' if unit(name) else ''}"
             yield self._row(
                 group, title, "SD", Estimate.from_interval(ours, i), Estimate.from_interval(baseline, i), spread

@@ -10,10 +10,10 @@ from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
 from braindiffusion.models.registry import NORMATIVE, list_models
 from braindiffusion.runs import AnomalyRequest, Run
 from braindiffusion.runs.sidecar import read_sidecar
-from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.base import LayerJobDock
 from napari_braindiffusion.layers.display import show_volume
 from napari_braindiffusion.layers.files import PROVENANCE, is_brain
-from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
+from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.orthoviews.difference import COLORS
 from napari_braindiffusion.orthoviews.rendering import DIFFERENCE
 from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow, wrapping_label
@@ -24,7 +24,7 @@ ROWS, ADVANCED = ("age", "sex"), ("model", "num_seeds", "seed", "device")
 HINT = "For research on methods, never for diagnosis. Blue is darker than expected, red brighter."
 
 
-class AnomalyDock(Dock):
+class AnomalyDock(LayerJobDock):
     """Choose an image, make its anomaly map; it comes as a layer on top of the image.
 
     Args:
@@ -34,8 +34,10 @@ class AnomalyDock(Dock):
     name = "Anomaly map"
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer)
-        self.job = LayerJob(napari_viewer, self.engine, self)
+        self.map_button = QPushButton("Make anomaly &map")
+        self.map_button.setToolTip("Show where the image differs from a healthy brain, in healthy spreads.")
+        progress = ProgressRow("Cancel", "Stops within one reconstruction.")
+        super().__init__(napari_viewer, self.map_button, progress)
         self._source: Image | None = None
 
         layers = QWidget()
@@ -50,10 +52,6 @@ class AnomalyDock(Dock):
             ADVANCED,
             options={"model": {"choices": ()}, "age": {"default": "Estimated"}},
         )
-        self.map_button = QPushButton("Make anomaly &map")
-        self.map_button.setToolTip("Show where the image differs from a healthy brain, in healthy spreads.")
-        self.progress = ProgressRow("Cancel", "Stops within one reconstruction.")
-        self.progress.hide()
         self.result = wrapping_label(HINT)
         for widget in (self.form, self.map_button, self.progress, self.result):
             self.rows.addWidget(widget)
@@ -62,15 +60,7 @@ class AnomalyDock(Dock):
         models = [one for one in list_models() if (one.path / NORMATIVE).is_file()]
         self.form.fields["model"].offer([(one.name, one.name, str(one.card.description)) for one in models])
         self.map_button.clicked.connect(lambda: self.make_map())
-        self.progress.stop_requested.connect(self.job.cancel)
-        self.job.begun.connect(self._on_begun)
-        self.job.progress.connect(
-            lambda event: self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left)
-        )
-        self.job.silent.connect(self.progress.show_unresponsive)
         self.job.finished.connect(self._on_finished)
-        self.job.failed.connect(self._on_failed)
-        self.job.cancelled.connect(lambda: self._end("Cancelled."))
         events = napari_viewer.layers.events
         self._layer_events = (events.inserted, events.removed)
         for event in self._layer_events:
@@ -93,7 +83,7 @@ class AnomalyDock(Dock):
     def release(self) -> None:  # noqa: D102 the base class says it
         for event in self._layer_events:
             event.disconnect(self._offer_layers)
-        self.job.close()
+        super().release()
 
     def _offer_layers(self, event: object = None) -> None:
         chosen = self.image.currentText()
@@ -102,21 +92,8 @@ class AnomalyDock(Dock):
         self.image.addItems([layer.name for layer in shown if DIFFERENCE not in layer.metadata])
         self.image.setCurrentIndex(max(0, self.image.findText(chosen)))
 
-    def _on_begun(self, message: str) -> None:
-        self.map_button.setEnabled(False)
-        self.progress.show()
-        self.progress.begin(message)
-
-    def _on_failed(self, message: str) -> None:
-        self._end(message)
-        show_error(message)
-
-    def _end(self, message: str) -> None:
-        self.map_button.setEnabled(True)
-        self.progress.rest(message)
-
     def _on_finished(self, run: Run, artifacts: Artifacts) -> None:
-        self._end("The map lies on top of the image.")
+        self._on_job_end("The map lies on top of the image.")
         for event, volume in artifacts:
             if volume is None:
                 continue

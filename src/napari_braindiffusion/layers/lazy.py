@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.cohort.stored_array import StoredArray
+from braindiffusion.cohort.store.array import StoredArray
 from braindiffusion.errors import BrainDiffusionError
 
 if TYPE_CHECKING:

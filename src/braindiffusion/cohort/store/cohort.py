@@ -6,18 +6,17 @@ died is a shorter store and never a wrong one.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from braindiffusion.cohort.preprocessing import Modalities, Preprocessing
-from braindiffusion.cohort.stored_array import StoredArray, checksum
+from braindiffusion.cohort.store.array import StoredArray, checksum
+from braindiffusion.cohort.store.subject import PreparedVolume, Subject
 from braindiffusion.cohort.vectors.storage import GROUP, StoredVectors, read_vectors, write_vectors
 from braindiffusion.cohort.vectors.table import VectorTable
 from braindiffusion.errors import BrainDiffusionError
@@ -34,45 +33,6 @@ CHECKED = ("volumes", "masks", "labels", "affines")
 SMALL, AT_ONCE = 1000, 100
 """Subjects up to which the table is written with each, and of how many at once beyond: it is written whole, so that the
 time for all would grow with the square of their number. A writer that dies loses as many."""
-
-
-class Subject(BaseModel):
-    """One row of a cohort's table."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    person: str = Field(default_factory=lambda row: str(row.get("id", "")).split("_ses-")[0])
-    """Id of the person, the same in all volumes of one person; by default the id without its session."""
-    age: float | None = None
-    """Years."""
-    sex: str | None = None
-    """`M` or `F`."""
-    site: str | None = None
-    modality: str = "T1"
-    source: str = ""
-    """File name of the volume that this was prepared from; of channels, comma-separated."""
-    input_hash: str = ""
-    """Sha256 of the volumes' files and of the label map's."""
-
-
-@dataclass(frozen=True)
-class PreparedVolume:
-    """The arrays of one subject.
-
-    Attributes:
-        volume: (C, x, y, z) float16 in [-1, 1], RAS+.
-        mask: (x, y, z) bool, the brain (or the head, where no labels tell).
-        labels: (x, y, z) unsigned integers, or None.
-        affine: (4, 4) float64, voxel indices to mm.
-        note: a sentence on what is odd; empty if nothing is. Not stored.
-    """
-
-    volume: NDArray[np.float16]
-    mask: NDArray[np.bool_]
-    labels: NDArray[np.unsignedinteger[Any]] | None
-    affine: NDArray[np.float64]
-    note: str = ""
 
 
 class Cohort:
@@ -304,52 +264,6 @@ class Cohort:
         checksums = {one.id: self._checksums[one.id] for one in self.subjects if one.id in self._checksums}
         told: dict[str, Any] = {"subjects": table, "hash": self.hash, "complete": complete, "checksums": checksums}
         self._group.attrs.update(told if complete else {**told, GROUP: {}})  # its rows may be others now
-
-
-def split(subject_ids: Iterable[str], n_validation: int, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Split subjects into training and validation by a hash of their ids.
-
-    It depends neither on the order of the ids nor on the machine; a subject that joins or leaves the cohort moves at
-    most one other.
-
-    Args:
-        subject_ids: unique ids.
-        n_validation: how many to keep aside.
-        seed: another seed, another split.
-
-    Returns:
-        Training ids and validation ids, both sorted.
-
-    Raises:
-        ValueError: fewer subjects than are to be kept aside.
-    """
-    ids = sorted(set(subject_ids))
-    if not 0 <= n_validation <= len(ids):
-        msg = f"Cannot keep {n_validation} of {len(ids)} subjects for validation."
-        raise ValueError(msg)
-    ranked = sorted(ids, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-    return sorted(ranked[n_validation:]), sorted(ranked[:n_validation])
-
-
-def split_rows(subjects: Sequence[Subject], n_validation: int, seed: int = 0) -> tuple[list[int], list[int]]:
-    """Split a cohort's rows so that all of one person (sessions, modalities) are on the same side.
-
-    Args:
-        subjects: the table.
-        n_validation: how many people to keep aside.
-        seed: another seed, another split.
-
-    Returns:
-        Training rows and validation rows, by person.
-
-    Raises:
-        ValueError: fewer people than are to be kept aside.
-    """
-    rows: dict[str, list[int]] = {}
-    for row, subject in enumerate(subjects):
-        rows.setdefault(subject.person, []).append(row)
-    training, validation = split(rows, n_validation, seed)
-    return [row for name in training for row in rows[name]], [row for name in validation for row in rows[name]]
 
 
 def _array(group: "zarr.Group", name: str, shape: Sequence[int | None], kinds: str) -> "zarr.Array[Any]":
