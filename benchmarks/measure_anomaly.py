@@ -1,6 +1,6 @@
 """Measure anomaly maps: lesions put into held-out brains, false positives in healthy ones, and a real patient.
 
-    python benchmarks/measure_anomaly.py .../ixi-2mm .../ms-lesions .../ds002748-cropped --brains 3
+    python benchmarks/measure_anomaly.py .../ixi-2mm .../ms-lesions .../ds002748-cropped
 
 Lesions are expert masks of patients with multiple sclerosis, brought into the white matter of validation subjects of
 the model's card. A lesion is darker than its brain's white matter by a share (the contrast) of the difference between
@@ -141,10 +141,10 @@ def main(
     ixi: Annotated[Path, typer.Argument(help="Folder with IXI-T1 and labels.")],
     lesions: Annotated[Path, typer.Argument(help="Folder with masks and patient07.")],
     other: Annotated[Path | None, typer.Argument(help="Folder of healthy people of another scanner.")] = None,
-    brains: Annotated[int, typer.Option(help="Held-out brains of each scanner.")] = 3,
+    brains: Annotated[int, typer.Option(help="Held-out brains of each scanner.")] = 1,
     skip: Annotated[int, typer.Option(help="Leave out so many of them.")] = 0,
-    contrasts: Annotated[str, typer.Option(help="Contrasts of the lesions, with commas.")] = "0.25,0.5,1",
-    every: Annotated[int, typer.Option(help="Take every n-th training subject for the baselines.")] = 4,
+    contrasts: Annotated[str, typer.Option(help="Contrasts of the lesions, with commas.")] = "0.5,1",
+    every: Annotated[int, typer.Option(help="Take every n-th training subject for the baselines.")] = 12,
     model: Annotated[str, typer.Option(help="Name or path.")] = "ixi-2mm",
 ) -> None:
     """Print the tables."""

@@ -1,6 +1,6 @@
 """Measure changes of age on held-out brains, beside linear regression of voxels on age and the identity.
 
-    python benchmarks/measure_counterfactual.py cohort.zarr --people 2
+    python benchmarks/measure_counterfactual.py cohort.zarr
 
 The cohort is prepared as the model's training data; its validation subjects on the model's card are the people. Each is
 brought to one age: younger ones to `--old`, older ones to `--young`. Figures of each method over the people:

@@ -1,6 +1,6 @@
 """Measure interpolation between held-out brains, beside the average of their voxels.
 
-    python benchmarks/measure_interpolation.py cohort.zarr --pairs 2
+    python benchmarks/measure_interpolation.py cohort.zarr
 
 The cohort is prepared as the model's training data; pairs are made of its validation subjects on the model's card, a
 younger one and an older one. Two ways to interpolate:
@@ -66,7 +66,7 @@ def coefficients(generator: EditableGenerator, volume: Grid) -> NDArray[np.float
 
 def main(
     cohort: Annotated[Path, typer.Argument(help="Prepared cohort.")],
-    pairs: Annotated[int, typer.Option(help="Pairs of held-out people.")] = 2,
+    pairs: Annotated[int, typer.Option(help="Pairs of held-out people.")] = 1,
     iterations: Annotated[int, typer.Option(help="Network evaluations at each noise level of the inversions.")] = 3,
     model: Annotated[str, typer.Option(help="Name or path.")] = "ixi-2mm",
 ) -> None:

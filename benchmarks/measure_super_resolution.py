@@ -1,6 +1,6 @@
 """Measure super-resolution on held-out brains: PSNR, SSIM and detail, beside trilinear and B-spline interpolation.
 
-    python benchmarks/measure_super_resolution.py cohort.zarr --brains 2
+    python benchmarks/measure_super_resolution.py cohort.zarr
 
 The cohort is prepared as the model's training data; the brains are validation subjects of the model's card. Each is
 averaged over blocks of `--times` voxels along each axis, and brought back to its own grid. Figures are means over the
