@@ -170,6 +170,11 @@ def test_what_cannot_be_edited_is_told(
     corner[:4, :4, :4] = True
     with pytest.raises(BrainDiffusionError, match="No brain lies under the mask"):
         box_scan(scan, corner, SETTINGS)
+    nearly_all = np.ones(scan.shape, bool)
+    nearly_all[0, 0, 0] = False
+    for fill in (True, False):
+        with pytest.raises(BrainDiffusionError, match="The mask covers nearly all of the brain"):
+            box_scan(scan, nearly_all, SETTINGS, fill=fill)
     requests = {
         "Give a mask": {"first_level": 0},
         "The model has 2 levels": {},

@@ -1,5 +1,6 @@
 """The Edit dock: paint, regenerate, keep, save, read back, through the real viewer and worker process."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Labels
@@ -8,12 +9,14 @@ from qtpy.QtWidgets import QFileDialog, QLabel
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import ConditionSchema, MapField, Numbers, ScalarField
+from braindiffusion.example_data import sample_t1_path
 from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import REGIONS, region_index
 from braindiffusion.runs import ArtifactWritten
-from braindiffusion.volume import Volume, load_volume
+from braindiffusion.runs.sidecar import load_sidecar
+from braindiffusion.volume import Volume, load_volume, resample, save_volume
 from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.layers.files import PROVENANCE
 from napari_braindiffusion.settings import PLUGIN
@@ -101,6 +104,49 @@ def test_what_is_painted_is_regenerated_saved_and_read_back(viewer, dock, qtbot,
     kept.save(str(tmp_path / "edited.nii.gz"))
     np.testing.assert_array_equal(load_volume(tmp_path / "edited.nii.gz").data[0], kept.data)
     assert (tmp_path / "edited.json").is_file()
+
+
+def test_a_part_of_an_oblique_scan_is_regenerated_saved_and_read_back(viewer, dock, qtbot, notices, tmp_path):
+    """A tilted scan of 2.6 mm, int16: what is not painted, and the place in the scanner, are those of its file."""
+    sample = load_volume(sample_t1_path())
+    turn = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, 0.1, 0.15), [3.0, -5.0, 2.0])
+    tilted = resample(sample, turn @ sample.affine @ np.diag([1.3, 1.3, 1.3, 1]), (90, 92, 72))
+    path = tmp_path / "tilted_T1w.nii.gz"
+    save_volume(Volume(np.rint(tilted.data * 10), tilted.affine), path, dtype=np.int16)
+    (image,) = viewer.open(path, plugin=PLUGIN)
+    dock.form.image.setCurrentText(image.name)
+    mask = dock.add_mask()
+    mask.paint((45, 46, 42), 1)
+    with qtbot.waitSignal(dock.job.ended, timeout=TIMEOUT):
+        qtbot.mouseClick(dock.generate_button, Qt.MouseButton.LeftButton)
+    assert [message for level, message in notices() if level != "info"] == []
+    (proposal,) = dock.proposals
+    for layer, name in ((proposal, "edited.nii.gz"), (mask, "mask.nii.gz")):
+        layer.save(str(tmp_path / name))
+    before, after, painted = (load_volume(tmp_path / name) for name in (path.name, "edited.nii.gz", "mask.nii.gz"))
+    marked = painted.data[0] > 0
+    assert marked.sum() > 100
+    for one in (after, painted):
+        np.testing.assert_allclose(one.affine, before.affine, atol=1e-4)
+    assert after.data.dtype == before.data.dtype == np.int16
+    np.testing.assert_array_equal(after.data[0][~marked], before.data[0][~marked])
+    assert (after.data != before.data)[0][marked].mean() > 0.5
+    assert load_sidecar(tmp_path / "edited.json")["synthetic"] == "part"
+
+
+def test_the_detail_of_a_whole_brain_is_varied(viewer, dock, qtbot, notices):
+    image, _ = viewer.open_sample(PLUGIN, "real")
+    form = dock.form
+    form.image.setCurrentText(image.name)
+    form.operation.setCurrentIndex(form.operation.findData("vary"))
+    assert not form.mask.isVisible()
+    form.fields["first_level"].value = 1
+    with qtbot.waitSignal(dock.job.ended, timeout=TIMEOUT):
+        qtbot.mouseClick(dock.generate_button, Qt.MouseButton.LeftButton)
+    (varied,) = dock.proposals
+    brain = image.data > 0
+    assert (varied.data != image.data)[brain].mean() > 0.5
+    assert np.corrcoef(varied.data[brain], image.data[brain])[0, 1] > 0.5  # the coarse structure is its own
 
 
 def test_an_edit_that_cannot_be_done_is_told_and_one_can_be_cancelled(viewer, dock, qtbot, notices):

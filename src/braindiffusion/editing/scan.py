@@ -23,6 +23,7 @@ TOUCHED = 0.01
 """Share of a box voxel that is painted, above which the box voxel counts as unknown."""
 WHOLE = 0.95
 """Share of the brain that may be painted: what is generated has to fit to something."""
+TOO_MUCH = "The mask covers nearly all of the brain: leave more of it as it is."
 STRIPPED = 0.9
 """A scan with so much of one value outside the brain is skull-stripped, and that value its background."""
 MOST_BIHARMONIC, BIHARMONIC_MARGIN = 8000, 4
@@ -188,8 +189,14 @@ def box_scan(
     filled = scan
     if painted is not None and fill:
         filled = replace(scan, data=nearest_fill(scan.data[0].astype(np.float32), painted)[None])
-    found = segmentation.predict_volume(filled)
-    prepared = standardise(filled, preprocessing, _labels(found.regions, scan))
+    try:
+        found = segmentation.predict_volume(filled)
+        prepared = standardise(filled, preprocessing, _labels(found.regions, scan))
+    except BrainDiffusionError as error:
+        if painted is None or not fill:
+            raise
+        segmentation.predict_volume(scan)  # raises if it is the scan itself that shows no brain
+        raise BrainDiffusionError(TOO_MUCH, "mask") from error
     regions, brain = np.asarray(prepared.labels, np.uint8), np.asarray(prepared.mask)
     if painted is None:
         painted, hole = found.mask, np.ones(brain.shape, np.bool_)
@@ -227,7 +234,7 @@ def _hole(scan: Volume, painted: Mask, affine: NDArray[np.float64], brain: Mask)
     if not (hole & brain).any():
         raise BrainDiffusionError("No brain lies under the mask: paint a part of the brain.", "mask")
     if (hole & brain).sum() > WHOLE * brain.sum():
-        raise BrainDiffusionError("The mask covers all of the brain: leave some of it as it is.", "mask")
+        raise BrainDiffusionError(TOO_MUCH, "mask")
     return hole
 
 

@@ -20,6 +20,7 @@ ROWS = ("seed", "first_level", "coarse", "anatomy")
 ADVANCED = ("model", "resampling", "steps", "device", "precision")
 OPERATIONS = {
     "mask": ("Regenerate the mask", "Generate the painted voxels. All others stay as they are."),
+    "vary": ("Vary the detail", "Keep the coarse structure of the whole brain, and generate finer detail anew."),
     "change": ("Change age, sex or volumes", "Deform the brain to another age, sex or region volume, and regenerate."),
     "second": ("Interpolate with an image", "Combine the coarse structure of the image with the detail of a second."),
     "super_resolution": (
@@ -27,14 +28,14 @@ OPERATIONS = {
         "Generate the detail that the voxels of the image are too large for.",
     ),
 }
-"""Text and tooltip of each operation, by the field of the request that asks for it."""
+"""Text and tooltip of each operation, by the field of the request that asks for it; no field asks to vary."""
 SHOWN = {
     "share": {"second"},
     "num_values": {"change", "second"},
-    "num_proposals": {"mask", "super_resolution"},
-    "first_level": {"mask", "change", "second"},
+    "num_proposals": {"mask", "vary", "super_resolution"},
+    "first_level": {"mask", "vary", "change", "second"},
     "coarse": {"mask"},
-    "anatomy": {"mask", "second", "super_resolution"},
+    "anatomy": {"mask", "vary", "second", "super_resolution"},
 }
 """Operations that a field is for; of others its value does not count."""
 
@@ -95,12 +96,13 @@ class EditForm(RequestForm):
 
     def offer(self, images: Iterable[str], masks: Iterable[str]) -> None:
         """Offer layers by name. What was chosen stays chosen."""
-        images = list(images)
+        images, masks = list(images), list(masks)
         for combo, names in ((self.image, images), (self.second, images), (self.mask, masks)):
             chosen = combo.currentText()
             combo.clear()
-            combo.addItems(list(names))
-            combo.setCurrentIndex(max(0, combo.findText(chosen)))
+            combo.addItems(names)
+            other = min(1, combo.count() - 1) if combo is self.second else 0  # than the image itself
+            combo.setCurrentIndex(combo.findText(chosen) if chosen in names else other)
 
     def set_models(self, models: Iterable[Choice]) -> None:
         """Offer models. What was chosen stays chosen."""
