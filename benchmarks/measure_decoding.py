@@ -1,6 +1,8 @@
 """Whether a table of embeddings drives generation: embed brains, train on the table, generate, embed what came out.
 
-python benchmarks/measure_decoding.py IXI-T1 --labels labels --work decoding --subjects 60 --held-out 12
+    python benchmarks/measure_decoding.py .../ixi-2mm
+
+What is prepared and the table stay in the folder `decoding` (or --work): another call takes them.
 """
 
 from pathlib import Path
@@ -19,17 +21,17 @@ NAME = "embedding"
 
 
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder of T1w volumes.")],
-    labels: Annotated[Path, typer.Option(help="Folder of their label maps.")],
-    work: Annotated[Path, typer.Option(help="Folder for everything that is written.")],
+    ixi: Annotated[Path, typer.Argument(help="Folder with IXI-T1 and labels.")],
+    work: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = Path("decoding"),
     subjects: Annotated[int, typer.Option(help="Subjects, the held-out ones included.")] = 60,
     held_out: Annotated[int, typer.Option(help="Subjects that are not trained on, whose embedding is decoded.")] = 12,
     preset: Annotated[str, typer.Option(help="Preset of the training.")] = "tiny",
-    epochs: Annotated[float, typer.Option(help="Passes over the training subjects.")] = 60,
-    levels: Annotated[int | None, typer.Option(help="Train and sample only so many levels, from the coarsest.")] = None,
+    epochs: Annotated[float, typer.Option(help="Passes over the training subjects.")] = 20,
+    levels: Annotated[int | None, typer.Option(help="Train and sample only so many levels, from the coarsest.")] = 3,
     guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 1.0,
 ) -> None:
     """Print the correlation by dimension of asked and generated embedding, beside a shuffled baseline."""
+    data, labels = ixi / "IXI-T1", ixi / "labels"
     chosen = tuple(item.subject for item in find(data, labels=labels) if not item.problem)[:subjects]
     reader = load_segmentation_model()
     plain = work / "plain.zarr"
