@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.conditions import Value
 from braindiffusion.devices import choose_precision
-from braindiffusion.editing.counterfactual import SMALLEST_ML, Counterfactual, changed_shape, volume_ratios
+from braindiffusion.editing.counterfactual import GUIDANCE, SMALLEST_ML, Counterfactual, changed_shape, volume_ratios
 from braindiffusion.editing.inversion import Inversion
 from braindiffusion.editing.proposal import conditioned, in_box
 from braindiffusion.editing.variation import keep_levels
@@ -99,6 +99,7 @@ def main(
     young: Annotated[float, typer.Option(help="Age that older people are brought to.")] = 35,
     old: Annotated[float, typer.Option(help="Age that younger people are brought to.")] = 70,
     levels: Annotated[str, typer.Option(help="First levels that generate, with commas.")] = "2,4",
+    guidance: Annotated[float, typer.Option(help="From the old to the new age; 1 is none.")] = GUIDANCE,
     round_trip: Annotated[bool, typer.Option(help="Measure the round trip, too.")] = True,
     model: Annotated[str, typer.Option(help="Name or path.")] = "ixi-2mm",
 ) -> None:
@@ -139,7 +140,7 @@ def main(
         made = {"identity": box, "voxel regression": np.where(mask, box + (target - person.age) * effect, box)}
         for first in map(int, levels.split(",")):
             change = Counterfactual(
-                generator, library, box, regions, before, {"age": target}, first_level=first
+                generator, library, box, regions, before, {"age": target}, first_level=first, guidance=guidance
             ).proposal(1)
             how = {"hooks": change.hooks, "condition": change.condition, "edit_band": change.edit_band}
             name = "deformation alone" if first == last_level else f"first level {first}"

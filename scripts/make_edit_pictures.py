@@ -67,7 +67,8 @@ def regenerated(out: Path, work: Path) -> None:
     """A ball in the left hemisphere is regenerated three times."""
     scan = load_volume(sample_t1_path())
     regions = regions_of(load_volume(sample_labels_path()).data[0])
-    centre = np.argwhere(regions == region_index("left frontal cortex")).mean(0)
+    cortex = np.argwhere(regions == region_index("left frontal cortex"))
+    centre = cortex[np.abs(cortex - cortex.mean(0)).sum(1).argmin()]
     places = np.moveaxis(np.indices(scan.shape), 0, -1)
     hole = np.sqrt((((places - centre) * scan.spacing) ** 2).sum(-1)) < RADIUS_MM
     save_volume(Volume(hole[None].astype(np.uint8), scan.affine, {"kind": "labels"}), work / "mask.nii.gz")

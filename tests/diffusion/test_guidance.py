@@ -9,7 +9,7 @@ from torch import Tensor
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField
 from braindiffusion.diffusion.condition import Condition, without_fields
 from braindiffusion.diffusion.denoiser import Denoiser, denoise, over
-from braindiffusion.diffusion.guidance import autoguided, guided
+from braindiffusion.diffusion.guidance import autoguided, guided, guided_from
 from braindiffusion.diffusion.noise import karras_sigmas
 from braindiffusion.diffusion.samplers import SAMPLERS, SamplerName, evaluations
 from braindiffusion.models.cascade import Cascade
@@ -128,6 +128,13 @@ def test_autoguidance_goes_away_from_the_weak_one(toy: Toy) -> None:
     weak.batches.clear()
     guide(X, torch.full((3,), 9.0), ASKED)
     assert (toy.batches, weak.batches) == ([3], [])
+
+
+def test_guidance_from_another_condition_exaggerates_what_the_change_does(toy: Toy) -> None:
+    younger = {**ASKED, "age": ASKED["age"] - 1}
+    a, b = toy(X, SIGMA, younger), toy(X, SIGMA, ASKED)
+    torch.testing.assert_close(guided_from(toy, younger, 3.0)(X, SIGMA, ASKED), a + 3.0 * (b - a))
+    assert torch.equal(guided_from(toy, ASKED, 3.0)(X, SIGMA, ASKED), b)  # nothing changes: a round trip stays one
 
 
 def test_wrappers_compose(toy: Toy) -> None:

@@ -10,7 +10,15 @@ from PIL import Image
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import CategoryField, ConditionSchema, MapField, Numbers, ScalarField, VectorField
-from braindiffusion.editing.counterfactual import between, changed_shape, deformed, name_of, ranges, volume_ratios
+from braindiffusion.editing.counterfactual import (
+    GUIDANCE,
+    between,
+    changed_shape,
+    deformed,
+    name_of,
+    ranges,
+    volume_ratios,
+)
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_t1_path
 from braindiffusion.generation.anatomy import AnatomyLibrary
@@ -143,6 +151,7 @@ def test_a_change_is_generated_from_the_noise_of_the_brain(model: Path, tmp_path
     told = json.loads((tmp_path / "proposal_001.json").read_text())
     assert 18 < told["before"]["age"] < 90  # estimated from the scan
     assert told["sampler"] == "ddim"
+    assert told["guidance"] == GUIDANCE
     assert told["largest_displacement_mm"] > 0
 
 

@@ -51,6 +51,23 @@ def guided(
     return _extrapolated(denoiser, halves, scale, interval, rescale)
 
 
+def guided_from(denoiser: Denoiser, other: Condition, scale: float) -> Denoiser:
+    """Guidance away from another condition instead of none: what the change of the condition does, exaggerated.
+
+    Where both conditions are the same, so are the estimates, whatever the scale.
+
+    Args:
+        denoiser: D(x, sigma, condition).
+        other: as the denoiser takes it.
+        scale: 1 is the denoiser itself, at its cost; others take two evaluations.
+    """
+
+    def pair(x: Tensor, sigma: Tensor, condition: Condition | None) -> tuple[Tensor, Tensor]:
+        return denoiser(x, sigma, other), denoiser(x, sigma, condition)
+
+    return _extrapolated(denoiser, pair, scale)
+
+
 def autoguided(denoiser: Denoiser, weak: Denoiser, scale: float, interval: Interval | None = None) -> Denoiser:
     """Autoguidance: away from a weaker version of the same model, such as an earlier average of its weights.
 

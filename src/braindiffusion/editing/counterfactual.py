@@ -4,7 +4,7 @@ How the volume of each region changes with age and sex is learnt from the traini
 regression of its logarithm. The region map of the scan is warped until its regions have the volumes that follow, or
 that are asked for, and the brain is deformed with it, smoothly and without folding. So everything that is the person's
 own stays. Levels of the model then generate detail and contrast that belong to the new condition, from the noise that
-the deformed brain is inverted to.
+the deformed brain is inverted to, guided away from the old condition.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from braindiffusion.conditions import ConditionSchema, Value
+from braindiffusion.diffusion.denoiser import Denoiser
+from braindiffusion.diffusion.guidance import guided_from
 from braindiffusion.editing.inversion import Inversion
 from braindiffusion.editing.proposal import Proposal, conditioned, in_box
 from braindiffusion.editing.variation import keep_levels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.anatomy import AnatomyLibrary
-from braindiffusion.models.generator import EditableGenerator
+from braindiffusion.models.generator import EditableGenerator, Hook, LevelContext
 from braindiffusion.regions import REGIONS, volumes_ml
 from braindiffusion.regions.deformation import COARSER, Field, lengths_mm, refined, warped
 from braindiffusion.runs.command import flat
@@ -32,6 +34,8 @@ SMALLEST_ML = 0.05
 """Smaller regions count as this, since their logarithm would decide the regression."""
 ITERATIONS = 2
 """Network evaluations at each noise level of the inversion."""
+GUIDANCE = 3.0
+"""How much the model's estimate moves from the old condition to the new one: 1 is what the new one alone gives."""
 
 
 class Counterfactual:
@@ -47,6 +51,7 @@ class Counterfactual:
         start: where a sweep begins; what is left out begins as the brain is.
         number: of values of a sweep; 1 is the change alone.
         first_level: from which the model generates; the number of levels generates nothing.
+        guidance: see `GUIDANCE`.
     """
 
     def __init__(
@@ -61,7 +66,9 @@ class Counterfactual:
         start: Mapping[str, Value] | None = None,
         number: int = 1,
         first_level: int = 2,
+        guidance: float = GUIDANCE,
     ) -> None:
+        self._guidance = guidance
         self._generator, self._library, self._box, self._regions = generator, library, box, regions
         self._before, self._first_level = dict(before), first_level
         volumes = volumes_ml(regions, library.spacing)
@@ -84,24 +91,26 @@ class Counterfactual:
         old = {name: value for name, value in self._before.items() if name in self._generator.conditions.names}
         new = old | {name: value for name, value in after.items() if name != "volumes"}  # these are in the map
         generator = self._generator
-        volume = in_box(box, generator)
-        inversion = Inversion(
-            generator,
-            volume,
-            conditioned(generator, old, regions),
-            iterations=ITERATIONS,
-            first=self._first_level,
-        )
+        volume, condition = in_box(box, generator), conditioned(generator, old, regions)
+        inversion = Inversion(generator, volume, condition, iterations=ITERATIONS, first=self._first_level)
+        hooks: list[Hook] = [keep_levels(generator, volume, self._first_level), inversion]
+        if new != old and condition is not None:
+
+            def from_old(context: LevelContext, denoiser: Denoiser) -> Denoiser:
+                return guided_from(denoiser, condition, self._guidance)
+
+            hooks.insert(0, from_old)
         length = lengths_mm(displacement, self._library.spacing)
         told = {
             "name": name_of(after),
             "before": self._before,
             "after": after,
+            "guidance": self._guidance,
             "largest_displacement_mm": round(float(length[regions > 0].max(initial=0)), 2),
         }
         return Proposal(
             box,
-            [keep_levels(generator, volume, self._first_level), inversion],
+            hooks,
             conditioned(generator, new, regions),
             inversion.edit_band,
             "ddim",
