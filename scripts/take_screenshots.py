@@ -144,9 +144,7 @@ def evaluate(session: Session) -> None:
 
 
 def edit(session: Session) -> None:
-    """Show two proposals for a painted part of a real brain."""
-    from napari_braindiffusion.layers.display import set_axial_view
-
+    """Show two proposals for a painted part of a real brain, as the dock does."""
     session.viewer.open_sample(PLUGIN, "real")
     image, regions = session.viewer.layers
     regions.visible = False
@@ -160,7 +158,6 @@ def edit(session: Session) -> None:
     dock.generate()
     session.until(lambda: not dock.job.is_busy)
     dock.progress.rest(" ")
-    set_axial_view(session.viewer, grid=True)
     session.viewer.dims.set_point(2, mask.data_to_world((0, 0, z + 4))[2])
     session.wait(1000)
     session.save("edit")
