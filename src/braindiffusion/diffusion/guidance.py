@@ -65,7 +65,7 @@ def guided_from(denoiser: Denoiser, other: Condition, scale: float) -> Denoiser:
     def pair(x: Tensor, sigma: Tensor, condition: Condition | None) -> tuple[Tensor, Tensor]:
         return denoiser(x, sigma, other), denoiser(x, sigma, condition)
 
-    return _extrapolated(denoiser, pair, scale)
+    return _extrapolated(denoiser, pair, scale, None)
 
 
 def autoguided(denoiser: Denoiser, weak: Denoiser, scale: float, interval: Interval | None = None) -> Denoiser:
