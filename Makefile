@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint format bench fuzz torture soak cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
+.PHONY: help setup demo test coverage test-quick lint format bench fuzz torture soak cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ demo: setup  ## Generate a brain in napari (without a display: into demo/)
 
 test: $(VENV)/.developer  ## Run the whole suite with style, types and a real viewer, through tox
 	@$(BIN)/tox run -e here
+
+coverage: $(VENV)/.developer  ## The same, and which lines of the code are never run (takes about half as long again)
+	@$(BIN)/tox run -e here -- --cov --cov-report=term
 
 test-quick: $(VENV)/.developer  ## Style and the quick tests, within three minutes
 	@$(BIN)/tox run -e quick

@@ -10,7 +10,7 @@ from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField
 from braindiffusion.diffusion.condition import Condition, without_fields
 from braindiffusion.diffusion.denoiser import Denoiser, denoise, over
 from braindiffusion.diffusion.guidance import autoguided, guided, guided_from
-from braindiffusion.diffusion.noise import karras_sigmas
+from braindiffusion.diffusion.noise import NoiseSchedule
 from braindiffusion.diffusion.samplers import SAMPLERS, SamplerName, evaluations
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
@@ -153,7 +153,7 @@ def test_wrappers_compose(toy: Toy) -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_takes_a_guided_denoiser(toy: Toy, name: SamplerName) -> None:
-    sigmas = karras_sigmas(8, 0.1, 10.0)
+    sigmas = NoiseSchedule("karras", 10.0, 0.1).sampling_sigmas(8)
     low, high = float(sigmas[6]), float(sigmas[2])
     quiet = {"noise": lambda: torch.zeros_like(X)}
     *_, last = SAMPLERS[name](guided(toy, 2.0, (low, high)), X * 10, sigmas, ASKED, **quiet)

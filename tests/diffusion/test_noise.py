@@ -20,7 +20,6 @@ from braindiffusion.diffusion.noise import (
     NoiseSchedule,
     Schedule,
     Table,
-    karras_sigmas,
     lognormal_sigmas,
     resolution_shift,
     table_sigmas,
@@ -118,8 +117,13 @@ def test_any_number_of_steps_falls_to_zero(name: Schedule, steps: int) -> None:
 def test_karras_equals_diffusers() -> None:
     scheduler = EDMEulerScheduler(sigma_min=0.002, sigma_max=80.0, rho=7.0)
     scheduler.set_timesteps(18)
-    torch.testing.assert_close(karras_sigmas(18, 0.002, 80.0).float(), scheduler.sigmas, rtol=1e-5, atol=1e-6)
-    assert karras_sigmas(18, 0.002, 80.0, rho=3.0)[9] > karras_sigmas(18, 0.002, 80.0)[9]
+    torch.testing.assert_close(
+        NoiseSchedule("karras", 80.0, 0.002).sampling_sigmas(18).float(), scheduler.sigmas, rtol=1e-5, atol=1e-6
+    )
+    assert (
+        NoiseSchedule("karras", 80.0, 0.002, 3.0).sampling_sigmas(18)[9]
+        > NoiseSchedule("karras", 80.0, 0.002).sampling_sigmas(18)[9]
+    )
 
 
 @pytest.mark.parametrize("steps", [10, 50])

@@ -20,7 +20,7 @@ from monai.networks.schedulers import RFlowScheduler
 from torch import Tensor
 
 from braindiffusion.diffusion.denoiser import Denoiser, denoise, over
-from braindiffusion.diffusion.noise import NoiseSchedule, karras_sigmas
+from braindiffusion.diffusion.noise import NoiseSchedule
 from braindiffusion.diffusion.samplers import SAMPLERS, SamplerName, ddim, ddim_inversion, ddpm, evaluations
 
 # diffusers hands tensors to numpy in an old way.
@@ -176,7 +176,9 @@ def test_edm_s_samplers_equal_diffusers(name: SamplerName, peer: type, steps: in
     for t, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
         predicted = network(scheduler.scale_model_input(theirs, t), sigma)
         theirs = scheduler.step(predicted, t, theirs).prev_sample
-    *_, last = SAMPLERS[name](denoiser("edm", sigma_data=0.5), start, karras_sigmas(steps, 0.002, 80.0))
+    *_, last = SAMPLERS[name](
+        denoiser("edm", sigma_data=0.5), start, NoiseSchedule("karras", 80.0, 0.002).sampling_sigmas(steps)
+    )
     close(last.x, theirs, 1e-5)
 
 
@@ -243,7 +245,7 @@ def test_one_iteration_of_ddim_inversion_equals_diffusers(steps: int, dtype: tor
 def test_ddim_inversion_comes_back() -> None:
     # 50 steps down, up and down again, with networks that are far from linear. (Not with x0: this one is no denoiser,
     # its estimate does not come near the data as the noise goes.)
-    sigmas = karras_sigmas(50, 0.01, 20.0)
+    sigmas = NoiseSchedule("karras", 20.0, 0.01).sampling_sigmas(50)
     start = randn(1, torch.float32)[0] * 20
     for prediction in ("v", "flow", "noise", "edm"):
         d = denoiser(prediction)
@@ -310,7 +312,7 @@ def test_where_monai_skips_timesteps_it_loses_the_noise_level_ours_does_not(peer
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 9])
 def test_steps_tell_where_they_are_and_cost_what_is_said(name: SamplerName, steps: int) -> None:
-    sigmas = karras_sigmas(steps, 0.1, 10.0)
+    sigmas = NoiseSchedule("karras", 10.0, 0.1).sampling_sigmas(steps)
     condition = {"age": torch.tensor([[60.0], [70.0]])}
     calls = []
 
@@ -330,7 +332,7 @@ def test_steps_tell_where_they_are_and_cost_what_is_said(name: SamplerName, step
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "dpmpp_2m"])  # which remembers a step
 def test_half_way_and_on_from_there_is_the_whole_way(name: SamplerName) -> None:
-    sigmas = karras_sigmas(8, 0.1, 10.0)
+    sigmas = NoiseSchedule("karras", 10.0, 0.1).sampling_sigmas(8)
     start = randn(1, torch.float64)[0] * 10
     quiet = torch.zeros(SHAPE)
     *_, whole = SAMPLERS[name](denoiser("v"), start, sigmas, noise=lambda: quiet)
@@ -355,4 +357,12 @@ def noise_if_any(sampler: Callable[..., object]) -> dict[str, Callable[[], Tenso
 def test_eta_without_noise_or_out_of_range_is_refused(eta: float) -> None:
     noise = None if eta == 0.5 else lambda: torch.zeros(SHAPE)
     with pytest.raises(ValueError, match="source of noise"):
-        next(ddim(denoiser("v"), torch.ones(SHAPE), karras_sigmas(2, 0.1, 1.0), eta=eta, noise=noise))
+        next(
+            ddim(
+                denoiser("v"),
+                torch.ones(SHAPE),
+                NoiseSchedule("karras", 1.0, 0.1).sampling_sigmas(2),
+                eta=eta,
+                noise=noise,
+            )
+        )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.figures.volume_rendering import LONGEST_SIDE, volume_rendering, write_volume_rendering
+from braindiffusion.figures.page import write_figure
+from braindiffusion.figures.volume_rendering import LONGEST_SIDE, volume_rendering
 from braindiffusion.volume import Volume
 
 
@@ -84,7 +85,7 @@ def test_nothing_to_see_and_no_such_channel_are_told() -> None:
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BrainDiffusionError, match="cannot be written"):
-        write_volume_rendering(Volume(ball((9, 9, 9), (4, 4, 4), 2), np.eye(4)), tmp_path / "file" / "a.html")
+        write_figure(volume_rendering(Volume(ball((9, 9, 9), (4, 4, 4), 2), np.eye(4))), tmp_path / "file" / "a.html")
 
 
 def test_in_a_browser_buttons_change_what_is_shown(show: Callable, brain: Volume) -> None:

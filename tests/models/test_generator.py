@@ -13,7 +13,7 @@ from torch import Tensor
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.denoiser import Denoiser
-from braindiffusion.diffusion.noise import karras_sigmas
+from braindiffusion.diffusion.noise import NoiseSchedule
 from braindiffusion.diffusion.samplers import SAMPLERS
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.guidance import Guidance
@@ -50,7 +50,7 @@ class GaussianGenerator:
     def sample(
         self, seeds: list[int], *, hooks: Sequence[Hook] = (), steps: int | None = None, **options: object
     ) -> Iterator[GenerationStep]:
-        sigmas = karras_sigmas(steps or 4, 0.01, 10.0)
+        sigmas = NoiseSchedule("karras", 10.0, 0.01).sampling_sigmas(steps or 4)
         noise = SeededNoise(seeds, 0, (1, *self.shape), self.device)
         denoiser = apply_hooks(hooks, LevelContext(0, tuple(seeds), sigmas), self._denoise)
         x = noise() * float(sigmas[0])

@@ -35,13 +35,17 @@ def _workers_are_measured() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _modules_are_never_garbage() -> Iterator[None]:
-    """napari's fixture collects garbage several times a test: not among the million objects of what is imported."""
+@pytest.fixture(autouse=True)
+def _what_is_there_before_is_never_garbage() -> None:
+    """napari's fixture collects garbage ten times a test: not among the million objects that were there before."""
     from napari.qt import QtViewer  # noqa: F401
 
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _objects_are_garbage_again_at_the_end() -> Iterator[None]:
     yield
     gc.unfreeze()
 

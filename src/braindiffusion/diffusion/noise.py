@@ -84,15 +84,6 @@ class NoiseSchedule:
         return self.at(1 - _strata(count, generator)).float()  # 1 minus: never at time 0, which is no noise at all
 
 
-def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
-    """Noise levels of a sampler, falling, with a final 0 (Karras et al. 2022, equation 5).
-
-    Returns:
-        (steps + 1,) float64.
-    """
-    return NoiseSchedule("karras", sigma_max, sigma_min, rho).sampling_sigmas(steps)
-
-
 def lognormal_sigmas(count: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
     """Training noise levels, log-normal, stratified over the batch so that each batch sees the whole range.
 

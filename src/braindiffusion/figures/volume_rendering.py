@@ -1,12 +1,10 @@
 """3D figure of one volume: a translucent rendering, its surface, and three slices."""
 
-from pathlib import Path
-
 import numpy as np
 import plotly.graph_objects as go
 
 from braindiffusion.figures.grey import AXES, TOWARDS, Grey
-from braindiffusion.figures.page import BUTTONS, style, write_figure
+from braindiffusion.figures.page import BUTTONS, style
 from braindiffusion.figures.surface import brain_surface
 from braindiffusion.volume import Volume
 
@@ -70,24 +68,6 @@ def volume_rendering(volume: Volume, *, title: str = "", channel: int = 0) -> go
         ],
     )
     return figure
-
-
-def write_volume_rendering(volume: Volume, path: Path, *, title: str = "", channel: int = 0) -> Path:
-    """Write the rendering of a volume, `volume_rendering`, as `.html`, `.png` or `.svg`.
-
-    Args:
-        volume: The volume.
-        path: The file. Its folder is made.
-        title: title of the figure.
-        channel: channel, or time point, that is shown.
-
-    Returns:
-        The path written.
-
-    Raises:
-        BrainDiffusionError: the volume cannot be shown, or the file cannot be written.
-    """
-    return write_figure(volume_rendering(volume, title=title, channel=channel), path)
 
 
 def scene() -> dict[str, object]:

@@ -55,7 +55,6 @@ from napari_braindiffusion.widgets.progress_row import ProgressRow
 
 PREVIEW = "Sampling (preview)"
 LOW_RESOLUTION = "Low-resolution preview"
-NO_MODEL = "There is no model yet: train one, or choose a model folder with the … button."
 PREVIEW_PAUSE_MS = 100
 """Changes of the form within so many milliseconds ask for one preview."""
 
