@@ -3,8 +3,8 @@
 A model that learnt region maps is asked for the regions of the real one, a person whom the packaged model never saw.
 
 With a screen it opens napari and leaves it to the user. Without one (`--headless`, or `BRAINDIFFUSION_HEADLESS=1`) it
-does the same in a virtual one, saves a screenshot, and ends. Either way the brain, its way from noise and its sidecar
-are written into `demo/`.
+does the same in a virtual one, saves a screenshot, and ends. Either way the brain, its denoising trajectory and its
+sidecar are written into `demo/`.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def _wait(job: JobHandle | None) -> str:
 
 
 def _arrange(viewer: Viewer) -> None:
-    """Beside each other: the real brain, the made one, and its way from noise where a brain begins to appear."""
+    """Show the real brain, the generated one and its trajectory side by side, at a step in the middle."""
     set_axial_view(viewer, grid=True)
     last = viewer.dims.range[0].stop
     viewer.dims.set_point(0, round(last * 0.5))

@@ -11,7 +11,7 @@ from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.engine import process as engine_process
 from napari_braindiffusion.engine import trainings as training
 from napari_braindiffusion.engine.client import EngineClient
-from napari_braindiffusion.engine.process import death_notice
+from napari_braindiffusion.engine.process import exit_message
 
 TIMEOUT = 60_000
 
@@ -67,9 +67,9 @@ def test_a_training_whose_folder_vanishes(viewer, qtbot, fake_engine, notices, t
 def test_last_words_of_a_process(tmp_path, monkeypatch):
     run = Run.create(TrainRequest(data=tmp_path), tmp_path / "runs")
     log = run.path / "engine.log"
-    assert "smaller patches or checkpointing" in death_notice(-9, log)
-    assert "exit status 1" in death_notice(1, log)
+    assert "smaller patches or checkpointing" in exit_message(-9, log)
+    assert "exit status 1" in exit_message(1, log)
     monkeypatch.setattr(engine_process, "FULL", 2**80)
-    assert "is full" in death_notice(1, log)
+    assert "is full" in exit_message(1, log)
     shutil.rmtree(run.path)
-    assert "has gone" in death_notice(1, log)
+    assert "has gone" in exit_message(1, log)

@@ -1,1 +1,1 @@
-"""The docks: one file each. A dock joins a form (which knows nothing) with an engine and with the viewer."""
+"""The docks, one file each. A dock connects a form with the worker process and with the viewer."""

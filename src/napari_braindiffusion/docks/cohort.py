@@ -1,4 +1,4 @@
-"""The Cohort dock: list a folder of volumes, check them, open them as layers, preprocess them for training."""
+"""The Cohort dock: lists a folder of volumes, checks them, opens them as layers, preprocesses them for training."""
 
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ MAX_OPENED = 12
 
 
 class CohortDock(Dock):
-    """Folder, table of subjects, layers, preprocessing.
+    """A folder, the table of its subjects, buttons to open and to preprocess them.
 
     Args:
         napari_viewer: Volumes are opened in it.

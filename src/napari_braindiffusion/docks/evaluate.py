@@ -1,4 +1,4 @@
-"""The Evaluate dock: are generated brains any good, are they new, and who is nearest to this one."""
+"""The Evaluate dock: compares generated with real brains and finds the nearest real brain of a layer."""
 
 from collections.abc import Callable
 from functools import partial

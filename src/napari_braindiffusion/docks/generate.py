@@ -1,4 +1,4 @@
-"""The Generate dock: generate brains, and watch the denoising."""
+"""The Generate dock: generates brains and shows their denoising."""
 
 import hashlib
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ PREVIEW_PAUSE_MS = 100
 
 
 class GenerateDock(Dock):
-    """Model, how many, seed, steps; a preview while it works; results and their way from noise as layers in mm.
+    """A form, a preview during sampling, and the results with their trajectories as layers in millimetres.
 
     Args:
         napari_viewer: Where the brains appear.
@@ -166,7 +166,7 @@ class GenerateDock(Dock):
             QTimer.singleShot(0, self._start_engine)
 
     def _start_engine(self) -> None:
-        """Start the engine once the dock is painted: it is ready before somebody has filled in the form."""
+        """Start the worker process once the dock is painted, so that it is ready when the form is filled in."""
         if not self.has_ended:
             with self.errors_shown():
                 self.engine.start()

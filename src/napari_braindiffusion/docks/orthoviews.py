@@ -29,7 +29,7 @@ VIEWS: tuple[Plane | None, ...] = (*PLANES, None)
 
 
 class OrthoviewsDock(Dock):
-    """Look at brains in three linked planes and in 3D; two side by side; where they differ.
+    """Three linked planes and 3D, two brains side by side, and their difference.
 
     Args:
         napari_viewer: The viewer whose layers are shown.

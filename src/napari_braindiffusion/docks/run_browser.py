@@ -1,4 +1,4 @@
-"""The trainings that there are: looked for, chosen, compared, renamed, deleted, followed.
+"""The list of trainings: choose, compare, rename, delete or follow one.
 
 Their folders may lie on a slow network: they are only ever read and changed in worker threads.
 """

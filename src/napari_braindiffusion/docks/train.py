@@ -1,4 +1,4 @@
-"""The Train dock: start a training, watch it learn, leave it, come back to it.
+"""The Train dock: starts, shows, pauses, stops and resumes trainings.
 
 A training lives in a process of its own (`training`), and all that the dock shows comes from the run's folder, so a run
 of last week is drawn just as one that is running.
@@ -63,7 +63,7 @@ NO_DATA = "Choose what to train on first: a prepared cohort (.zarr) or a folder 
 
 
 class TrainDock(Dock):
-    """Data and settings, start, stop and resume, the loss, and a sample now and then.
+    """Data and settings; buttons to start, stop and resume; the loss; samples from time to time.
 
     Args:
         napari_viewer: Where samples appear.

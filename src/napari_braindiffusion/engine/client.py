@@ -105,7 +105,7 @@ class EngineClient(QObject):
         self._forget_ended()
 
     def release(self, user: QObject) -> None:
-        """Tell that a user of `shared` needs no more jobs: an idle warm process gives its memory back.
+        """End the use of `shared` by one user: without users, an idle warm process releases its memory.
 
         With the last user all processes end.
         """

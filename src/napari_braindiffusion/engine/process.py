@@ -160,7 +160,7 @@ class EngineProcess:
             return Cancelled(message="The worker process did not answer and was ended by force.")
         if self._given_up is not None:
             return Failed(message="The worker process was ended by force, since it did not answer: start it again.")
-        notice = death_notice(self.process.returncode, self._log)
+        notice = exit_message(self.process.returncode, self._log)
         return Failed(message=f"{notice} The next job starts a new one.")
 
 
@@ -176,8 +176,8 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def death_notice(code: int | None, log: Path) -> str:
-    """One sentence for a process that ended in the middle of a job; `code` is None where nobody knows it."""
+def exit_message(code: int | None, log: Path) -> str:
+    """Return one sentence on a process that ended during a job; `code` is its exit status, None if unknown."""
     folder = log.parent
     if not folder.is_dir():
         return f"The folder {folder} has gone, and the job with it: bring it back, or start again."

@@ -18,7 +18,7 @@ from braindiffusion.runs import Cancelled, Event, Failed, Run, RunState, Started
 from braindiffusion.runs.lock import HeartbeatWatch, is_alive, kill_holder
 from napari_braindiffusion.engine.client import ENGINE
 from napari_braindiffusion.engine.job import JobHandle, Silent
-from napari_braindiffusion.engine.process import LAST, SILENT_SECONDS, death_notice
+from napari_braindiffusion.engine.process import LAST, SILENT_SECONDS, exit_message
 
 POLL_SECONDS = 0.25
 
@@ -31,14 +31,14 @@ History = tuple[list[Event], int, RunState]
 
 
 def read_history(run: Run) -> History:
-    """All that a run has told so far. It may take a moment: ask in a worker thread."""
+    """Return the events of a run so far. Reading may take long: call it in a worker thread."""
     state = run.state  # before the events: a run that ends in between is seen to end by whoever follows it
     events, offset = run.read_events()
     return events, offset, state
 
 
 def was_restarted(run: Run, offset: int) -> bool:
-    """Whether somebody began the run after that place in its events. Ask in a worker thread."""
+    """Return whether a process started the run after that offset of its events. Call it in a worker thread."""
     try:
         events, _ = run.read_events(offset)
     except OSError:  # a shared disk that does not answer now
@@ -122,7 +122,7 @@ def _follow(
                 return
         if gone:
             code = process.returncode if process is not None else None
-            notice = death_notice(code, run.path / "engine.log")
+            notice = exit_message(code, run.path / "engine.log")
             yield Failed(message=f"{notice} Resume goes on from its last checkpoint.")
             return
         quiet = heartbeat.silence()

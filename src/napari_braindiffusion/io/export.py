@@ -65,7 +65,7 @@ def exportable(layers: Iterable[Layer]) -> list[Layer]:
 
 
 def export(viewer: Viewer, choice: ExportChoice, layers: Sequence[Layer]) -> None:
-    """Write what was chosen, in a worker thread; a notification tells of the end.
+    """Write the chosen brains in a worker thread and notify the user at the end.
 
     Args:
         viewer: Where the layers are.

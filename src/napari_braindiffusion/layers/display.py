@@ -1,4 +1,4 @@
-"""Brains in the viewer: how a volume becomes a layer, and from where one looks at it."""
+"""Show volumes in the viewer: as layers, and from which direction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,14 +45,14 @@ def show_volume(
 
 
 def show_regions(viewer: Viewer, volume: Volume, name: str) -> Layer:
-    """Show a region map as a Labels layer that tells the name of the region under the cursor."""
+    """Show a region map as a Labels layer; the status bar names the region under the cursor."""
     names = {region.index: region.name for region in REGIONS}
     data = volume_to_layer_data(volume, name, "labels", features=region_features(names), opacity=0.4)
     return _add(viewer, data)
 
 
 def show_trajectory(viewer: Viewer, volume: Volume, name: str, *, metadata: Mapping[str, Any] | None = None) -> Layer:
-    """Show the way from noise to brain as a 4D layer, axes (step, x, y, z), at its last step."""
+    """Show a denoising trajectory as a 4D layer with axes (step, x, y, z), at its last step."""
     layer = _add(viewer, trajectory_to_layer_data(volume, name, metadata=dict(metadata or {})))
     viewer.dims.set_point(0, float(layer.data.shape[0] - 1))
     return layer

@@ -39,7 +39,7 @@ class _Outgoing:
 
 
 def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
-    """Write a volume, labels in the smallest type that holds them, and a sidecar if there is anything to tell.
+    """Write a volume, labels in the smallest type that holds them, and its sidecar if it has provenance.
 
     Raises:
         BrainDiffusionError: The file cannot be written.
@@ -137,7 +137,7 @@ def _kept(one: _Outgoing, folder: Path) -> Path:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """A file name that nobody has, called as the layer."""
+    """Return an unused file name made from the name of the layer."""
     plain = re.sub(r"[^\w.-]+", "_", name).strip("_.") or "brain"
     numbered = (f"{plain}_{number}" for number in range(2, len(taken) + 3))
     return plain if plain not in taken else next(one for one in numbered if one not in taken)

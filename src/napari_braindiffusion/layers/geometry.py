@@ -52,7 +52,7 @@ def volume_to_layer_data(volume: Volume, name: str, kind: Kind = "image", **kwar
 
 
 def trajectory_to_layer_data(volume: Volume, name: str = "Trajectory", **kwargs: Any) -> LayerData:
-    """The way from noise to brain, (steps, x, y, z), as one 4D image layer whose first axis is the sampler's step.
+    """Return a denoising trajectory, (steps, x, y, z), as a 4D image layer whose first axis is the sampling step.
 
     It is 4D with one step, too: more may follow, and a layer that gains an axis later loses its millimetres.
     """

@@ -1,4 +1,4 @@
-"""An array that reads a chunk when somebody looks at it, and never lets napari wait for it.
+"""A lazy array: reads a chunk in the background when it is shown, without blocking napari.
 
 napari slices in the GUI thread. A chunk that is not in memory is read in a thread of ours; what is asked of it before
 it is there is blank, and whoever asked hears of it. Neighbours are read ahead, so a slider that moves on finds them.

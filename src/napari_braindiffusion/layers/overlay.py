@@ -36,7 +36,7 @@ def rotated_layers(viewer: Viewer) -> list[Layer]:
 
 
 def offer_overlay(viewer: Viewer) -> None:
-    """Tell which layers are rotated against the others, with a button that resamples them."""
+    """Notify about layers that are rotated against the others, with a button that resamples them."""
     oblique = rotated_layers(viewer)
     if oblique:
         names = ", ".join(f"'{layer.name}'" for layer in oblique)

@@ -18,7 +18,7 @@ from napari_braindiffusion.settings import settings
 
 
 def was_generated(layer: Layer | None) -> bool:
-    """Whether a layer tells where it comes from."""
+    """Return whether a layer has the provenance of a generated brain."""
     return layer is not None and bool(layer.metadata.get(PROVENANCE))
 
 

@@ -1,4 +1,4 @@
-"""Brains in 3D: how they are rendered, from where one looks at them, and the way back."""
+"""3D rendering of brains: style, camera, and the return to planes."""
 
 from collections.abc import Callable
 from typing import TypeGuard
@@ -81,7 +81,7 @@ def show_in_3d(viewer: ViewerModel) -> None:
 
 
 def back_to_planes(viewer: ViewerModel) -> None:
-    """Everything as it was before `show_in_3d`; a viewer that somebody else turned to 3D just shows a plane."""
+    """Restore the state before `show_in_3d`; a viewer in 3D for another reason shows a plane."""
     back = _ways_back.pop(viewer, None)
     if back is not None:
         back()

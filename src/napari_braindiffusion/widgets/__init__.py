@@ -1,1 +1,1 @@
-"""Pieces that docks share. They show what they are told and emit signals; they know neither engine nor viewer."""
+"""Widgets that docks share. They show data and emit signals; they import neither engine nor viewer."""

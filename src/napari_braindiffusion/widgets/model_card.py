@@ -62,7 +62,7 @@ def one_line(card: ModelCard) -> str:
 
 
 def about(card: ModelCard) -> list[tuple[str, str]]:
-    """All that a person wants to know of a model, as (what, told); what a card does not tell is left out."""
+    """Return the entries of a card as (title, text), without those that the card lacks."""
     told = {
         "What it makes": card.description or _made(card),
         "Trained on": card.data or _learnt(card),

@@ -87,12 +87,12 @@ class ProgressRow(QWidget):
         self.label.setText(" · ".join(part for part in parts if part))
 
     def show_silence(self, seconds: float) -> None:
-        """Say that nothing was heard for so long, beside what was heard last."""
+        """Show for how long no event has come, beside the last message."""
         said = self.label.text().partition(SILENT)[0]
-        self.label.setText(f"{said}{SILENT}{duration(seconds)}: look whether it still runs, there where it was started")
+        self.label.setText(f"{said}{SILENT}{duration(seconds)}: check whether it still runs where it was started")
 
     def show_unresponsive(self, seconds: float) -> None:
-        """Say that the job's process does not answer, beside what was heard last."""
+        """Show for how long the worker process has not answered, beside the last message."""
         said = self.label.text().partition(UNRESPONSIVE)[0]
         button = self.stop_button.text()
         self.label.setText(f"{said}{UNRESPONSIVE}for {duration(seconds)}; {button} ends it by force")

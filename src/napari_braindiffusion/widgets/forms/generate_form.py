@@ -117,7 +117,7 @@ class GenerateForm(RequestForm):
             self.model.value = str(name)
 
     def request(self) -> GenerateRequest:
-        """Return the request, with previews, since somebody watches.
+        """Return the request, with previews.
 
         Raises:
             BrainDiffusionError: a value does not fit.

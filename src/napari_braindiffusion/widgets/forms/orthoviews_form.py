@@ -1,4 +1,4 @@
-"""The controls of the orthoviews. They emit signals and know no viewer."""
+"""The controls of the orthoviews. They emit signals; the dock connects them to the viewer."""
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
