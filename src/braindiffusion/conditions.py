@@ -153,7 +153,7 @@ class ConditionSchema(BaseModel):
         return told
 
     def check(self, asked: Mapping[str, Value]) -> dict[str, Value]:
-        """A request in the schema's own units: percentiles become numbers, words are spelt as the model knows them.
+        """Return a request in the schema's units: percentiles as numbers, words in the spelling of the model.
 
         Raises:
             BrainDiffusionError: no such field, entry or category; not a number; far outside of what the model saw.

@@ -51,11 +51,11 @@ ORPHAN_SECONDS = 15.0
 
 
 class ClientGoneError(Exception):
-    """Nobody reads our answers any more."""
+    """The client has closed the pipe that answers are written to."""
 
 
 class Engine:
-    """Takes commands from a queue and sends answers, until it is told to quit.
+    """Performs commands from a queue and sends answers, until the command to quit.
 
     Args:
         commands: Where commands come from. Other threads and signal handlers may put some in at any time.
@@ -141,7 +141,7 @@ class Engine:
 
 
 def perform_alone(path: Path, stop: threading.Event) -> int:
-    """Perform one run to its end, told only in its folder.
+    """Perform one run to its end, with events in its folder alone.
 
     Returns:
         The exit status: 0 finished, 1 failed, 130 cancelled.
@@ -183,7 +183,7 @@ def _read_commands(lines: IO[bytes], commands: "SimpleQueue[Command]") -> None:
 
 
 def _beat(send: Send) -> None:
-    """Say every few seconds that this process lives. A process that is stopped says nothing."""
+    """Send a message every few seconds while this process runs; a process that is stopped sends none."""
     try:
         while True:
             threading.Event().wait(HEARTBEAT_SECONDS)

@@ -9,7 +9,7 @@ _FOREIGN = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, Va
 
 
 class BrainDiffusionError(Exception):
-    """Bad input, told in one sentence: what is wrong, with which file, and what to do about it.
+    """Bad input, explained in one sentence: what is wrong, in which file, and what to do.
 
     The command line prints it without a traceback, the engine sends it as a `Failed` event, the plugin shows it
     as a notification. Any other exception is a bug and keeps its traceback in the run's folder.

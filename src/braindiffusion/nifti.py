@@ -1,4 +1,4 @@
-"""Reading of NIfTI and MGZ headers by nibabel, checked: a header that makes no sense is told in one sentence."""
+"""Reading of NIfTI and MGZ headers by nibabel, checked: an invalid header is explained in one sentence."""
 
 import gzip
 import math

@@ -160,7 +160,7 @@ def _card(model: str | None) -> ModelCard | None:
 
 
 def _made(source: Source, taken: set[str]) -> Source:
-    """A generated brain: it is nobody, and a real brain of its name keeps the name."""
+    """Return a generated brain: without a subject, renamed where a real brain has its name."""
     if source.name not in taken:
         return replace(source, subject=None)
     return replace(source, subject=None, name=f"{source.name} (generated)", counterpart=source.name)

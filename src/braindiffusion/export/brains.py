@@ -110,7 +110,7 @@ def named(
 
 
 def _sidecar(volume: Path, tell: Tell) -> dict[str, Any]:
-    """Return the sidecar of a volume, empty without one; what cannot be read is told."""
+    """Return the sidecar of a volume, empty without one; report one that cannot be read."""
     path = sidecar_path(volume)
     if not path.exists():
         return {}

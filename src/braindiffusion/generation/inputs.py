@@ -166,7 +166,7 @@ def _merged(common: ConditionArgs, row: ConditionArgs) -> ConditionArgs:
 def load_label_map(
     path: Path, shape: tuple[int, int, int], spacing: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Return a label map as the model knows it: grouped, in its box.
+    """Return a label map as the model takes it: grouped into regions, on the grid of the model.
 
     A map on the very grid of the model's own brains stays where it is; any other is brought to the model's spacing and
     centred on its brain, as brains were before training.

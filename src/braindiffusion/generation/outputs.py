@@ -61,7 +61,7 @@ class Sample:
         return [f"{stem}_{name_part(channel, 'The channel')}" for channel in self.channels]
 
     def written(self, kind: Literal["volume", "trajectory"] = "volume") -> list[ArtifactWritten]:
-        """Its volumes, or its trajectories, as they are told of."""
+        """Return the events of its volumes, or of its trajectories."""
         ending, more = (".nii.gz", "") if kind == "volume" else ("_trajectory.nii.gz", ", from noise")
         return [
             ArtifactWritten(
@@ -96,7 +96,7 @@ class Sample:
 
     @property
     def regions(self) -> ArtifactWritten:
-        """Its region map, as it is told of."""
+        """Return the event of its region map."""
         path = self.out / f"sample_{self.number:03d}_regions.nii.gz"
         return ArtifactWritten(kind="labels", path=str(path), name=f"{self.name} regions")
 

@@ -1,4 +1,4 @@
-"""The same brain again: what decides it, what a sidecar tells of it, the request that makes it. Needs no torch."""
+"""Reproduction of a generated brain: the request that its sidecar records. Needs no torch."""
 
 import hashlib
 import json

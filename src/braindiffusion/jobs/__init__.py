@@ -158,7 +158,7 @@ def _append(run: Run, event: Event) -> Event:
 
 
 def _append_or_print(run: Run, failed: Failed) -> Event:
-    """Write the failure down; print it where that is impossible (a full disk, a folder that has gone)."""
+    """Record the failure in the run; print it where that is impossible (a full disk, a missing folder)."""
     try:
         run.append(failed)
     except OSError:

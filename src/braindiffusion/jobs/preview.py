@@ -1,4 +1,4 @@
-"""The job `preview`: a blurred brain within a second or two, of what somebody is about to ask for.
+"""The job `preview`: a low-resolution brain of a request, within a second or two.
 
 The coarse levels run with a fraction of their steps; what finer levels would add is interpolated. The brain has the
 anatomy of the one that the full generation makes: coarse bands correlate by 0.998, measured with the packaged model.

@@ -144,7 +144,7 @@ class QCFlag(BaseModel):
 
 
 class Inspected(_Event):
-    """A volume was looked at. A later one of the same path knows more."""
+    """A volume was inspected. A later event of the same path has more results."""
 
     type: Literal["inspected"] = "inspected"
     subject: str

@@ -264,7 +264,7 @@ class Run:
 
     @property
     def last_change(self) -> float:
-        """When the run was made, or told its last event; seconds since the epoch."""
+        """Time of the run's creation or of its last event, in seconds since the epoch."""
         try:
             return self.events_file.stat().st_mtime
         except OSError:
@@ -289,7 +289,7 @@ class Run:
 
     @property
     def asked_to_stop(self) -> bool:
-        """Whether somebody asked this run to stop."""
+        """Whether this run was asked to stop."""
         return (self.path / "stop").exists()
 
     def forget_stop(self) -> None:
@@ -302,7 +302,7 @@ class Run:
 
     @property
     def asked_to_pause(self) -> bool:
-        """Whether somebody asked this run to hold."""
+        """Whether this run was asked to pause."""
         return (self.path / "pause").exists()
 
     def ask_to_go_on(self) -> None:

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process performs a run, and everybody can see whether it still lives.
+"""The lock of a run folder: one process performs a run, and others can see whether it still runs.
 
 The file `lock` in the folder names the process. While it performs the run, the system holds a lock on that file for it
 (`flock`; on Windows `msvcrt`), which two processes never get at once and which ends with the process; a thread touches
@@ -64,7 +64,7 @@ def read_holder(folder: Path) -> Holder | None:
 
 
 def is_alive(folder: Path, started: Started) -> bool:
-    """Return whether the process that wrote the last `Started` of a run still lives."""
+    """Return whether the process that wrote the last `Started` of a run still runs."""
     if (holder := read_holder(folder)) is not None:
         return is_held(folder, holder)
     try:
@@ -86,7 +86,7 @@ def is_alive(folder: Path, started: Started) -> bool:
 
 
 def is_held(folder: Path, holder: Holder) -> bool:
-    """Return whether the holder of a run's lock still lives."""
+    """Return whether the process that holds a run's lock still runs."""
     if holder.machine == machine_id():
         return _born(holder.pid) == holder.born
     return silence(folder / LOCK) < STALE_SECONDS

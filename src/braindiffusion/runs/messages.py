@@ -49,7 +49,7 @@ class Ready(_Message):
 
 
 class Alive(_Message):
-    """The engine lives: sent every `HEARTBEAT_SECONDS`, whatever it does."""
+    """Sign that the engine runs, sent every `HEARTBEAT_SECONDS` during any job."""
 
     type: Literal["alive"] = "alive"
 

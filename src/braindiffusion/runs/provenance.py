@@ -1,4 +1,4 @@
-"""The provenance of a volume, as its JSON sidecar tells it."""
+"""The provenance of a volume, as its JSON sidecar records it."""
 
 import hashlib
 from collections.abc import Mapping

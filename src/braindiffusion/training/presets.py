@@ -153,7 +153,7 @@ class Preset(BaseModel):
 
 
 def _below_the_finest(widths: tuple[int, ...]) -> tuple[bool, ...]:
-    """Attention at every resolution but the finest, whose tokens cost more than they bring."""
+    """Return attention at every resolution but the finest, where it costs more than it gains."""
     return (False,) + (True,) * (len(widths) - 1)
 
 

@@ -71,7 +71,7 @@ def runs(
 
 
 def _delete(chosen: list[Run]) -> None:
-    """Delete runs. One that cannot be deleted is told, and the others are deleted all the same."""
+    """Delete runs. Those that cannot be deleted are reported; the others are deleted."""
     freed, problems = 0, 0
     for run in dict.fromkeys(chosen):
         try:

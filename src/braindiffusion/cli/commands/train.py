@@ -88,7 +88,7 @@ def _train(run: Run, out: Path) -> None:
 
 
 def _common_run(request: TrainRequest, name: str | None) -> Run:
-    """Return the run of several processes: the first one makes it, and tells the others."""
+    """Return the run of several processes: the first one creates it and sends its folder to the others."""
     from braindiffusion.training.distributed import Distributed
 
     distributed = Distributed(request)

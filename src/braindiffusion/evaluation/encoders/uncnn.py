@@ -1,4 +1,4 @@
-"""An encoder that nobody trained: un-CNN, a 3D network of fixed random weights.
+"""An untrained encoder: un-CNN, a 3D network of fixed random weights.
 
 Encin et al. 2026 (10.64898/2026.06.07.730652), package `uncnn` (MIT). No training means no knowledge of these brains or
 of this project's models. Its weights are drawn from a seed: nothing is downloaded.

@@ -1,4 +1,4 @@
-"""The part of a network that is told what to make: numbers and words for the whole volume, labels for each place.
+"""The conditioning of a network: numbers and words for the whole volume, labels for each voxel.
 
 All of it starts as nothing and says nothing where nothing is asked for, so that a model can learn new conditions, and a
 hidden field is the very network that never had it. (The missing token of a field is zero: contributions are added, so a

@@ -1,4 +1,4 @@
-"""The network of one level: a 3D U-Net that knows the noise level and where in the head it looks.
+"""The network of one level: a 3D U-Net conditioned on the noise level and on the position in the head.
 
 Normalisation is over the channels of each voxel, not over space (GroupNorm): a level that learns on patches of brain
 and runs on whole volumes, mostly air, must not see other statistics there than it learnt with.
