@@ -22,7 +22,7 @@ from braindiffusion.runs import ArtifactWritten, Failed, Finished, Run, Synthesi
 from braindiffusion.runs.reports.synthesis import read_cohort_report
 from braindiffusion.runs.requests.synthesis import MOST
 from braindiffusion.runs.sidecar import load_sidecar, sidecar_path
-from braindiffusion.volume import load_volume
+from braindiffusion.volume import Volume, load_volume, save_volume
 
 from .conftest import do
 
@@ -147,6 +147,17 @@ def test_a_subject_without_its_region_map_is_made_again(ask: Ask) -> None:
     written = [Path(e.path).name for e in do(ask(num=2)) if isinstance(e, ArtifactWritten) and e.kind == "volume"]
     assert written == ["sub-gen002_T1w.nii.gz"]
     assert hashes(ask().out) == before
+
+
+def test_a_damaged_region_map_is_told(ask: Ask) -> None:
+    do(ask(num=1))
+    path = ask().out / "derivatives/braindiffusion/sub-gen001/anat/sub-gen001_dseg.nii.gz"
+    regions = load_volume(path)
+    for wrong in (len(REGIONS), 256 + 4):
+        save_volume(Volume(np.full_like(regions.data, wrong, np.uint16), regions.affine, {"kind": "labels"}), path)
+        *_, last = perform(Run.create(ask(num=1)))
+        assert isinstance(last, Failed)
+        assert "sub-gen001_dseg.nii.gz holds values of no region" in last.message
 
 
 def test_processes_share_a_cohort(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from braindiffusion.cohort.nearest import Neighbours
 from braindiffusion.cohort.region_volumes import model_reference
 from braindiffusion.conditions import Numbers
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.measure import VOXELS
 from braindiffusion.evaluation.metrics.memorization import memorization_test
 from braindiffusion.evaluation.report.page import document, figure_html, table
@@ -75,9 +76,18 @@ def make_report(
 
 
 def _volumes(subjects: Sequence[Brain]) -> NDArray[np.float64]:
-    """Return the region volumes of the subjects that have a region map, (subjects, regions) in ml."""
-    maps = [load_volume(brain.labels) for brain in subjects if brain.labels is not None]
-    return np.array([volumes_ml(one.data[0].astype(np.uint8), one.spacing) for one in maps]).reshape(-1, len(REGIONS))
+    """Return the region volumes of the subjects that have a region map, (subjects, regions) in ml.
+
+    Raises:
+        BrainDiffusionError: a region map cannot be read, or holds other values than those of regions.
+    """
+    rows = []
+    for path in (brain.labels for brain in subjects if brain.labels is not None):
+        one = load_volume(path)
+        if not np.isin(one.data[0], np.arange(len(REGIONS))).all():
+            raise BrainDiffusionError(f"{path} holds values of no region: delete it, and its brain is made again.")
+        rows.append(volumes_ml(one.data[0].astype(np.uint8), one.spacing))
+    return np.array(rows).reshape(-1, len(REGIONS))
 
 
 def _regions(volumes: NDArray[np.float64], training: Mapping[str, Numbers]) -> list[RegionRow]:
