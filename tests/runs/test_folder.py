@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime, tzinfo
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 import psutil
 import pytest
@@ -264,8 +265,8 @@ def test_runs_of_a_clock_that_was_set_back_lose_no_name(tmp_path: Path, monkeypa
 
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return datetime(2026, 1, 1, 12, tzinfo=UTC)
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(2026, 1, 1, 12, tzinfo=UTC)
 
     monkeypatch.setattr(folders, "datetime", Clock)
     names = [Run.create(DemoRequest(), tmp_path).name for _ in range(3)]
