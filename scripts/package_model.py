@@ -56,8 +56,8 @@ SAMPLING: dict[str, list[dict[str, float]]] = {
         {"steps": 20}, {"steps": 10}, {"steps": 10, "temperature": 0.85}, {"steps": 6, "temperature": 0.6}
     ],
 }  # fmt: skip
-"""Sampling of each level, where it differs from that of the preset: so the power spectrum is that of people within 1 dB,
-and brains follow their region map best."""
+"""Sampling of each level, where it differs from that of the preset: so the power spectrum is that of people within
+1 dB, and brains follow their region map best."""
 COLUMNS = ["step", "training loss since the last line", "validation loss"]
 
 
