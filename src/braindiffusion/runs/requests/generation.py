@@ -85,8 +85,8 @@ class GenerateRequest(BaseRequest):
     """Sampling steps at each level, one number for all or one for each; by default the model's own. More are slower
     and, up to a point, better."""
     fast: bool = Field(default=False, title="Fast")
-    """Fewer sampling steps and less guidance, as the model's card sets them. It takes less time; how
-    much worse the brains are has not been measured."""
+    """Fewer sampling steps and less guidance, as the model's card sets them. It takes less time, and fine detail is
+    blurred."""
     levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
     """Sample only this many levels of the cascade, coarse to fine: a blurred brain in a second or two; by default
     all."""
