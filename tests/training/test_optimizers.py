@@ -76,4 +76,5 @@ def test_recipes_of_earlier_versions_are_read_as_they_were_meant() -> None:
 
 def test_presets_train_with_muon_and_decay() -> None:
     recipes = [recipe for preset in PRESETS.values() for recipe in preset.recipes]
-    assert {(recipe.optimizer, recipe.decay, recipe.constant) for recipe in recipes} == {("muon", 0.25, None)}
+    assert {(recipe.optimizer, recipe.constant) for recipe in recipes} == {("muon", None)}
+    assert all(recipe.decay >= 0.25 for recipe in recipes)
