@@ -30,7 +30,8 @@ def counted_operations(network: nn.Module) -> Iterator[Operations]:
     count = Operations()
 
     def add(layer: nn.Conv3d | nn.Linear, _: object, out: Tensor) -> None:
-        weights = layer.weight[0].numel()  # of one output: input channels of its group times the kernel
+        # Weights of one output: input channels of its group times the kernel. Not `weight[0]`: weights may be sharded.
+        weights = layer.weight.numel() // layer.weight.shape[0]
         count.total += 2 * weights * out.numel()
 
     layers = [one for one in network.modules() if isinstance(one, nn.Conv3d | nn.Linear)]
