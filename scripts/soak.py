@@ -72,6 +72,7 @@ class Session:
         if self.train.job is None or self.generate.job is None:
             raise RuntimeError("a job did not start")
         self.until(lambda: self.generate.job is None and self.train.job is None, "training and generation")
+        self.viewer.dims.ndisplay = 2  # napari fails in 3D where a Labels layer comes before the pointer has moved
         image, _ = self.viewer.open_sample(PLUGIN, "real")
         self.edit.form.image.setCurrentText(image.name)
         mask = self.edit.add_mask()
@@ -134,13 +135,21 @@ class Session:
         self.wait(2000)
         gc.collect()
         viewer = psutil.Process()
-        engines = [one for one in viewer.children(recursive=True) if "braindiffusion.engine" in " ".join(one.cmdline())]
+        engines = [one for one in viewer.children(recursive=True) if is_engine(one)]
         told: dict[str, float] = {"engines": len(engines)}
         for name, processes in (("viewer", [viewer]), ("engine", engines)):
             told[f"{name} MB"] = round(sum(one.memory_info().rss for one in processes) / 2**20, 1)
             told[f"{name} threads"] = sum(one.num_threads() for one in processes)
             told[f"{name} files"] = sum(one.num_fds() for one in processes)
         return told
+
+
+def is_engine(process: psutil.Process) -> bool:
+    """Return whether a process is a worker. A training that has ended has no command line until it is collected."""
+    try:
+        return "braindiffusion.engine" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def main() -> int:
