@@ -1,18 +1,24 @@
-"""How new and how whole sampled anatomy is, and whether requested volumes are reached, for a model's region maps.
+"""How new and how whole drawn region maps are, and whether requested volumes are reached.
 
-python benchmarks/measure_anatomy.py --draws 40
+python benchmarks/measure_anatomy.py --draws 20 --anatomy generated --cohort ixi.zarr
 """
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.stats import wasserstein_distance
 
-from braindiffusion.generation.anatomy import load_anatomy
-from braindiffusion.models.registry import find_model
-from braindiffusion.regions import REGIONS, mirror, region_index, volumes_ml
+from braindiffusion.cohort.store import Cohort
+from braindiffusion.evaluation.metrics.cortex import cortex_measures
+from braindiffusion.generation.anatomy import Anatomy, AnatomyLibrary, load_anatomy
+from braindiffusion.generation.generated_anatomy import RegionMapModel
+from braindiffusion.models.registry import find_model, generated_anatomy, read_card
+from braindiffusion.regions import REGIONS, mirror, region_index, regions_of, volumes_ml
 from braindiffusion.regions.overlap import region_dice
 
 REQUESTED = ("third ventricle", "left lateral ventricle", "right lateral ventricle", "left hippocampus")
@@ -21,47 +27,96 @@ REQUESTED = ("third ventricle", "left lateral ventricle", "right lateral ventric
 def main(
     model: Annotated[str, typer.Option(help="Name or path of a model.")] = "ixi-2mm",
     draws: Annotated[int, typer.Option(help="Maps to draw.")] = 40,
+    anatomy: Annotated[str, typer.Option(help="`sampled` or `generated`.")] = "sampled",
+    cohort: Annotated[Path | None, typer.Option(help="Cohort of the model: compares with its held-out people.")] = None,
 ) -> None:
-    """Print the overlap of drawn maps with their own subject's, with other subjects', and between subjects."""
+    """Print the overlap of drawn maps with those of training subjects, their volumes and their cortex."""
     library = load_anatomy(find_model(model))
     if library is None:
         raise typer.BadParameter(f"{model} has no region maps")
+    settings = generated_anatomy(find_model(model))
+    if anatomy == "generated" and settings is None:
+        raise typer.BadParameter(f"{model} has no model of region maps")
+    maps = RegionMapModel(settings, library, torch.device("cpu")) if settings and anatomy == "generated" else None
+
+    def draw(seed: int, condition: dict[str, Any]) -> Anatomy:
+        sampled = library.sample(seed, condition)
+        return sampled if maps is None else maps.generate(sampled, seed, condition)
+
     rng = np.random.default_rng(0)
-    own, nearest, people, errors, pieces = [], [], [], [], []
+    own, nearest, people, errors, drawn_maps = [], [], [], [], []
     for seed in range(draws):
-        drawn = library.sample(seed, {})
-        drawn_regions = mirror(drawn.regions) if drawn.mirrored else drawn.regions
-        index = library.subjects.index(drawn.subject)
-        others = [np.nanmean(region_dice(drawn_regions, labels)[1:]) for labels in library.maps]
-        own.append(others[index])
-        nearest.append(float(np.argmax(others) == index))
+        drawn = draw(seed, {})
+        drawn_maps.append(drawn.regions)
+        mirrored = mirror(drawn.regions)
+        dice = [max(overlap(drawn.regions, one), overlap(mirrored, one)) for one in library.maps]
+        own.append(dice[library.subjects.index(drawn.subject)])
+        nearest.append(max(dice))
         first, second = rng.choice(len(library.subjects), 2, replace=False)
-        people.append(np.nanmean(region_dice(library.maps[first], library.maps[second])[1:]))
-        pieces.append(pieces_of(drawn_regions) + pieces_of(library.maps[first]))
+        people.append(overlap(library.maps[first], library.maps[second]))
         wanted: dict[str, float | str] = {
             name: float(np.quantile(library.volumes[:, region_index(name)], rng.uniform(0.05, 0.95)))
             for name in REQUESTED
         }
-        reached = volumes_ml(library.sample(seed, {"volumes": wanted}).regions, library.spacing)
+        reached = volumes_ml(draw(seed, {"volumes": wanted}).regions, library.spacing)
         errors += [abs(reached[region_index(name)] / float(value) - 1) for name, value in wanted.items()]
-    print(f"{draws} maps of {model}, mean Dice of 40 regions, 5 % to 95 %:")
-    for name, values in (("with the subject's own map", own), ("between two subjects", people)):
-        print(f"  {name}: {np.mean(values):.2f} [{np.quantile(values, 0.05):.2f}, {np.quantile(values, 0.95):.2f}]")
-    print(f"  the own map is the nearest of {len(library.subjects)}: {100 * np.mean(nearest):.0f} %")
-    white, cortex, white_of_people, cortex_of_people = np.mean(pieces, axis=0)
-    print(f"  pieces of cerebral white matter {white:.0f} (subjects {white_of_people:.0f}), ", end="")
-    print(f"of cerebral cortex {cortex:.0f} (subjects {cortex_of_people:.0f})")
+    print(f"{draws} {anatomy} maps of {model}, mean Dice of 40 regions, 5 % to 95 %:")
+    print(f"  with the map of the subject drawn: {spread(own)}; with the nearest training map: {spread(nearest)}")
+    print(f"  between two subjects: {spread(people)}")
     print(
         f"requested volumes, relative error: median {np.median(errors):.3f}, 95 % below {np.quantile(errors, 0.95):.3f}"
     )
+    if cohort is not None:
+        compare(drawn_maps, library, held_out_maps(Cohort.open(cohort), read_card(find_model(model)).split.validation))
+
+
+def compare(drawn: list[NDArray[np.uint8]], library: AnatomyLibrary, held_out: list[NDArray[np.uint8]]) -> None:
+    """Print how drawn maps differ from those of held-out people, beside as many training subjects."""
+    chosen = np.random.default_rng(1).choice(len(library.maps), min(len(drawn), len(library.maps)), replace=False)
+    groups = {"drawn": drawn, "training subjects": list(library.maps[chosen]), "held-out people": held_out}
+    volumes = {name: np.stack([volumes_ml(one, library.spacing)[1:] for one in maps]) for name, maps in groups.items()}
+    people = volumes["held-out people"]
+    print(f"against {len(held_out)} held-out people:")
+    for name, maps in groups.items():
+        distances = [
+            wasserstein_distance(a, b) / b.std() for a, b in zip(volumes[name].T, people.T, strict=True) if b.std()
+        ]
+        nearest = [max(overlap(one, other) for other in library.maps if other is not one) for one in maps[:20]]
+        cortex = [cortex_measures(one, library.spacing).values() for one in maps]
+        thickness, depth = np.mean([list(one) for one in cortex], axis=0)
+        white, grey = np.mean([pieces_of(one) for one in maps], axis=0)
+        print(
+            f"  {name}: volumes {np.median(distances):.2f} SD away (median of the regions), cortex {thickness:.2f} mm "
+            f"thick and {depth:.2f} mm deep, white matter in {white:.0f} pieces, cortex in {grey:.0f}, "
+            f"Dice with the nearest training map {spread(nearest)}"
+        )
+
+
+def held_out_maps(cohort: Cohort, names: list[str]) -> list[NDArray[np.uint8]]:
+    """Return the region maps of some subjects of a cohort."""
+    if cohort.labels is None:
+        raise typer.BadParameter(f"{cohort.path} has no label maps")
+    rows = [row for row, subject in enumerate(cohort.subjects) if subject.id in names]
+    return [regions_of(np.asarray(cohort.labels[row])) for row in rows]
+
+
+def overlap(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Return the mean Dice of the regions of two maps."""
+    return float(np.nanmean(region_dice(first, second)[1:]))
+
+
+def spread(values: list[float]) -> str:
+    """Return mean and 5 % to 95 % of some values."""
+    return f"{np.mean(values):.2f} [{np.quantile(values, 0.05):.2f}, {np.quantile(values, 0.95):.2f}]"
 
 
 def pieces_of(labels: NDArray[np.uint8]) -> tuple[int, int]:
     """Return into how many pieces white matter and cortex of the cerebrum fall, by the six neighbours of a voxel."""
-    return tuple(
+    white, cortex = (
         ndimage.label(np.isin(labels, [i for i, one in enumerate(REGIONS) if kind in one.name]))[1]
         for kind in ("cerebral white matter", "cortex")
     )
+    return white, cortex
 
 
 if __name__ == "__main__":

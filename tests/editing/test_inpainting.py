@@ -10,7 +10,7 @@ from braindiffusion.diffusion.denoiser import Denoiser
 from braindiffusion.diffusion.samplers import ddim
 from braindiffusion.editing.inpainting import Inpainting, resampled
 from braindiffusion.editing.inversion import Inversion
-from braindiffusion.editing.variation import keep_levels
+from braindiffusion.generation.kept_levels import keep_levels
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig

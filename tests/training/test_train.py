@@ -22,6 +22,8 @@ from braindiffusion.jobs import perform
 from braindiffusion.jobs.train import train
 from braindiffusion.models.cascade import load_cascade, save_model
 from braindiffusion.models.cascade.sampling import sample_cascade
+from braindiffusion.regions import is_grouped
+from braindiffusion.regions.codes import CHANNELS
 from braindiffusion.runs import (
     ArtifactWritten,
     CheckpointWritten,
@@ -38,6 +40,7 @@ from braindiffusion.training.patches import Batch
 from braindiffusion.training.plan import rows_of
 from braindiffusion.training.presets import PRESETS, preset
 from braindiffusion.training.trainer import LevelTrainer
+from braindiffusion.volume import load_volume
 
 
 def request(cohort: Cohort, **changes: object) -> TrainRequest:
@@ -95,6 +98,47 @@ def test_stopped_and_resumed_equals_uninterrupted_whatever_the_clock_does(
     assert all(0 <= seconds < 3600 for seconds in left)
     for name, expected in weights(trained[0]).items():
         np.testing.assert_array_equal(weights(run)[name], expected, err_msg=name)
+
+
+def test_a_model_of_region_maps_learns_codes_and_samples_label_maps(cohort: Cohort, tmp_path: Path) -> None:
+    run = Run.create(request(cohort, content="regions", validation_subjects=2), root=tmp_path)
+    events = list(perform(run))
+    assert isinstance(events[-1], Finished), events[-1]
+    cascade, card = load_cascade(run.checkpoints / "best")
+    assert (card.content, cascade.config.channels) == ("regions", CHANNELS)
+    assert set(cascade.config.condition.names) == {"age", "sex", "volumes"}
+    sample = load_volume(next(Path(e.path) for e in reversed(events) if isinstance(e, ArtifactWritten)
+                              and e.kind == "preview"))  # fmt: skip
+    assert sample.data.shape == (1, *cohort.preprocessing.shape)
+    assert is_grouped(sample.data.astype(np.int64))
+    assert not any("novelty" in e.values for e in events if isinstance(e, Metric))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"conditions": ("age", "regions")}, "cannot learn 'regions'"),
+        ({"start_from": "trained"}, "generates images, not region maps"),
+    ],
+)
+def test_bad_requests_for_region_maps_are_told(
+    cohort: Cohort, trained: tuple[Run, list[object]], changes: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    changes = {name: str(trained[0].path) if value == "trained" else value for name, value in changes.items()}
+    last = list(perform(Run.create(request(cohort, content="regions", **changes), root=tmp_path)))[-1]
+    assert isinstance(last, Failed)
+    assert said in last.message
+
+
+def test_a_cohort_without_region_maps_teaches_none(cohort: Cohort, tmp_path: Path) -> None:
+    masks = Cohort.create(tmp_path / "masks.zarr", cohort.preprocessing, labels=np.dtype(np.uint8))
+    for row, subject in enumerate(cohort.subjects):
+        mask = cohort.masks[row]
+        masks.put(subject, PreparedVolume(cohort.volumes[row], mask, mask.astype(np.uint8), cohort.affines[row]))
+    masks.finish()
+    last = list(perform(Run.create(request(masks, content="regions"), root=tmp_path)))[-1]
+    assert isinstance(last, Failed)
+    assert "has no region maps to learn from" in last.message
 
 
 def test_one_level_can_be_trained_alone(cohort: Cohort, trained: tuple[Run, list[object]], tmp_path: Path) -> None:

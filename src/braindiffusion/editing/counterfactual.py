@@ -18,9 +18,9 @@ from braindiffusion.diffusion.denoiser import Denoiser
 from braindiffusion.diffusion.guidance import guided_from
 from braindiffusion.editing.inversion import Inversion
 from braindiffusion.editing.proposal import Proposal, conditioned, in_box
-from braindiffusion.editing.variation import keep_levels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.anatomy import AnatomyLibrary
+from braindiffusion.generation.kept_levels import keep_levels
 from braindiffusion.models.generator import EditableGenerator, Hook, LevelContext
 from braindiffusion.regions import REGIONS, volumes_ml
 from braindiffusion.regions.deformation import COARSER, Field, lengths_mm, refined, warped

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.editing.inversion import InterpolatedNoise, Inversion
 from braindiffusion.editing.proposal import Proposal, in_box
-from braindiffusion.editing.variation import keep_levels
+from braindiffusion.generation.kept_levels import keep_levels
 from braindiffusion.models.generator import EditableGenerator
 
 Grid = NDArray[np.float32]

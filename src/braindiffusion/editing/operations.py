@@ -18,9 +18,9 @@ from braindiffusion.editing.interpolation import Interpolation
 from braindiffusion.editing.proposal import Proposal, conditioned, in_box, map_field
 from braindiffusion.editing.sampled_regions import sample_regions
 from braindiffusion.editing.scan import BoxedScan, box_scan, painted_voxels, upsampled
-from braindiffusion.editing.variation import keep_levels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
+from braindiffusion.generation.kept_levels import keep_levels
 from braindiffusion.models.generator import EditableGenerator, Generator, Hook
 from braindiffusion.models.registry import anatomy_folder, find_model
 from braindiffusion.runs import EditRequest

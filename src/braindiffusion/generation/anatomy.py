@@ -53,7 +53,7 @@ STREAM = 7919  # keeps these draws apart from those of the levels, which share t
 
 
 @dataclass(frozen=True)
-class SampledAnatomy:
+class Anatomy:
     """A region map and where it comes from.
 
     Attributes:
@@ -61,21 +61,24 @@ class SampledAnatomy:
         subject: identifier of the training subject.
         mirrored: whether left and right were exchanged.
         displacement_mm: largest displacement inside the brain.
+        generated: how a model of region maps generated it from the sampled map; None where none did.
     """
 
     regions: Labels
     subject: str
     mirrored: bool
     displacement_mm: float
+    generated: Mapping[str, Any] | None = None
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Record of the draw for the sidecar."""
         return {
-            "kind": "sampled",
+            "kind": "sampled" if self.generated is None else "generated",
             "subject": self.subject,
             "mirrored": self.mirrored,
             "largest_displacement_mm": round(self.displacement_mm, 2),
+            **(self.generated or {}),
         }
 
 
@@ -140,7 +143,7 @@ class AnatomyLibrary:
 
     def sample(
         self, seed: int, condition: Mapping[str, Value], *, deform: bool = True, nearest: bool = False
-    ) -> SampledAnatomy:
+    ) -> Anatomy:
         """Draw a region map that fits a condition. The same seed and condition give the same map.
 
         Args:
@@ -164,7 +167,7 @@ class AnatomyLibrary:
                 displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=nearest)
             labels = warped(labels, displacement, nearest=nearest)
             largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
-        return SampledAnatomy(mirror(labels) if mirrored else labels, self.subjects[chosen], mirrored, largest)
+        return Anatomy(mirror(labels) if mirrored else labels, self.subjects[chosen], mirrored, largest)
 
     def _shape_weights(
         self, rng: np.random.Generator, chosen: int, condition: Mapping[str, Value]

@@ -14,11 +14,12 @@ from braindiffusion.cohort.vectors.table import with_rows
 from braindiffusion.conditions import MapField, Value
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.anatomy import AnatomyLibrary, SampledAnatomy, load_anatomy
+from braindiffusion.generation.anatomy import Anatomy, AnatomyLibrary, load_anatomy
 from braindiffusion.generation.condition_args import ConditionArgs, from_table
+from braindiffusion.generation.generated_anatomy import RegionMapModel
 from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.models.generator import Generator
-from braindiffusion.models.registry import anatomy_folder, find_model
+from braindiffusion.models.registry import anatomy_folder, find_model, generated_anatomy
 from braindiffusion.regions import is_grouped, regions_of, table_problem
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
@@ -61,6 +62,9 @@ class Conditions:
                 raise BrainDiffusionError(f"{request.conditions}, row {number}: {error}") from error
         self._seed = request.seed
         self._library = _library(request, self._maps, generator.shape)
+        self._region_maps = None
+        if self._library is not None:
+            self._region_maps = _region_map_model(request, self._library, generator.device)
         self._sampled = lru_cache(MAPS_REMEMBERED)(self._sample_anatomy)
         self._labels = lru_cache(MAPS_REMEMBERED)(
             lambda path: load_label_map(Path(path), generator.shape, generator.spacing)
@@ -76,15 +80,18 @@ class Conditions:
         drawn = self._maps[:1] if self._library is not None else []
         return frozenset(drawn).union(*self._checked)
 
-    def anatomy(self, number: int) -> SampledAnatomy | None:
+    def anatomy(self, number: int) -> Anatomy | None:
         """Return the region map that was drawn for a sample (from 1); None where it has one of its own, or none."""
         return self._sampled(number)
 
-    def _sample_anatomy(self, number: int) -> SampledAnatomy | None:
+    def _sample_anatomy(self, number: int) -> Anatomy | None:
         checked = self.checked(number)
         if self._library is None or any(name in checked for name in self._maps):
             return None
-        drawn = self._library.sample(self._seed + number - 1, checked, nearest=self._quick)
+        seed = self._seed + number - 1
+        drawn = self._library.sample(seed, checked, nearest=self._quick)
+        if self._region_maps is not None:
+            drawn = self._region_maps.generate(drawn, seed, checked, quick=self._quick)
         return replace(drawn, regions=_finer(drawn.regions, self._shape))
 
     def region_map(self, number: int) -> NDArray[np.uint8] | None:
@@ -131,19 +138,33 @@ def _library(request: GenerateRequest, maps: Sequence[str], shape: tuple[int, in
     """Return the region maps that anatomy is drawn from; None where the request wants none, or the model has none.
 
     Raises:
-        BrainDiffusionError: the request wants sampled anatomy of a model without maps, or these are of another model.
+        BrainDiffusionError: the request wants anatomy of a model without maps, or these are of another model.
     """
     if request.anatomy == "none":
         return None
     folder = anatomy_folder(find_model(request.model)) if maps else None
     library = None if folder is None else load_anatomy(folder)
-    if library is None and request.anatomy == "sampled":
-        msg = f"The model {request.model} has no region maps to sample anatomy from: choose none."
+    if library is None and request.anatomy is not None:
+        msg = f"The model {request.model} has no region maps to draw anatomy from: choose none."
         raise BrainDiffusionError(msg, field="anatomy")
     if library is not None and any(here % there for there, here in zip(library.maps.shape[1:], shape, strict=True)):
         msg = f"The region maps of {request.model} are of another shape than its brains: install the model again."
         raise BrainDiffusionError(msg, field="model")
     return library
+
+
+def _region_map_model(request: GenerateRequest, library: AnatomyLibrary, device: torch.device) -> RegionMapModel | None:
+    """Return the model that generates the region maps of a request; None where they are sampled.
+
+    Raises:
+        BrainDiffusionError: the request wants generated anatomy of a model without it.
+    """
+    if request.anatomy != "generated":
+        return None
+    if (settings := generated_anatomy(find_model(request.model))) is None:
+        msg = f"The model {request.model} has no model of region maps to generate anatomy with: choose sampled or none."
+        raise BrainDiffusionError(msg, field="anatomy")
+    return RegionMapModel(settings, library, device)
 
 
 def _finer(regions: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -117,6 +117,6 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
             "overwrite": False,
             "previews": False,
             "precision": precision,
-            "anatomy": "sampled" if told.get("anatomy") else "none",
+            "anatomy": (told.get("anatomy") or {"kind": "none"})["kind"],
         }
     )

@@ -235,7 +235,7 @@ class _LevelTraining:
         """Generate a brain of the request's seed with the present weights, and measure its novelty."""
         written, brain = self.checkpoints.sample(self.request.seed)
         yield written
-        if (novelty := self.novelty.of(brain)) is not None:
+        if self.request.content == "image" and (novelty := self.novelty.of(brain)) is not None:
             yield Metric(stage=self.stage, step=self.trainer.step, values={"novelty": novelty})
 
     @property

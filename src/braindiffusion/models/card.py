@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.requests.base import Content
 from braindiffusion.untrusted import name_part
 
 Text = str | list[str]
@@ -51,6 +52,19 @@ class FastSampling(BaseModel):
     guidance: OwnGuidance = OwnGuidance()
 
 
+class GeneratedAnatomy(BaseModel):
+    """How region maps are generated for an image model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    """Name of the model of region maps."""
+    first_level: int = Field(default=0, ge=0, le=20)
+    """The first level that generates; those before it are kept of a sampled region map."""
+    sigma: float | None = Field(default=None, gt=0)
+    """Noise level from which the others start, with the sampled map under it; None starts from noise alone."""
+
+
 class ModelCard(BaseModel):
     """All of a `model.json`. Fields that are not listed here are kept as they are.
 
@@ -83,6 +97,8 @@ class ModelCard(BaseModel):
     """How the model is built; each kind has its own."""
     guidance: OwnGuidance = OwnGuidance()
     fast: FastSampling | None = None
+    generated_anatomy: GeneratedAnatomy | None = None
+    """How `generated` anatomy is made; None where the model has none."""
     coarser_model: str | None = None
     """Name of the model at twice the voxel size whose levels come before the only one of this file."""
 
@@ -104,8 +120,9 @@ class ModelCard(BaseModel):
             prepared = Preprocessing.model_validate(told)
             same = prepared.model_dump(mode="json", include={"shape", "spacing"} & set(told))
             if "modality" in told:
-                same["channels"] = len(prepared.channels)
                 self._check_names(prepared.channels)
+            if "modality" in told and self.content == "image":
+                same["channels"] = len(prepared.channels)
             for name, value in same.items() if self.kind == CASCADE_KIND else ():
                 if (built := self.configuration.get(name, value)) != value:
                     raise ValueError(f"{name} is {built} in its configuration, and {value} in its preprocessing")
@@ -119,6 +136,11 @@ class ModelCard(BaseModel):
                     name_part(part, "The channel")
         except BrainDiffusionError as error:
             raise ValueError(str(error)) from error
+
+    @property
+    def content(self) -> Content:
+        """What it generates."""
+        return "regions" if self.configuration.get("content") == "regions" else "image"
 
     @property
     def conditions(self) -> ConditionSchema:

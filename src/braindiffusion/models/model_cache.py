@@ -7,18 +7,19 @@ import torch
 
 from braindiffusion.models.generator import Generator
 from braindiffusion.models.registry import load_generator, model_files
+from braindiffusion.runs.requests.base import Content
 
-CACHED_MODELS = 2
-"""The model in use, and the one that it is compared with or guided by."""
+CACHED_MODELS = 3
+"""The model in use, the one that it is compared with or guided by, and the one that makes its region maps."""
 
 
-def cached_model(folder: Path, device: torch.device) -> Generator:
+def cached_model(folder: Path, device: torch.device, content: Content = "image") -> Generator:
     """Return the model of a folder on a device, ready to sample; its weights must not be changed.
 
     Raises:
         BrainDiffusionError: as `load_generator`.
     """
-    generator = _load(folder, tuple(_stamp(file) for file in model_files(folder)))
+    generator = _load(folder, content, tuple(_stamp(file) for file in model_files(folder)))
     generator.to(device)
     return generator
 
@@ -33,8 +34,8 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 
 
 @lru_cache(CACHED_MODELS)
-def _load(folder: Path, stamps: tuple[tuple[int, int, int] | None, ...]) -> Generator:
-    return load_generator(folder)
+def _load(folder: Path, content: Content, stamps: tuple[tuple[int, int, int] | None, ...]) -> Generator:
+    return load_generator(folder, content)
 
 
 def release(device: torch.device) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.card import CASCADE_KIND, ModelCard
+from braindiffusion.models.card import CASCADE_KIND, GeneratedAnatomy, ModelCard
 from braindiffusion.models.monai_bundle.config import INFERENCE, METADATA, is_bundle, read_bundle, weight_files
+from braindiffusion.runs.requests.base import Content
 from braindiffusion.untrusted import cell, read_json
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ class PretrainedModel:
 
 
 def list_models() -> list[PretrainedModel]:
-    """Return the packaged models that generate brains: the default one first, then by name.
+    """Return the packaged models that generate images of brains: the default one first, then by name.
 
     Raises:
         BrainDiffusionError: the `model.json` of a packaged model is damaged.
     """
-    return [model for model in _packaged() if model.card.kind != SEGMENTATION_KIND]
+    return [one for one in _packaged() if one.card.kind != SEGMENTATION_KIND and one.card.content == "image"]
 
 
 def list_segmentation_models() -> list[PretrainedModel]:
@@ -88,6 +89,16 @@ def anatomy_folder(folder: Path) -> Path | None:
     return there if there is not None and (there / ANATOMY).is_file() else None
 
 
+def generated_anatomy(folder: Path) -> GeneratedAnatomy | None:
+    """Return how a model, or its coarser model, has its region maps generated; None where it has not.
+
+    Raises:
+        BrainDiffusionError: as `anatomy_folder`.
+    """
+    there = anatomy_folder(folder)
+    return None if there is None else read_card(there).generated_anatomy
+
+
 def read_card(folder: Path) -> ModelCard:
     """Return the card of a model folder.
 
@@ -113,19 +124,25 @@ def read_card(folder: Path) -> ModelCard:
         raise BrainDiffusionError(msg) from error
 
 
-def load_generator(folder: Path) -> "Generator":
+def load_generator(folder: Path, content: Content = "image") -> "Generator":
     """Read a model that generates brains, on the CPU.
 
     Args:
         folder: see `find_model`.
+        content: what it must generate.
 
     Raises:
-        BrainDiffusionError: its kind is not known, or a file is missing, damaged, or of another model.
+        BrainDiffusionError: its kind is not known, it generates something else, or a file is missing, damaged, or of
+            another model.
     """
-    kind = read_card(folder).kind
+    card = read_card(folder)
+    kind = card.kind
     if kind not in KINDS:
         known = ", ".join(sorted(KINDS))
         raise BrainDiffusionError(f"{folder} holds a model of the kind {kind}, which does not generate: use {known}.")
+    if card.content != content:
+        there, wanted = ("region maps", "images") if content == "image" else ("images", "region maps")
+        raise BrainDiffusionError(f"The model {folder} generates {there}, not {wanted}: choose another one.")
     module, function = KINDS[kind].split(":")
     generator: Generator = getattr(import_module(module), function)(folder)
     return generator

@@ -26,6 +26,7 @@ class Region:
         dlmuse: the DLMUSE values that it includes.
         freesurfer: the values of FreeSurfer's aparc+aseg and wmparc that it includes.
         typical_ml: its median volume in 30 adults of IXI.
+        code: its corner of the hypercube of `codes`, a digit for each channel.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Region:
     dlmuse: tuple[int, ...]
     freesurfer: tuple[int, ...]
     typical_ml: float
+    code: str
 
 
 def _values(cell: str) -> tuple[int, ...]:
@@ -54,6 +56,7 @@ def _read() -> tuple[Region, ...]:
                 _values(row["dlmuse"]),
                 _values(row["freesurfer"]),
                 float(row["ml"]),
+                row["code"],
             )
             for row in csv.DictReader(file, delimiter="\t")
         )

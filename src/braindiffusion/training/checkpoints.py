@@ -33,10 +33,11 @@ from braindiffusion.models.cascade.files import load_cascade, save_model
 from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.models.registry import CARD, WEIGHTS
 from braindiffusion.outputs import Outputs
+from braindiffusion.regions.codes import decode
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Run
 from braindiffusion.training.ema import SIGMA_RELS, posthoc_coefficients
 from braindiffusion.training.trainer import LevelTrainer
-from braindiffusion.volume import save_volume
+from braindiffusion.volume import Volume, save_volume
 
 FORMAT, FORMAT_NAME = 2, "format"
 """Version of the resume files. It is raised when a state holds other tensors that an older version did not write."""
@@ -148,17 +149,20 @@ class CheckpointManager:
             _save(path, {name: tensor.half() for name, tensor in averages.items()})
 
     def sample(self, seed: int) -> tuple[ArtifactWritten, NDArray[np.float32]]:
-        """Generate one brain with the last checkpoint, by the levels that have begun to learn.
+        """Generate one brain, or region map, with the last checkpoint, by the levels that have begun to learn.
 
         Returns:
-            The event of the file, and the brain, (x, y, z) in [-1, 1].
+            The event of the file, and the first channel, (x, y, z) in [-1, 1].
         """
         steps = self.steps()
         self._load_weights(best=False)
         for step in sample_cascade(self.model, [seed], levels=trained_levels(steps)):
             volume = step.volume()
         path = self.run.results / f"sample_step_{sum(steps):07d}.nii.gz"
-        save_volume(as_volume(volume[0], self.model.config.spacing), path)
+        generated = as_volume(volume[0], self.model.config.spacing)
+        if self.model.config.content == "regions":
+            generated = Volume(decode(volume[0].cpu().numpy())[None], generated.affine, {"kind": "labels"})
+        save_volume(generated, path)
         written = ArtifactWritten(kind="preview", path=str(path), name=f"training sample, step {sum(steps)}")
         return written, volume[0, 0].cpu().numpy()
 

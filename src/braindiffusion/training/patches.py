@@ -20,6 +20,7 @@ from braindiffusion.cohort.transforms import patch_centres
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.regions import regions_of
+from braindiffusion.regions.codes import encode
 from braindiffusion.training.augment import Copy, Warp, augment
 from braindiffusion.training.subject_condition import subject_condition
 
@@ -49,7 +50,7 @@ class Brain:
     """One copy of one brain, decomposed for a level.
 
     Attributes:
-        bands: (bands, channels, x, y, z) float32, not normalised.
+        bands: (bands, channels, x, y, z), not normalised; float32, of region maps float16.
         inside: (x, y, z), share of each site that is brain.
         condition: its condition, a batch of one.
         centres: (n, 3), sites on which a patch may be centred.
@@ -203,7 +204,8 @@ class PatchDataset:
         mask = torch.from_numpy(np.asarray(self.cohort.masks[subject], dtype=np.float32))[None]
         config = self.cascade.config
         labels = None
-        if self.cohort.labels is not None and {"volumes", "regions"} & set(config.condition.names):
+        needed = config.content == "regions" or {"volumes", "regions"} & set(config.condition.names)
+        if self.cohort.labels is not None and needed:
             labels = torch.from_numpy(regions_of(np.asarray(self.cohort.labels[subject])))
         if copy < 0:
             return {copy: self._decomposed(subject, (volume, mask, labels))}
@@ -215,12 +217,17 @@ class PatchDataset:
     def _decomposed(self, subject: int, made: Copy) -> dict[int, Brain]:
         """Return one copy as each of the levels sees it."""
         volume, mask, labels = made
+        if self.cascade.config.content == "regions":
+            assert labels is not None  # noqa: S101 checked before the training
+            volume = torch.from_numpy(encode(labels.numpy()))
         condition = subject_condition(self.cascade.config.condition, self.cohort, subject, labels)
         brains = {}
         for level in self.levels:
             side = 2 ** self.cascade.config.halvings(level)
             inside = torch.nn.functional.avg_pool3d(mask[None], side)[0, 0] if side > 1 else mask[0]
             bands = self.cascade.decompose(volume[None], level)[0].contiguous()
+            if self.cascade.config.content == "regions":
+                bands = bands.half()  # eight channels: copies would take eight times the memory of an image's
             x, y, z = (min(self.cascade.level(level).config.patch or n, n) for n in inside.shape)
             brains[level] = Brain(bands, inside, condition, patch_centres(inside, (x, y, z)))
         return brains

@@ -14,6 +14,7 @@ from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.diffusion.weights import Weighting
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.runs.requests.base import Content
 from braindiffusion.training.augment import Warp
 
 WARMUP = 200
@@ -136,7 +137,12 @@ class Preset(BaseModel):
         return self
 
     def cascade(
-        self, shape: tuple[int, int, int], spacing: float, channels: int, condition: ConditionSchema
+        self,
+        shape: tuple[int, int, int],
+        spacing: float,
+        channels: int,
+        condition: ConditionSchema,
+        content: Content = "image",
     ) -> CascadeConfig:
         """Return the configuration of the cascade for volumes of this shape.
 
@@ -148,7 +154,13 @@ class Preset(BaseModel):
             msg = f"Volumes of {shape} cannot be halved {self.depth} times: prepare sides in multiples of {side}."
             raise BrainDiffusionError(msg)
         return CascadeConfig(
-            shape=shape, spacing=spacing, channels=channels, depth=self.depth, levels=self.levels, condition=condition
+            shape=shape,
+            spacing=spacing,
+            channels=channels,
+            content=content,
+            depth=self.depth,
+            levels=self.levels,
+            condition=condition,
         )
 
 

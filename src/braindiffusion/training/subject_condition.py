@@ -20,29 +20,49 @@ from braindiffusion.conditions import (
 from braindiffusion.diffusion.condition import Condition, null_condition
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import BACKGROUND, REGIONS, regions_of, volumes_ml
+from braindiffusion.runs.requests.base import Content
 
 CATEGORIES = ("sex", "site", "modality")
 NAMES = ("age", *CATEGORIES, "volumes", "regions")
 ENTRIES = tuple(region.name for region in REGIONS if region.index != BACKGROUND)
 
 
-def schema_of(cohort: Cohort, rows: list[int], wanted: Iterable[str] | None = None) -> ConditionSchema:
+OF_IMAGES = ("site", "modality", "regions")
+"""Conditions that tell nothing of a region map, or all of it: a model of region maps has none of them."""
+
+
+def check_region_maps(cohort: Cohort, rows: list[int]) -> None:
+    """Raise where a cohort's label maps are no region maps, or it has none."""
+    if cohort.labels is None or not _has_regions(cohort, rows):
+        msg = f"{cohort.path} has no region maps to learn from: prepare it with label maps, or segment its volumes."
+        raise BrainDiffusionError(msg, field="content")
+
+
+def schema_of(
+    cohort: Cohort, rows: list[int], wanted: Iterable[str] | None = None, *, content: Content = "image"
+) -> ConditionSchema:
     """Return the conditions that vary among a cohort's training subjects.
 
     Args:
         cohort: the prepared brains.
         rows: training subjects.
         wanted: fields of `NAMES`, or names of the cohort's tables; None takes all that vary among these subjects.
+        content: what the model generates.
 
     Raises:
         BrainDiffusionError: a wanted field is unknown, or the same in all training subjects.
     """
     known = {field.name: field for field in _fields(cohort, rows)}
+    if content == "regions":
+        known = {name: field for name, field in known.items() if name not in OF_IMAGES}
     if wanted is None:
         return ConditionSchema(fields=tuple(known.values()))
     for name in wanted:
         if name not in (names := (*NAMES, *cohort.tables)):
             raise BrainDiffusionError(f"There is no condition '{name}': choose among {', '.join(names)}.")
+        if content == "regions" and name in OF_IMAGES:
+            msg = f"A model of region maps cannot learn '{name}': leave it out of the conditions."
+            raise BrainDiffusionError(msg, field="conditions")
         if name not in known:
             msg = f"{cohort.path} cannot teach '{name}': it is missing, or the same, in all training subjects."
             raise BrainDiffusionError(msg)

@@ -16,10 +16,11 @@ from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.cascade.files import load_cascade, read_configuration
 from braindiffusion.models.registry import CARD, WEIGHTS, find_model, read_card
+from braindiffusion.regions.codes import CHANNELS as CODE_CHANNELS
 from braindiffusion.runs import Run, TrainRequest
 from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.presets import FINER, Preset
-from braindiffusion.training.subject_condition import schema_of
+from braindiffusion.training.subject_condition import check_region_maps, schema_of
 
 
 def with_networks_of(chosen: Preset, start: Path) -> Preset:
@@ -87,15 +88,23 @@ def configuration_of(
         BrainDiffusionError: the cohort is not prepared as the initial model's was, or other conditions are asked for.
     """
     preprocessing, channels = cohort.preprocessing, cohort.volumes.shape[1]
+    if request.content == "regions":
+        check_region_maps(cohort, rows)
+        channels = CODE_CHANNELS
     if start is None:
-        condition = schema_of(cohort, rows, request.conditions)
+        condition = schema_of(cohort, rows, request.conditions, content=request.content)
     else:
         if request.conditions is not None:
             msg = f"A training that is initialized from {request.start_from} keeps its conditions: leave them out."
             raise BrainDiffusionError(msg, field="conditions")
-        condition = read_configuration(start).condition
+        there = read_configuration(start)
+        if there.content != request.content:
+            names = {"image": "images", "regions": "region maps"}
+            msg = f"The initial model {request.start_from} generates {names[there.content]}, not"
+            raise BrainDiffusionError(f"{msg} {names[request.content]}: choose another one.", "start_from")
+        condition = there.condition
         _same_preparation(start, cohort)
-    return chosen.cascade(preprocessing.shape, preprocessing.spacing, channels, condition)
+    return chosen.cascade(preprocessing.shape, preprocessing.spacing, channels, condition, request.content)
 
 
 def _same_preparation(start: Path, cohort: Cohort) -> None:

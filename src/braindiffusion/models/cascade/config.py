@@ -13,6 +13,8 @@ from braindiffusion.diffusion.denoiser import Prediction
 from braindiffusion.diffusion.noise import NoiseSchedule, Schedule, lognormal_sigmas
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.regions.codes import CHANNELS as CODE_CHANNELS
+from braindiffusion.runs.requests.base import Content
 
 MOST_SIGMA = 1e6
 Width = Annotated[int, Field(ge=1, le=16_384)]
@@ -124,6 +126,8 @@ class CascadeConfig(_Config):
     """Millimetres."""
     channels: int = Field(default=1, ge=1, le=1000)
     """Channels of the volume."""
+    content: Content = "image"
+    """What the volume is: intensities, or a region map in the codes of `braindiffusion.regions.codes`."""
     depth: int = Field(default=3, ge=0, le=11)
     joint_base: bool = False
     """The base generates the coarsest band and its seven detail bands together."""
@@ -141,6 +145,9 @@ class CascadeConfig(_Config):
             raise ValueError(msg)
         if self.joint_base and not self.depth:
             msg = "joint_base needs depth of at least 1."
+            raise ValueError(msg)
+        if self.content == "regions" and self.channels != CODE_CHANNELS:
+            msg = f"region maps have {CODE_CHANNELS} channels, not {self.channels}."
             raise ValueError(msg)
         if len(self.levels) != self.number_of_levels:
             msg = f"depth {self.depth} needs {self.number_of_levels} levels, not {len(self.levels)}."

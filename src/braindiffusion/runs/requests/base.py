@@ -88,6 +88,8 @@ Device = Annotated[
         json_schema_extra={"choices": ["auto", "cpu", "cuda", "mps"], "advanced": True},
     ),
 ]
+Content = Literal["image", "regions"]
+"""What a model generates: images, or region maps."""
 Precision = Annotated[
     Literal["auto", "float32", "bfloat16"],
     Field(

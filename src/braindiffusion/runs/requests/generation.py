@@ -28,19 +28,20 @@ class GenerateRequest(BaseRequest):
     conditions: Path | None = Field(default=None, title="Conditions table")
     """Table of conditions (`.csv`, `.tsv`): a column per field, a row per sample, from the first row again after the
     last. A condition given for all samples holds where a cell is empty."""
-    anatomy: Literal["sampled", "none"] | None = Field(
+    anatomy: Literal["sampled", "generated", "none"] | None = Field(
         default=None,
         title="Anatomy",
         json_schema_extra={
             "choices": {
                 "sampled": "Deform the region map of a training subject that fits the conditions.",
+                "generated": "Generate a region map: the shape of a sampled one, with folds of its own.",
                 "none": "Generate without a region map.",
             }
         },
     )
     """Region map of a brain for which none is given: `sampled` deforms the map of a training subject that fits the age,
-    sex and volumes, at random; `none` leaves the anatomy to the model. By default `sampled` where the model has
-    maps."""
+    sex and volumes, at random; `generated` keeps the shape of such a map and generates its folds by a model of region
+    maps; `none` leaves the anatomy to the model. By default `sampled` where the model has maps."""
     segmentation: bool = Field(default=False, title="Save region map")
     """Save a label map of 40 regions beside each brain: the region map that it was generated from, or else what the
     segmentation model finds in it."""

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import BaseRequest, Device, Precision, Seed
+from braindiffusion.runs.requests.base import BaseRequest, Content, Device, Precision, Seed
 
 
 class TrainRequest(BaseRequest):
@@ -14,6 +14,18 @@ class TrainRequest(BaseRequest):
     job: Literal["train"] = "train"
     data: Path = Field(title="Data", json_schema_extra={"cli": ["--data-dir", "--data"]})
     """A prepared cohort (`.zarr`), or a folder of volumes that is preprocessed first."""
+    content: Content = Field(
+        default="image",
+        title="Generates",
+        json_schema_extra={
+            "advanced": True,
+            "choices": {
+                "image": "Images.",
+                "regions": "Region maps, from which an image model can generate (needs label maps in the cohort).",
+            },
+        },
+    )
+    """What the model is to generate: `image`, or `regions`, region maps from which an image model can generate."""
     preset: str = Field(
         default="auto",
         title="Preset",

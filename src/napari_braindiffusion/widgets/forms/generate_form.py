@@ -167,7 +167,7 @@ class GenerateForm(RequestForm):
     def _has_guidance(self) -> bool:
         """Return whether there is anything to guide by: a condition, or a region map that will be sampled."""
         anatomy = self.fields["anatomy"].value or self._default_anatomy
-        return bool(self.conditions.asked()) or anatomy == "sampled"
+        return bool(self.conditions.asked()) or anatomy in ("sampled", "generated")
 
     def _show_guidance(self) -> None:
         # Without a condition it means nothing.
