@@ -37,6 +37,16 @@ CARDS = {
         "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",
         "guidance": {"scale": 2.0, "fields": ["regions"]},
         "fast": {"steps": [10, 6, 5, 4], "guidance": {"scale": 2.0, "fields": ["regions"], "levels": 3}},
+        "generated_anatomy": {"model": "ixi-2mm-anatomy", "first_level": 2},
+    },
+    "ixi-2mm-anatomy": {
+        "summary": "region maps of brains at 2 mm, for the generated anatomy of ixi-2mm",
+        "description": "Maps of 40 regions at 2 mm (80 x 104 x 88), in codes of eight channels, with or without a given "
+        "age, sex or region volumes. Trained on the maps of healthy adults of one site (IXI, Hammersmith). For "
+        "research on methods; not for diagnosis.",
+        "data": "DLMUSE label maps of 117 subjects of the IXI dataset (brain-development.org), Hammersmith site, at "
+        "2 mm; 29 held out",
+        "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org; label maps: see LICENSE.md",
     },
     "brain-1mm": {
         "summary": "skull-stripped T1w brains at 1 mm: those of ixi-2mm with one finer level",
@@ -55,6 +65,7 @@ SAMPLING: dict[str, list[dict[str, float]]] = {
     "ixi-2mm": [
         {"steps": 20}, {"steps": 10}, {"steps": 10, "temperature": 0.85}, {"steps": 6, "temperature": 0.6}
     ],
+    "ixi-2mm-anatomy": [{}, {}, {}, {"temperature": 0.6}],
 }  # fmt: skip
 """Sampling of each level, where it differs from that of the preset: so the power spectrum is that of people within
 1 dB, and brains follow their region map best."""
@@ -117,8 +128,8 @@ def main(
     if size > LIMIT_MB:
         raise BrainDiffusionError(f"{out} has {size:.0f} MB of weights: at most {LIMIT_MB} are packaged.")
     typer.echo(f"{out}: {size:.1f} MB of weights, {sum(card['parameters']) / 1e6:.1f} M parameters")
-    if "coarser_model" in card:
-        return  # eight times the voxels: too large to ship
+    if "coarser_model" in card or cascade.config.content == "regions":
+        return  # eight times the voxels, too large to ship; or no image
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made"
         run = Run.create(GenerateRequest(model=str(out), seed=seed, out=made), root=Path(folder))

@@ -345,8 +345,8 @@ def train(data: str | Path, preset: str = "auto", *, on_event: OnEvent | None = 
 
     Args:
         data: A prepared cohort, or a folder that `prepare` understands.
-        preset: `tiny`, `laptop`, `gpu-8gb`, `gpu-24gb`, `gpu-80gb`, or a file of your own; `auto` takes the one that
-            suits the device.
+        preset: `tiny`, `laptop`, `laptop-regions`, `gpu-8gb`, `gpu-24gb`, `gpu-80gb`, or a file of your own; `auto`
+            takes the one that suits the device.
         on_event: Is called with each event: progress, losses, checkpoints.
         options: Any other field of `TrainRequest`: `epochs`, `batch_size`, `conditions`, `seed`, `device`, ...
 

@@ -216,6 +216,40 @@ _LAPTOP = Preset(
         LevelRecipe(batch_size=4, epochs=200, augmented_copies=2, decay=0.5),
     ),
 )
+# The packaged ixi-2mm-anatomy has its networks.
+_LAPTOP_REGIONS = Preset(
+    name="laptop-regions",
+    about="region maps (content `regions`): an afternoon on a laptop without a GPU",
+    depth=3,
+    levels=(
+        _base((64, 128), (1, 2), 30),
+        _details((64, 128), (1, 2), 15, attention=True),
+        _details((64, 128), (1, 2), 10, patch=16),
+        _details((32, 64), (1, 2), 4, patch=16),
+    ),
+    recipes=(
+        LevelRecipe(batch_size=8, epochs=120, augmented_copies=10, elastic=3.0, muon_learning_rate=3e-3, decay=0.5),
+        LevelRecipe(batch_size=4, epochs=90, augmented_copies=10, elastic=3.0, muon_learning_rate=3e-3, decay=0.5),
+        LevelRecipe(
+            batch_size=4,
+            epochs=120,
+            augmented_copies=6,
+            elastic=3.0,
+            interpolation="cubic",
+            muon_learning_rate=3e-3,
+            decay=0.5,
+        ),
+        LevelRecipe(
+            batch_size=4,
+            epochs=200,
+            augmented_copies=4,
+            elastic=3.0,
+            interpolation="cubic",
+            muon_learning_rate=3e-3,
+            decay=0.5,
+        ),
+    ),
+)
 # Those for GPUs are as large as fits beside a desktop at 1 mm, by the count of `braindiffusion.estimate`. How long they
 # take was not measured; `estimate` tells on the GPU itself.
 _GPU_8GB = Preset(
@@ -272,7 +306,7 @@ _GPU_80GB = Preset(
 FINER = _details((24, 48), (1, 1), 6, patch=32)
 """The level that is added to an initial model at twice the voxel size: small, since it works on eight times as many
 sites as the level before."""
-PRESETS = {one.name: one for one in (_TINY, _LAPTOP, _GPU_8GB, _GPU_24GB, _GPU_80GB)}
+PRESETS = {one.name: one for one in (_TINY, _LAPTOP, _LAPTOP_REGIONS, _GPU_8GB, _GPU_24GB, _GPU_80GB)}
 """All presets by name, smallest first."""
 AUTO = "auto"
 """Choose the preset by the device."""
