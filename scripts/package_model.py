@@ -41,8 +41,8 @@ CARDS = {
     },
     "ixi-2mm-anatomy": {
         "summary": "region maps of brains at 2 mm, for the generated anatomy of ixi-2mm",
-        "description": "Maps of 40 regions at 2 mm (80 x 104 x 88), in codes of eight channels, with or without a given "
-        "age, sex or region volumes. Trained on the maps of healthy adults of one site (IXI, Hammersmith). For "
+        "description": "Maps of 40 regions at 2 mm (80 x 104 x 88), in codes of eight channels, with or without a "
+        "given age, sex or region volumes. Trained on the maps of healthy adults of one site (IXI, Hammersmith). For "
         "research on methods; not for diagnosis.",
         "data": "DLMUSE label maps of 117 subjects of the IXI dataset (brain-development.org), Hammersmith site, at "
         "2 mm; 29 held out",

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from napari.layers import Image, Layer
-from napari.qt.threading import FunctionWorker, create_worker
+from napari.qt.threading import FunctionWorker
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
@@ -125,7 +125,7 @@ class CohortDock(Dock):
             self.summary.setText("Choose a folder of volumes.")
             return
         self.summary.setText(f"Reading headers in {request.data_dir} …")
-        worker: FunctionWorker[FolderListing] = create_worker(list_folder, self._listings, request)
+        worker: FunctionWorker[FolderListing] = FunctionWorker(list_folder, self._listings, request)
         self._workers.add(worker)
         worker.returned.connect(self._on_listed)
         worker.finished.connect(lambda: self._workers.discard(worker))

@@ -2,6 +2,10 @@
 
 A script that opens or saves a file expects it done when the call returns, and there is no event loop that could be
 held up: there it is done at once.
+
+napari's `create_worker` keeps each worker, and what that refers to, for as long as the window lives: a task status is
+never removed. Short work without a progress bar therefore has a `FunctionWorker` of its own, and longer work lets go of
+what it worked on.
 """
 
 import threading
@@ -89,13 +93,18 @@ def in_background(
             if pieces:
                 QTimer.singleShot(0, hand_over)
             elif ended:
-                after()
+                close()
 
     def end() -> None:
         nonlocal ended
         ended = True
         if not pieces:
-            after()
+            close()
+
+    def close() -> None:
+        nonlocal work, args, done, after
+        last, work, args, done, after = after, _nothing, (), _ignore, _ignore
+        last()
 
     before, mine = _Turn.last, threading.Event()
     _Turn.last = mine
@@ -116,6 +125,14 @@ def in_background(
     return worker
 
 
+def _nothing() -> Generator[Any]:
+    yield from ()
+
+
+def _ignore(*_: Any) -> None:
+    """Do nothing."""
+
+
 def run_in_thread(work: Callable[..., Found], *args: Any, then: Callable[[Found], None]) -> FunctionWorker[Any]:
     """Do something that may wait for a disk, such as a slow network folder, in a worker thread.
 
@@ -132,7 +149,7 @@ def run_in_thread(work: Callable[..., Found], *args: Any, then: Callable[[Found]
             return partial(show_error, str(error))
         return partial(then, found)
 
-    worker: FunctionWorker[Any] = create_worker(caught)
+    worker: FunctionWorker[Any] = FunctionWorker(caught)
     worker.returned.connect(lambda tell: tell())
     worker.start()
     return worker

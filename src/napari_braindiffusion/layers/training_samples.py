@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from napari.layers import Layer
-from napari.qt.threading import FunctionWorker, create_worker
+from napari.qt.threading import FunctionWorker
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Signal
 
@@ -88,7 +88,7 @@ class TrainingSamples(QObject):
             self._again = True
             return
         frames = self._frames
-        self._worker = create_worker(frames.read_new)
+        self._worker = FunctionWorker(frames.read_new)
         self._worker.returned.connect(lambda volume: self._show(frames, volume))
         self._worker.finished.connect(self._on_read)
         self._worker.start()

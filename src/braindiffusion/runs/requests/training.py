@@ -42,8 +42,8 @@ class TrainRequest(BaseRequest):
             "path": True,
         },
     )
-    """Size of the network and how each level is trained: `tiny`, `laptop`, `laptop-regions`, `gpu-8gb`, `gpu-24gb`, `gpu-80gb`,
-    or a file of your own; `auto` takes the one that suits the device."""
+    """Size of the network and how each level is trained: `tiny`, `laptop`, `laptop-regions`, `gpu-8gb`, `gpu-24gb`,
+    `gpu-80gb`, or a file of your own; `auto` takes the one that suits the device."""
     start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"path": True})
     """Name or path of a model to start from (fine-tuning): its network, weights and conditions are taken over, the
     preset decides only how it is trained. The cohort must be preprocessed as that model's own was."""
