@@ -86,6 +86,9 @@ train-models: cohorts  ## Train the packaged models on DATA (hours)
 	$(BIN)/python scripts/build_anatomy.py build/ixi-2mm.zarr --model build/ixi-2mm/best
 	$(BIN)/python scripts/build_normative.py build/ixi-2mm.zarr --model build/ixi-2mm/best
 	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out $(PRETRAINED)/ixi-2mm
+	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --content regions --preset laptop-regions \
+		--validation-subjects 30 --out build/ixi-2mm-anatomy
+	$(BIN)/python scripts/package_model.py build/ixi-2mm-anatomy/best --out $(PRETRAINED)/ixi-2mm-anatomy
 	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr --steps 2700 --out build/segmentation
 	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out $(PRETRAINED)/ixi-2mm-regions
 	$(BIN)/braindiffusion prepare $(DATA)/ds002748-cropped --participants $(DATA)/ds002748-cropped/participants.tsv \

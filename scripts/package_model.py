@@ -65,7 +65,7 @@ SAMPLING: dict[str, list[dict[str, float]]] = {
     "ixi-2mm": [
         {"steps": 20}, {"steps": 10}, {"steps": 10, "temperature": 0.85}, {"steps": 6, "temperature": 0.6}
     ],
-    "ixi-2mm-anatomy": [{}, {}, {}, {"temperature": 0.6}],
+    "ixi-2mm-anatomy": [{}, {}, {"temperature": 0.85}, {"steps": 4, "temperature": 0.6}],
 }  # fmt: skip
 """Sampling of each level, where it differs from that of the preset: so the power spectrum is that of people within
 1 dB, and brains follow their region map best."""

@@ -8,15 +8,17 @@ import pytest
 import torch
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.evaluation.metrics.cortex import CORTEX
 from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
-from braindiffusion.generation.generated_anatomy import without_specks
+from braindiffusion.generation.generated_anatomy import RegionMapModel, without_specks
 from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import save_model
 from braindiffusion.models.cascade.config import CascadeConfig
-from braindiffusion.models.registry import load_generator
-from braindiffusion.regions import region_index
+from braindiffusion.models.registry import find_model, load_generator, read_card
+from braindiffusion.regions import region_index, volumes_ml
 from braindiffusion.regions.codes import CHANNELS, encode
+from braindiffusion.regions.overlap import mask_dice
 from braindiffusion.runs import Event, Failed, Finished, GenerateRequest, Progress, Run, Started
 from braindiffusion.volume import load_volume
 
@@ -126,3 +128,21 @@ def test_specks_take_the_label_around_them_and_pieces_stay() -> None:
     assert (cleaned[4, 4, 4], cleaned[0, 0, 0]) == (7, 0)
     assert (cleaned == 9).sum() == 4
     assert (cleaned != regions).sum() == 2
+
+
+def test_the_packaged_model_keeps_the_shape_of_a_sampled_map_and_changes_its_folds() -> None:
+    """The packaged model of region maps, at two seeds on the same sampled map."""
+    folder = find_model("ixi-2mm")
+    library, settings = load_anatomy(folder), read_card(folder).generated_anatomy
+    assert library is not None
+    assert settings is not None
+    sampled = library.sample(0, {})
+    model = RegionMapModel(settings, library, torch.device("cpu"))
+    first, second = (model.generate(sampled, seed, {}).regions for seed in (0, 1))
+    for made in (first, second):
+        ratio = volumes_ml(made, SPACING)[1:] / volumes_ml(sampled.regions, SPACING)[1:]
+        assert np.median(ratio) == pytest.approx(1, abs=0.1)
+        assert mask_dice(made > 0, sampled.regions > 0) > 0.95
+    cortex = [np.isin(one, CORTEX) for one in (sampled.regions, first, second)]
+    assert mask_dice(cortex[1], cortex[2]) < 0.9
+    assert mask_dice(cortex[1], cortex[0]) < 0.9

@@ -49,6 +49,9 @@ class RegionMapModel:
         model = cached_model(folder, device, "regions")
         if model.shape != library.maps.shape[1:]:
             raise BrainDiffusionError(f"The region maps of {settings.model} are of another grid: install it again.")
+        if not all(model.card.level_steps[settings.first_level :]):
+            msg = f"The model {settings.model} has not learnt all levels from {settings.first_level} on"
+            raise BrainDiffusionError(f"{msg}: choose a later first level in the card of the image model.")
         self._model = cast("EditableGenerator", model)
         self._settings, self._library = settings, library
         self._identity = model_identity(folder)

@@ -17,8 +17,12 @@ CASCADE_KIND = "cascade"
 
 
 def trained_levels(steps: Sequence[int]) -> int:
-    """Return how many levels, from the coarsest, have learnt anything; at least 1."""
-    return max(1, next((i for i, n in enumerate(steps) if not n), len(steps)))
+    """Return how many levels there are up to the last that has learnt something, without a gap; at least 1.
+
+    The first ones may have learnt nothing: what they would generate is then taken from a volume.
+    """
+    first = next((i for i, n in enumerate(steps) if n), 0)
+    return max(1, next((i for i, n in enumerate(steps) if i > first and not n), len(steps) if any(steps) else 1))
 
 
 class Split(BaseModel):

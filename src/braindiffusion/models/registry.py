@@ -61,6 +61,15 @@ def list_models() -> list[PretrainedModel]:
     return [one for one in _packaged() if one.card.kind != SEGMENTATION_KIND and one.card.content == "image"]
 
 
+def list_region_map_models() -> list[PretrainedModel]:
+    """Return the packaged models that generate region maps, by name.
+
+    Raises:
+        BrainDiffusionError: as `list_models`.
+    """
+    return [model for model in _packaged() if model.card.content == "regions"]
+
+
 def list_segmentation_models() -> list[PretrainedModel]:
     """Return the packaged segmentation models, by name.
 

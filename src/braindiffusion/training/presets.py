@@ -222,8 +222,8 @@ _LAPTOP_REGIONS = Preset(
     about="region maps (content `regions`): an afternoon on a laptop without a GPU",
     depth=3,
     levels=(
-        _base((64, 128), (1, 2), 30),
-        _details((64, 128), (1, 2), 15, attention=True),
+        _base((32, 64), (1, 2), 30),
+        _details((32, 64), (1, 2), 15, attention=True),
         _details((64, 128), (1, 2), 10, patch=16),
         _details((32, 64), (1, 2), 4, patch=16),
     ),
