@@ -1,10 +1,11 @@
 """Codes of region maps: what they must keep for a diffusion model to generate region maps."""
 
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from braindiffusion.example_data import sample_labels_path
-from braindiffusion.regions import BACKGROUND, REGIONS, regions_of
+from braindiffusion.regions import BACKGROUND, REGIONS, region_index, regions_of
 from braindiffusion.regions.codes import CHANNELS, CODES, decode, encode
 from braindiffusion.regions.interpolation import interpolate_labels
 from braindiffusion.regions.overlap import region_dice
@@ -32,3 +33,17 @@ def test_between_two_regions_lies_rarely_a_third() -> None:
     expected = interpolate_labels(labels, np.indices(labels.shape) - 0.5)
     assert np.nanmin(region_dice(decode(moved), expected)) > 0.9
     assert np.nanmean(region_dice(decode(moved), expected)) > 0.97
+
+
+def test_a_thin_region_whose_place_is_uncertain_is_kept_where_its_size_is_known() -> None:
+    """A sheet of one voxel, of which each voxel is as likely in one of three layers, between two banks."""
+    bank, sheet = region_index("left frontal cortex"), region_index("sulcal csf")
+    labels = np.full((12, 12, 12), bank, np.uint8)
+    labels[6] = sheet
+    blurred = ndimage.uniform_filter1d(encode(labels), 3, axis=1)
+    blurred += np.random.default_rng(0).normal(0, 0.3, blurred.shape)
+    counts = np.bincount(labels.ravel(), minlength=len(REGIONS))
+    assert (decode(blurred) == sheet).sum() < 0.2 * counts[sheet]
+    assert (decode(blurred, counts) == sheet).sum() == pytest.approx(counts[sheet], rel=0.15)
+    exact = encode(labels)
+    assert (decode(exact, 2 * counts) == labels).all()

@@ -1,7 +1,8 @@
 """Generated anatomy: a region map from a diffusion model of region maps.
 
-The shape of the brain is that of a sampled map (`braindiffusion.generation.anatomy`): its coarse levels are kept. The
-finer ones, which are the folds of the cortex, are generated, so that they are nobody's.
+The shape of the brain is that of a sampled map (`braindiffusion.generation.anatomy`): its coarse levels are kept, and
+the volumes of its regions, about. The finer levels, which are the folds of the cortex, are generated, so that they are
+nobody's.
 """
 
 from collections.abc import Mapping
@@ -23,12 +24,13 @@ from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.models.generator import EditableGenerator
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
+from braindiffusion.regions import REGIONS
 from braindiffusion.regions.codes import decode, encode
 from braindiffusion.regions.deformation import COARSER, Labels, warped
 
 PREVIEW_MM = 8.0
 """Voxel size of the finest level that a preview generates."""
-SMALLEST_PIECE = 4
+SMALLEST_PIECE = 2
 """Voxels; smaller pieces of a region that lie apart from the rest of it take the label around them."""
 
 
@@ -85,7 +87,8 @@ class RegionMapModel:
             levels=levels,
         ):
             generated = step
-        regions = without_specks(decode(generated.smooth()[0].cpu().numpy()))
+        counts = np.bincount(sampled.regions.ravel(), minlength=len(REGIONS))
+        regions = without_specks(decode(generated.smooth()[0].cpu().numpy(), counts))
         wanted = condition.get("volumes")
         if isinstance(wanted, Mapping) and wanted:
             still = np.zeros((3, *(n // COARSER for n in regions.shape)), np.float32)

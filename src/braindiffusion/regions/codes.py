@@ -13,6 +13,9 @@ from braindiffusion.regions.table import REGIONS
 CODES: NDArray[np.float32] = np.array([[2 * int(bit) - 1 for bit in region.code] for region in REGIONS], np.float32)
 """(regions, channels)."""
 CHANNELS = CODES.shape[1]
+MOST_FAVOUR, STEPS = 3.0, 0.8 ** np.arange(16)
+"""Of `decode` with counts: most that a region is favoured by, in units of the scalar product with its code (two codes
+that differ in a channel are 2 apart); and by how much the logarithm of a ratio of volumes changes that, each time."""
 
 
 def encode(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -20,8 +23,30 @@ def encode(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.moveaxis(CODES[labels], -1, 0))
 
 
-def decode(volume: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the region whose code is nearest at each voxel: (channels, x, y, z) to (x, y, z)."""
+def decode(volume: NDArray[np.floating], counts: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
+    """Return the region whose code is nearest at each voxel.
+
+    Between two regions the nearer one wins, and so a thin one vanishes where its place is uncertain: the fluid of a
+    sulcus between two banks of cortex. With `counts`, regions that are too small win there.
+
+    Args:
+        volume: (channels, x, y, z).
+        counts: (regions,) voxels that each region should have, about; 0 where that is not known.
+
+    Returns:
+        (x, y, z).
+    """
     flat = np.asarray(volume, np.float32).reshape(CHANNELS, -1)
-    nearest: NDArray[np.uint8] = (CODES @ flat).argmax(0).astype(np.uint8)  # all codes have the same length
-    return nearest.reshape(volume.shape[1:])
+    nearness = CODES @ flat  # all codes have the same length
+    regions = nearness.argmax(0).astype(np.uint8)
+    if counts is not None:
+        unsure = np.partition(nearness, -2, axis=0)
+        unsure = np.flatnonzero(unsure[-1] - unsure[-2] < 2 * MOST_FAVOUR)
+        nearness = nearness[:, unsure]
+        favour = np.zeros((len(CODES), 1), np.float32)
+        for step in STEPS:
+            found = np.bincount(regions, minlength=len(CODES))
+            change = np.where(counts > 0, np.log((counts + 1) / (found + 1)), 0)
+            favour = np.clip(favour + step * change[:, None], -MOST_FAVOUR, MOST_FAVOUR).astype(np.float32)
+            regions[unsure] = (nearness + favour).argmax(0)
+    return regions.reshape(volume.shape[1:])
