@@ -38,7 +38,7 @@ def decode(volume: NDArray[np.floating], counts: NDArray[np.integer] | None = No
     """
     flat = np.asarray(volume, np.float32).reshape(CHANNELS, -1)
     nearness = CODES @ flat  # all codes have the same length
-    regions = nearness.argmax(0).astype(np.uint8)
+    regions: NDArray[np.uint8] = nearness.argmax(0).astype(np.uint8)
     if counts is not None:
         unsure = np.partition(nearness, -2, axis=0)
         unsure = np.flatnonzero(unsure[-1] - unsure[-2] < 2 * MOST_FAVOUR)
@@ -49,4 +49,5 @@ def decode(volume: NDArray[np.floating], counts: NDArray[np.integer] | None = No
             change = np.where(counts > 0, np.log((counts + 1) / (found + 1)), 0)
             favour = np.clip(favour + step * change[:, None], -MOST_FAVOUR, MOST_FAVOUR).astype(np.float32)
             regions[unsure] = (nearness + favour).argmax(0)
-    return regions.reshape(volume.shape[1:])
+    shaped: NDArray[np.uint8] = regions.reshape(volume.shape[1:])
+    return shaped
