@@ -81,7 +81,9 @@ def compare(drawn: list[NDArray[np.uint8]], library: AnatomyLibrary, held_out: l
         distances = [
             wasserstein_distance(a, b) / b.std() for a, b in zip(volumes[name].T, people.T, strict=True) if b.std()
         ]
-        nearest = [max(overlap(one, other) for other in library.maps if other is not one) for one in maps[:20]]
+        # A training subject's own map is no other map.
+        dice = [[overlap(one, other) for other in library.maps] for one in maps[:20]]
+        nearest = [max(value for value in values if value < 1) for values in dice]
         cortex = [cortex_measures(one, library.spacing).values() for one in maps]
         thickness, depth = np.mean([list(one) for one in cortex], axis=0)
         white, grey = np.mean([pieces_of(one) for one in maps], axis=0)
