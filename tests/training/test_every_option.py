@@ -41,6 +41,7 @@ WORSE = {"epochs": 2, "validations": 4, "learning_rate": 30.0, "max_norm": 1e3}
 CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
     TrainRequest: {
         "data": (Path("nowhere.zarr"), {}),
+        "content": ("regions", {}),
         "preset": ("huge", {}),
         "start_from": ("nowhere", {}),
         "batch_size": (1, {}),
