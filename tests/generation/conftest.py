@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from braindiffusion.conditions import CategoryField, ConditionSchema, MapField, Numbers, ScalarField, VectorField
+from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import REGIONS
+from braindiffusion.runs import Event, GenerateRequest, Progress, Run, Started
 
 SHAPE = (16, 24, 16)
 LEVEL = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,), map_width=4), steps=3)
@@ -66,3 +68,9 @@ def told() -> Cascade:
 def told_model(told: Cascade, tmp_path: Path) -> Path:
     save_model(told, tmp_path / "told", CARD)
     return tmp_path / "told"
+
+
+def generated(model: Path, out: Path, **fields: object) -> list[Event]:
+    """The events of a generation, without those of its progress."""
+    run = Run.create(GenerateRequest(model=str(model), out=out, device="cpu", **fields), root=out.parent / "runs")
+    return [event for event in perform(run) if not isinstance(event, Progress | Started)]

@@ -11,12 +11,13 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path
 from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
 from braindiffusion.generation.reproduce import request_from_sidecar
-from braindiffusion.jobs import perform
 from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.regions import mirror, region_index, regions_of, volumes_ml
 from braindiffusion.regions.deformation import composed, exponential, random_velocity
-from braindiffusion.runs import Failed, Finished, GenerateRequest, Progress, Run, Started
+from braindiffusion.runs import Failed, Finished
 from braindiffusion.volume import load_volume
+
+from .conftest import generated
 
 SPACING = 2.0
 
@@ -141,11 +142,6 @@ def model_with_maps(told_model, told) -> Path:
     AnatomyLibrary.build(labels, SPACING, ["a", "b"], [20.0, 80.0], ["F", "M"]).save(told_model)
     load_anatomy.cache_clear()
     return told_model
-
-
-def generated(model, out, **fields):
-    run = Run.create(GenerateRequest(model=str(model), out=out, device="cpu", **fields), root=out.parent / "runs")
-    return [event for event in perform(run) if not isinstance(event, Progress | Started)]
 
 
 def test_a_brain_without_a_region_map_gets_a_sampled_one(model_with_maps, tmp_path) -> None:

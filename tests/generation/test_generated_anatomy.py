@@ -13,16 +13,17 @@ from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
 from braindiffusion.generation.generated_anatomy import RegionMapModel, without_specks
 from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.jobs import perform
-from braindiffusion.models.cascade import save_model
+from braindiffusion.models.cascade import load_cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.registry import find_model, load_generator, read_card
 from braindiffusion.regions import region_index, volumes_ml
 from braindiffusion.regions.codes import CHANNELS, encode
 from braindiffusion.regions.overlap import mask_dice
-from braindiffusion.runs import Event, Failed, Finished, GenerateRequest, Progress, Run, Started
+from braindiffusion.runs import Failed, Finished, Run
+from braindiffusion.untrusted import read_json
 from braindiffusion.volume import load_volume
 
-from .conftest import CARD, LEVEL, SCHEMA, SHAPE, speaking
+from .conftest import CARD, LEVEL, SCHEMA, SHAPE, generated, speaking
 
 SPACING = 2.0
 FIRST = 1
@@ -53,11 +54,6 @@ def image_model(told, tmp_path: Path, maps_model: Path) -> Path:
     return folder
 
 
-def generated(model: Path, out: Path, **fields: object) -> list[Event]:
-    run = Run.create(GenerateRequest(model=str(model), out=out, device="cpu", **fields), root=out.parent / "runs")
-    return [event for event in perform(run) if not isinstance(event, Progress | Started)]
-
-
 def regions_of_sample(folder: Path) -> np.ndarray:
     return load_volume(folder / "sample_001_regions.nii.gz").data[0].astype(np.uint8)
 
@@ -83,6 +79,21 @@ def test_a_seed_gives_one_map_which_its_sidecar_makes_again(image_model, tmp_pat
     assert isinstance(events[-1], Finished), events[-1]
     brains = [load_volume(tmp_path / name / "sample_001.nii.gz").data for name in ("out", "third")]
     assert (brains[0] == brains[1]).all()
+
+
+def test_a_changed_model_of_region_maps_is_told(image_model, maps_model, tmp_path) -> None:
+    generated(image_model, tmp_path / "out", anatomy="generated")
+    sidecar = tmp_path / "out/sample_001.json"
+    card = read_json(image_model / "model.json")
+    other = {**card, "generated_anatomy": {**card["generated_anatomy"], "sigma": 1.0}}
+    (image_model / "model.json").write_text(json.dumps(other))
+    with pytest.raises(BrainDiffusionError, match="makes other region maps"):
+        request_from_sidecar(sidecar, tmp_path / "again")
+    (image_model / "model.json").write_text(json.dumps(card))
+    cascade, _ = load_cascade(maps_model)
+    save_model(speaking(cascade.config, seed=1), maps_model, CARD)
+    with pytest.raises(BrainDiffusionError, match="has changed since"):
+        request_from_sidecar(sidecar, tmp_path / "again")
 
 
 def test_requested_volumes_are_those_of_the_generated_map(image_model, tmp_path) -> None:

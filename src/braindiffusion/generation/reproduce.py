@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import OwnGuidance
-from braindiffusion.models.registry import find_model, model_files, read_card
+from braindiffusion.models.registry import find_model, generated_anatomy, model_files, read_card
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.sidecar import load_sidecar
@@ -30,6 +30,8 @@ DECISIVE = (
     "placement",
 )
 """What of a sidecar decides the brain."""
+SHAPES_KEPT = {"first_level", "sigma"}
+"""Settings of generated anatomy that say what is kept of the sampled map."""
 
 
 def model_identity(folder: Path) -> dict[str, str]:
@@ -97,6 +99,13 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
     models = [(request.model, told["model"])]
     if request.autoguidance is not None:
         models.append((request.autoguidance, told["guidance"]["autoguidance"]))
+    anatomy = told.get("anatomy") or {"kind": "none"}
+    if anatomy["kind"] == "generated":
+        settings = generated_anatomy(find_model(request.model))
+        name, now = ("", {}) if settings is None else (settings.model, settings.model_dump(include=SHAPES_KEPT))
+        if any(anatomy.get(setting) != now.get(setting) for setting in SHAPES_KEPT):
+            raise BrainDiffusionError(f"The model {request.model} makes other region maps than when it made {sidecar}.")
+        models.append((name, anatomy["model"]))
     for model, was in models:
         if model_identity(find_model(model)) != was:
             raise BrainDiffusionError(f"The model {model} is not the one that made {sidecar}: it has changed since.")
@@ -117,6 +126,6 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
             "overwrite": False,
             "previews": False,
             "precision": precision,
-            "anatomy": (told.get("anatomy") or {"kind": "none"})["kind"],
+            "anatomy": anatomy["kind"],
         }
     )
