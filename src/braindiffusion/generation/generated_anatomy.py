@@ -1,8 +1,8 @@
 """Generated anatomy: a region map from a diffusion model of region maps.
 
 The shape of the brain is that of a sampled map (`braindiffusion.generation.anatomy`): its coarse levels are kept, and
-the volumes of its regions, about. The finer levels, which are the folds of the cortex, are generated: they are not those
-of any person.
+the volumes of its regions, about. The finer levels, which are the folds of the cortex, are generated: they are not
+those of any person.
 """
 
 from collections.abc import Mapping
