@@ -43,10 +43,10 @@ test-quick: $(VENV)/.developer  ## Style and the quick tests, within three minut
 	@$(BIN)/tox run -e quick
 
 lint: $(VENV)/.developer  ## Check style, types and import contracts
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.developer  ## Format the code
 	$(BIN)/ruff check --fix

@@ -37,8 +37,8 @@ from braindiffusion.devices import choose_precision
 from braindiffusion.editing.counterfactual import GUIDANCE, SMALLEST_ML, Counterfactual, changed_shape, volume_ratios
 from braindiffusion.editing.inversion import Inversion
 from braindiffusion.editing.proposal import conditioned, in_box
-from braindiffusion.editing.variation import keep_levels
 from braindiffusion.generation.anatomy import load_anatomy
+from braindiffusion.generation.kept_levels import keep_levels
 from braindiffusion.models.generator import EditableGenerator
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import anatomy_folder, find_model

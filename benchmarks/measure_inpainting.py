@@ -37,8 +37,8 @@ from braindiffusion.editing.inpainting import Inpainting
 from braindiffusion.editing.proposal import conditioned, in_box
 from braindiffusion.editing.sampled_regions import sample_regions
 from braindiffusion.editing.scan import interpolate, linear_fill, painted_voxels
-from braindiffusion.editing.variation import keep_levels
 from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
+from braindiffusion.generation.kept_levels import keep_levels
 from braindiffusion.models.generator import EditableGenerator
 from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
