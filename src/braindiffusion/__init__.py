@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from braindiffusion.api import (
         Model,
         anomaly,
+        distill,
         edit,
         evaluate,
         generate,
@@ -43,6 +44,7 @@ _HOMES = {
     "edit": "braindiffusion.api",
     "prepare": "braindiffusion.api",
     "train": "braindiffusion.api",
+    "distill": "braindiffusion.api",
     "evaluate": "braindiffusion.api",
     "segment": "braindiffusion.api",
     "read": "braindiffusion.api",
@@ -56,6 +58,7 @@ __all__ = [
     "Volume",
     "__version__",
     "anomaly",
+    "distill",
     "edit",
     "evaluate",
     "generate",

@@ -20,6 +20,7 @@ from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_M
 from braindiffusion.runs import (
     AnomalyRequest,
     ArtifactWritten,
+    DistillRequest,
     EditRequest,
     EvaluateRequest,
     Event,
@@ -45,6 +46,7 @@ R = TypeVar(
     "R",
     PrepareRequest,
     TrainRequest,
+    DistillRequest,
     GenerateRequest,
     SynthesizeRequest,
     EditRequest,
@@ -358,6 +360,32 @@ def train(data: str | Path, preset: str = "auto", *, on_event: OnEvent | None = 
     """
     request = _ask(TrainRequest, data=_absolute(data), preset=preset, **options)
     return load_model(_perform(request, on_event=on_event).path)
+
+
+def distill(
+    model: str | Path = DEFAULT_MODEL, *, out: str | Path, on_event: OnEvent | None = None, **options: Any
+) -> Model:
+    """Train a copy of a model that generates in a few sampling steps, with the guidance learnt along.
+
+    Examples:
+        >>> fast = distill("ixi-2mm", out="ixi-fast", num_samples=64, steps=4)    # doctest: +SKIP
+        >>> fast.sample(seed=0)                                                 # doctest: +SKIP
+
+    Args:
+        model: The model to distil, as in `load_model`.
+        out: Folder of the new model.
+        on_event: Is called with each event.
+        options: Any other field of `DistillRequest`: `conditions`, `training_steps`, `device`, ...
+
+    Returns:
+        The new model.
+
+    Raises:
+        BrainDiffusionError: the model is no cascade, is distilled already, or takes no more steps than that.
+    """
+    request = _ask(DistillRequest, model=str(model), out=_absolute(out), **options)
+    _perform(request, on_event=on_event)
+    return load_model(request.out or out)
 
 
 def evaluate(

@@ -17,7 +17,7 @@ from braindiffusion.cli.commands.models import models
 from braindiffusion.cli.commands.prepare import prepare
 from braindiffusion.cli.commands.preset import preset
 from braindiffusion.cli.commands.runs import runs
-from braindiffusion.cli.commands.train import train, train_segmentation
+from braindiffusion.cli.commands.train import distill, train, train_segmentation
 from braindiffusion.cli.commands.visualize import visualize
 from braindiffusion.cli.options import Options, RunName, takes
 from braindiffusion.runs.command import command_name
@@ -78,6 +78,7 @@ COMMANDS: list[Callable[..., None] | type[BaseRequest]] = [
     train,
     preset,
     ema,
+    distill,
     generate,
     SynthesizeRequest,
     EditRequest,

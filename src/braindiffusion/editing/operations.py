@@ -62,7 +62,8 @@ def editable_model(generator: Generator, request: EditRequest) -> EditableGenera
         BrainDiffusionError: it cannot, or has fewer levels than the request names.
     """
     if not isinstance(generator, EditableGenerator):
-        raise BrainDiffusionError(f"The model {request.model} cannot edit scans: choose a cascade.", "model")
+        msg = f"The model {request.model} cannot edit scans: choose a cascade that is not distilled."
+        raise BrainDiffusionError(msg, "model")
     levels = len(generator.voxel_sizes)
     last = levels if request.change else levels - 1
     if request.first_level > last and not request.super_resolution:  # which finds its own

@@ -17,8 +17,8 @@ from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, as_volume
 from braindiffusion.generation.plan import steps_of
-from braindiffusion.models.cascade.generator import CascadeGenerator
-from braindiffusion.models.registry import find_model, load_generator
+from braindiffusion.models.cascade.generator import SampledCascade
+from braindiffusion.models.registry import load_generator, sampled_model
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.volume import save_volume
 
@@ -59,17 +59,18 @@ class _Trial:
         self.request = request
         self.device = choose_device(request.device)
         self.dtype = choose_precision(self.device, request.precision)
-        self.generator = load_generator(find_model(request.model))
+        self.generator = load_generator(sampled_model(request.model, fast=request.fast))
         self.generator.to(self.device)
         self.conditions = Conditions(request, self.generator)
         self.guidance, _ = guidance_from(request, self.generator, asked=self.conditions.names)
         weak = self.guidance.weak if self.guidance else None
         models = (self.generator, weak)
-        self.configs = [model.cascade.config for model in models if isinstance(model, CascadeGenerator)]
+        self.configs = [model.cascade.config for model in models if isinstance(model, SampledCascade)]
         self.batch = min(request.batch_size, request.num_samples)
         self.batches = math.ceil(request.num_samples / request.batch_size)
         self.steps = self.generator.steps(steps_of(request, self.generator))
         self.levels = len(self.steps)
+        self._tried = self.steps if self.generator.card.distilled else (TRIED,) * self.levels
         self.held = held_bytes(self.device)  # on a CPU the models are among it
         if self.device.type != "cpu":
             self.held = sum(sum(parameters(config)) for config in self.configs)
@@ -94,13 +95,13 @@ class _Trial:
             condition=self.conditions.tensors(range(1, self.batch + 1), self.device),
             hooks=[guidance] if guidance else [],
             sampler=cast(SamplerName | None, self.request.sampler),
-            steps=TRIED,
+            steps=self._tried,
             eta=self.request.eta,
             dtype=self.dtype,
         ):
             settle(self.device)
             now = perf_counter()
-            if step.step == TRIED - 1:
+            if step.step == self._tried[step.level] - 1:
                 steps.append((now - last) * self._guided(step.level))
             last = now
         begun = perf_counter()

@@ -58,6 +58,9 @@ def guidance_from(
         BrainDiffusionError: there is nothing to guide by, or the weaker model is another kind of model.
     """
     scale, fields, levels = request.guidance, request.guidance_fields, None
+    if generator.card.distilled and (scale, request.autoguidance, request.guidance_interval) != (None, None, None):
+        msg = f"The model {generator.card.name} was distilled with its guidance: leave the guidance as it is."
+        raise BrainDiffusionError(msg, "guidance")
     if scale is None:
         own = generator.card.guidance
         if request.fast and generator.card.fast is not None:

@@ -22,7 +22,7 @@ from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.generation.sharding import Shard, finished_samples
 from braindiffusion.models.generator import GenerationStep, Generator
 from braindiffusion.models.model_cache import cached_model
-from braindiffusion.models.registry import find_model
+from braindiffusion.models.registry import sampled_model
 from braindiffusion.outputs import Outputs
 from braindiffusion.runs import Event, GenerateRequest, Run
 from braindiffusion.runs.provenance import provenance
@@ -60,7 +60,7 @@ class GenerationPlan:
         if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
             raise BrainDiffusionError(f"A sample number is none of 1 to {request.num_samples}.", field="only")
         self.shard = Shard.current()
-        folder = find_model(request.model)
+        folder = sampled_model(request.model, fast=request.fast)
         self.device = self.shard.device(choose_device(request.device))
         self.dtype = choose_precision(self.device, request.precision)
         self.generator = cached_model(folder, self.device)
@@ -68,7 +68,7 @@ class GenerationPlan:
         self.conditions = Conditions(request, self.generator)
         self.placement = Placement(request, self.generator, self.conditions)
         self.guidance, guided = guidance_from(request, self.generator, asked=self.conditions.names)
-        self.sampler = _sampler(request)
+        self.sampler = _sampler(request, self.generator)
         self.stripped = card.skull_stripped
         self.channels = card.channel_names(self.generator.channels)
         self._steps = steps_of(request, self.generator)
@@ -210,28 +210,29 @@ def steps_of(request: GenerateRequest, generator: Generator) -> int | tuple[int,
     """Return the sampling steps of a request, as `Generator.sample` takes them.
 
     Raises:
-        BrainDiffusionError: fast sampling is asked of a model that has none, or beside steps.
+        BrainDiffusionError: steps are asked for beside fast sampling.
     """
     if not request.fast:
         return request.steps
-    if generator.card.fast is None:
-        raise BrainDiffusionError(
-            f"The model {request.model} has no fast settings: choose the number of sampling steps instead.", "fast"
-        )
     if request.steps is not None:
         raise BrainDiffusionError("Fast sampling sets the sampling steps: choose one of the two.", "fast")
-    return generator.card.fast.steps
+    fast = generator.card.fast  # a distilled model, which has none, takes its own steps
+    return None if fast is None else fast.steps
 
 
-def _sampler(request: GenerateRequest) -> SamplerName | None:
+def _sampler(request: GenerateRequest, generator: Generator) -> SamplerName | None:
     """The sampler of a request.
 
     Raises:
-        BrainDiffusionError: there is none of that name.
+        BrainDiffusionError: there is none of that name, or the model takes no other than its own.
     """
     known = get_args(SamplerName)
     if request.sampler is not None and request.sampler not in known:
         raise BrainDiffusionError(
             f"There is no sampler '{request.sampler}': choose one of {', '.join(known)}.", "sampler"
+        )
+    if request.sampler is not None and generator.card.distilled:
+        raise BrainDiffusionError(
+            f"The model {generator.card.name} was distilled for its own sampler: leave the sampler as it is.", "sampler"
         )
     return cast("SamplerName | None", request.sampler)

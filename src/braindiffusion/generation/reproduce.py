@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import OwnGuidance
-from braindiffusion.models.registry import find_model, generated_anatomy, model_files, read_card
+from braindiffusion.models.registry import find_model, generated_anatomy, model_files, read_card, sampled_model
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.sidecar import load_sidecar
@@ -96,19 +96,19 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
     except (KeyError, TypeError, ValidationError) as error:
         msg = f"{sidecar} does not tell enough to make its brain again: it is no sidecar of this version."
         raise BrainDiffusionError(msg) from error
-    models = [(request.model, told["model"])]
+    models = [(request.model, sampled_model(request.model, fast=request.fast), told["model"])]
     if request.autoguidance is not None:
-        models.append((request.autoguidance, told["guidance"]["autoguidance"]))
+        models.append((request.autoguidance, find_model(request.autoguidance), told["guidance"]["autoguidance"]))
     anatomy = told.get("anatomy") or {"kind": "none"}
     if anatomy["kind"] == "generated":
         settings = generated_anatomy(find_model(request.model))
-        name, now = ("", {}) if settings is None else (settings.model, settings.model_dump(include=SHAPES_KEPT))
-        if any(anatomy.get(setting) != now.get(setting) for setting in SHAPES_KEPT):
+        now = {} if settings is None else settings.model_dump(include=SHAPES_KEPT)
+        if settings is None or any(anatomy.get(setting) != now.get(setting) for setting in SHAPES_KEPT):
             raise BrainDiffusionError(f"The model {request.model} makes other region maps than when it made {sidecar}.")
-        models.append((name, anatomy["model"]))
-    for model, was in models:
-        if model_identity(find_model(model)) != was:
-            raise BrainDiffusionError(f"The model {model} is not the one that made {sidecar}: it has changed since.")
+        models.append((settings.model, find_model(settings.model), anatomy["model"]))
+    for name, folder, was in models:
+        if model_identity(folder) != was:
+            raise BrainDiffusionError(f"The model {name} is not the one that made {sidecar}: it has changed since.")
     for field, was in told["condition_files"].items():
         path = Path(asked[field])
         if not path.is_file() or file_sha256(path) != was:

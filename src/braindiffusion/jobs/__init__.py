@@ -37,6 +37,7 @@ JOB_LOCATIONS: dict[str, str] = {
     "inspect": "braindiffusion.jobs.inspect:inspect",
     "train": "braindiffusion.jobs.train:train",
     "train-reader": "braindiffusion.jobs.train_segmentation:train_segmentation",
+    "distill": "braindiffusion.jobs.distill:distill",
     "read": "braindiffusion.jobs.segment:segment",
     "generate": "braindiffusion.jobs.generate:generate",
     "preview": "braindiffusion.jobs.preview:preview",

@@ -121,7 +121,8 @@ def _preprocessing(generator: Generator, request: AnomalyRequest) -> Preprocessi
         BrainDiffusionError: it cannot reconstruct a T1w scan.
     """
     if not isinstance(generator, EditableGenerator):
-        raise BrainDiffusionError(f"The model {request.model} cannot reconstruct scans: choose a cascade.", "model")
+        msg = f"The model {request.model} cannot reconstruct scans: choose a cascade that is not distilled."
+        raise BrainDiffusionError(msg, "model")
     preprocessing = generator.card.prepared
     if preprocessing is None or generator.channels != 1:
         msg = f"The card of {request.model} describes no preprocessing of T1w brains: choose another model."

@@ -47,13 +47,21 @@ class OwnGuidance(BaseModel):
 
 
 class FastSampling(BaseModel):
-    """Fewer steps and less guidance than the model's own, for brains in less time."""
+    """How brains are made in less time: by a distilled model, or with fewer steps and less guidance."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...]
+    model: str | None = None
+    """Name of the model that was distilled from this one; None samples this one, as follows."""
+    steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = ()
     """Sampling steps of each level."""
     guidance: OwnGuidance = OwnGuidance()
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "FastSampling":
+        if (self.model is None) == (not self.steps):
+            raise ValueError("fast sampling takes a distilled model or steps, one of the two")
+        return self
 
 
 class GeneratedAnatomy(BaseModel):
@@ -105,6 +113,14 @@ class ModelCard(BaseModel):
     """How `generated` anatomy is made; None where the model has none."""
     coarser_model: str | None = None
     """Name of the model at twice the voxel size whose levels come before the only one of this file."""
+    distilled_from: str | None = None
+    """Name of the model that a distilled one was made from. What the file of weights lacks is the same as in it."""
+
+    @property
+    def distilled(self) -> bool:
+        """Whether it can be sampled with its own steps and guidance only."""
+        levels = self.configuration.get("levels")
+        return isinstance(levels, list) and any(isinstance(one, dict) and one.get("noise_levels") for one in levels)
 
     @field_validator("preprocessing", "configuration", "split", mode="before")
     @classmethod

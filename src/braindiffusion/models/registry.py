@@ -86,20 +86,46 @@ def _packaged() -> list[PretrainedModel]:
 
 
 def anatomy_folder(folder: Path) -> Path | None:
-    """Return the folder with a model's region maps: its own, or that of its coarser model; None where there are none.
+    """Return the folder with a model's region maps: its own, or that of its other model; None where there are none.
 
     Raises:
-        BrainDiffusionError: the card is damaged, or the coarser model is missing.
+        BrainDiffusionError: the card is damaged, or the other model is missing.
     """
     if (folder / ANATOMY).is_file():
         return folder
-    coarser = read_card(folder).coarser_model
-    there = None if coarser is None else find_model(coarser)
+    there = other_model(folder)
     return there if there is not None and (there / ANATOMY).is_file() else None
 
 
+def other_model(folder: Path) -> Path | None:
+    """Return the folder of the model that a model takes some of its weights from; None where it has all of its own.
+
+    Raises:
+        BrainDiffusionError: the card is damaged, or the other model is missing.
+    """
+    card = read_card(folder)
+    name = card.coarser_model or card.distilled_from
+    return None if name is None else find_model(name)
+
+
+def sampled_model(name_or_path: str, *, fast: bool) -> Path:
+    """Return the folder of the model that brains are sampled from: of fast ones, it may be a distilled model.
+
+    Raises:
+        BrainDiffusionError: as `find_model`; or fast sampling is asked of a model that has none.
+    """
+    folder = find_model(name_or_path)
+    if not fast:
+        return folder
+    settings = read_card(folder).fast
+    if settings is None:
+        msg = f"The model {name_or_path} has no fast settings: choose the number of sampling steps instead."
+        raise BrainDiffusionError(msg, "fast")
+    return folder if settings.model is None else find_model(settings.model)
+
+
 def generated_anatomy(folder: Path) -> GeneratedAnatomy | None:
-    """Return how a model, or its coarser model, has its region maps generated; None where it has not.
+    """Return how a model, or its other model, has its region maps generated; None where it has not.
 
     Raises:
         BrainDiffusionError: as `anatomy_folder`.
@@ -190,10 +216,15 @@ def find_model(name_or_path: str | Path) -> Path:
 
 
 def model_files(folder: Path) -> tuple[Path, ...]:
-    """Return the files of a model: what describes it first, its weights last."""
+    """Return the files of a model: what describes it first, its weights last; then those of its other model.
+
+    Raises:
+        BrainDiffusionError: as `other_model`.
+    """
     if is_bundle(folder):
         return (folder / INFERENCE, folder / METADATA, *weight_files(folder))
-    return folder / CARD, folder / WEIGHTS
+    other = other_model(folder)
+    return folder / CARD, folder / WEIGHTS, *(() if other is None else model_files(other))
 
 
 def is_packaged(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The commands `train` and `train-segmentation`."""
+"""The commands `train`, `train-segmentation` and `distill`."""
 
 import signal
 from pathlib import Path
@@ -14,7 +14,7 @@ from braindiffusion.jobs import perform
 from braindiffusion.runs import CheckpointWritten, Event, Finished, Run, TrainRequest
 from braindiffusion.runs.command import command_name
 from braindiffusion.runs.process_rank import ProcessRank
-from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.runs.requests import DistillRequest, TrainReaderRequest
 
 THE_ONLY_COHORT = "the one .zarr of the current folder"
 Resume = Annotated[
@@ -68,6 +68,22 @@ def train_segmentation(
         data = (options.values["data"] or only_cohort()).absolute()
         run = runner.new_run(options.request(data=data), name)
     _train(run, out)
+
+
+@takes(DistillRequest)
+def distill(
+    options: Options[DistillRequest],
+    resume: Annotated[
+        str | None, typer.Option(help="Resume this run (its name or folder); everything is as it was.")
+    ] = None,
+    name: RunName = None,
+) -> None:
+    """Distil a model: train a copy that generates in a few sampling steps, with the guidance learnt along.
+
+    Ctrl-C keeps the brains that are generated and the levels that are done; `--resume` continues from them.
+    """
+    run = runner.new_run(options.request(), name) if resume is None else runner.find_run(resume, "distill")
+    runner.finish(runner.run_with_progress(run))
 
 
 def _train(run: Run, out: Path) -> None:

@@ -1,5 +1,6 @@
 """The shape of a model, as data: written into its card, read back when it is loaded."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -78,6 +79,9 @@ class LevelConfig(_Config):
     sampler: SamplerName = "ddim"
     steps: int = Field(default=10, ge=1, le=10_000)
     """Sampler steps."""
+    noise_levels: tuple[Annotated[float, Field(gt=0, le=MOST_SIGMA)], ...] | None = None
+    """Noise levels of the sampler, falling, without the final 0, of a level that was distilled: it has learnt to step
+    between these alone. None takes those of `schedule`."""
     schedule: Schedule = "karras"
     """Noise levels of the sampler: see `NoiseSchedule`, which the next five are of, too."""
     sigma_min: float = Field(default=0.01, gt=0)
@@ -91,8 +95,17 @@ class LevelConfig(_Config):
     times the spread: below 1, a level that has not learnt its finest texture gives less of it, and cleaner."""
 
     def sampling_sigmas(self, steps: int) -> Tensor:
-        """Noise levels of the sampler, falling, with a final 0: (steps + 1,) float64."""
-        return self._schedule().sampling_sigmas(steps)
+        """Noise levels of the sampler, falling, with a final 0: (steps + 1,) float64.
+
+        Raises:
+            BrainDiffusionError: the level was distilled for another number of steps.
+        """
+        if self.noise_levels is None:
+            return self._schedule().sampling_sigmas(steps)
+        if steps != len(self.noise_levels):
+            msg = f"This model was distilled for {len(self.noise_levels)} steps at this level, not {steps}"
+            raise BrainDiffusionError(f"{msg}: leave out the number of steps, or take the model it is distilled from.")
+        return torch.tensor([*self.noise_levels, 0.0], dtype=torch.float64)
 
     def training_sigmas(self, count: int, generator: torch.Generator) -> Tensor:
         """Noise levels of a training batch: (count,) float32."""
@@ -108,6 +121,12 @@ class LevelConfig(_Config):
     @model_validator(mode="after")
     def _valid_schedule(self) -> "LevelConfig":
         self._schedule()  # says what is wrong with it
+        if self.noise_levels is not None and (
+            len(self.noise_levels) != self.steps
+            or any(low >= high for high, low in itertools.pairwise(self.noise_levels))
+        ):
+            msg = f"noise_levels must be {self.steps} numbers, as many as steps, that fall."
+            raise ValueError(msg)
         if self.unet.network == "monai" and self.patch is not None:
             msg = "a network of MONAI's normalizes over space, and cannot train on patches: leave patch out."
             raise ValueError(msg)

@@ -1,7 +1,7 @@
 """Model files: a folder with `model.json` (card, configuration) and `model.safetensors`. Nothing is ever unpickled."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,16 @@ def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: t
         cascade: the model.
         folder: made if absent.
         card: everything that a user should know; `configuration` is added. Where it names a `coarser_model`, only the
-            finest level is written.
+            finest level is written; where it names the model that it was `distilled_from`, only what differs.
         dtype: of the weights in the file; the normalising constants stay float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     constants = {name for name, _ in cascade.named_buffers()}
+    own = _own_names(cascade, card)
     tensors = {
         name: tensor.detach().cpu().contiguous().to(torch.float32 if name in constants else dtype)
         for name, tensor in cascade.state_dict().items()
-        if card.get("coarser_model") is None or name.startswith(_finest(cascade.config))
+        if name in own
     }
     with replacing(folder / WEIGHTS) as part:
         save_file(tensors, part)
@@ -68,14 +69,14 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
         BrainDiffusionError: a file is missing, damaged, or of another model.
     """
     card, config = read_card(folder), read_configuration(folder)
-    coarser = None if card.coarser_model is None else _coarser(folder, card.coarser_model, config)
     other = f"The weights {folder / WEIGHTS} belong to another model than the card beside them."
     try:
         with safe_open(folder / WEIGHTS, "pt") as file:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 it is no dict
         with torch.device("meta"):  # no memory is taken before the card is known to fit the weights
             whole = {name: list(tensor.shape) for name, tensor in Cascade(config).state_dict().items()}
-        if shapes != {n: shape for n, shape in whole.items() if coarser is None or n.startswith(_finest(config))}:
+        known = _known(folder, card, config, whole.keys() - shapes.keys())
+        if shapes != {name: shape for name, shape in whole.items() if name not in known}:
             raise BrainDiffusionError(other)
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
@@ -86,10 +87,6 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
     except (RuntimeError, ValueError) as error:  # the card asks for a network that cannot be built
         raise BrainDiffusionError(other) from error
     cascade = Cascade(config)
-    known = {}
-    if coarser is not None:
-        cascade.load_coarser(coarser)
-        known = {n: t for n, t in cascade.state_dict().items() if not n.startswith(_finest(config))}
     cascade.load_state_dict(known | {name: tensor.float() for name, tensor in tensors.items()})
     check_finite(tensors, folder)
     return cascade.eval(), card
@@ -98,6 +95,42 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
 def _finest(config: CascadeConfig) -> str:
     """Return the prefix of the tensors of the finest level."""
     return f"levels.{config.number_of_levels - 1}."
+
+
+def _own_names(cascade: Cascade, card: dict[str, Any]) -> set[str]:
+    """Return the names of the tensors that a model does not take from its other model."""
+    tensors = cascade.state_dict()
+    if card.get("coarser_model") is not None:
+        return {name for name in tensors if name.startswith(_finest(cascade.config))}
+    if card.get("distilled_from") is None:
+        return set(tensors)
+    first = load_cascade(find_model(card["distilled_from"]))[0].state_dict()
+    return {name for name, tensor in tensors.items() if not torch.equal(tensor.cpu(), first[name])}
+
+
+def _known(folder: Path, card: ModelCard, config: CascadeConfig, lacking: Set[str]) -> dict[str, Tensor]:
+    """Return the tensors that a model takes from its other model.
+
+    Args:
+        folder: the model.
+        card: its card.
+        config: its configuration.
+        lacking: names of the tensors that its own file lacks.
+
+    Raises:
+        BrainDiffusionError: the other model is missing, or fits it no longer.
+    """
+    if card.coarser_model is not None:
+        cascade = Cascade(config)
+        cascade.load_coarser(_coarser(folder, card.coarser_model, config))
+        return {name: t for name, t in cascade.state_dict().items() if not name.startswith(_finest(config))}
+    if card.distilled_from is None or not lacking:
+        return {}
+    first = load_cascade(find_model(card.distilled_from))[0].state_dict()
+    if not lacking <= first.keys():
+        msg = f"{folder} was distilled from another model than the present {card.distilled_from}"
+        raise BrainDiffusionError(f"{msg}: install the {card.distilled_from} that it came with.")
+    return {name: first[name] for name in lacking}
 
 
 def _coarser(folder: Path, name: str, config: CascadeConfig) -> Cascade:

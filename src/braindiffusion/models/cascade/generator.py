@@ -17,8 +17,8 @@ from braindiffusion.models.cascade.sampling import CascadeStep, blocks, sample_c
 from braindiffusion.models.generator import BandEdit, Generator, Hook, LevelContext
 
 
-class CascadeGenerator:
-    """A trained cascade, see `Generator` and `EditableGenerator`.
+class SampledCascade:
+    """A trained cascade, see `Generator`. Of one that was distilled, this is all that can be done with it.
 
     Args:
         cascade: the network.
@@ -101,6 +101,10 @@ class CascadeGenerator:
             dtype=dtype,
         )
 
+
+class CascadeGenerator(SampledCascade):
+    """A trained cascade whose levels can be asked at any noise level, see `EditableGenerator`."""
+
     def denoiser(self, context: LevelContext, where: Tensor | None = None) -> Denoiser:
         """Return D(x, sigma, condition) of a level, without hooks; levels trained on patches compute a box only."""
         level = self.cascade.level(context.level)
@@ -143,10 +147,11 @@ class CascadeGenerator:
         return a == b and all(torch.equal(x, y) for x, y in buffers)
 
 
-def load_generator(folder: Path) -> CascadeGenerator:
-    """Read a model folder of this kind.
+def load_generator(folder: Path) -> SampledCascade:
+    """Read a model folder of this kind: a `CascadeGenerator`, unless it was distilled.
 
     Raises:
         BrainDiffusionError: a file is missing, damaged, or of another model.
     """
-    return CascadeGenerator(*load_cascade(folder))
+    cascade, card = load_cascade(folder)
+    return SampledCascade(cascade, card) if card.distilled else CascadeGenerator(cascade, card)

@@ -13,7 +13,7 @@ from braindiffusion.runs.requests.figures import FigureName, VisualizeRequest
 from braindiffusion.runs.requests.generation import DemoRequest, GenerateRequest, PreviewRequest, RegenerateRequest
 from braindiffusion.runs.requests.segmentation import ReadRequest
 from braindiffusion.runs.requests.synthesis import SynthesizeRequest
-from braindiffusion.runs.requests.training import TrainReaderRequest, TrainRequest
+from braindiffusion.runs.requests.training import DistillRequest, TrainReaderRequest, TrainRequest
 
 
 class EstimateRequest(BaseRequest):
@@ -29,6 +29,7 @@ Request = Annotated[
     | InspectRequest
     | TrainRequest
     | TrainReaderRequest
+    | DistillRequest
     | ReadRequest
     | GenerateRequest
     | PreviewRequest
@@ -74,6 +75,7 @@ __all__ = [
     "BaseRequest",
     "DemoRequest",
     "DifferenceRequest",
+    "DistillRequest",
     "EditRequest",
     "EstimateRequest",
     "EvaluateRequest",

@@ -1,11 +1,11 @@
-"""Requests to train a model that generates brains, or one that segments them."""
+"""Requests to train a model that generates brains, one that generates them faster, or one that segments them."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import BaseRequest, Content, Device, Precision, Seed
+from braindiffusion.runs.requests.base import Asked, BaseRequest, Content, Device, Overwrite, Precision, Seed
 
 
 class TrainRequest(BaseRequest):
@@ -127,3 +127,37 @@ class TrainReaderRequest(BaseRequest):
         default=4.0, gt=0, title="Checkpoint every", json_schema_extra={"unit": "min", "advanced": True}
     )
     """Minutes between two checkpoints."""
+
+
+class DistillRequest(BaseRequest):
+    """Distil a model: train a copy that generates in a few sampling steps, with the guidance learnt along."""
+
+    job: Literal["distill"] = "distill"
+    model: str = Field(default="ixi-2mm", title="Model", json_schema_extra={"path": True})
+    """The model to distil: name of a packaged one, or path of a model folder, a checkpoint or a training run."""
+    num_samples: int = Field(default=64, ge=4, title="Number of samples")
+    """Brains that the model generates to learn from; one in sixteen is kept out to measure the difference."""
+    seed: Seed = 0
+    condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
+    """Conditions of these brains, as FIELD=VALUE in the fields of the model; see `generate`."""
+    conditions: Path | None = Field(default=None, title="Conditions table")
+    """Table of their conditions (`.csv`, `.tsv`): a column per field, a row per brain, from the first row again after
+    the last. Mix what you will ask for; rows may be empty."""
+    steps: int = Field(default=4, ge=1, le=1000, title="Sampling steps")
+    """Sampling steps of each level that is distilled."""
+    first_level: int | None = Field(default=None, ge=0, title="First level")
+    """The first level to distil, 0 is the coarsest; all finer ones are, too. By default the first that was trained on
+    patches. Those before it keep their weights and guidance."""
+    other_steps: int | None = Field(default=None, ge=1, le=1000, title="Steps of other levels")
+    """Most sampling steps of the levels before; by default as many as the model takes."""
+    training_steps: int = Field(default=600, ge=1, title="Training steps")
+    """Training steps of each level."""
+    batch_size: int = Field(default=2, ge=1, title="Batch size")
+    """Brains of each training step."""
+    learning_rate: float = Field(default=2e-4, gt=0, title="Learning rate")
+    """Learning rate, which falls to zero over the last half."""
+    out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "distilled"})
+    """Folder of the new model."""
+    overwrite: Overwrite = False
+    device: Device = "auto"
+    precision: Precision = "auto"
