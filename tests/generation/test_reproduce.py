@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.jobs.generate import generate, regenerate
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.runs import Finished, GenerateRequest, RegenerateRequest, Run, Warned
@@ -66,3 +67,19 @@ def test_a_model_that_is_gone_or_another_is_told(sidecar: Path, told_model: Path
         file.unlink()
     with pytest.raises(BrainDiffusionError, match=r"told is no model|no model"):
         again(sidecar)
+
+
+def test_a_damaged_field_ends_in_a_request_or_in_a_sentence(sidecar: Path, tmp_path: Path) -> None:
+    """Whatever stands in any field: a file from others may be damaged anywhere."""
+    told = json.loads(sidecar.read_text())
+    told["request"] |= {"grid": str(sidecar), "autoguidance": told["request"]["model"]}  # fields that say which file
+    said = []
+    for name in told:
+        for value in (None, float("nan"), -1, "text", [], ["text"], {}, {"text": None}, {"kind": []}):
+            sidecar.write_text(json.dumps(told | {name: value}))
+            try:
+                request_from_sidecar(sidecar, tmp_path)
+            except BrainDiffusionError as error:
+                said.append(str(error))
+    assert said
+    assert all(len(message.splitlines()) == 1 for message in said)

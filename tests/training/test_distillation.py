@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField
+from braindiffusion.diffusion.samplers import dpmpp_2m
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.guidance import Guidance
 from braindiffusion.jobs import perform
@@ -32,7 +33,7 @@ from braindiffusion.runs import (
     RegenerateRequest,
     Run,
 )
-from braindiffusion.training.distillation import Recorder, Trajectory, chosen_noise_levels, distance
+from braindiffusion.training.distillation import Recorder, Trajectory, chosen_noise_levels, distance, targets
 from braindiffusion.volume import Volume, save_volume
 
 STEPS = (3, 8, 9)
@@ -91,12 +92,12 @@ def test_the_last_step_starts_where_there_is_still_something_to_do() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_what_is_recorded_is_the_path_of_the_sampler(teacher: Path, scale: float) -> None:
-    """Steps of DDIM at all noise levels of a DDIM sampling, and the sample of the same seed."""
+    """The sampler's own steps, at all noise levels, and the sample of the same seed."""
     generator = load_generator(teacher)
     condition = {"age": torch.tensor([[0.3]])}
     recorder = Recorder({2: 3})
     hooks = [*([Guidance(scale)] if scale != 1 else []), recorder]
-    *_, last = generator.sample([5], condition=condition, hooks=hooks, sampler="ddim", steps=3)
+    *_, last = generator.sample([5], condition=condition, hooks=hooks, sampler="dpmpp_2m", steps=3)
     trajectory = recorder.trajectories()[2]
     assert trajectory.states.shape == (4, 7, 8, 12, 8)
     fine = last.denoised  # what the finest level made, as coefficients again
@@ -104,6 +105,15 @@ def test_what_is_recorded_is_the_path_of_the_sampler(teacher: Path, scale: float
     torch.testing.assert_close(trajectory.states[-1], own, atol=1e-4, rtol=1e-3)
     near = distance(generator.cascade.level(2), trajectory)
     assert near < 1e-8 if scale == 1 else near > 1e-4  # guidance is not the network's own
+
+
+def test_the_targets_lead_the_sampler_through_the_states() -> None:
+    random = torch.Generator().manual_seed(2)
+    states, sigmas = torch.randn(6, 7, 4, 4, 4, generator=random), torch.tensor([20.0, 7, 2, 0.8, 0.1, 0])
+    trajectory = Trajectory(states, sigmas, torch.tensor([[0, 4]] * 3), {})
+    found = dict(zip(sigmas.tolist(), targets(trajectory), strict=False))
+    steps = dpmpp_2m(lambda x, sigma, condition: found[float(sigma[0])][None], states[:1], sigmas)
+    torch.testing.assert_close(torch.cat([step.x for step in steps]), states[1:], atol=1e-4, rtol=1e-4)
 
 
 def test_a_trajectory_comes_back_from_its_file(tmp_path: Path) -> None:
@@ -145,7 +155,7 @@ def test_a_student_comes_nearer_to_its_teacher_and_is_a_model_as_any(
     torch.testing.assert_close(cascade.level(0).state_dict(), first.level(0).state_dict(), atol=0, rtol=0)
     generator = load_generator(packaged / "toy-fast")
     assert generator.steps() == (2, 3, 3)
-    assert generator.samplers() == ("dpmpp_2m", "ddim", "ddim")
+    assert generator.samplers() == ("dpmpp_2m",) * 3
     assert type(generator) is SampledCascade
     assert not isinstance(generator, EditableGenerator)
 

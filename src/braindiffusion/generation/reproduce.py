@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, PositiveInt, ValidationError, model_validator
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import OwnGuidance
@@ -79,6 +79,43 @@ def _value(told: Mapping[str, Any], name: str) -> object:
     return value or None
 
 
+class _Made(BaseModel):
+    """What of a sidecar makes its brain again. The file may be damaged: all of it is checked here."""
+
+    request: GenerateRequest
+    sample: PositiveInt
+    condition: dict[str, Any]
+    precision: Literal["float32", "bfloat16"]
+    model: dict[str, Any]
+    condition_files: dict[str, str]
+    guidance: dict[str, Any] | None = None
+    anatomy: dict[str, Any] | None = None
+    placement: dict[str, Any] | None = None
+
+    @property
+    def anatomy_kind(self) -> Any:
+        """Kind of anatomy that the brain has."""
+        return (self.anatomy or {}).get("kind", "none")
+
+    @model_validator(mode="after")
+    def _valid_request(self) -> "_Made":
+        GenerateRequest.model_validate({**self.request.model_dump(), **self.changes})
+        if not self.condition_files.keys() <= self.condition.keys():
+            raise ValueError("a label map is of no condition")
+        return self
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Fields of the request that make this brain alone."""
+        return {
+            "condition": self.condition,
+            "conditions": None,
+            "only": (self.sample,),
+            "precision": self.precision,
+            "anatomy": self.anatomy_kind,
+        }
+
+
 def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
     """The request that makes the brain of a sidecar again, to the last bit on a machine of the same kind.
 
@@ -89,43 +126,32 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
     Raises:
         BrainDiffusionError: it is no such file, or the model or a label map is not the one that it was.
     """
-    told = load_sidecar(sidecar)
     try:
-        request = GenerateRequest.model_validate(told["request"])
-        number, asked, precision = int(told["sample"]), told["condition"], told["precision"]
-    except (KeyError, TypeError, ValidationError) as error:
+        told = _Made.model_validate(load_sidecar(sidecar))
+    except ValidationError as error:
         msg = f"{sidecar} does not tell enough to make its brain again: it is no sidecar of this version."
         raise BrainDiffusionError(msg) from error
-    models = [(request.model, sampled_model(request.model, fast=request.fast), told["model"])]
+    request, anatomy = told.request, told.anatomy or {}
+    models: list[tuple[str, Path, object]] = [
+        (request.model, sampled_model(request.model, fast=request.fast), told.model)
+    ]
     if request.autoguidance is not None:
-        models.append((request.autoguidance, find_model(request.autoguidance), told["guidance"]["autoguidance"]))
-    anatomy = told.get("anatomy") or {"kind": "none"}
-    if anatomy["kind"] == "generated":
+        was = (told.guidance or {}).get("autoguidance")
+        models.append((request.autoguidance, find_model(request.autoguidance), was))
+    if told.anatomy_kind == "generated":
         settings = generated_anatomy(find_model(request.model))
         now = {} if settings is None else settings.model_dump(include=SHAPES_KEPT)
         if settings is None or any(anatomy.get(setting) != now.get(setting) for setting in SHAPES_KEPT):
             raise BrainDiffusionError(f"The model {request.model} makes other region maps than when it made {sidecar}.")
-        models.append((settings.model, find_model(settings.model), anatomy["model"]))
+        models.append((settings.model, find_model(settings.model), anatomy.get("model")))
     for name, folder, was in models:
         if model_identity(folder) != was:
             raise BrainDiffusionError(f"The model {name} is not the one that made {sidecar}: it has changed since.")
-    for field, was in told["condition_files"].items():
-        path = Path(asked[field])
-        if not path.is_file() or file_sha256(path) != was:
+    for field, sha256 in told.condition_files.items():
+        path = Path(str(told.condition[field]))
+        if not path.is_file() or file_sha256(path) != sha256:
             raise BrainDiffusionError(f"{sidecar} was made from the label map {path}, which has changed or gone.")
-    if request.grid is not None and (
-        not request.grid.is_file() or file_sha256(request.grid) != told["placement"]["grid_sha256"]
-    ):
+    on_grid = (told.placement or {}).get("grid_sha256")
+    if request.grid is not None and (not request.grid.is_file() or file_sha256(request.grid) != on_grid):
         raise BrainDiffusionError(f"{sidecar} was placed on the grid of {request.grid}, which has changed or gone.")
-    return request.model_copy(
-        update={
-            "condition": asked,
-            "conditions": None,
-            "only": (number,),
-            "out": out,
-            "overwrite": False,
-            "previews": False,
-            "precision": precision,
-            "anatomy": anatomy["kind"],
-        }
-    )
+    return request.model_copy(update={**told.changes, "out": out, "overwrite": False, "previews": False})

@@ -202,7 +202,7 @@ def _finished(
         if index in levels:
             sigmas = config.sampling_sigmas(config.steps)
             kept = [float(sigmas[i]) for i in chosen_noise_levels(sigmas, request.steps)[:-1]]
-            update: dict[str, Any] = {"sampler": "ddim", "steps": len(kept), "noise_levels": tuple(kept)}
+            update: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": len(kept), "noise_levels": tuple(kept)}
         else:
             update = {"steps": min(config.steps, request.other_steps or config.steps)}
         configs[index] = LevelConfig.model_validate({**config.model_dump(), **update})
