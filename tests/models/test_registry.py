@@ -50,6 +50,17 @@ def test_a_model_a_folder_of_checkpoints_and_a_run_are_found(tmp_path: Path) -> 
     assert find_model(run.checkpoints / "last") == run.checkpoints / "last"
 
 
+def test_a_training_run_is_found_by_its_name(tmp_path: Path, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(TrainRequest(data=tmp_path), name="mine")
+    best = make_model(run.checkpoints / "best")
+    assert find_model("mine") == best
+    monkeypatch.chdir(tmp_path)
+    here = make_model(tmp_path / "mine")
+    assert find_model("mine") == here  # a folder comes first
+    with pytest.raises(BrainDiffusionError, match="no such folder or run"):
+        find_model("nobody's")
+
+
 def test_what_is_not_there_is_told_with_what_is(packaged: Path, tmp_path: Path) -> None:
     with pytest.raises(BrainDiffusionError, match=r"no model 'big'.*packaged models are: small"):
         find_model("big")

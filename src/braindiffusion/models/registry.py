@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import CASCADE_KIND, GeneratedAnatomy, ModelCard
 from braindiffusion.models.monai_bundle.config import INFERENCE, METADATA, is_bundle, read_bundle, weight_files
+from braindiffusion.runs.folder import default_runs_dir
 from braindiffusion.runs.requests.base import Content
 from braindiffusion.untrusted import cell, read_json
 
@@ -187,8 +188,8 @@ def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a model.
 
     Args:
-        name_or_path: name of a packaged model; or path of a model folder (a checkpoint is one), of a folder of
-            checkpoints, or of a training run, of which the best checkpoint is taken.
+        name_or_path: name of a packaged model; path of a model folder (a checkpoint is one) or of a folder of
+            checkpoints; or path or name of a training run, of which the best checkpoint is taken.
 
     Returns:
         a folder with `model.json` and `model.safetensors`, or a MONAI bundle, absolute.
@@ -199,6 +200,8 @@ def find_model(name_or_path: str | Path) -> Path:
     if is_packaged(str(name_or_path)):
         return _whole(_HOME / name_or_path)
     path = Path(name_or_path).expanduser().absolute()
+    if not path.exists() and len(Path(name_or_path).parts) == 1:
+        path = named if (named := default_runs_dir() / name_or_path).is_dir() else path
     for folder in (path, path / "best", path / "checkpoints" / "best"):
         if (folder / CARD).is_file() or (folder / WEIGHTS).is_file():
             return _whole(folder)
@@ -211,7 +214,7 @@ def find_model(name_or_path: str | Path) -> Path:
         else:
             msg = f"{path} is no model: neither it nor its checkpoints/best holds a model.json."
     else:
-        msg = f"There is no model {str(name_or_path)!r}: no such folder, and the packaged models are: {names}."
+        msg = f"There is no model {str(name_or_path)!r}: no such folder or run, and the packaged models are: {names}."
     raise BrainDiffusionError(msg)
 
 

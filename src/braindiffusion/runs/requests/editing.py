@@ -84,7 +84,7 @@ class EditRequest(BaseRequest):
     model: str = Field(
         default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model", "--model-path"], "path": True}
     )
-    """Name of a packaged model, or path of a model folder, a checkpoint or a training run."""
+    """Name of a packaged model or of a training run, or path of a model folder, a checkpoint or a run."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "edited"})
     """Folder of the edited scans, `proposal_001.nii.gz` and so on, each with a JSON sidecar."""
     overwrite: Overwrite = False

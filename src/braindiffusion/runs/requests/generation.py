@@ -15,7 +15,7 @@ class GenerateRequest(BaseRequest):
     model: str = Field(
         default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model", "--model-path"], "path": True}
     )
-    """Name of a packaged model, or path of a model folder, a checkpoint or a training run."""
+    """Name of a packaged model or of a training run, or path of a model folder, a checkpoint or a run."""
     num_samples: int = Field(default=1, ge=1, title="Number of samples")
     """Number of brains to generate. Sample i (from 0) uses seed + i: it is the same brain however many are asked
     for."""

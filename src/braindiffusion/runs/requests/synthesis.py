@@ -18,7 +18,7 @@ class SynthesizeRequest(BaseRequest):
     model: str = Field(
         default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model", "--model-path"], "path": True}
     )
-    """Name of a packaged model, or path of a model folder, a checkpoint or a training run."""
+    """Name of a packaged model or of a training run, or path of a model folder, a checkpoint or a run."""
     num: int = Field(default=20, ge=1, le=MOST, title="Number of subjects")
     """Number of subjects. Subject i is the same however many are asked for: a finished cohort can be made larger."""
     age: str | None = Field(default=None, title="Age range", json_schema_extra={"unit": "years"})

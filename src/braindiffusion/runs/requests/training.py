@@ -45,8 +45,8 @@ class TrainRequest(BaseRequest):
     """Size of the network and how each level is trained: `tiny`, `laptop`, `laptop-regions`, `gpu-8gb`, `gpu-24gb`,
     `gpu-80gb`, or a file of your own; `auto` takes the one that suits the device."""
     start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"path": True})
-    """Name or path of a model to start from (fine-tuning): its network, weights and conditions are taken over, the
-    preset decides only how it is trained. The cohort must be preprocessed as that model's own was."""
+    """Name or path of a model or training run to start from (fine-tuning): its network, weights and conditions are
+    taken over, the preset decides only how it is trained. The cohort must be preprocessed as that model's own was."""
     batch_size: int | None = Field(default=None, ge=1, title="Batch size")
     """Samples (patches, or whole volumes) per batch in each process; by default the preset's."""
     accumulate: int | None = Field(
@@ -134,7 +134,7 @@ class DistillRequest(BaseRequest):
 
     job: Literal["distill"] = "distill"
     model: str = Field(default="ixi-2mm", title="Model", json_schema_extra={"path": True})
-    """The model to distil: name of a packaged one, or path of a model folder, a checkpoint or a training run."""
+    """The model to distil: name of a packaged one or of a training run, or path of a model folder or checkpoint."""
     num_samples: int = Field(default=64, ge=4, title="Number of samples")
     """Brains that the model generates to learn from; one in sixteen is kept out to measure the difference."""
     seed: Seed = 0
