@@ -100,14 +100,14 @@ def command_page() -> str:
 
 def model_page() -> str:
     """Return a page with the card of every packaged model."""
-    from braindiffusion.models.registry import list_models, list_region_map_models, list_segmentation_models
+    from braindiffusion.models.registry import list_helper_models, list_models, list_segmentation_models
 
     parts = [
         "# Model cards",
         "Generated from the `model.json` of each packaged model; `braindiffusion models NAME --json` prints all of it. "
         "Read the [limits](limits.md) too.",
     ]
-    for model in [*list_models(), *list_region_map_models(), *list_segmentation_models()]:
+    for model in [*list_models(), *list_helper_models(), *list_segmentation_models()]:
         parts += [f"## {model.name}", *_card(model.card.to_json())]
     return "\n\n".join(parts) + "\n"
 

@@ -13,7 +13,7 @@ import yaml
 from typer.main import get_command
 
 from braindiffusion.cli.app import app
-from braindiffusion.models.registry import list_models, list_region_map_models, list_segmentation_models
+from braindiffusion.models.registry import list_helper_models, list_models, list_segmentation_models
 from braindiffusion.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,7 +39,7 @@ def test_every_command_is_described(pages: ModuleType) -> None:
 
 def test_every_packaged_model_has_its_card(pages: ModuleType) -> None:
     page = pages.model_page()
-    for model in [*list_models(), *list_region_map_models(), *list_segmentation_models()]:
+    for model in [*list_models(), *list_helper_models(), *list_segmentation_models()]:
         assert f"## {model.name}\n\n{model.card.description}" in page
         assert model.card.weights_licence in page
 

@@ -210,7 +210,7 @@ def _finished(
     for index, config in enumerate(configs):
         cascade.level(index).config = config
     card = teacher.card.to_json()
-    for gone in ("fast", "evaluated", "missed"):
+    for gone in ("fast", "evaluated", "missed", "recipes", "history", "history_columns"):  # the teacher's
         card.pop(gone, None)
     guidance = {**teacher.card.guidance.model_dump(mode="json"), "levels": levels.start}
     if not levels.start:

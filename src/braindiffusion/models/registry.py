@@ -59,16 +59,17 @@ def list_models() -> list[PretrainedModel]:
     Raises:
         BrainDiffusionError: the `model.json` of a packaged model is damaged.
     """
-    return [one for one in _packaged() if one.card.kind != SEGMENTATION_KIND and one.card.content == "image"]
+    helpers = list_helper_models()
+    return [one for one in _packaged() if one.card.kind != SEGMENTATION_KIND and one not in helpers]
 
 
-def list_region_map_models() -> list[PretrainedModel]:
-    """Return the packaged models that generate region maps, by name.
+def list_helper_models() -> list[PretrainedModel]:
+    """Return the packaged models that others use: those of region maps, and distilled ones, by name.
 
     Raises:
         BrainDiffusionError: as `list_models`.
     """
-    return [model for model in _packaged() if model.card.content == "regions"]
+    return [one for one in _packaged() if one.card.content == "regions" or one.card.distilled_from is not None]
 
 
 def list_segmentation_models() -> list[PretrainedModel]:

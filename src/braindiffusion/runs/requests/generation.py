@@ -86,8 +86,8 @@ class GenerateRequest(BaseRequest):
     """Sampling steps at each level, one number for all or one for each; by default the model's own. More are slower
     and, up to a point, better."""
     fast: bool = Field(default=False, title="Fast")
-    """Fewer sampling steps and less guidance, as the model's card sets them. It takes less time, and fine detail is
-    blurred."""
+    """Take less time, as the model's card sets it: by a distilled model, or by fewer sampling steps and less
+    guidance."""
     levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
     """Sample only this many levels of the cascade, coarse to fine: a blurred brain in a second or two; by default
     all."""

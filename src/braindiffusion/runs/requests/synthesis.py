@@ -51,8 +51,8 @@ class SynthesizeRequest(BaseRequest):
     guidance: float | None = Field(default=None, ge=0, title="Guidance scale", json_schema_extra={"advanced": True})
     """Strength of the conditions; by default the model's own. It doubles the time."""
     fast: bool = Field(default=False, title="Fast")
-    """Fewer sampling steps and less guidance, as the model's card sets them. It takes less time, and fine detail is
-    blurred."""
+    """Take less time, as the model's card sets it: by a distilled model, or by fewer sampling steps and less
+    guidance."""
     levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
     """Sample only this many levels of the cascade, coarse to fine: blurred brains in a second or two; by default
     all."""
