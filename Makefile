@@ -99,6 +99,7 @@ train-models: cohorts  ## Train the packaged models on DATA (hours)
 	$(BIN)/braindiffusion train --data build/brain-1mm.zarr --start-from ixi-2mm --preset laptop --epochs 250 \
 		--validation-subjects 8 --out build/brain-1mm
 	$(BIN)/python scripts/package_model.py build/brain-1mm/best --out $(PRETRAINED)/brain-1mm
+	$(BIN)/python scripts/package_model.py build/brain-1mm/best --out $(PRETRAINED)/brain-1mm-fast
 
 pictures: setup  ## Draw the pictures of the documentation
 	$(BIN)/python scripts/make_pictures.py

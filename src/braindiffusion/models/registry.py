@@ -69,7 +69,7 @@ def list_helper_models() -> list[PretrainedModel]:
     Raises:
         BrainDiffusionError: as `list_models`.
     """
-    return [one for one in _packaged() if one.card.content == "regions" or one.card.distilled_from is not None]
+    return [one for one in _packaged() if one.card.content == "regions" or one.card.distilled]
 
 
 def list_segmentation_models() -> list[PretrainedModel]:
@@ -96,7 +96,7 @@ def anatomy_folder(folder: Path) -> Path | None:
     if (folder / ANATOMY).is_file():
         return folder
     there = other_model(folder)
-    return there if there is not None and (there / ANATOMY).is_file() else None
+    return None if there is None else anatomy_folder(there)
 
 
 def other_model(folder: Path) -> Path | None:
