@@ -121,6 +121,7 @@ def main(
         raise typer.BadParameter(f"the folder is named as the model: {' or '.join(CARDS)}")
     cascade, before = load_model(trained)
     card = before.to_json()
+    card.pop("fast", None)  # of the model that it was made of
     if run is not None:
         card |= {"history": history(Run(run)), "history_columns": COLUMNS}
     card |= {**COMMON, **CARDS[out.name], "name": out.name, "training": note}
