@@ -27,6 +27,7 @@ from braindiffusion.runs import (
     AnomalyRequest,
     DemoRequest,
     DifferenceRequest,
+    DistillRequest,
     EditRequest,
     EvaluateRequest,
     Failed,
@@ -101,6 +102,10 @@ JOBS: dict[str, tuple[Callable[[Path, Path, Path], Request], tuple[str, ...]]] =
     "evaluate": (
         lambda m, b, o: EvaluateRequest(real=(b,), generated=(b,), out=o),
         ("report.html", "evaluation.json"),
+    ),
+    "distill": (
+        lambda m, b, o: DistillRequest(model=str(m), num_samples=4, steps=1, training_steps=1, out=o, device="cpu"),
+        ("model.json", "model.safetensors"),
     ),
     "generate": (generation, ("sample_001.nii.gz",)),
     "synthesize": (lambda m, b, o: SynthesizeRequest(model=str(m), num=1, out=o, device="cpu"), ("participants.tsv",)),

@@ -16,7 +16,15 @@ from qtpy.QtWidgets import QApplication, QLabel
 
 from braindiffusion.conditions import CategoryField, ConditionSchema, MapField, Numbers, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import EditRequest, GenerateRequest, PreviewRequest, Request, SynthesizeRequest, TrainRequest
+from braindiffusion.runs import (
+    DistillRequest,
+    EditRequest,
+    GenerateRequest,
+    PreviewRequest,
+    Request,
+    SynthesizeRequest,
+    TrainRequest,
+)
 from braindiffusion.runs.requests import EstimateRequest
 from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
 from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
@@ -32,6 +40,7 @@ NO_FIELD = {
     (GenerateRequest, "condition"),
     (EditRequest, "condition"),
     (SynthesizeRequest, "condition"),
+    (DistillRequest, "condition"),
     (EditRequest, "change"),
 }
 """Requests within requests, and conditions, which have a form of their own."""

@@ -95,6 +95,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "coarse_sigma": (0.5, {"TrainRequest": {"levels": None}}),
         "sampler": ("dpmpp_2m", {}),
         "steps": (2, {}),
+        "noise_levels": ((3.0, 1.0, 0.5), {}),
         "schedule": ("flow", {}),
         "sigma_min": (0.1, {}),
         "sigma_max": (10.0, {}),
