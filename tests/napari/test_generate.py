@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField, VectorField
 from braindiffusion.diffusion.samplers import SamplerName
-from braindiffusion.models.card import ModelCard
+from braindiffusion.models.card import FastSampling, ModelCard
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.models.registry import find_model, list_models, read_card
@@ -292,7 +292,7 @@ def test_fast_sampling_is_offered_where_the_model_has_it(qtbot):
     qtbot.addWidget(form)
     form.show_defaults({"steps": [4, 5]})
     assert not form.fields["fast"].enabled
-    form.show_defaults({"steps": [4, 5], "fast": {"steps": [2, 2]}})
+    form.show_defaults({"steps": [4, 5], "fast": FastSampling(steps=(2, 2))})
     form.fields["steps"].value = 7
     form.fields["fast"].value = True
     assert not form.fields["steps"].enabled
@@ -302,6 +302,25 @@ def test_fast_sampling_is_offered_where_the_model_has_it(qtbot):
     form.fields["fast"].value = True
     form.show_defaults({"steps": [4, 5]})
     assert (form.request().fast, form.fields["steps"].enabled) == (False, True)
+
+
+@pytest.mark.parametrize("settings", [{"fast": FastSampling(model="small-fast")}, {"distilled": True}])
+def test_a_distilled_model_keeps_its_own_sampling(qtbot, settings):
+    """What it would refuse cannot be asked for; without it, all is as it was chosen."""
+    form = GenerateForm()
+    qtbot.addWidget(form)
+    defaults = {"anatomy": "sampled", "sampler": ["ddim"]}
+    form.show_defaults(defaults)
+    form.set_values({"sampler": "ddim", "eta": 0.5, "guidance": 3.0, "steps": 4})
+    chosen = form.request()
+    form.show_defaults(defaults | settings)
+    form.fields["fast"].value = "fast" in settings
+    request = form.request()
+    assert (request.sampler, request.eta, request.guidance, request.steps) == (None, 0.0, None, None)
+    assert not any(form.fields[name].enabled for name in ("sampler", "eta", "guidance", "steps", "autoguidance"))
+    form.show_defaults(defaults)
+    assert form.request() == chosen
+    assert all(form.fields[name].enabled for name in ("sampler", "eta", "guidance", "steps", "autoguidance"))
 
 
 def test_a_pair_of_regions_is_asked_for_at_once(qtbot):

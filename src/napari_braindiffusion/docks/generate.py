@@ -233,7 +233,8 @@ class GenerateDock(Dock):
         if card is None or folder is None:
             self.form.show_defaults({})
         else:
-            self.form.show_defaults({**card.sampling_defaults, "anatomy": anatomy, "fast": card.fast})
+            defaults = {"anatomy": anatomy, "fast": card.fast, "distilled": card.distilled}
+            self.form.show_defaults({**card.sampling_defaults, **defaults})
         self._warmed = False
 
     def _offer_maps(self, event: object = None) -> None:

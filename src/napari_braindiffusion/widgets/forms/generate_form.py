@@ -36,6 +36,10 @@ AFTER_RUN: tuple[Choice, ...] = (
 """Choices for the seed of the next run."""
 
 
+DISTILLED = ("steps", "sampler", "guidance", "guidance_interval", "guidance_rescale", "guidance_fields", "autoguidance")
+"""Settings that a distilled model has learnt with: it takes no others."""
+
+
 class GenerateForm(RequestForm):
     """Model, conditions, number of samples, seed and sampling: every setting of a `GenerateRequest`."""
 
@@ -71,6 +75,7 @@ class GenerateForm(RequestForm):
         self.card, self.conditions = card, conditions
         self._default_anatomy: str | None = None
         self._default_samplers: tuple[str, ...] = ()
+        self._defaults: Mapping[str, Any] = {}
         self.live, self.grid, self.after_run = live, grid, after_run
         self.model = self.fields["model"]
         self.model.native.clear()  # none until some are offered
@@ -83,7 +88,7 @@ class GenerateForm(RequestForm):
         self.grid.visible = False
         self.fields["num_samples"].changed.connect(self._show_grid)
         self.fields["sampler"].changed.connect(self._allow_eta)
-        self.fields["fast"].changed.connect(self._allow_steps)
+        self.fields["fast"].changed.connect(lambda _: self._allow_sampling())
         self.model.changed.connect(self._on_model)
         for name in ("guidance", "seed"):
             self.fields[name].changed.connect(self._ask_anew)
@@ -100,15 +105,21 @@ class GenerateForm(RequestForm):
         self.fields["autoguidance"].offer(models)
 
     def show_defaults(self, defaults: Mapping[str, Any]) -> None:
-        """Show what the sampling settings that are left out stand for; an empty mapping where that is not known."""
+        """Show what the sampling settings that are left out stand for.
+
+        Args:
+            defaults: by name, `anatomy` among them; `fast`: the model's `FastSampling`, if it has any; `distilled`:
+                whether the model is. An empty mapping where nothing is known.
+        """
+        self._defaults = defaults
         for name in ("anatomy", "guidance", "steps", "sampler", "levels"):
             self.show_default(name, defaults.get(name))
         self._default_anatomy = defaults.get("anatomy")
         self._default_samplers = tuple(defaults.get("sampler") or ())
-        self._allow_eta(self.fields["sampler"].value)
         fast = self.fields["fast"]
         fast.enabled = defaults.get("fast") is not None
         fast.value = fast.value and fast.enabled
+        self._allow_sampling()
         self._show_guidance()
 
     def choose_model(self, name: str | Path | None) -> None:
@@ -126,8 +137,7 @@ class GenerateForm(RequestForm):
         others = {"condition": asked, "model": self.model.value or "", "previews": True}
         if not self._has_guidance():
             others |= {"guidance": None}
-        if self.fields["fast"].value:
-            others |= {"steps": None}
+        others |= {name: GenerateRequest.model_fields[name].default for name in self._fixed()}
         if not self.fields["eta"].enabled:
             others |= {"eta": 0.0}
         return self.make_request(**others)
@@ -157,12 +167,22 @@ class GenerateForm(RequestForm):
     def _show_grid(self, number: int) -> None:
         self.grid.visible = number > 1
 
-    def _allow_steps(self, fast: bool) -> None:
-        """Fast sampling has its own steps."""
-        self.fields["steps"].enabled = not fast
+    def _fixed(self) -> tuple[str, ...]:
+        """Return the names of the settings that are the model's own: fast sampling has its steps."""
+        fast = self._defaults.get("fast") if self.fields["fast"].value else None
+        if self._defaults.get("distilled") or (fast is not None and fast.model is not None):
+            return DISTILLED
+        return () if fast is None else ("steps",)
+
+    def _allow_sampling(self) -> None:
+        fixed = self._fixed()
+        for name in DISTILLED:
+            self.fields[name].enabled = name not in fixed
+        self._allow_eta(self.fields["sampler"].value)
 
     def _allow_eta(self, sampler: str | None) -> None:
-        self.fields["eta"].enabled = "ddim" in (self._default_samplers if sampler is None else (sampler,))
+        chosen = self._default_samplers if sampler is None else (sampler,)
+        self.fields["eta"].enabled = "ddim" in chosen and "sampler" not in self._fixed()
 
     def _has_guidance(self) -> bool:
         """Return whether there is anything to guide by: a condition, or a region map that will be sampled."""
