@@ -10,6 +10,8 @@ import braindiffusion
 from braindiffusion import api
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path, sample_t1_path
+from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs import CheckpointWritten, Event, Finished, RunState, Warned, list_runs
 from braindiffusion.volume import Volume
 
@@ -36,6 +38,21 @@ def test_a_packaged_model_is_made_again_by_its_name() -> None:
     told = braindiffusion.load_model().sample(seed=3, levels=1, steps=1).metadata
     assert "--model" not in told["command"] or "--model ixi-2mm" in told["command"]
     assert str(Path(api.__file__).parent) not in told["command"]
+
+
+def test_contrasts_of_a_brain_are_channels_of_its_volume(tmp_path: Path) -> None:
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
+    config = CascadeConfig(shape=(16, 16, 16), depth=1, channels=2, levels=(level,) * 2)
+    save_model(Cascade(config), tmp_path / "two", {"name": "two"})
+    model = braindiffusion.load_model(tmp_path / "two")
+    one, (again, other) = model.sample(seed=4, device="cpu"), model.sample(2, seed=4, device="cpu")
+    assert one.data.shape == other.data.shape == (2, 16, 16, 16)
+    np.testing.assert_array_equal(one.data, again.data)
+    assert [volume.metadata["seed"] for volume in (one, again, other)] == [4, 4, 5]
+    assert len(one.metadata["channels"]) == 2
+    way = model.sample(seed=4, device="cpu", trajectory=True)
+    frames = way.channels // 2
+    np.testing.assert_array_equal(way.data[[frames - 1, -1]], one.data)
 
 
 @pytest.mark.filterwarnings("ignore:.*picture is not that of a T1w head")

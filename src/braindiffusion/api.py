@@ -104,12 +104,14 @@ class Model:
         Args:
             num: How many; None makes one, and returns it alone.
             seed: Of the first; sample i has `seed + i`, and is the same brain however many are asked for.
-            trajectory: Return the way from noise instead: a channel a frame, the brain last.
+            trajectory: Return the way from noise instead: a channel a frame, the brain last; of several contrasts, all
+                frames of the first one come first.
             asked: What to make, in the model's own fields (see `conditions`), such as `age=70`; and any other field of
                 `GenerateRequest`: `guidance`, `steps`, `levels`, `batch_size`, `device`, ...
 
         Returns:
-            Intensities in [0, 1], background 0, shape (channels, x, y, z); `metadata` is all that makes it again.
+            Intensities in [0, 1], background 0, shape (channels, x, y, z), a channel a contrast; `metadata` is all that
+            makes it again.
 
         Raises:
             BrainDiffusionError: the model cannot be asked for that.
@@ -130,7 +132,10 @@ class Model:
             run = _perform(request, root=Path(folder))
             kind = "trajectory" if trajectory else "volume"
             paths = [Path(e.path) for e in run.events() if isinstance(e, ArtifactWritten) and e.kind == kind]
-            made = [_with_sidecar(path) for path in paths]
+            by_sample: dict[int, list[Volume]] = {}
+            for volume in map(_with_sidecar, paths):  # each contrast has a file of its own
+                by_sample.setdefault(volume.metadata["sample"], []).append(volume)
+        made = [_joined(volumes) for volumes in by_sample.values()]
         return made[0] if num is None else made
 
 
@@ -503,6 +508,18 @@ def _with_sidecar(path: Path) -> Volume:
     for passing in ("run", "file"):
         sidecar.pop(passing, None)
     return replace(load_volume(path), metadata=sidecar)
+
+
+def _joined(contrasts: list[Volume]) -> Volume:
+    """Return the contrasts of one brain as the channels of one volume."""
+    import numpy as np
+
+    first = contrasts[0]
+    if len(contrasts) == 1:
+        return first
+    metadata = {name: value for name, value in first.metadata.items() if name not in ("channel", "voxels_sha256")}
+    names = [one.metadata["channel"] for one in contrasts]
+    return replace(first, data=np.concatenate([one.data for one in contrasts]), metadata=metadata | {"channels": names})
 
 
 @overload
