@@ -204,6 +204,31 @@ def test_a_model_of_a_folder_is_whole_without_its_teacher(teacher: Path, tmp_pat
     assert cascade.config.levels[2].noise_levels is not None
 
 
+def test_a_model_on_a_coarser_one_is_distilled_whole(packaged: Path, tmp_path: Path, tmp_runs: Path) -> None:
+    """Levels change that a model on a coarser one does not keep in its own file."""
+    coarser, _ = load_cascade(packaged / "toy")
+    config = coarser.config.model_copy(
+        update={"shape": (32, 48, 32), "spacing": 1.0, "depth": 3, "levels": (*coarser.config.levels, level(6, 4))}
+    )
+    cascade = Cascade(config)
+    cascade.load_coarser(coarser)
+    save_model(cascade, packaged / "fine", {"name": "fine", "coarser_model": "toy"})
+    asked = request("fine", out=packaged / "fine-fast", training_steps=1)
+    list(distill(asked, Run.create(asked)))
+    made, card = load_cascade(packaged / "fine-fast")
+    assert (card.coarser_model, card.distilled_from) == (None, "fine")
+    assert [one.steps for one in made.config.levels] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("field", ["distilled_from", "coarser_model"])
+def test_a_model_that_takes_weights_from_itself_is_refused(teacher: Path, field: str) -> None:
+    card = json.loads((teacher / "model.json").read_text())
+    (teacher / "model.json").write_text(json.dumps(card | {field: str(teacher)}))
+    for read in (registry.other_model, registry.model_files, load_cascade):
+        with pytest.raises(BrainDiffusionError, match="takes weights from itself"):
+            read(teacher)
+
+
 def test_a_stopped_run_goes_on_with_the_brains_that_it_has(teacher: Path, tmp_path: Path, tmp_runs: Path) -> None:
     asked = request(str(teacher), out=tmp_path / "own", training_steps=2)
     run = Run.create(asked)

@@ -217,7 +217,7 @@ def steps_of(request: GenerateRequest, generator: Generator) -> int | tuple[int,
     if request.steps is not None:
         raise BrainDiffusionError("Fast sampling sets the sampling steps: choose one of the two.", "fast")
     fast = generator.card.fast  # a distilled model, which has none, takes its own steps
-    return None if fast is None else fast.steps
+    return fast.steps or None if fast is not None else None
 
 
 def _sampler(request: GenerateRequest, generator: Generator) -> SamplerName | None:

@@ -106,6 +106,8 @@ def _levels(request: DistillRequest, teacher: CascadeGenerator) -> range:
         msg = f"The model has {teacher.levels} levels, the first of which is 0: choose {teacher.levels - 1} at most."
         raise BrainDiffusionError(msg, "first_level")
     levels = range(first, teacher.levels)
+    if any(configs[i].sampler == "ddpm" for i in levels):
+        raise BrainDiffusionError("The sampler ddpm adds noise at each step, which no model can learn.", "model")
     if (index := next((i for i in levels if configs[i].steps <= request.steps), None)) is not None:
         msg = f"The model takes {configs[index].steps} steps at level {index}: choose fewer than these."
         raise BrainDiffusionError(msg, "steps")
@@ -210,7 +212,7 @@ def _finished(
     for index, config in enumerate(configs):
         cascade.level(index).config = config
     card = teacher.card.to_json()
-    for gone in ("fast", "evaluated", "missed", "recipes", "history", "history_columns"):  # the teacher's
+    for gone in ("coarser_model", "fast", "evaluated", "missed", "recipes", "history", "history_columns"):
         card.pop(gone, None)
     guidance = {**teacher.card.guidance.model_dump(mode="json"), "levels": levels.start}
     if not levels.start:

@@ -103,11 +103,14 @@ def other_model(folder: Path) -> Path | None:
     """Return the folder of the model that a model takes some of its weights from; None where it has all of its own.
 
     Raises:
-        BrainDiffusionError: the card is damaged, or the other model is missing.
+        BrainDiffusionError: the card is damaged, the other model is missing, or a model would be its own other model.
     """
-    card = read_card(folder)
-    name = card.coarser_model or card.distilled_from
-    return None if name is None else find_model(name)
+    chain: list[Path] = [folder]
+    while (name := (card := read_card(chain[-1])).coarser_model or card.distilled_from) is not None:
+        if (there := find_model(name)) in chain:
+            raise BrainDiffusionError(f"The model {folder} takes weights from itself: fetch or train it again.")
+        chain.append(there)
+    return chain[1] if len(chain) > 1 else None
 
 
 def sampled_model(name_or_path: str, *, fast: bool) -> Path:

@@ -16,7 +16,7 @@ from braindiffusion.files import replacing, write_whole
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig
-from braindiffusion.models.registry import CARD, WEIGHTS, find_model, read_card
+from braindiffusion.models.registry import CARD, WEIGHTS, find_model, other_model, read_card
 
 
 def save_model(cascade: Cascade, folder: Path, card: dict[str, Any], *, dtype: torch.dtype = torch.float32) -> None:
@@ -120,6 +120,7 @@ def _known(folder: Path, card: ModelCard, config: CascadeConfig, lacking: Set[st
     Raises:
         BrainDiffusionError: the other model is missing, or fits it no longer.
     """
+    other_model(folder)  # says so where a model would be its own
     if card.coarser_model is not None:
         cascade = Cascade(config)
         cascade.load_coarser(_coarser(folder, card.coarser_model, config))
