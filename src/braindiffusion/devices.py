@@ -1,9 +1,36 @@
-"""Which device, which precision: asked once, answered the same for training and generation."""
+"""Device, precision, memory layout and compilation: chosen here, the same way for training and generation."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from time import perf_counter
+from typing import Any, ClassVar
 
 import psutil
 import torch
+from torch import Tensor, nn
 
 from braindiffusion.errors import BrainDiffusionError
+
+logger = logging.getLogger(__name__)
+
+BF16_ERROR_BOUND = 0.02
+"""Relative error of a bfloat16 convolution that is only rounding: 8 bits of mantissa, sums kept in float32."""
+LAYOUTS = {torch.channels_last_3d: "channels last", torch.contiguous_format: "channels first"}
+CLEARLY_FASTER = 1.25
+"""Ratio of times from which a layout is preferred to channels last: a close race must not be decided by chance."""
+COMPILE_VARIABLE = "BRAINDIFFUSION_COMPILE"
+"""Environment variable: `auto`, `never` or `always`."""
+COMPILE_AFTER = 2000
+"""Evaluations of a network, with the same shapes, after which it is compiled on CUDA. Estimated, not measured: 10 s to
+30 s to compile a level of 2 mm, of which an evaluation gives back 3 ms. `benchmarks/compare_peers.py` measures both."""
+MOST_COMPILED = 8
+"""Shapes that are compiled in a process: `torch.compile` keeps as many of one function."""
+COMPILED_ERROR_BOUND = 0.05
+"""Relative difference between a network compiled and as it is, both in bfloat16."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -49,3 +76,162 @@ def memory_of(device: torch.device) -> int:
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory())
     return int(psutil.virtual_memory().total)
+
+
+@dataclass(frozen=True)
+class ConvolutionTimes:
+    """A 3D convolution on a device.
+
+    Attributes:
+        milliseconds: by precision and memory layout.
+        error: relative error of bfloat16, the larger of both layouts.
+    """
+
+    milliseconds: dict[tuple[torch.dtype, torch.memory_format], float]
+    error: float
+
+    @property
+    def right(self) -> bool:
+        """Whether bfloat16 is off by rounding only."""
+        return self.error < BF16_ERROR_BOUND
+
+    def fastest_layout(self, dtype: torch.dtype) -> torch.memory_format:
+        """Return channels last, unless the other layout is clearly faster."""
+        last, first = (self.milliseconds[dtype, layout] for layout in LAYOUTS)
+        return torch.contiguous_format if last > CLEARLY_FASTER * first else torch.channels_last_3d
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{str(dtype).removeprefix('torch.')} {LAYOUTS[layout]} {value:.2f} ms"
+            for (dtype, layout), value in self.milliseconds.items()
+        )
+
+
+def time_convolution(device: torch.device, seconds: float = 0.005) -> ConvolutionTimes:
+    """Time a 3D convolution in both precisions and memory layouts, each for some seconds.
+
+    It is small on a CPU: one without bfloat16 instructions may need a hundred times as long for it.
+    """
+    side, channels = (12, 16) if device.type == "cpu" else (32, 64)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn((1, channels, side, side, side), generator=generator).to(device)
+    weight = (torch.randn((channels, channels, 3, 3, 3), generator=generator) / (27 * channels) ** 0.5).to(device)
+    milliseconds, errors = {}, []
+    with torch.inference_mode():
+        reference = torch.nn.functional.conv3d(x, weight, padding=1)
+        for dtype in (torch.float32, torch.bfloat16):
+            for layout in LAYOUTS:
+                one, kernel = (t.to(dtype).contiguous(memory_format=layout) for t in (x, weight))
+                work = partial(torch.nn.functional.conv3d, one, kernel, padding=1)
+                result, milliseconds[dtype, layout] = _timed(work, device, seconds)
+                if dtype is torch.bfloat16:
+                    errors.append(float((result.float() - reference).norm() / reference.norm()))
+    return ConvolutionTimes(milliseconds, max(errors))
+
+
+def _timed(compute: Callable[[], Tensor], device: torch.device, seconds: float) -> tuple[Tensor, float]:
+    """A result, and the least milliseconds that it took within some seconds."""
+
+    def settled() -> Tensor:
+        result = compute()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return result
+
+    result, best = settled(), float("inf")  # the first call also chooses a kernel: not timed
+    end = perf_counter() + seconds
+    while best == float("inf") or perf_counter() < end:
+        begun = perf_counter()
+        settled()
+        best = min(best, 1000 * (perf_counter() - begun))
+    return result, best
+
+
+@cache
+def choose_layout(device: torch.device) -> torch.memory_format:
+    """Return the memory layout in which 3D convolutions are fastest: measured once on CUDA, channels last elsewhere.
+
+    Where bfloat16 is chosen and gives wrong results, a warning is logged.
+    """
+    if device.type != "cuda":
+        return torch.channels_last_3d
+    times, dtype = time_convolution(device), choose_precision(device)
+    if dtype is torch.bfloat16 and not times.right:
+        logger.warning(
+            "This build of torch is bad: a bfloat16 convolution is wrong by %.1f %% on %s. Use the precision float32.",
+            100 * times.error,
+            device,
+        )
+    return times.fastest_layout(dtype)
+
+
+def compile_after(device: torch.device) -> int | None:
+    """Return the number of evaluations after which a network is compiled for sampling; None where it never is.
+
+    Raises:
+        BrainDiffusionError: the environment variable has another value.
+    """
+    chosen = os.environ.get(COMPILE_VARIABLE) or "auto"
+    if chosen not in ("auto", "never", "always"):
+        raise BrainDiffusionError(f"{COMPILE_VARIABLE} is '{chosen}': set it to auto, never or always.")
+    if chosen == "always":
+        return 0
+    return COMPILE_AFTER if chosen == "auto" and device.type == "cuda" else None
+
+
+class CompiledNetwork:
+    """A network whose evaluations are compiled for the shapes that recur, with CUDA graphs where there is CUDA.
+
+    The network and its weights stay as they are. Where compiling fails, or gives other numbers than the network, this
+    is logged once, and all networks of the process run without it.
+
+    Args:
+        network: the network, for sampling only.
+        after: evaluations with the same shapes after which they are compiled.
+    """
+
+    failed: ClassVar[bool] = False
+    compiled: ClassVar[int] = 0
+    """Shapes that were compiled in this process."""
+
+    def __init__(self, network: nn.Module, after: int) -> None:
+        self._network, self._after = network, after
+        self._evaluations: Counter[tuple[Any, ...]] = Counter()
+        self._checked: set[tuple[Any, ...]] = set()
+        self._fast: Callable[..., Tensor] | None = None
+
+    def __deepcopy__(self, memo: object) -> None:
+        """A copy of the model has none: it may be trained."""
+
+    def __call__(self, *inputs: Tensor | None) -> Tensor:
+        """Evaluate the network."""
+        shapes = tuple(None if one is None else tuple(one.shape) for one in inputs)
+        self._evaluations[shapes] += 1
+        if not self.failed and self._recurs(shapes):
+            try:
+                return self._evaluate(shapes, inputs)
+            except Exception as error:  # noqa: BLE001 compilers of all kinds raise all kinds of errors
+                CompiledNetwork.failed = True
+                what = (str(error).strip() or type(error).__name__).splitlines()[0]
+                logger.warning("Sampling goes on without torch.compile, which failed here: %s", what)
+        out: Tensor = self._network(*inputs)
+        return out
+
+    def _recurs(self, shapes: tuple[Any, ...]) -> bool:
+        if shapes in self._checked:
+            return True
+        return self._evaluations[shapes] > self._after and CompiledNetwork.compiled < MOST_COMPILED
+
+    def _evaluate(self, shapes: tuple[Any, ...], inputs: tuple[Tensor | None, ...]) -> Tensor:
+        if self._fast is None:
+            self._fast = torch.compile(self._network.forward, mode="reduce-overhead", dynamic=False, fullgraph=True)
+        out = self._fast(*inputs)
+        if shapes not in self._checked:
+            expected = self._network(*inputs)
+            error = float((out - expected).norm() / expected.norm().clamp_min(1e-12))
+            if not error <= COMPILED_ERROR_BOUND:
+                msg = f"the compiled network is off by {error:.1%}"
+                raise RuntimeError(msg)
+            CompiledNetwork.compiled += 1
+            self._checked.add(shapes)
+        return out

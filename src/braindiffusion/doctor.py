@@ -5,10 +5,8 @@ import os
 import platform
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     import torch
 
 GIB = 1024**3
-BF16_ERROR_BOUND = 0.02
-"""Relative error of a bfloat16 convolution that is only rounding: 8 bits of mantissa, sums kept in float32."""
-_SIDE, _CHANNELS = 12, 16  # small: where a processor knows no bfloat16, torch may need a hundred times as long
 
 
 @dataclass(frozen=True)
@@ -149,53 +144,15 @@ def _bfloat16(device: "torch.device") -> Finding:
     """A 3D convolution in bfloat16: is it right, and is it faster, in either memory layout?"""
     import torch
 
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn((1, _CHANNELS, _SIDE, _SIDE, _SIDE), generator=generator).to(device)
-    weight = (torch.randn((_CHANNELS, _CHANNELS, 3, 3, 3), generator=generator) / (27 * _CHANNELS) ** 0.5).to(device)
-    reference = torch.nn.functional.conv3d(x, weight, padding=1)
-    milliseconds, worst = {}, 0.0
-    with torch.inference_mode():
-        for kind in (torch.float32, torch.bfloat16):
-            for layout in (torch.contiguous_format, torch.channels_last_3d):
-                one = x.to(kind).contiguous(memory_format=layout)
-                kernel = weight.to(kind).contiguous(memory_format=layout)
-                result, milliseconds[kind, layout] = _timed(
-                    partial(torch.nn.functional.conv3d, one, kernel, padding=1), device
-                )
-                if kind is torch.bfloat16:
-                    error = (result.float() - reference).norm() / reference.norm()
-                    worst = max(worst, float(error))
-    layouts = {torch.contiguous_format: "plain", torch.channels_last_3d: "channels last"}
-    times = ", ".join(
-        f"{str(kind).removeprefix('torch.')} {layouts[layout]} {value:.2f} ms"
-        for (kind, layout), value in milliseconds.items()
-    )
-    if not worst < BF16_ERROR_BOUND:
-        return Finding("bfloat16", "bad", f"wrong by {worst:.1%} here; take the precision float32 ({times}).")
-    quickest = min(milliseconds, key=lambda key: milliseconds[key])[0]
+    from braindiffusion.devices import LAYOUTS, choose_layout, time_convolution
+
+    times = time_convolution(device, seconds=0.3)
+    if not times.right:
+        return Finding("bfloat16", "bad", f"wrong by {times.error:.1%} here; take the precision float32 ({times}).")
+    (quickest, _), _ = min(times.milliseconds.items(), key=lambda one: one[1])
+    layout = LAYOUTS[choose_layout(device)]
     if quickest is torch.bfloat16:
-        return Finding("bfloat16", "good", f"right to {worst:.2%} and faster than float32 ({times}).")
-    return Finding(
-        "bfloat16", "fair", f"right to {worst:.2%} but slower than float32: take the precision float32 ({times})."
-    )
-
-
-def _timed(
-    compute: "Callable[[], torch.Tensor]", device: "torch.device", seconds: float = 0.3
-) -> "tuple[torch.Tensor, float]":
-    """A result, and the least milliseconds that it took within some seconds."""
-    import torch
-
-    def settled() -> "torch.Tensor":
-        result = compute()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return result
-
-    result, best = settled(), float("inf")  # the first call also chooses a kernel: not timed
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        settled()
-        best = min(best, 1000 * (time.perf_counter() - start))
-    return result, best
+        told = f"right to {times.error:.2%} and faster than float32 ({times}). Convolutions run {layout}."
+        return Finding("bfloat16", "good", told)
+    told = f"right to {times.error:.2%} but slower than float32: take the precision float32 ({times})."
+    return Finding("bfloat16", "fair", told)

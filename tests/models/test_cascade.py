@@ -92,3 +92,18 @@ def test_air_is_neither_computed_nor_changed_and_a_sample_does_not_depend_on_its
     level = cascade.level(2)
     assert level.windows_without_air(cascade.decompose(volume, 2)[:, 0])[0] == (slice(4, 11), slice(2, 10), slice(0, 7))
     assert level.windows_without_air(torch.full((1, 1, 16, 16, 8), 3.0)) == [(slice(0, 16), slice(0, 16), slice(0, 8))]
+
+
+def test_boxes_may_have_few_sizes() -> None:
+    """On CUDA, where a network is compiled for each size: boxes grow, within the grid, and start at an even site."""
+    level = Cascade(PATCHED).level(2)
+    where = torch.zeros(32, 32, 16, dtype=torch.bool)
+    where[22:30, 2:8, :] = True
+    small = level.window(where)
+    level.box_multiple = 8
+    large = level.window(where)
+    assert [one.stop - one.start for one in small] == [10, 8, 8]
+    assert [one.stop - one.start for one in large] == [16, 8, 8]
+    for one, other in zip(small, large, strict=True):
+        assert other.start <= one.start < one.stop <= other.stop
+        assert other.start % 2 == 0

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from braindiffusion.devices import choose_layout
 from braindiffusion.diffusion.condition import Condition, drop_fields
 from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.diffusion.weights import noise_weight, weighted
@@ -122,7 +123,7 @@ class LevelTrainer:
         self.distributed, self.index, self.recipe, self.seed = distributed, index, recipe, seed
         self.device = distributed.fabric.device
         self.level: Level = cascade.level(index)
-        self.level.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.level.lay_out(choose_layout(self.device))
         self.module = distributed.fabric.setup_module(self.level)
         self.optimizers = make_optimizers(
             self.level,

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from braindiffusion.devices import CompiledNetwork
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.denoiser import Denoiser, denoise
 from braindiffusion.models.cascade.conditioning import Conditioning
@@ -29,6 +30,9 @@ AIR = 0.1
 """What is brighter than the background by so much, of a range of 2, is no air."""
 MAP_AXES = 4
 """Of a label map among the conditions, (batch, x, y, z); numbers have two."""
+CUDA_BOX_MULTIPLE = 8
+"""Sides of boxes on CUDA are multiples of it, in sites: a compiled network is one of fixed shapes, so that few of them
+must recur."""
 
 
 class Level(nn.Module):
@@ -36,6 +40,10 @@ class Level(nn.Module):
 
     `mean` and `std` are those of the eight bands of the level's grid, coarse first (for a level of one band, of that
     one).
+
+    Attributes:
+        compiled: runs `unet` in sampling where it is compiled; None where it is not.
+        box_multiple: the sides of boxes are multiples of it, in sites, or those of the grid.
     """
 
     mean: Tensor
@@ -56,12 +64,19 @@ class Level(nn.Module):
         self.unet = network(
             self.config.unet, inputs, outputs, signals=2 if self.has_coarse else 1, maps=config.has_maps
         )
+        self.compiled: CompiledNetwork | None = None
+        self.box_multiple = 1
         self.voxels = 2 ** config.halvings(index)  # edge of a site
         unet = self.config.unet
         self.conditioning = Conditioning(config.condition, unet.embedding, unet.map_width, self.voxels)
         bands = outputs // config.channels + (1 if self.has_coarse else 0)
         self.register_buffer("mean", torch.zeros(bands))
         self.register_buffer("std", torch.ones(bands))
+
+    def lay_out(self, layout: torch.memory_format) -> None:
+        """Store the weights, and compute, in a memory layout."""
+        self.to(memory_format=layout)  # type: ignore[call-overload]
+        self.unet.layout = layout
 
     def coordinates(self, origin: Tensor | None = None, size: tuple[int, ...] | None = None) -> Tensor:
         """Millimetres from the middle of the box, (batch, 3, x, y, z).
@@ -112,7 +127,8 @@ class Level(nn.Module):
             signals.append((coarse_sigma + 1e-3).log() / 4)
         told, places = self.conditioning(condition)
         where = coordinates.expand(len(x), -1, -1, -1, -1)
-        out: Tensor = self.unet(x, torch.stack(signals, dim=1), where, told, places)
+        network = self.unet if self.compiled is None else self.compiled
+        out: Tensor = network(x, torch.stack(signals, dim=1), where, told, places)
         return out
 
     def window(self, where: Tensor) -> Window:
@@ -149,6 +165,9 @@ class Level(nn.Module):
             short = max(0, (self.config.patch or 0) - (stop - start))
             start = max(0, (start - short // 2) // 2 * 2)  # even: the U-Net halves
             stop = min(sites, max(stop, start + (self.config.patch or 0)))
+            length = -(-(stop - start) // self.box_multiple) * self.box_multiple
+            start = max(0, min(start, (sites - length) // 2 * 2))
+            stop = min(sites, start + length)
             box.append(slice(start, stop))
         return box[0], box[1], box[2]
 
@@ -163,13 +182,14 @@ class Level(nn.Module):
             windows: the box of sites to compute of each sample; elsewhere its estimate is 0. None computes the whole
                 grid.
         """
+        everywhere = self.coordinates()
 
         def network(x: Tensor, sigma: Tensor, condition: Condition | None, window: Window, rows: slice) -> Tensor:
             sites = (slice(None), slice(None), *window)
             # Guidance hands over both its halves in one batch.
             given, given_sigma = _repeated(coarse, rows, len(x)), _repeated(coarse_sigma, rows, len(x))
             given = None if given is None else given[sites]
-            coordinates = self.coordinates()[sites]
+            coordinates = everywhere[sites]
 
             def predict(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
                 out: Tensor = self(x, log_sigma, given, given_sigma, coordinates, condition)

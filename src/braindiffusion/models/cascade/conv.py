@@ -26,7 +26,8 @@ class Conv3d(nn.Conv3d):
                 bias = None if self.bias is None else self.bias.float()
                 exact: Tensor = self._conv_forward(x.float(), self.weight.float(), bias)
             return exact.to(dtype)
-        if len(x) == 1 and x.device.type == "cpu" and plain and torch.is_inference_mode_enabled() and self._onednn():
+        alone = len(x) == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling()
+        if alone and plain and torch.is_inference_mode_enabled() and self._onednn():
             padding = cast(tuple[int, ...], self.padding)
             out: Tensor = torch.mkldnn_convolution(
                 x, self.weight, self.bias, padding, self.stride, self.dilation, self.groups

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from braindiffusion.conditions import ConditionSchema
+from braindiffusion.devices import CompiledNetwork, choose_layout, compile_after
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.denoiser import Denoiser
 from braindiffusion.diffusion.samplers import SamplerName
 from braindiffusion.models.card import ModelCard, trained_levels
-from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.cascade.cascade import CUDA_BOX_MULTIPLE, Cascade
 from braindiffusion.models.cascade.files import load_cascade
 from braindiffusion.models.cascade.sampling import CascadeStep, blocks, sample_cascade
 from braindiffusion.models.generator import BandEdit, Generator, Hook, LevelContext
@@ -63,8 +64,17 @@ class SampledCascade:
         return tuple(config.spacing * 2 ** (config.halvings(i) - (config.bands(i) > 1)) for i in range(self.levels))
 
     def to(self, device: torch.device) -> None:
-        """Move the weights, in the memory layout that is fastest."""
-        self.cascade.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        """Move the weights, in the memory layout that is fastest, and compile the networks where that pays."""
+        self.cascade.to(device)
+        layout, after = choose_layout(device), compile_after(device)
+        for index in range(self.cascade.config.number_of_levels):
+            level = self.cascade.level(index)
+            level.lay_out(layout)
+            level.box_multiple = CUDA_BOX_MULTIPLE if device.type == "cuda" else 1
+            if after is None:
+                level.compiled = None
+            elif level.compiled is None:
+                level.compiled = CompiledNetwork(level.unet, after)
 
     def steps(self, steps: int | Sequence[int] | None = None) -> tuple[int, ...]:
         """Return the sampler steps of each trained level."""

@@ -100,6 +100,7 @@ class UNet(nn.Module):
         super().__init__()
         widths, width = config.widths, config.widths[0]
         self.checkpointing = config.checkpointing
+        self.layout = torch.channels_last_3d
         self.signal_features = 32
         self.embed = nn.Sequential(
             nn.Linear(self.signal_features * signals, config.embedding),
@@ -145,7 +146,7 @@ class UNet(nn.Module):
         """
         embedding = self.embed(fourier(signals, self.signal_features))
         embedding = F.silu(embedding if told is None else embedding + told)
-        x = x.contiguous(memory_format=torch.channels_last_3d)
+        x = x.contiguous(memory_format=self.layout)
         h = self.stem(x) + self.place(coordinate_features(coordinates))
         skips = []
         there = [places]
