@@ -83,7 +83,8 @@ def request(model: str, **fields: object) -> DistillRequest:
 
 def test_the_last_step_starts_where_there_is_still_something_to_do() -> None:
     sigmas = torch.tensor([20.0, 8, 3, 1, 0.3, 0.1, 0.03, 0.01, 0])
-    assert chosen_noise_levels(sigmas, 3) == (0, 2, 5, 8)
+    assert chosen_noise_levels(sigmas, 2) == (0, 3, 8)
+    assert chosen_noise_levels(sigmas, 3) == (0, 2, 4, 8)
     assert chosen_noise_levels(sigmas, 4) == (0, 2, 3, 5, 8)
     assert chosen_noise_levels(sigmas, 1) == (0, 8)
     assert chosen_noise_levels(sigmas, 8) == tuple(range(9))
@@ -204,6 +205,19 @@ def test_a_model_of_a_folder_is_whole_without_its_teacher(teacher: Path, tmp_pat
     assert cascade.config.levels[2].noise_levels is not None
 
 
+def test_each_level_has_its_own_steps_and_none_is_guided_any_more(
+    teacher: Path, tmp_path: Path, tmp_runs: Path
+) -> None:
+    asked = request(str(teacher), out=tmp_path / "own", training_steps=1, first_level=0, steps=(2, 3, 4))
+    list(distill(asked, Run.create(asked)))
+    generator = load_generator(tmp_path / "own")
+    assert generator.steps() == (2, 3, 4)
+    assert generator.card.guidance.scale == 1
+    made = GenerateRequest(model=str(tmp_path / "own"), condition={"age": 40}, out=tmp_path / "out", device="cpu")
+    list(generate(made, Run.create(made)))
+    assert json.loads((tmp_path / "out" / "sample_001.json").read_text())["guidance"] is None
+
+
 def test_a_model_on_a_coarser_one_is_distilled_whole(packaged: Path, tmp_path: Path, tmp_runs: Path) -> None:
     """Levels change that a model on a coarser one does not keep in its own file."""
     coarser, _ = load_cascade(packaged / "toy")
@@ -248,6 +262,7 @@ def test_a_stopped_run_goes_on_with_the_brains_that_it_has(teacher: Path, tmp_pa
         ({"first_level": 3}, "3 levels"),
         ({"steps": 8}, "takes 8 steps at level 1"),
         ({"first_level": 0}, "takes 3 steps"),
+        ({"steps": (2, 3, 4)}, "3 numbers of sampling steps for 2 levels"),
     ],
 )
 def test_what_cannot_be_distilled_is_told(

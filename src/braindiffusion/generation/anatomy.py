@@ -3,7 +3,7 @@
 A training subject's region map that fits the condition (age, sex, region volumes) is deformed to a shape drawn from a
 statistical shape model of all training subjects, deformed a little more at random, warped towards the requested region
 volumes, and mirrored at random. Folds then come from a real cortex, the shape is nobody's, and the map is also the
-segmentation of the generated brain. Needs no torch.
+segmentation of the generated brain.
 
 The shape model is linear in stationary velocity fields that carry a common template onto each subject (`registration`);
 its mean depends on age and sex (Rueckert et al. 2003, "Automatic construction of 3-D statistical deformation models").

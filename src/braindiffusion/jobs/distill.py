@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -71,17 +71,17 @@ def distill(request: DistillRequest, run: Run) -> Iterator[Event]:
         raise BrainDiffusionError(
             f"The model {request.model} cannot be distilled: choose a cascade that is not distilled.", "model"
         )
-    levels = _levels(request, teacher)
+    steps = _steps(request, teacher)
     out, maps = request.out or run.results / "model", _own_maps(request, folder)
     outputs = Outputs.of(request, () if maps is None else (maps,))
     outputs.check(out / name for name in (CARD, WEIGHTS, *(() if maps is None else (ANATOMY,))))
     try:
-        yield from _record(request, run, teacher, levels)
+        yield from _record(request, run, teacher, steps)
         cascade = copy.deepcopy(teacher.cascade)
         distances: dict[int, dict[str, float]] = {}
-        for index in levels:
+        for index in steps:
             distances[index] = yield from _train_level(request, run, cascade.level(index), teacher.cascade.level(index))
-        distilled, card = _finished(request, teacher, cascade, levels)
+        distilled, card = _finished(request, teacher, cascade, steps)
         with outputs.writing():
             save_model(distilled, out, {**card, "distillation": {"distance": distances}})
             if maps is not None:
@@ -92,11 +92,12 @@ def distill(request: DistillRequest, run: Run) -> Iterator[Event]:
         release(device)
 
 
-def _levels(request: DistillRequest, teacher: CascadeGenerator) -> range:
-    """Return the levels to distil: from the first that is asked for, or that was trained on patches, to the finest.
+def _steps(request: DistillRequest, teacher: CascadeGenerator) -> dict[int, int]:
+    """Return the steps of the levels to distil: the first that is asked for, or was trained on patches, and all finer.
 
     Raises:
-        BrainDiffusionError: the model has no such level, or takes no more steps there than are asked for.
+        BrainDiffusionError: the model has no such level, takes no more steps there than are asked for, or has another
+            number of levels to distil than numbers of steps are given.
     """
     configs = teacher.cascade.config.levels[: teacher.levels]
     first = request.first_level
@@ -106,12 +107,17 @@ def _levels(request: DistillRequest, teacher: CascadeGenerator) -> range:
         msg = f"The model has {teacher.levels} levels, the first of which is 0: choose {teacher.levels - 1} at most."
         raise BrainDiffusionError(msg, "first_level")
     levels = range(first, teacher.levels)
+    steps = request.steps if isinstance(request.steps, tuple) else (request.steps,) * len(levels)
+    if len(steps) != len(levels):
+        msg = f"There are {len(steps)} numbers of sampling steps for {len(levels)} levels (from level {first} on)"
+        raise BrainDiffusionError(f"{msg}: give one for all, or one for each.", "steps")
     if any(configs[i].sampler == "ddpm" for i in levels):
         raise BrainDiffusionError("The sampler ddpm adds noise at each step, which no model can learn.", "model")
-    if (index := next((i for i in levels if configs[i].steps <= request.steps), None)) is not None:
+    by_level = dict(zip(levels, steps, strict=True))
+    if (index := next((i for i in levels if configs[i].steps <= by_level[i]), None)) is not None:
         msg = f"The model takes {configs[index].steps} steps at level {index}: choose fewer than these."
         raise BrainDiffusionError(msg, "steps")
-    return levels
+    return by_level
 
 
 def _own_maps(request: DistillRequest, folder: Path) -> Path | None:
@@ -124,17 +130,17 @@ def _file(run: Run, level: int, number: int) -> Path:
     return run.path / "trajectories" / f"level_{level}" / f"{number:04d}.safetensors"
 
 
-def _record(request: DistillRequest, run: Run, teacher: CascadeGenerator, levels: range) -> Iterator[Event]:
+def _record(request: DistillRequest, run: Run, teacher: CascadeGenerator, steps: Mapping[int, int]) -> Iterator[Event]:
     """Generate the brains that are not there yet, and keep their paths."""
     names = ("model", "num_samples", "seed", "condition", "conditions", "device", "precision")
     asked = GenerateRequest(**{name: getattr(request, name) for name in names})
     conditions = Conditions(asked, teacher)
     guidance, _ = guidance_from(asked, teacher, asked=conditions.names)
     dtype = choose_precision(teacher.device, request.precision)
-    missing = [n for n in range(request.num_samples) if not all(_file(run, i, n).is_file() for i in levels)]
+    missing = [n for n in range(request.num_samples) if not all(_file(run, i, n).is_file() for i in steps)]
     began = monotonic()
     for done, number in enumerate(missing):
-        recorder = Recorder(dict.fromkeys(levels, request.steps))
+        recorder = Recorder(steps)
         left = seconds_left(began, done, len(missing))
         for step in teacher.sample(
             [request.seed + number],
@@ -196,14 +202,14 @@ def _train_level(
 
 
 def _finished(
-    request: DistillRequest, teacher: CascadeGenerator, cascade: Cascade, levels: range
+    request: DistillRequest, teacher: CascadeGenerator, cascade: Cascade, steps: Mapping[int, int]
 ) -> tuple[Cascade, dict[str, Any]]:
     """Return the distilled model and its card."""
     configs: list[LevelConfig] = list(cascade.config.levels)
     for index, config in enumerate(configs):
-        if index in levels:
+        if index in steps:
             sigmas = config.sampling_sigmas(config.steps)
-            kept = [float(sigmas[i]) for i in chosen_noise_levels(sigmas, request.steps)[:-1]]
+            kept = [float(sigmas[i]) for i in chosen_noise_levels(sigmas, steps[index])[:-1]]
             update: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": len(kept), "noise_levels": tuple(kept)}
         else:
             update = {"steps": min(config.steps, request.other_steps or config.steps)}
@@ -214,14 +220,14 @@ def _finished(
     card = teacher.card.to_json()
     for gone in ("coarser_model", "fast", "evaluated", "missed", "recipes", "history", "history_columns"):
         card.pop(gone, None)
-    guidance = {**teacher.card.guidance.model_dump(mode="json"), "levels": levels.start}
-    if not levels.start:
+    guidance = {**teacher.card.guidance.model_dump(mode="json"), "levels": min(steps)}
+    if not min(steps):
         guidance = {}
     name = teacher.card.name or Path(request.model).name
     return cascade, {
         **card,
         "name": f"{name}-fast",
-        "summary": f"{name} in {request.steps} sampling steps at its finest levels, by distillation.",
+        "summary": f"{name} in {' + '.join(map(str, steps.values()))} sampling steps (distilled levels).",
         "guidance": guidance,
         "distilled_from": request.model if is_packaged(request.model) else None,
     }

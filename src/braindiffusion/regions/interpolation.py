@@ -1,5 +1,7 @@
 """Interpolation of label maps: the value between voxels is the label with the largest share there."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -22,21 +24,24 @@ def interpolate_labels(labels: NDArray[np.uint8], places: NDArray[np.floating]) 
         Labels of the shape of `places` without its first axis.
     """
     flat = places.reshape(3, -1)
-    lower = np.floor(flat).astype(np.int32) + 1
     padded = np.pad(labels, 1)
+    lower = np.clip(np.floor(flat).astype(np.intp) + 1, 0, np.array(padded.shape)[:, None] - 1)
+    found = padded[tuple(lower)]
+    # Whether a voxel and its neighbours farther along the axes differ.
+    differ = ndimage.maximum_filter(padded, 2, origin=-1) != ndimage.minimum_filter(padded, 2, origin=-1)
+    mixed = np.flatnonzero(differ[tuple(lower)])
+    flat, lower = flat[:, mixed], lower[:, mixed]
     limits = np.array(padded.shape)[:, None] - 1
     corners = np.stack(
-        [padded[tuple(np.clip(lower + np.array(corner)[:, None], 0, limits))] for corner in np.ndindex(2, 2, 2)]
+        [padded[tuple(np.minimum(lower + np.array(corner)[:, None], limits))] for corner in np.ndindex(2, 2, 2)]
     )
-    found = corners[0].copy()
-    mixed = np.flatnonzero((corners[1:] != found).any(0))
-    corners, flat = corners[:, mixed], flat[:, mixed]
-    largest = np.full(len(mixed), -np.inf)
-    for label in np.unique(corners):
-        at = np.flatnonzero((corners == label).any(0))
-        share = _share(labels == label, flat[:, at], outside=float(label == 0))
-        won = share > largest[at]
-        largest[at[won]], found[mixed[at[won]]] = share[won], label
+    present = [(int(label), np.flatnonzero((corners == label).any(0))) for label in np.unique(corners)]
+    with ThreadPoolExecutor() as threads:  # SciPy lets other threads run meanwhile
+        shares = threads.map(lambda one: _share(labels == one[0], flat[:, one[1]], outside=float(one[0] == 0)), present)
+        largest = np.full(len(mixed), -np.inf)
+        for (label, at), share in zip(present, shares, strict=True):
+            won = share > largest[at]
+            largest[at[won]], found[mixed[at[won]]] = share[won], label
     shaped: NDArray[np.uint8] = found.reshape(places.shape[1:])
     return shaped
 

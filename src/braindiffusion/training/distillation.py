@@ -28,8 +28,8 @@ from braindiffusion.models.cascade.cascade import Level, Window
 from braindiffusion.models.generator import LevelContext
 from braindiffusion.training.optimizers import clip_gradients
 
-SMALLEST_SIGMA = 0.1
-"""The last step starts at the teacher's lowest noise level that is not below this: after it little is left to do."""
+LAST_SIGMA = 1.6
+"""The last of n steps starts at the teacher's lowest noise level that is not below this over n squared."""
 CROP, MARGIN = 1.5, 2
 """Edge of a crop, in training patches of the level, and sites at its border that are left out of the error: the teacher
 saw what is beyond."""
@@ -47,7 +47,7 @@ def chosen_noise_levels(sigmas: Tensor, steps: int) -> tuple[int, ...]:
         steps: of the student; no more than the teacher's.
     """
     steps = min(steps, len(sigmas) - 1)
-    last = max(int((sigmas >= SMALLEST_SIGMA).sum()), steps) - 1
+    last = max(int((sigmas >= LAST_SIGMA / steps**2).sum()), steps) - 1
     indices = np.linspace(0, last, steps).round().astype(int)
     return (*indices.tolist(), len(sigmas) - 1)
 

@@ -172,3 +172,14 @@ RealLabels = Annotated[
         description="Folder of region label maps of the real volumes, matched by file name.",
     ),
 ]
+
+
+def by_level(numbers: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+    """Check sampling steps, one number for all levels or one for each; a single one stands for all."""
+    if numbers is None:
+        return None
+    each = (numbers,) if isinstance(numbers, int) else numbers
+    if min(each, default=0) < 1:
+        msg = "Each level needs at least 1 step"
+        raise ValueError(msg)
+    return each if len(each) > 1 else each[0]

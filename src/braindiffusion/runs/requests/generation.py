@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision
+from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision, by_level
 
 
 class GenerateRequest(BaseRequest):
@@ -125,16 +125,7 @@ class GenerateRequest(BaseRequest):
     device: Device = "auto"
     precision: Precision = "auto"
 
-    @field_validator("steps")
-    @classmethod
-    def _some(cls, steps: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
-        by_level = (steps,) if isinstance(steps, int) else steps
-        if by_level is None:
-            return None
-        if min(by_level, default=0) < 1:
-            msg = "Each level needs at least 1 step"
-            raise ValueError(msg)
-        return by_level if len(by_level) > 1 else by_level[0]
+    _steps = field_validator("steps")(by_level)
 
 
 class PreviewRequest(BaseRequest):

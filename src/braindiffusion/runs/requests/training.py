@@ -3,9 +3,18 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from braindiffusion.runs.requests.base import Asked, BaseRequest, Content, Device, Overwrite, Precision, Seed
+from braindiffusion.runs.requests.base import (
+    Asked,
+    BaseRequest,
+    Content,
+    Device,
+    Overwrite,
+    Precision,
+    Seed,
+    by_level,
+)
 
 
 class TrainRequest(BaseRequest):
@@ -143,8 +152,8 @@ class DistillRequest(BaseRequest):
     conditions: Path | None = Field(default=None, title="Conditions table")
     """Table of their conditions (`.csv`, `.tsv`): a column per field, a row per brain, from the first row again after
     the last. Mix what you will ask for; rows may be empty."""
-    steps: int = Field(default=4, ge=1, le=1000, title="Sampling steps")
-    """Sampling steps of each level that is distilled."""
+    steps: int | tuple[int, ...] = Field(default=4, title="Sampling steps")
+    """Sampling steps of the levels that are distilled: one number for all, or one for each, the coarsest first."""
     first_level: int | None = Field(default=None, ge=0, title="First level")
     """The first level to distil, 0 is the coarsest; all finer ones are, too. By default the first that was trained on
     patches. Those before it keep their weights and guidance."""
@@ -161,3 +170,5 @@ class DistillRequest(BaseRequest):
     overwrite: Overwrite = False
     device: Device = "auto"
     precision: Precision = "auto"
+
+    _steps = field_validator("steps")(by_level)
