@@ -1,12 +1,13 @@
-"""Measure interpolation between held-out brains, beside the average of their voxels.
+"""Measure interpolation between held-out brains, beside the average of their voxels, and variation of the first.
 
     python benchmarks/measure_interpolation.py cohort.zarr
 
 The cohort is prepared as the model's training data; pairs are made of its validation subjects on the model's card, a
-younger one and an older one. Two ways to interpolate:
+younger one and an older one. Two ways to interpolate, and the first brain varied (`edit --first-level 2`):
 
 middle   first level 0, share 0.5: anatomy and detail between both
 mixed    first level 2, share 1: the anatomy of the first brain, finer detail from the noise of the second one
+varied   finer detail generated anew, guided by the region map of the brain (the default) or without a map
 
 Figures, means over the pairs:
 
@@ -22,6 +23,7 @@ import csv
 import sys
 from collections import defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -30,6 +32,7 @@ import typer
 from numpy.typing import NDArray
 from scipy import ndimage
 
+import braindiffusion
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.devices import choose_precision
 from braindiffusion.editing.interpolation import Interpolation
@@ -39,6 +42,7 @@ from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
 from braindiffusion.regions import REGIONS, volumes_ml
 from braindiffusion.segmentation import load_segmentation_model
+from braindiffusion.volume import Volume, load_volume, save_volume
 
 Grid = NDArray[np.float32]
 CPU = torch.device("cpu")
@@ -102,6 +106,14 @@ def main(
                 dtype=choose_precision(CPU, "auto"),
             )
             made[name] = step.volume()[0, 0].float().numpy().clip(-1, 1)
+        with TemporaryDirectory() as folder:
+            scan = Path(folder) / "scan.nii.gz"
+            save_volume(Volume((boxes[0][None] + 1) / 2, np.diag([*[store.preprocessing.spacing] * 3, 1.0])), scan)
+            for name, anatomy in (("varied", None), ("varied, no region map", "none")):
+                (path,) = braindiffusion.edit(
+                    scan, None, Path(folder) / name, model=model, first_level=FINE, anatomy=anatomy
+                )
+                made[name] = load_volume(path).data[0] * 2 - 1
         ends = [reader.predict(box) for box in boxes]
         volumes = np.array([volumes_ml(end.regions, 2.0)[1:] for end in ends])
         low, high = volumes.min(0) * (1 - NEAR), volumes.max(0) * (1 + NEAR)

@@ -1,8 +1,8 @@
 """Draw the pictures of the pages on editing: `python scripts/make_edit_pictures.py`.
 
 writes into `docs/pictures` what each operation makes of packaged scans, in one row: `regenerated.png`, `changed.png`,
-`finer.png` and `interpolated.png`. Slices go through the middle of what is edited; no proposal is chosen, each is of
-seed 0. With a patient's folder (`patient07` with its lesion masks beside it), `anomaly_map.png` and `contrasts.png`.
+`finer.png`, `varied.png` and `interpolated.png`. Slices go through the middle of what is edited; no proposal is chosen,
+the first is of seed 0. With a patient's folder (`patient07` with its lesion masks beside it), `anomaly_map.png` and `contrasts.png`.
 """
 
 import tempfile
@@ -93,6 +93,14 @@ def changed(out: Path, work: Path) -> None:
     row([(name, slice_of(volume, plane, limits)) for name, volume in cells], out / "changed.png")
 
 
+def varied(out: Path, work: Path) -> None:
+    """The same brain with other detail, three times."""
+    paths = braindiffusion.edit(sample_t1_path(), None, work / "varied", num_proposals=3)
+    scan = load_volume(sample_t1_path())
+    cells = [("scan", scan), *((f"variation {number}", load_volume(path)) for number, path in enumerate(paths, 1))]
+    row([(name, slice_of(volume, 10, limits_of(scan))) for name, volume in cells], out / "varied.png")
+
+
 def interpolated(out: Path, work: Path) -> None:
     """The anatomy of the one with the detail of the other, and the reverse."""
     one, other = sample_t1_path(0), sample_t1_path(1)
@@ -154,7 +162,7 @@ def contrasts(out: Path, patient: Path) -> None:
     )
 
 
-OF_SAMPLES: tuple[Callable[[Path, Path], None], ...] = (regenerated, finer, changed, interpolated)
+OF_SAMPLES: tuple[Callable[[Path, Path], None], ...] = (regenerated, finer, changed, varied, interpolated)
 OF_PATIENT: tuple[Callable[[Path, Path], None], ...] = (anomaly_map, contrasts)
 
 

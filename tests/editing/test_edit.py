@@ -1,6 +1,7 @@
 """Edits of a real scan with a small model: what changes, what stays, and what is refused."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import nibabel as nib
@@ -9,12 +10,14 @@ import pytest
 import torch
 
 from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.editing.scan import box_scan, interpolate, linear_fill, nearest_fill, painted_voxels
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_t1_path
 from braindiffusion.jobs.edit import edit
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.regions import REGIONS
 from braindiffusion.runs import ArtifactWritten, EditRequest, Progress, Run
 from braindiffusion.volume import Volume, load_volume, save_volume
 
@@ -187,6 +190,46 @@ def test_what_cannot_be_edited_is_told(
     nothing_painted = EditRequest(scan=sample_t1_path(), first_level=2, anatomy="sampled", device="cpu")
     with pytest.raises(BrainDiffusionError, match="sampled for a painted part"):
         list(edit(nothing_painted, Run.create(nothing_painted)))
+
+
+def test_a_whole_brain_is_varied_with_its_own_region_map_and_guided_by_it(
+    scan: Volume, painted: Volume, tmp_path: Path, tmp_runs: Path
+) -> None:
+    """Unless told otherwise; a painted part is not guided."""
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,), map_width=4), steps=2)
+    schema = ConditionSchema(fields=(MapField(name="regions", labels=len(REGIONS)),))
+    config = CascadeConfig(shape=SETTINGS.shape, spacing=8.0, depth=1, levels=(level,) * 2, condition=schema)
+    cascade = Cascade(config).eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for p in cascade.parameters():
+            p.add_(0.1 * torch.randn(p.shape))
+    guidance = {"scale": 2.0, "fields": ["regions"]}
+    save_model(
+        cascade,
+        tmp_path / "toy",
+        {"name": "toy", "preprocessing": SETTINGS.model_dump(mode="json"), "guidance": guidance},
+    )
+    save_volume(painted, tmp_path / "mask.nii.gz")
+    made, told = {}, {}
+    for name, fields in {
+        "default": {},
+        "the same, said": {"anatomy": "scan", "guidance": 2.0},
+        "no guidance": {"guidance": 1.0},
+        "no map": {"anatomy": "none"},
+        "painted": {"anatomy": "scan", "mask": tmp_path / "mask.nii.gz"},
+    }.items():
+        request = EditRequest(
+            scan=sample_t1_path(), model=str(tmp_path / "toy"), first_level=1, out=tmp_path / name, **fields
+        )
+        list(edit(request, Run.create(request)))
+        made[name] = load_volume(tmp_path / name / "proposal_001.nii.gz").data
+        told[name] = json.loads((tmp_path / name / "proposal_001.json").read_text()).get("guidance")
+    np.testing.assert_array_equal(made["default"], made["the same, said"])
+    assert told["default"]["scale"] == 2
+    assert told["no guidance"] is told["no map"] is told["painted"] is None
+    others = [made[name] for name in ("default", "no guidance", "no map")]
+    assert all((a != b).mean() > 0.1 for a, b in combinations(others, 2))
 
 
 def test_another_contrast_is_refused(scan: Volume) -> None:

@@ -20,10 +20,11 @@ from braindiffusion.editing.sampled_regions import sample_regions
 from braindiffusion.editing.scan import BoxedScan, box_scan, painted_voxels, upsampled
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
+from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.kept_levels import keep_levels
 from braindiffusion.models.generator import EditableGenerator, Generator, Hook
 from braindiffusion.models.registry import anatomy_folder, find_model
-from braindiffusion.runs import EditRequest
+from braindiffusion.runs import EditRequest, GenerateRequest
 from braindiffusion.runs.requests import label
 from braindiffusion.volume import Volume, load_volume
 
@@ -134,7 +135,10 @@ def _anatomy(request: EditRequest, generator: EditableGenerator) -> str:
         BrainDiffusionError: the model takes none, or nothing is painted that could be given one.
     """
     if request.anatomy is None:
-        return "none" if request.mask is None or _maps(request, generator) is None else "sampled"
+        if request.mask is not None:
+            return "none" if _maps(request, generator) is None else "sampled"
+        varied = not (request.second or request.super_resolution or request.change)
+        return "scan" if varied and map_field(generator) is not None else "none"
     if request.anatomy != "none" and map_field(generator) is None:
         raise BrainDiffusionError(f"The model {request.model} takes no region map: choose none.", "anatomy")
     if request.anatomy == "sampled" and request.mask is None:
@@ -160,15 +164,20 @@ def _regeneration(
     hole = torch.from_numpy(boxed.hole).to(generator.device)
     inpainting = Inpainting(generator, volume, hole, resampling=request.resampling)
     hooks: list[Hook] = [inpainting.window]
+    fields = [*asked, *([] if regions is None else [str(map_field(generator))])]
+    scale = 1.0 if request.guidance is None and request.mask is not None else request.guidance
+    guidance, guided = guidance_from(GenerateRequest(guidance=scale), generator, asked=fields)
+    if guidance is not None:
+        hooks.append(guidance)
     if first_level:
         hooks.append(keep_levels(generator, volume, first_level))
     sampler: SamplerName | None = "ddim" if request.resampling > 1 else None  # it needs one of first order
 
     def proposal(number: int) -> Proposal:
-        here, told = regions, {}
+        here, told = regions, {} if guided is None else {"guidance": guided}
         if library is not None:
             here, anatomy = sample_regions(library, boxed.regions, boxed.hole, request.seed + number - 1)
-            told = {"anatomy": anatomy}
+            told["anatomy"] = anatomy
         condition = conditioned(generator, asked, here)
         return Proposal(boxed.box, [*hooks, inpainting], condition, inpainting.edit_band, sampler, told)
 

@@ -160,7 +160,7 @@ def _record(request: DistillRequest, run: Run, teacher: CascadeGenerator, steps:
 def _train_level(
     request: DistillRequest, run: Run, level: Level, teacher: Level
 ) -> Generator[Event, None, dict[str, float]]:
-    """Train the copy of a level; one that is finished already is read.
+    """Train the copy of a level; one that is finished already is read. It gets the weights of the least distance.
 
     Returns:
         distances to the teacher's samples: of the teacher's own network with these steps and without guidance, and of
@@ -182,7 +182,8 @@ def _train_level(
         level.load_state_dict(load_file(saved))
         return {"before": untrained, "after": away(level)}
     random = np.random.default_rng((request.seed, level.index))
-    began, reported, losses, trained = monotonic(), 0.0, [], untrained
+    began, reported, losses, nearest = monotonic(), 0.0, [], untrained
+    kept = copy.deepcopy(level.state_dict())
     while student.step < request.training_steps:
         drawn = random.choice(len(learning), request.batch_size, replace=request.batch_size > len(learning))
         losses.append(student.train([Trajectory.load(learning[i], device) for i in drawn], random))
@@ -195,10 +196,13 @@ def _train_level(
         if last or student.step % -(-request.training_steps // VALIDATIONS) == 0:
             trained = away(level)
             yield Metric(stage=stage, step=student.step, values={"validation_loss": trained})
+            if trained < nearest:
+                nearest, kept = trained, copy.deepcopy(level.state_dict())
+    level.load_state_dict(kept)
     run.checkpoints.mkdir(exist_ok=True)
     with replacing(saved) as part:
         save_file({name: t.cpu().contiguous() for name, t in level.state_dict().items()}, part)
-    return {"before": untrained, "after": trained}
+    return {"before": untrained, "after": nearest}
 
 
 def _finished(

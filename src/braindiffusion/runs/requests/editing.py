@@ -70,7 +70,10 @@ class EditRequest(BaseRequest):
     """Region map that guides the generation: in the painted part that of a training subject whose regions fit the
     surroundings (`sampled`; each seed takes another subject), or a segmentation of the scan with the painted part
     interpolated (`surroundings`) or as it is (`scan`); or `none`. By default `sampled` where a part is painted and the
-    model has maps, else `none`."""
+    model has maps, `scan` where the detail of the whole brain is varied, else `none`."""
+    guidance: float | None = Field(default=None, ge=0, title="Guidance scale", json_schema_extra={"advanced": True})
+    """How strongly what is generated follows the region map and the conditions. By default 1, no guidance, in a painted
+    part, and the model's own in a whole brain."""
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`. A field that is left out is left to the
     model. With a change, the age and sex of the brain as it is; an age that is left out is estimated from the scan."""

@@ -17,7 +17,7 @@ from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 
 ROWS = ("seed", "first_level", "coarse", "anatomy")
-ADVANCED = ("model", "resampling", "steps", "device", "precision")
+ADVANCED = ("model", "guidance", "resampling", "steps", "device", "precision")
 OPERATIONS = {
     "mask": ("Regenerate the mask", "Generate the painted voxels. All others stay as they are."),
     "vary": ("Vary the detail", "Keep the coarse structure of the whole brain, and generate finer detail anew."),
@@ -35,6 +35,7 @@ SHOWN = {
     "num_proposals": {"mask", "vary", "super_resolution"},
     "first_level": {"mask", "vary", "change", "second"},
     "coarse": {"mask"},
+    "guidance": {"mask", "vary", "super_resolution"},
     "anatomy": {"mask", "vary", "second", "super_resolution"},
 }
 """Operations that a field is for; of others its value does not count."""
