@@ -2,7 +2,8 @@
 
 writes into `docs/pictures` what each operation makes of packaged scans, in one row: `regenerated.png`, `changed.png`,
 `finer.png`, `varied.png` and `interpolated.png`. Slices go through the middle of what is edited; no proposal is chosen,
-the first is of seed 0. With a patient's folder (`patient07` with its lesion masks beside it), `anomaly_map.png` and `contrasts.png`.
+the first is of seed 0. With a patient's folder (`patient07` with its lesion masks beside it), `anomaly_map.png` and
+`contrasts.png`.
 """
 
 import tempfile

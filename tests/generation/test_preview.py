@@ -17,7 +17,7 @@ from braindiffusion.runs import ArtifactWritten, GenerateRequest, PreviewRequest
 from braindiffusion.runs.command import as_command
 from braindiffusion.volume import load_volume
 
-from .conftest import CARD, LEVEL, SHAPE, speaking
+from .conftest import CARD, LEVEL, SCHEMA, SHAPE, speaking
 
 CPU = torch.device("cpu")
 
@@ -61,6 +61,24 @@ def test_what_is_asked_shows(told_model: Path, tmp_runs: Path) -> None:
         assert isinstance(told, ArtifactWritten)
         seen.append(load_volume(Path(told.path)).data)
     assert np.abs(seen[0] - seen[1]).max() > 1e-3
+
+
+def test_the_distilled_model_shows_it_unless_other_guidance_is_asked_for(tmp_path: Path, tmp_runs: Path) -> None:
+    slow = LEVEL.model_copy(update={"steps": 20})
+    config = CascadeConfig(shape=SHAPE, spacing=2.0, depth=3, levels=(slow,) * 4, condition=SCHEMA)
+    quick = LEVEL.model_copy(update={"sampler": "dpmpp_2m", "steps": 2, "noise_levels": (20.0, 1.0)})
+    distilled = config.model_copy(update={"levels": (quick,) * 4})
+    save_model(speaking(distilled), tmp_path / "quick", CARD)
+    save_model(speaking(config), tmp_path / "slow", {**CARD, "fast": {"model": str(tmp_path / "quick")}})
+
+    def steps(**asked: object) -> list[int]:
+        request = of(tmp_path / "slow", condition={"age": 60.0}, **asked)
+        return [e.total for e in preview(request, Run.create(request)) if isinstance(e, Progress)]
+
+    assert steps() == steps(fast=True) == [2] * 6
+    assert steps(guidance=2.0) == [4] * 12
+    request = of(tmp_path / "quick")  # chosen itself
+    assert [e.total for e in preview(request, Run.create(request)) if isinstance(e, Progress)] == [2] * 6
 
 
 def test_bad_questions_are_told_and_a_cancel_stops_it(told_model: Path, tmp_runs: Path) -> None:

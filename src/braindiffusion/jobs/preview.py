@@ -1,11 +1,12 @@
 """The job `preview`: a low-resolution brain of a request, within a second or two.
 
-The coarse levels run with a fraction of their steps; what finer levels would add is interpolated. The brain has the
-anatomy of the one that the full generation makes: coarse bands correlate by 0.998, measured with the packaged model.
+The coarse levels run with a fraction of their steps, or the model's distilled one does; what finer levels would add is
+interpolated. The brain has the anatomy of the one that the full generation makes.
 It is shown as soon as its voxels are `FIRST_MM` wide, and sharpened until they are `ENOUGH_MM`.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.diffusion.samplers import SamplerName
@@ -14,14 +15,16 @@ from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import Sample, as_volume
 from braindiffusion.generation.placement import Placement
 from braindiffusion.models.model_cache import cached_model, release
-from braindiffusion.models.registry import find_model
-from braindiffusion.runs import Event, Finished, PreviewRequest, Progress, Run
+from braindiffusion.models.registry import find_model, read_card
+from braindiffusion.runs import Event, Finished, GenerateRequest, PreviewRequest, Progress, Run
 
 FIRST_MM, ENOUGH_MM = 8.0, 4.0
 SAMPLER: SamplerName = "dpmpp_2m"
 """Of second order, at one evaluation a step: it can do with few."""
 SHARE, FEWEST = 5, 3
 """Of a level's own steps one in so many, and no fewer than these."""
+GUIDANCE = ("guidance", "guidance_interval", "guidance_rescale", "guidance_fields", "autoguidance")
+"""Fields of a request that a distilled model cannot follow."""
 
 
 def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
@@ -42,13 +45,13 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
     """
     asked = request.request
     device = choose_device(asked.device)
-    generator = cached_model(find_model(asked.model), device)
+    generator = cached_model(_quick_model(asked), device)
     conditions = Conditions(asked, generator, quick=True)
     placement = Placement(asked, generator, conditions)
     guidance, _ = guidance_from(asked, generator, asked=conditions.names)
     sizes = generator.voxel_sizes[: asked.levels]
     last = next((i for i, millimetres in enumerate(sizes) if millimetres <= ENOUGH_MM), len(sizes) - 1)
-    steps = tuple(max(FEWEST, n // SHARE) for n in generator.steps())
+    steps = None if generator.card.distilled else tuple(max(FEWEST, n // SHARE) for n in generator.steps())
     sample = Sample(1, asked.seed, run.results)
     try:
         for step in generator.sample(
@@ -71,3 +74,12 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
     finally:
         release(device)
     yield Finished()
+
+
+def _quick_model(asked: GenerateRequest) -> Path:
+    """Return the distilled model of the one that is asked for, if it has one and no other guidance is asked for."""
+    folder = find_model(asked.model)
+    settings = read_card(folder).fast
+    if settings is None or settings.model is None or any(getattr(asked, name) for name in GUIDANCE):
+        return folder
+    return find_model(settings.model)

@@ -9,8 +9,8 @@ from braindiffusion.models.generator import Generator
 from braindiffusion.models.registry import load_generator, model_files
 from braindiffusion.runs.requests.base import Content
 
-CACHED_MODELS = 3
-"""The model in use, the one that it is compared with or guided by, and the one that makes its region maps."""
+CACHED_MODELS = 4
+"""The model in use, its distilled one, the one that it is compared with or guided by, and that of its region maps."""
 
 
 def cached_model(folder: Path, device: torch.device, content: Content = "image") -> Generator:
