@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-quick lint format bench fuzz torture soak cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
+.PHONY: help setup demo test coverage test-quick lint format bench cost-plot fuzz torture soak cohorts train-models train-gpu pictures screenshots notebooks docs links constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ fuzz: $(VENV)/.developer  ## Open FILES damaged files through every function tha
 
 bench: $(VENV)/.developer  ## Compare time and memory with peers in one run; renew the table of docs/speed.md
 	$(BIN)/python benchmarks/compare_peers.py --out build/bench.json --page docs/speed.md
+
+cost-plot: setup  ## Draw the costs by number of voxels that `make bench` measured (needs Chrome)
+	$(BIN)/python benchmarks/plot_cost.py build/bench.json --out docs/pictures/cost.png
 
 KILLS ?= 20
 CYCLES ?= 200

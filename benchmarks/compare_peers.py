@@ -5,10 +5,15 @@
 Each case runs in a process of its own, one after the other, with all cores. Peers: MONAI's `DiffusionModelUNet` on the
 voxels, as in its tutorials, and the same network on one level of a Haar transform (eight bands at half the resolution),
 as in WDM (arXiv 2402.19043) and WaveDiT (arXiv 2606.08670). Their weights are random: time does not depend on them.
+
+The cases `gpu_...` need CUDA and are left out without; all others use the CPU, on any machine. On a GPU alone:
+
+    python benchmarks/compare_peers.py --only gpu_brain gpu_training --out build/gpu.json
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -16,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import psutil
@@ -30,7 +36,11 @@ SHAPE = (80, 104, 88)
 HAAR = tuple(side // 2 for side in SHAPE)
 EVALUATIONS = 50
 """Network evaluations of a peer's brain: DDIM with 50 steps."""
+LONG = 5.0
+"""Processor seconds of a work that is not repeated."""
 Measured = dict[str, float]
+COHORT_VARIABLE = "BENCH_COHORT"
+"""Environment variable by which a case finds the cohort of `--cohort`."""
 START, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
@@ -42,6 +52,18 @@ def timed(work: Callable[[], object], repeats: int) -> float:
         work()
         seconds.append(perf_counter() - begun)
     return median(seconds[1:])
+
+
+def processor_seconds(work: Callable[[], object], repeats: int) -> float:
+    """Return the least processor seconds of some repetitions, of one alone where that takes long."""
+    best = math.inf
+    for _ in range(repeats):
+        begun = process_time()
+        work()
+        best = min(best, process_time() - begun)
+        if best > LONG:
+            break
+    return best
 
 
 # -- networks ----------------------------------------------------------------------------------------------------------
@@ -246,15 +268,40 @@ print(time.perf_counter() - begun, int("torch" in sys.modules))
 
 
 def voxels(repeats: int) -> Measured:
-    """Seconds for a million coefficients of the network of the finest level, on grids of 4, 2 and 1 mm."""
+    """Processor seconds for a million coefficients: the network of the finest level, and the peers', by voxel size.
+
+    MONAI's network on the voxels of 1 mm is left out: it takes minutes.
+    """
     level = cascade().cascade.level(3)
+    peers = {"haar ": monai_network(8).eval(), "monai ": monai_network(1).eval()}
     found = {}
+
+    def ours(grid: tuple[int, ...]) -> Callable[[], Tensor]:
+        x, coarse = torch.randn(1, level.outputs, *grid), torch.randn(1, 1, *grid)
+        where = level.coordinates(size=grid)
+        return lambda: level(x, torch.zeros(1), coarse, torch.ones(1), where)
+
     with torch.inference_mode():
         for millimetres, grid in ((4, ALIKE_SHAPE), (2, HAAR), (1, SHAPE)):
-            x, coarse = torch.randn(1, level.outputs, *grid), torch.randn(1, 1, *grid)
-            where = level.coordinates(size=grid)
-            seconds = timed(lambda x=x, c=coarse, w=where: level(x, torch.zeros(1), c, torch.ones(1), w), repeats)
-            found[f"{millimetres} mm"] = seconds / (8e-6 * x[0, 0].numel())
+            works = {"": (ours(grid), grid)}
+            halved = tuple(-(-side // 4) * 4 for side in grid)  # as its network can halve
+            works["haar "] = (monai_forward(peers["haar "], 8, halved), halved)
+            if millimetres > 1:
+                works["monai "] = (monai_forward(peers["monai "], 1, tuple(2 * side for side in grid)), grid)
+            for name, (work, sites) in works.items():
+                found[f"{name}{millimetres} mm"] = processor_seconds(work, repeats) / (8e-6 * math.prod(sites))
+    return found
+
+
+def recipes(repeats: int) -> Measured:
+    """Processor seconds until the loss of the former training recipe: see `measure_recipes.py`. Needs a cohort."""
+    script = str(Path(__file__).parent / "measure_recipes.py")
+    words = [sys.executable, script, os.environ[COHORT_VARIABLE], "--levels", "0", "1", "--steps", "90"]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    found: Measured = {}
+    for one in map(json.loads, done.stdout.splitlines()):
+        found |= {f"former {one['level']}": one["former seconds"]}
+        found |= {f"present {one['level']}": one["present seconds"]} if one["present seconds"] else {}
     return found
 
 
@@ -311,11 +358,116 @@ def processes(repeats: int) -> Measured:
     return found | {"efficiency": found["step 1"] / found["step 2"]}
 
 
+GPU = torch.device("cuda")
+"""Device of the cases `gpu_...`; the tests try them on a CPU."""
+GPU_MODELS = {"2 mm": "ixi-2mm", "1 mm": "brain-1mm"}
+GPU_PRESETS: dict[str, dict[str, int]] = {"gpu-8gb": {"batch_size": 4, "accumulate": 4}, "gpu-80gb": {}}
+"""Presets whose training step is measured, with changes of their recipes."""
+GPU_SHAPE, GPU_SPACING, GPU_STEPS = (160, 208, 176), 1.0, 12
+
+
+def gpu_peak() -> float:
+    """Return the largest memory in GB that tensors took of the GPU since the last call."""
+    if GPU.type != "cuda":
+        return 0.0
+    peak = torch.cuda.max_memory_allocated(GPU) / 1e9
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(GPU)
+    return peak
+
+
+def gpu_brain(repeats: int) -> Measured:
+    """A brain of 2 mm and of 1 mm in a warm process: sampling alone, as it is and compiled, and the whole job."""
+    from braindiffusion.devices import COMPILE_VARIABLE, CompiledNetwork
+    from braindiffusion.generation.plan import GenerationPlan
+    from braindiffusion.jobs import perform
+    from braindiffusion.jobs.generate import segment_sample
+    from braindiffusion.runs import GenerateRequest, Run
+
+    def sampled(request: GenerateRequest, folder: Path) -> float:
+        """Return the seconds of sampling alone; the region map is drawn before."""
+        plan = GenerationPlan(request, Run.create(request, folder), segment_sample, resume=False)
+        plan.conditions.tensors([1], plan.device)
+        begun = perf_counter()
+        *_, step = plan.steps([1])
+        step.volume().cpu()
+        return perf_counter() - begun
+
+    def job(request: GenerateRequest, folder: Path) -> None:
+        for _ in perform(Run.create(request, folder)):
+            pass
+
+    found: Measured = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for size, model in GPU_MODELS.items():
+            request = GenerateRequest(model=model, device=str(GPU), previews=False)
+            for what, compiles in ((size, "never"), (f"{size} compiled", "always")):
+                os.environ[COMPILE_VARIABLE] = compiles
+                gpu_peak()
+                seconds = [sampled(request, folder) for _ in range(repeats + 2)]
+                found |= {f"{what} first": seconds[0], what: median(seconds[2:]), f"{what} gb": gpu_peak()}
+            os.environ[COMPILE_VARIABLE] = "never"
+            found[f"{size} job"] = timed(partial(job, request, folder), repeats)
+    return found | {"compiling failed": float(CompiledNetwork.failed)}
+
+
+class RandomBatches:
+    """Batches of a level, of noise: the time of a step without any of data."""
+
+    def __init__(self, cascade: Any, index: int) -> None:
+        from braindiffusion.models.condition_tensors import as_condition
+
+        level, config = cascade.level(index), cascade.config
+        sides = tuple(min(level.config.patch or side, side) for side in level.grid)
+        self.bands = torch.randn(1, 8 if level.has_coarse else config.bands(index), 1, *sides)
+        self.condition = as_condition(config.condition, {}, tuple(side * level.voxels for side in sides))
+
+    def batch(self, step: int, size: int, rows: range) -> Any:
+        from braindiffusion.training.patches import Batch
+
+        n = len(rows)
+        condition = {name: one.expand(n, *one.shape[1:]) for name, one in self.condition.items()}
+        bands = self.bands.expand(n, *self.bands.shape[1:])
+        return Batch(step * size + rows.start, bands, torch.zeros(n, 3), condition)
+
+
+def gpu_training(repeats: int) -> Measured:
+    """Training steps at 1 mm by preset and level: peak memory of the GPU, seconds and model FLOP utilization."""
+    from braindiffusion.models.cascade import Cascade
+    from braindiffusion.models.registry import DEFAULT_MODEL, find_model, read_card
+    from braindiffusion.runs import TrainRequest
+    from braindiffusion.training.distributed import Distributed
+    from braindiffusion.training.presets import PRESETS, preset, preset_for
+    from braindiffusion.training.trainer import LevelTrainer
+
+    conditions = read_card(find_model(DEFAULT_MODEL)).conditions
+    found: Measured = {}
+    order = list(PRESETS)
+    for name, changes in GPU_PRESETS.items():
+        if order.index(name) > order.index(preset_for(GPU)):
+            continue  # it does not fit
+        processes = Distributed(TrainRequest(data=Path(), preset=name, device=str(GPU)))
+        config = preset(name).cascade(GPU_SHAPE, GPU_SPACING, 1, conditions)
+        for index, recipe in enumerate(preset(name).recipes):
+            gpu_peak()
+            cascade = Cascade(config).to(GPU)
+            trainer = LevelTrainer(processes, cascade, index, recipe.model_copy(update=changes), 0)
+            batches: Any = RandomBatches(cascade, index)
+            done = list(trainer.run(batches, GPU_STEPS))[GPU_STEPS // 2 :]
+            speeds = [trainer.speed(one) for one in done]
+            for key in ("seconds_per_step", "utilization"):
+                found[f"{name} {index} {key}"] = median(speed[key] for speed in speeds)
+            del trainer, cascade, batches
+            found[f"{name} {index} gb"] = gpu_peak()
+    return found
+
+
 CASES: dict[str, Callable[[int], Measured]] = {
     case.__name__: case
     for case in (ours_brain, monai_brain, haar_brain, ours_shell, ours_1mm, ours_step, monai_step, haar_step,
                  ours_alike, monai_alike, ours_evaluations, convolutions, voxels, processes, plugin_import, viewer,
-                 prepared)
+                 prepared, recipes, gpu_brain, gpu_training)
 }  # fmt: skip
 
 
@@ -360,9 +512,9 @@ def table(found: dict[str, Measured]) -> list[tuple[str, str, str, str, str]]:
         rows.append(
             ("share of the time that the convolutions alone take", f"{whole:.3g} s", f"{part:.3g} s", share, "60%")
         )
-    for size in found.get("voxels", {}):
-        if size.endswith("mm"):
-            alone(f"a million coefficients at {size}", "voxels", size, "equal")
+    for size in ("4 mm", "2 mm", "1 mm"):
+        what = f"a million coefficients at {size}, processor time: one Haar level"
+        row(what, ("voxels", size), ("voxels", f"haar {size}"), "equal")
     for name in ("napari_braindiffusion", "napari_braindiffusion.docks.generate"):
         alone(f"import of `{name}`", "plugin_import", name, "50 ms", "ms", 1000)
     for what, key, target, unit, scale in (
@@ -382,12 +534,37 @@ def table(found: dict[str, Measured]) -> list[tuple[str, str, str, str, str]]:
         waits = f"{found['processes']['waiting 1']:.1%}"
         rows.append(("share of a training step that waits for data", waits, "", "", "5%"))
     alone("preprocessing six volumes at 2 mm, imports included", "prepared", "seconds", "", "s")
+    for key in found.get("recipes", {}):
+        if key.startswith("present"):
+            level = key.split()[1]
+            what = f"level {level}, processor time to a validation loss: the former recipe (AdamW)"
+            row(what, ("recipes", key), ("recipes", f"former {level}"), "3")
+    for size in GPU_MODELS:
+        target = "0.2 s" if size == "1 mm" else ""
+        alone(f"GPU: a {size} brain, sampling alone", "gpu_brain", size, target)
+        alone("the same with compiled networks", "gpu_brain", f"{size} compiled", target)
+        alone("the first of them, which compiles", "gpu_brain", f"{size} compiled first", "")
+        alone("the same as a job, with region map and file", "gpu_brain", f"{size} job", "")
+    for name in GPU_PRESETS:
+        of_preset = {key: value for key, value in found.get("gpu_training", {}).items() if key.startswith(name)}
+        if not of_preset:
+            continue
+        memory_of, shares = (
+            [value for key, value in of_preset.items() if key.endswith(end)] for end in (" gb", "utilization")
+        )
+        batch = GPU_PRESETS[name].get("batch_size")
+        what = f"GPU: peak memory of training at 1 mm, `{name}`" + (f" with batches of {batch}" if batch else "")
+        target = "3 GB" if batch else ""
+        rows.append((what, f"{max(memory_of):.3g} GB", "", "", target))
+        share = f"{min(shares):.0%} to {max(shares):.0%}"
+        rows.append((f"GPU: model FLOP utilization, levels of `{name}`", share, "", "", ""))
     return rows
 
 
 def machine() -> dict[str, str]:
     import monai
 
+    gpu = {"GPU": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     best = next((name for name in ("avx512_bf16", "avx512f", "avx2") if name in flags), "unknown")
     return {
@@ -399,6 +576,7 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "monai": monai.__version__,
+        **gpu,
     }
 
 
@@ -406,13 +584,22 @@ def markdown(found: dict[str, Any]) -> str:
     lines = ["| | BrainDiffusion | peer | ratio | target |", "|---|---|---|---|---|"]
     lines += ["| " + " | ".join(row) + " |" for row in table(found["cases"])]
     said = ", ".join(f"{name}: {value}" for name, value in found["machine"].items())
-    return "\n".join([*lines, "", f"Machine: {said}."])
+    left_out = ", ".join(f"`{name}` ({reason})" for name, reason in found.get("left out", {}).items())
+    return "\n".join([*lines, "", f"Machine: {said}.", *([f"Left out: {left_out}."] if left_out else [])])
+
+
+def missing(case: str, cohort: Path | None) -> str:
+    """Return what a case lacks here; empty where it can be run."""
+    if case.startswith("gpu_") and not torch.cuda.is_available():
+        return "no CUDA device"
+    return "no cohort was named" if case == "recipes" and cohort is None else ""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--case", choices=CASES, help="run this one in this process and print JSON")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cohort", type=Path, help="a prepared cohort, for the case `recipes`")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
     parser.add_argument("--page", type=Path, help="a Markdown page whose table is replaced")
@@ -422,12 +609,18 @@ def main() -> None:
         found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         sys.stdout.write(json.dumps(found) + "\n")
         return
-    result: dict[str, Any] = {"machine": machine(), "cases": {}}
+    if chosen.cohort:
+        os.environ[COHORT_VARIABLE] = str(chosen.cohort)
+    result: dict[str, Any] = {"machine": machine(), "cases": {}, "left out": {}}
     for name in chosen.only:
+        if reason := missing(name, chosen.cohort):
+            result["left out"][name] = reason
+            continue
         words = [sys.executable, __file__, "--case", name, "--repeats", str(chosen.repeats)]
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             sys.stderr.write(f"{name} failed: {done.stderr.strip().splitlines()[-1]}\n")
+            result["left out"][name] = "failed"
             continue
         result["cases"][name] = json.loads(done.stdout.splitlines()[-1])
         sys.stderr.write(f"{name}: {result['cases'][name]}\n")

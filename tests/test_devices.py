@@ -119,6 +119,28 @@ def test_where_compiling_fails_sampling_goes_on_and_says_so_once(
     assert "\n" not in caplog.messages[0]
 
 
+def test_what_goes_wrong_only_in_a_later_run_is_seen(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A CUDA graph is recorded by the second run and replayed by the third."""
+    runs: list[int] = []
+
+    def make(function: Any) -> Any:
+        def compiled(x: Tensor) -> Tensor:
+            runs.append(len(runs))
+            out: Tensor = function(x)
+            return 2 * out if len(runs) == 3 else out
+
+        return compiled
+
+    compiler(monkeypatch, make)
+    network = CompiledNetwork(nn.Identity(), after=0)
+    with caplog.at_level(logging.WARNING, "braindiffusion"):
+        assert all(torch.equal(network(torch.ones(1)), torch.ones(1)) for _ in range(4))
+    assert len(runs) == 3
+    assert "off by 100.0%" in caplog.messages[0]
+
+
 def test_only_shapes_that_recur_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler(monkeypatch, lambda function: lambda x: function(x))
     network = CompiledNetwork(nn.Identity(), after=2)

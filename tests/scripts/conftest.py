@@ -12,17 +12,17 @@ from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.regions import REGIONS, region_index
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+ROOT = Path(__file__).resolve().parents[2]
 MakeCohort = Callable[..., Cohort]
 
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Loads a script as a module; scripts may import each other."""
-    monkeypatch.syspath_prepend(SCRIPTS)
+    """Loads a script or benchmark as a module; those of a folder may import each other."""
 
-    def loader(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    def loader(name: str, folder: str = "scripts") -> ModuleType:
+        monkeypatch.syspath_prepend(ROOT / folder)
+        spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
