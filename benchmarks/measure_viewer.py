@@ -4,10 +4,15 @@
 
 Each dock and each case runs in a process of its own. `seconds` is time on the clock. `cpu` is processor time of the GUI
 thread, which depends less on what else the machine does. `longest gap` is the longest time between two turns of the
-event loop, in which the viewer does not answer. Prints JSON.
+event loop, in which the viewer does not answer. `napari-layers` and `napari-canvas` are what napari alone takes: the
+floor under `layers` and `orthoviews`. Prints JSON.
+
+Our modules are compiled first, as an installer does it: where `PYTHONDONTWRITEBYTECODE` is set, each process would
+compile them again.
 """
 
 import argparse
+import compileall
 import json
 import os
 import subprocess
@@ -151,6 +156,50 @@ def layers() -> Measured:
         return watch.end()
 
 
+def napari_layers() -> Measured:
+    """Eight plain arrays of the same shape as layers in a grid, one in each turn of the event loop: napari alone."""
+    from qtpy.QtCore import QTimer
+
+    from braindiffusion.example_data import samples_dir
+    from braindiffusion.volume import load_volume
+
+    brains = [load_volume(path).data[0] for path in sorted((samples_dir() / "IXI-T1").rglob("*.nii.gz"))]
+    viewer, watch = new_viewer(), Stopwatch()
+
+    def add() -> None:
+        number = len(viewer.layers)
+        brain = brains[number % len(brains)]
+        viewer.add_image(brain, contrast_limits=(0, float(brain.max())))
+        if number + 1 < SUBJECTS:
+            QTimer.singleShot(0, add)
+        else:
+            viewer.canvas.grid.update({"stride": 1, "shape": (-1, -1), "enabled": True})
+            viewer.reset_view()
+
+    watch.begin()
+    QTimer.singleShot(0, add)
+    wait_for(lambda: len(viewer.layers) == SUBJECTS)
+    settle()
+    return watch.end()
+
+
+def napari_canvas() -> Measured:
+    """Add a second canvas with a brain and its labels to a viewer that shows them: napari alone."""
+    from napari.components import ViewerModel
+    from napari.qt import QtViewer
+
+    viewer, watch = new_viewer(), Stopwatch()
+    viewer.open_sample(PLUGIN, "real")
+    settle()
+    watch.begin()
+    model = ViewerModel()
+    viewer.window.add_dock_widget(QtViewer(model))
+    model.add_image(viewer.layers[0].data)
+    model.add_labels(viewer.layers[1].data)
+    settle()
+    return watch.end()
+
+
 def orthoviews() -> Measured:
     """Open the Orthoviews dock with a brain and its labels: until all canvases are there and painted."""
     viewer, watch = new_viewer(), Stopwatch()
@@ -210,7 +259,13 @@ def small_cohort(folder: Path) -> Path:
     return out
 
 
-CASES: dict[str, Callable[[], Measured]] = {"layers": layers, "orthoviews": orthoviews, "preview": preview}
+CASES: dict[str, Callable[[], Measured]] = {
+    "layers": layers,
+    "napari-layers": napari_layers,
+    "orthoviews": orthoviews,
+    "napari-canvas": napari_canvas,
+    "preview": preview,
+}
 
 
 def main() -> None:
@@ -227,6 +282,8 @@ def main() -> None:
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
         os._exit(0)  # what is open goes with the process
+    for package in ("braindiffusion", "napari_braindiffusion"):
+        compileall.compile_dir(Path(__file__).parents[1] / "src" / package, quiet=1)
     result: dict[str, Measured] = {}
     for name in chosen.cases or known:
         for one in chosen.docks if name == "docks" else [name]:

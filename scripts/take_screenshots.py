@@ -118,7 +118,7 @@ def generate(session: Session) -> None:
     dock.form.conditions.ask({"age": 72.0, "sex": "F"})
     dock.generate()
     session.until(lambda: dock.job is None)
-    dock.progress.rest(" ")  # the time depends on this machine
+    dock.progress.rest()  # the time depends on this machine
     session.wait(1000)
     session.save("generate")
 
@@ -157,7 +157,7 @@ def edit(session: Session) -> None:
     dock.form.fields["num_proposals"].value = 2
     dock.generate()
     session.until(lambda: not dock.job.is_busy)
-    dock.progress.rest(" ")
+    dock.progress.rest()
     session.viewer.dims.set_point(2, mask.data_to_world((0, 0, z + 4))[2])
     session.wait(1000)
     session.save("edit")
@@ -202,7 +202,7 @@ def anomaly(session: Session) -> None:
     dock = session.dock("Anomaly map")
     dock.make_map()
     session.until(lambda: not dock.job.is_busy)
-    dock.progress.rest(" ")
+    dock.progress.rest()
     set_axial_view(session.viewer)
     session.viewer.dims.set_point(2, session.viewer.dims.range[2].start + 0.55 * session.viewer.dims.range[2].stop)
     session.wait(1000)

@@ -118,7 +118,7 @@ AnyField = Annotated[ScalarField | CategoryField | VectorField | MapField, Field
 class ConditionSchema(BaseModel):
     """The fields of a model; none is a model that only makes brains."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     fields: tuple[AnyField, ...] = ()
 

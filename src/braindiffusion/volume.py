@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import replacing
@@ -131,6 +130,8 @@ def load_volume(path: str | os.PathLike[str]) -> Volume:
         BrainDiffusionError: The file is missing, truncated or of another format; says nothing about its place in the
             world; holds colours, complex numbers, NaN or infinities; or is no volume.
     """
+    from nibabel.orientations import aff2axcodes
+
     path = Path(path)
     image, affine = open_image(path)
     check_size(path, image)
@@ -165,6 +166,8 @@ def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
     Raises:
         BrainDiffusionError: As `load_volume`, except for what only the voxels tell.
     """
+    from nibabel.orientations import aff2axcodes, inv_ornt_aff, io_orientation
+
     image, affine = open_image(Path(path))
     ornt = io_orientation(affine)
     canonical = affine @ inv_ornt_aff(ornt, image.shape[:3])
@@ -189,6 +192,8 @@ def to_ras(data: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> tuple[npt
     Returns:
         A view of the data, shape (channels, x, y, z), and its affine.
     """
+    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
     ornt = io_orientation(affine)
     turned = apply_orientation(np.moveaxis(data, 0, -1), ornt)
     return np.moveaxis(turned, -1, 0), affine @ inv_ornt_aff(ornt, data.shape[1:])

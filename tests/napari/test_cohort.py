@@ -175,7 +175,9 @@ def test_several_opened_subjects_are_shown_as_a_grid(dock, viewer, qtbot, brains
     click(qtbot, dock.load_button)
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=TIMEOUT)
     qtbot.waitUntil(lambda: viewer.canvas.grid.enabled, timeout=TIMEOUT)
-    assert [layer.visible for layer in viewer.layers if layer._type_string == "image"] == [True, True]
+    images = [layer for layer in viewer.layers if layer._type_string == "image"]
+    assert [layer.visible for layer in images] == [True, True]
+    qtbot.waitUntil(lambda: all(layer.name_overlay.visible for layer in images))
 
 
 @pytest.mark.usefixtures("headers_only")

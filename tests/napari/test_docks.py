@@ -1,5 +1,6 @@
 """The docks in the real viewer, with real engine processes that do quick jobs (see `fake_engine`)."""
 
+import gc
 import json
 import os
 import signal
@@ -75,18 +76,34 @@ class TestGenerate:
         assert dock.form.fields["seed"].value == 6  # the next press makes another
 
     def test_the_engine_starts_with_the_dock(self, make_napari_viewer_proxy, qtbot, fake_engine, monkeypatch):
-        """It is ready when somebody has filled in the form; a dock that is no more starts none."""
+        """It is ready when somebody has filled in the form, and ends with the dock."""
         monkeypatch.setattr(GenerateDock, "_start_engine", START_ENGINE)
         engine = EngineClient(command=fake_engine)
         monkeypatch.setattr(EngineClient, "_shared", engine)
         assert engine.pid is None
         viewer = make_napari_viewer_proxy(show=True)
         dock = docked(viewer, GenerateDock(viewer), "Generate")
-        qtbot.waitUntil(lambda: engine.pid is not None)
+        assert engine.pid is not None
         dock.end()
         assert engine.pid is None
-        dock._start_engine()
-        assert engine.pid is None
+
+    def test_no_garbage_is_collected_while_it_is_made(self, viewer, qtbot, fake_engine):
+        """Among all objects of napari that takes longer than the dock itself."""
+        begun: list[str] = []
+        told = lambda phase, _: begun.append(phase)  # noqa: E731
+        gc.callbacks.append(told)
+        thresholds = gc.get_threshold()
+        gc.set_threshold(10, 1, 1)
+        try:
+            dock = GenerateDock(viewer)
+            built = len(begun)
+            docked(viewer, dock, "Generate")
+            qtbot.waitUntil(gc.isenabled)
+        finally:
+            gc.set_threshold(*thresholds)
+            gc.callbacks.remove(told)
+        assert built < 20  # before the dock's first line
+        assert len(begun) > built
 
     def test_the_first_brain_stands_upright_left_at_the_left(self, dock, viewer, qtbot):
         dock.generate(GenerateRequest(model="ok", previews=True))

@@ -118,13 +118,14 @@ def test_a_bad_model_file_is_told_in_plain_words(viewer, qtbot, tmp_path, notice
     assert notices() == [("error", message)]
 
 
-def test_docks_import_neither_torch_nor_zarr():
+def test_docks_import_only_what_they_need():
     """Nothing that takes long to import, and that a dock does without."""
     import subprocess
     import sys
 
     names = sorted(path.stem for path in Path(docks.__file__).parent.glob("*.py") if path.stem != "__init__")
     modules = ", ".join(["napari_braindiffusion.demo", *(f"napari_braindiffusion.docks.{name}" for name in names)])
-    code = f"import sys, {modules}; sys.exit({{'torch', 'torchio', 'zarr'}} & sys.modules.keys() or 0)"
+    slow = {"torch", "torchio", "zarr", "nibabel", "scipy.ndimage"}
+    code = f"import sys, {modules}; sys.exit({slow} & sys.modules.keys() or 0)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -220,8 +220,18 @@ class TestPathEdit:
         assert told == []
         qtbot.keyClick(edit.line_edit.native, Qt.Key.Key_Return)
         assert [str(path) for path in told] == ["/data/ixi"]
+        assert edit.line_edit.native.isClearButtonEnabled()
         edit.line_edit.native.clear()
         assert told[1:] == [None]
+
+    def test_its_tooltip_tells_a_path_that_is_too_long_to_show(self, shown):
+        edit = PathEdit(tooltip="The brains.")
+        shown(edit.native)
+        path = "/data/" + "a-long-name/" * 20 + "brains.zarr"
+        edit.value = path
+        assert edit.line_edit.native.toolTip() == f"{path}\nThe brains."
+        edit.value = None
+        assert edit.line_edit.native.toolTip() == "The brains."
 
     def test_takes_a_dropped_folder(self, shown, tmp_path):
         edit, told = PathEdit(), []

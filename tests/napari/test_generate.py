@@ -122,7 +122,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     way = viewer.layers["age 50, seed 8 (trajectory)"]
     assert first.visible
     assert second.visible
-    assert first.name_overlay.visible
+    qtbot.waitUntil(lambda: first.name_overlay.visible and second.name_overlay.visible)
     np.testing.assert_array_equal(first.contrast_limits, second.contrast_limits)
     np.testing.assert_array_equal(first.scale, (4, 4, 4))
 

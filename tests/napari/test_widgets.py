@@ -80,11 +80,21 @@ class TestProgressRow:
 
     def test_stop_is_asked_for_once(self, shown, qtbot):
         row = shown(ProgressRow())
-        assert not row.stop_button.isEnabled()
         row.begin("Starting …")
         with qtbot.waitSignal(row.stop_requested):
             qtbot.mouseClick(row.stop_button, Qt.MouseButton.LeftButton)
         assert not row.stop_button.isEnabled()
+
+    def test_only_words_stay_of_a_job_that_is_over(self, shown):
+        row = shown(ProgressRow("Stop", pause_tooltip="Holds it."))
+        controls = (row.bar, row.stop_button, row.pause_button)
+        row.begin("Starting …")
+        assert all(control.isVisible() for control in controls)
+        row.rest("Cancelled.")
+        assert row.label.isVisible()
+        assert not any(control.isVisible() for control in controls)
+        row.rest()
+        assert row.isHidden()
 
 
 class TestRunList:

@@ -28,7 +28,7 @@ def trained_levels(steps: Sequence[int]) -> int:
 class Split(BaseModel):
     """Names of the subjects that a model learnt from, and of those that were held out."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     train: list[str] | None = None
     validation: list[str] = Field(default_factory=list)
@@ -37,7 +37,7 @@ class Split(BaseModel):
 class OwnGuidance(BaseModel):
     """The guidance that a model is sampled with where a request names none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     scale: float = Field(default=1.0, ge=0, le=20)
     fields: tuple[str, ...] | None = None
@@ -49,7 +49,7 @@ class OwnGuidance(BaseModel):
 class FastSampling(BaseModel):
     """How brains are made in less time: by a distilled model, or with fewer steps and less guidance."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     model: str | None = None
     """Name of the model that was distilled from this one; None samples this one, as follows."""
@@ -67,7 +67,7 @@ class FastSampling(BaseModel):
 class GeneratedAnatomy(BaseModel):
     """How region maps are generated for an image model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     model: str
     """Name of the model of region maps."""
@@ -83,7 +83,7 @@ class ModelCard(BaseModel):
     A card may come from anybody: what is listed here is checked, each part against the others.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     kind: str = CASCADE_KIND
     """Which code reads the weights: see `braindiffusion.models.registry.KINDS`."""

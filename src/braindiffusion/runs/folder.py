@@ -65,7 +65,7 @@ class RunState(StrEnum):
 class RunRecord(BaseModel):
     """Contents of `run.json`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     request: Request
     created: AwareDatetime

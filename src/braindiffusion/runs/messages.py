@@ -17,7 +17,7 @@ HEARTBEAT_SECONDS = 2.0
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", defer_build=True)
 
 
 class Submit(_Message):
@@ -65,8 +65,8 @@ class RunEvent(_Message):
 Command = Annotated[Submit | Cancel | Quit, Field(discriminator="type")]
 Answer = Annotated[Ready | Alive | RunEvent, Field(discriminator="type")]
 
-_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
-_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
+_COMMAND: TypeAdapter[Command] = TypeAdapter(Command, config=ConfigDict(defer_build=True))
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer, config=ConfigDict(defer_build=True))
 
 
 def parse_command(line: str | bytes) -> Command:

@@ -93,7 +93,6 @@ class CohortDock(Dock):
             self.pinned.addLayout(buttons)
         self.pinned.addWidget(self.progress)
         self.pinned.addWidget(self.next_button)
-        self.progress.hide()
 
         self.form.sources_changed.connect(self.look)
         self.form.fields["out"].changed.connect(lambda path: self.show_button.setEnabled(path is not None))
@@ -109,7 +108,6 @@ class CohortDock(Dock):
         self.show_button.clicked.connect(lambda: self.show_prepared())
         self.copy_button.clicked.connect(self._copy)
         self.progress.stop_requested.connect(self._cancel)
-        self.inspecting.hide()
         self.show_button.setEnabled(False)
         self._show(FolderListing(0))
 
@@ -163,7 +161,6 @@ class CohortDock(Dock):
                 lambda _: self._end_job("Cancelled. What is preprocessed stays; Preprocess continues from there.")
             )
             self._on_selection()
-            self.progress.show()
             self.progress.begin("Starting worker process …")
 
     def show_prepared(self) -> None:
@@ -200,14 +197,13 @@ class CohortDock(Dock):
         self._show(listing)
         request = self.form.inspection()
         if request is not None:
-            self.inspecting.show()
             self.inspecting.begin("Inspecting volumes …")
             self.inspection.ask(request)
 
     def _show(self, listing: FolderListing) -> None:
         self._listing = listing
         self._numbers = {str(row.path.absolute()): number for number, row in enumerate(listing.descriptions)}
-        self.inspecting.hide()
+        self.inspecting.rest()
         self.card.show_subject(None)
         self.table.set_subjects(
             [
@@ -233,7 +229,7 @@ class CohortDock(Dock):
                 self._on_current()
 
     def _on_inspection_ended(self, message: str) -> None:
-        self.inspecting.hide()
+        self.inspecting.rest()
         if message:
             show_warning("Not all volumes were inspected." if message == "Cancelled." else message)
 

@@ -86,7 +86,6 @@ class EvaluateDock(Dock):
         self.rows.addLayout(buttons)
         for part in (self.progress, self.nearest_view, self.view):
             self.rows.addWidget(part)
-        self.progress.hide()
         self.rows.addStretch()
 
         for brains in (self.form.generated, self.form.real):
@@ -261,7 +260,6 @@ class EvaluateDock(Dock):
     def _begin(self, message: str) -> None:
         for button in (self.evaluate_button, self.nearest_button):
             button.setEnabled(False)
-        self.progress.show()
         self.progress.begin(message)
 
     def _end(self, message: str) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QTimer, QUrl
-from qtpy.QtGui import QDesktopServices, QShowEvent
+from qtpy.QtCore import QEvent, QUrl
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
@@ -70,6 +70,7 @@ class GenerateDock(Dock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
+        self._start_engine()
         self.job: JobHandle | None = None
         self._preview_layer: Layer | None = None
         self._made: list[Layer] = []
@@ -102,7 +103,6 @@ class GenerateDock(Dock):
         self.pinned.addLayout(buttons)
         self.pinned.addWidget(self.progress)
         self.pinned.addWidget(self.next_button)
-        self.progress.hide()
 
         self.preview = LatestJob(self.engine, self, pause_ms=PREVIEW_PAUSE_MS, follow=True)
         self.preview.volume.connect(self._on_preview)
@@ -160,16 +160,10 @@ class GenerateDock(Dock):
                 self._start(reproduce_layer(layer or self._viewer.layers.selection.active))
         return self.job
 
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 Qt's
-        super().showEvent(event)
-        if not self._is_duplicate():
-            QTimer.singleShot(0, self._start_engine)
-
     def _start_engine(self) -> None:
-        """Start the worker process once the dock is painted, so that it is ready when the form is filled in."""
-        if not self.has_ended:
-            with self.errors_shown():
-                self.engine.start()
+        """Start the worker process, before the form is built: it is ready when that is filled in."""
+        with self.errors_shown():
+            self.engine.start()
 
     def enterEvent(self, event: QEvent) -> None:  # noqa: D102 Qt's
         super().enterEvent(event)
@@ -194,7 +188,6 @@ class GenerateDock(Dock):
         self.next_button.hide()
         self.generate_button.setEnabled(False)
         self.reproduce_button.setEnabled(False)
-        self.progress.show()
         self.progress.begin("Starting worker process …")
 
     def may_close(self) -> bool:  # noqa: D102 the base class says it

@@ -149,15 +149,14 @@ class OrthoviewsDock(Dock):
     # What is shown where
 
     def _begin(self, event: object = None) -> None:
-        if len(self.panes) < len(VIEWS) - 1:
-            self._next.start()
+        self._next.start()
 
     def _on_removed(self, event: object = None) -> None:
         if self.compared is not None and not self.compared.is_whole:
             self.side_by_side(False)
 
     def _add_pane(self) -> None:
-        """One canvas a turn of the event loop: each takes most of a second."""
+        """One canvas, or its letters, a turn of the event loop: each takes up to a second."""
         viewer = self._viewer
         if self._is_duplicate():
             return
@@ -165,6 +164,11 @@ class OrthoviewsDock(Dock):
             return
         if self._crosshair is None:
             self._take_the_canvas()
+            self._next.start()
+            return
+        if self.panes and self.panes[-1].add_letters():
+            self._next.start()
+            return
         shown = {plane_of(viewer), *(pane.plane for pane in self.panes)}
         left = [plane for plane in VIEWS if plane not in shown]
         if len(self.panes) == len(VIEWS) - 1:

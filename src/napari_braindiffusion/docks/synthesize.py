@@ -60,7 +60,6 @@ class SynthesizeDock(Dock):
         self.report_button.setToolTip("Ages, sexes, region volumes and distances to the training brains, in a browser.")
         self.report_button.setEnabled(False)
         self.progress = ProgressRow("Cancel", "Stops within one step. Subjects that are complete stay.")
-        self.progress.hide()
         buttons = QHBoxLayout()
         buttons.addWidget(self.report_button, 1)
         buttons.addWidget(self.copy_button, 1)
@@ -99,7 +98,6 @@ class SynthesizeDock(Dock):
             job.cancelled.connect(lambda _: self._end("Cancelled. The same settings continue the cohort."))
             self.start_button.setEnabled(False)
             self.report_button.setEnabled(False)
-            self.progress.show()
             self.progress.begin("Starting worker process …")
         return self.job
 

@@ -183,7 +183,7 @@ class TrainDock(Dock):
             return
         self.curve.clear_curves()
         self.stall_monitor.stop()
-        self.progress.rest(" ")
+        self.progress.rest()
         self.next_button.hide()
         self._look.stop()
         self.run_browser.choose(run)

@@ -1,10 +1,12 @@
 """Show volumes in the viewer: as layers, and from which direction."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
+from qtpy.QtCore import QTimer
 
 from braindiffusion.regions import REGIONS
 from braindiffusion.volume import Volume
@@ -89,10 +91,16 @@ def show_mosaic(viewer: Viewer, brains: Sequence[Image], *, share_contrast: bool
     for layer in shown:
         if share_contrast:
             layer.contrast_limits = shown[0].contrast_limits
-        layer.name_overlay.visible = True
-    grid = viewer.canvas.grid
-    grid.stride, grid.shape, grid.enabled = 1, (-1, -1), True
+    viewer.canvas.grid.update({"stride": 1, "shape": (-1, -1), "enabled": True})
     viewer.reset_view()
+    _show_names(viewer, shown)
+
+
+def _show_names(viewer: Viewer, layers: Sequence[Layer]) -> None:
+    """Show the names of the layers of a grid, one in each turn of the event loop: napari draws each in 0.1 s."""
+    if layers and viewer.canvas.grid.enabled:
+        layers[0].name_overlay.visible = True
+        QTimer.singleShot(0, partial(_show_names, viewer, layers[1:]))
 
 
 def set_initial_view() -> None:

@@ -71,7 +71,7 @@ class Pane(QWidget):
         self.model.events.status.connect(self._tell)
         self.model.canvas.events.size.connect(self._fit)
         self.show_plane(plane, convention)
-        self._letters = Letters(self.model)  # last, since what comes before would change them, and each takes a while
+        self._letters: Letters | None = None
 
     def show_plane(self, plane: Plane | None, convention: Convention) -> None:
         """Show another plane, or the same with left elsewhere."""
@@ -79,6 +79,13 @@ class Pane(QWidget):
         self.button.setText(plane.name if plane else RENDERING)
         self._mirrors.show(solid=plane is None)
         self._arrange()
+
+    def add_letters(self) -> bool:
+        """Add the letters at the edges, which take a while to make; return whether there were none yet."""
+        missing = self._letters is None
+        if missing:
+            self._letters = Letters(self.model)
+        return missing
 
     def end(self) -> None:
         """Let go of the viewer, its layers and the canvas."""
@@ -94,7 +101,8 @@ class Pane(QWidget):
         self.model.canvas.events.size.disconnect(self._fit)
         self._following.end()
         self.crosshair.end()
-        self._letters.end()
+        if self._letters is not None:
+            self._letters.end()
         self._mirrors.close()
         self.canvas.close()  # its context goes with it
 

@@ -1,4 +1,4 @@
-"""The progress of a job: a bar, the remaining time, and a button to stop it."""
+"""The progress of a job: a bar, the remaining time, and a button to stop it. Of a job that is over only words stay."""
 
 import time
 
@@ -15,7 +15,7 @@ SILENT = " · nothing new for "
 
 
 class ProgressRow(QWidget):
-    """A progress bar with the stage above it and a stop button beside it.
+    """A progress bar with the stage above it and a stop button beside it; hidden until something goes on.
 
     Args:
         stop_text: What the button says.
@@ -35,9 +35,8 @@ class ProgressRow(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.label = wrapping_label(" ")
+        self.label = wrapping_label("")
         self.bar = QProgressBar()
-        self.bar.setTextVisible(True)
         self.bar.setMinimumWidth(60)  # its own idea leaves no room for two buttons in a narrow dock
         self.stop_button = QPushButton(stop_text)
         self.stop_button.setToolTip(stop_tooltip)
@@ -46,7 +45,6 @@ class ProgressRow(QWidget):
         row.addWidget(self.bar, 1)
         self.pause_button = QPushButton("Pause", checkable=True)
         self.pause_button.setToolTip(pause_tooltip or "Holds this job where it is.")
-        self.pause_button.setVisible(bool(pause_tooltip))
         self.pause_button.clicked.connect(self._request_pause)
         row.addWidget(self.pause_button)
         row.addWidget(self.stop_button)
@@ -54,20 +52,23 @@ class ProgressRow(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.label)
         layout.addLayout(row)
+        self._controls = (self.bar, self.stop_button, *([self.pause_button] if pause_tooltip else []))
+        self.pause_button.hide()
         self._stage = ""
         self._stage_began = 0.0
         self._shown = 0.0
         self._stage_first = 0
-        self.rest(" ")
+        self.rest()
 
     def begin(self, message: str) -> None:
         """Show that something goes on whose length is not known yet."""
         self._stage = ""
         self.label.setText(message)
         self.bar.setRange(0, 0)
-        self.bar.setTextVisible(True)
         self.stop_button.setEnabled(True)
-        self.pause_button.setEnabled(True)
+        for control in self._controls:
+            control.show()
+        self.show()
         self.show_paused(paused=False)
 
     def show_progress(self, stage: str, step: int, total: int, seconds_left: float | None, message: str = "") -> None:
@@ -97,14 +98,12 @@ class ProgressRow(QWidget):
         button = self.stop_button.text()
         self.label.setText(f"{said}{UNRESPONSIVE}for {duration(seconds)}; {button} ends it by force")
 
-    def rest(self, message: str) -> None:
-        """Show that nothing goes on, and what came of the last job."""
+    def rest(self, message: str = "") -> None:
+        """Show what came of the last job, and nothing else; without a message nothing at all."""
         self.label.setText(message)
-        self.bar.setRange(0, 1)
-        self.bar.setValue(0)
-        self.bar.setTextVisible(False)
-        self.stop_button.setEnabled(False)
-        self.pause_button.setEnabled(False)
+        for control in self._controls:
+            control.hide()
+        self.setVisible(bool(message))
         self.show_paused(paused=False)
 
     def show_paused(self, *, paused: bool, message: str = "") -> None:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import is_grouped, mixed_sides, regions_of, table_problem
@@ -108,6 +107,8 @@ def placement_problem(
 
 def fit(image: NDArray[np.float32], values: NDArray[np.integer], mask: NDArray[np.bool_], spacing: float) -> float:
     """Return how much more variance labels explain where they lie than 8 mm away; arguments as `placement_problem`."""
+    from scipy import ndimage  # takes 0.2 s to import, and few callers need it
+
     near = ndimage.binary_dilation(mask, iterations=max(1, round(NEAR_MM / spacing)))
     places = np.argwhere(near)
     places = places[:: max(1, len(places) // PLACES)]

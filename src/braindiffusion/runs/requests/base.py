@@ -34,7 +34,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 class BaseRequest(BaseModel):
     """A request. Field names are written to disk."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     command: ClassVar[str] = ""
     """Name of the command, where it is not that of the job."""

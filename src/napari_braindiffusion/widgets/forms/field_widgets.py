@@ -196,12 +196,11 @@ class PathEdit(FileEdit):
         super().__init__(mode=FileDialogMode(mode), filter=filter, **options | {"nullable": True})
         self._told = self.value
         line = self.line_edit.native
-        line.setClearButtonEnabled(True)
         line.setAcceptDrops(False)  # a dropped file replaces the text instead of being inserted as a URL
         line.setMinimumWidth(NARROWEST)
         self.line_edit.changed.disconnect()
         line.editingFinished.connect(self._tell)
-        line.textChanged.connect(lambda text: None if text else self._tell())
+        line.textChanged.connect(self._on_text)
         self.choose_btn.text = "…"
         self.choose_btn.native.setMaximumWidth(28)
         self.native.setFocusProxy(line)
@@ -230,6 +229,14 @@ class PathEdit(FileEdit):
     def show_default(self, text: str) -> None:
         """Set the text that an empty line shows."""
         self.line_edit.native.setPlaceholderText(text)
+
+    def _on_text(self, text: str) -> None:
+        line = self.line_edit.native
+        line.setToolTip("\n".join(part for part in (text, self.tooltip) if part))  # a long path does not fit
+        if text:
+            line.setClearButtonEnabled(True)  # not before: Qt loads its icon for 60 ms
+        else:
+            self._tell()
 
     def _parts(self) -> list[str]:
         text = self.line_edit.native.text().strip()

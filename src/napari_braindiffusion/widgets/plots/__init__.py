@@ -1,1 +1,4 @@
 """Plots (pyqtgraph)."""
+
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
+"""Okabe and Ito's: told apart by the colour-blind, and on dark and light ground alike."""

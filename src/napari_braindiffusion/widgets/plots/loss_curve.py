@@ -10,9 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
 from braindiffusion.runs import Metric
+from napari_braindiffusion.widgets.plots import COLOURS
 
-# Okabe and Ito's colours: told apart by the colour-blind, and on dark and light ground alike.
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
 LOSSES = {"loss": "training", "validation_loss": "validation"}
 NOVELTY = {"novelty": "samples"}
 

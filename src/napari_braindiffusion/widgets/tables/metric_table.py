@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from braindiffusion.runs.reports.evaluation import Estimate, Evaluation, Outcome, Row, TargetResult
 from braindiffusion.runs.reports.metric_descriptions import metric_description
-from napari_braindiffusion.widgets.plots.loss_curve import COLOURS
+from napari_braindiffusion.widgets.plots import COLOURS
 
 COLUMNS = ("", "What", "Generated", "Real baseline")
 COLOUR = {"met": QColor(COLOURS[2]), "missed": QColor(COLOURS[4])}
