@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 import braindiffusion
-from braindiffusion import api
+from braindiffusion.api import functions, model
 from braindiffusion.runs import GenerateRequest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +38,8 @@ def examples() -> list[doctest.DocTest]:
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "GenerateRequest", Coarse)
+    for module in (functions, model):
+        monkeypatch.setattr(module, "GenerateRequest", Coarse)
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)

@@ -1,13 +1,10 @@
 """The Generate dock: generates brains and shows their denoising."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
@@ -29,7 +26,7 @@ from braindiffusion.runs import (
 from braindiffusion.runs.durations import duration
 from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.runs.sidecar import read_sidecar
-from braindiffusion.volume import Volume, save_volume
+from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import Dock, NextStepButton
 from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.docks.run_browser import Training, find_trainings
@@ -37,7 +34,7 @@ from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.layers.display import show_mosaic, show_regions, show_trajectory, show_volume
-from napari_braindiffusion.layers.files import PROVENANCE
+from napari_braindiffusion.layers.files import PROVENANCE, keep_label_map
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.layers.reproduce import (
     generation_settings,
@@ -331,17 +328,6 @@ class GenerateDock(Dock):
     def _copy(self, launcher: Launcher) -> None:
         with self.errors_shown():  # previews are for who watches
             copy_request(self._request().model_copy(update={"previews": False}), launcher)
-
-
-def keep_label_map(volume: Volume) -> Path:
-    """Write a painted map of regions beside the runs, once: a request, and its replay next year, names this file."""
-    labels = volume.data.astype(np.int32)
-    digest = hashlib.sha256(labels.tobytes() + volume.affine.tobytes()).hexdigest()[:16]
-    path = settings().runs_folder / "label-maps" / f"{digest}.nii.gz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_volume(replace(volume, data=labels), path)
-    return path
 
 
 def _origin(path: str) -> dict[str, object]:

@@ -1,159 +1,30 @@
-"""The public functions: what the command line does, for scripts and notebooks. Needs no torch until something is made.
+"""One function for each job: its arguments become a request, and its results are returned or written."""
 
-Each call that takes a while is a run: its folder keeps the request, the events and the versions, as everywhere. What a
-job warns of becomes a Python warning; what fails is a `BrainDiffusionError`. Interrupting one (Ctrl-C, or the stop
-button of a notebook) keeps what it has.
-"""
-
-import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
-from braindiffusion.conditions import Value
-from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.api.calls import OnEvent, absolute, ask, paths_of, perform_request, with_sidecar
+from braindiffusion.api.model import Model, load_model
 from braindiffusion.files import PrivateFolder
-from braindiffusion.jobs import perform
-from braindiffusion.models.card import ModelCard
-from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model, list_models, read_card
+from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model
 from braindiffusion.runs import (
     AnomalyRequest,
     ArtifactWritten,
     DistillRequest,
     EditRequest,
     EvaluateRequest,
-    Event,
-    Failed,
     GenerateRequest,
     PrepareRequest,
-    Request,
-    Run,
     SynthesizeRequest,
     TrainRequest,
-    Warned,
 )
-from braindiffusion.runs.requests import make_request
-from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, load_volume
 
 if TYPE_CHECKING:
     from braindiffusion.cohort.store import Cohort
     from braindiffusion.runs.reports.evaluation import Evaluation
     from braindiffusion.runs.reports.synthesis import CohortReport
-
-R = TypeVar(
-    "R",
-    PrepareRequest,
-    TrainRequest,
-    DistillRequest,
-    GenerateRequest,
-    SynthesizeRequest,
-    EditRequest,
-    AnomalyRequest,
-    EvaluateRequest,
-)
-OnEvent = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model that makes brains.
-
-    Attributes:
-        path: Its folder.
-        card: What it was trained on, and how well it does.
-    """
-
-    path: Path
-    card: ModelCard = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the model, from its card."""
-        return self.card.name or self.path.name
-
-    @property
-    def conditions(self) -> dict[str, str]:
-        """Conditions that it can be given, and the values of each in words.
-
-        Examples:
-            >>> load_model().conditions["sex"]
-            'F or M'
-        """
-        return self.card.conditions.choices()
-
-    @overload
-    def sample(self, num: None = None, *, seed: int = 0, trajectory: bool = False, **asked: Any) -> Volume: ...
-    @overload
-    def sample(self, num: int, *, seed: int = 0, trajectory: bool = False, **asked: Any) -> list[Volume]: ...
-
-    def sample(
-        self, num: int | None = None, *, seed: int = 0, trajectory: bool = False, **asked: Any
-    ) -> Volume | list[Volume]:
-        """Make brains, in memory. `generate` writes files.
-
-        Examples:
-            >>> model = load_model("ixi-2mm")
-            >>> coarse = model.sample(seed=7, age=70, levels=1)  # the first level only: quick, and a blur
-            >>> coarse.shape, coarse.spacing, coarse.metadata["seed"]
-            ((80, 104, 88), (2.0, 2.0, 2.0), 7)
-            >>> len(model.sample(2, levels=1))
-            2
-
-        Args:
-            num: How many; None makes one, and returns it alone.
-            seed: Of the first; sample i has `seed + i`, and is the same brain however many are asked for.
-            trajectory: Return the way from noise instead: a channel a frame, the brain last; of several contrasts, all
-                frames of the first one come first.
-            asked: What to make, in the model's own fields (see `conditions`), such as `age=70`; and any other field of
-                `GenerateRequest`: `guidance`, `steps`, `levels`, `batch_size`, `device`, ...
-
-        Returns:
-            Intensities in [0, 1], background 0, shape (channels, x, y, z), a channel a contrast; `metadata` is all that
-            makes it again.
-
-        Raises:
-            BrainDiffusionError: the model cannot be asked for that.
-        """
-        options = {name: asked.pop(name) for name in list(asked) if name in GenerateRequest.model_fields}
-        condition: dict[str, Value] = {**options.pop("condition", {}), **asked}
-        packaged = {one.path: one.name for one in list_models()}  # a name makes it again on another machine, too
-        with PrivateFolder() as folder:
-            request = _ask(
-                GenerateRequest,
-                model=packaged.get(self.path, str(self.path)),
-                num_samples=1 if num is None else num,
-                seed=seed,
-                condition=condition,
-                trajectory=trajectory,
-                **options,
-            )
-            run = _perform(request, root=Path(folder))
-            kind = "trajectory" if trajectory else "volume"
-            paths = [Path(e.path) for e in run.events() if isinstance(e, ArtifactWritten) and e.kind == kind]
-            by_sample: dict[int, list[Volume]] = {}
-            for volume in map(_with_sidecar, paths):  # each contrast has a file of its own
-                by_sample.setdefault(volume.metadata["sample"], []).append(volume)
-        made = [_joined(volumes) for volumes in by_sample.values()]
-        return made[0] if num is None else made
-
-
-def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Model:
-    """A model to make brains with.
-
-    Examples:
-        >>> load_model("ixi-2mm").name
-        'ixi-2mm'
-
-    Args:
-        name_or_path: A packaged model's name; or path of a model folder, a checkpoint or a training run.
-
-    Raises:
-        BrainDiffusionError: there is no such model.
-    """
-    folder = find_model(name_or_path)
-    return Model(folder, read_card(folder))
 
 
 def generate(
@@ -184,8 +55,8 @@ def generate(
         BrainDiffusionError: as `Model.sample`, or the folder cannot be written to.
     """
     name = str(find_model(model)) if Path(model).exists() else str(model)
-    request = _ask(GenerateRequest, model=name, num_samples=num_samples, out=_absolute(out), **options)
-    events = _perform(request, on_event=on_event).events()
+    request = ask(GenerateRequest, model=name, num_samples=num_samples, out=absolute(out), **options)
+    events = perform_request(request, on_event=on_event).events()
     return [Path(e.path) for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"]
 
 
@@ -222,9 +93,9 @@ def synthesize(
     from braindiffusion.runs.reports.synthesis import read_cohort_report
 
     name = str(find_model(model)) if Path(model).exists() else str(model)
-    fields = {"model": name, "out": _absolute(out), "reference": _absolute(reference)}
-    request = _ask(SynthesizeRequest, num=num, **fields, **options)
-    run = _perform(request, on_event=on_event)
+    fields = {"model": name, "out": absolute(out), "reference": absolute(reference)}
+    request = ask(SynthesizeRequest, num=num, **fields, **options)
+    run = perform_request(request, on_event=on_event)
     return read_cohort_report(request.out or run.results)
 
 
@@ -261,9 +132,9 @@ def edit(
     Raises:
         BrainDiffusionError: the scan or the mask cannot be used, or a file of yours is in the way.
     """
-    fields = {"scan": _absolute(scan), "mask": _absolute(mask), "second": _absolute(second), "out": _absolute(out)}
-    request = _ask(EditRequest, num_proposals=num_proposals, **fields, **options)
-    events = _perform(request, on_event=on_event).events()
+    fields = {"scan": absolute(scan), "mask": absolute(mask), "second": absolute(second), "out": absolute(out)}
+    request = ask(EditRequest, num_proposals=num_proposals, **fields, **options)
+    events = perform_request(request, on_event=on_event).events()
     return [Path(e.path) for e in events if isinstance(e, ArtifactWritten) and e.kind == "volume"]
 
 
@@ -289,11 +160,11 @@ def anomaly(
     Raises:
         BrainDiffusionError: the scan cannot be used, or a file of yours is in the way.
     """
-    request = _ask(AnomalyRequest, scan=_absolute(scan), out=_absolute(out), **options)
+    request = ask(AnomalyRequest, scan=absolute(scan), out=absolute(out), **options)
     with PrivateFolder() as folder:
-        run = _perform(request, root=Path(folder) if out is None else None, on_event=on_event)
+        run = perform_request(request, root=Path(folder) if out is None else None, on_event=on_event)
         (path,) = (Path(e.path) for e in run.events() if isinstance(e, ArtifactWritten))
-        return _with_sidecar(path)
+        return with_sidecar(path)
 
 
 def prepare(
@@ -329,16 +200,16 @@ def prepare(
     """
     from braindiffusion.cohort.store import Cohort
 
-    request = _ask(
+    request = ask(
         PrepareRequest,
-        data_dir=_absolute(data_dir),
-        out=_absolute(out),
-        labels=_absolute(labels),
-        participants=_absolute(participants),
-        table=_paths(table),
+        data_dir=absolute(data_dir),
+        out=absolute(out),
+        labels=absolute(labels),
+        participants=absolute(participants),
+        table=paths_of(table),
         **options,
     )
-    _perform(request, on_event=on_event)
+    perform_request(request, on_event=on_event)
     return Cohort.open(request.out)
 
 
@@ -363,8 +234,8 @@ def train(data: str | Path, preset: str = "auto", *, on_event: OnEvent | None = 
     Raises:
         BrainDiffusionError: the data cannot be trained on.
     """
-    request = _ask(TrainRequest, data=_absolute(data), preset=preset, **options)
-    return load_model(_perform(request, on_event=on_event).path)
+    request = ask(TrainRequest, data=absolute(data), preset=preset, **options)
+    return load_model(perform_request(request, on_event=on_event).path)
 
 
 def distill(
@@ -388,8 +259,8 @@ def distill(
     Raises:
         BrainDiffusionError: the model is no cascade, is distilled already, or takes no more steps than that.
     """
-    request = _ask(DistillRequest, model=str(model), out=_absolute(out), **options)
-    _perform(request, on_event=on_event)
+    request = ask(DistillRequest, model=str(model), out=absolute(out), **options)
+    perform_request(request, on_event=on_event)
     return load_model(request.out or out)
 
 
@@ -419,9 +290,9 @@ def evaluate(
     """
     from braindiffusion.runs.reports.evaluation import read_evaluation
 
-    fields = {"real": _paths(real), "generated": _paths(generated), "out": _absolute(out)}
-    request = _ask(EvaluateRequest, **fields, **options)
-    run = _perform(request, on_event=on_event)
+    fields = {"real": paths_of(real), "generated": paths_of(generated), "out": absolute(out)}
+    request = ask(EvaluateRequest, **fields, **options)
+    run = perform_request(request, on_event=on_event)
     return read_evaluation(request.out or run.results)
 
 
@@ -450,7 +321,7 @@ def segment(volume: Volume | str | Path, model: str | Path = DEFAULT_SEGMENTATIO
     from braindiffusion.regions import REGIONS
     from braindiffusion.segmentation import load_segmentation_model
 
-    brain = _volume(volume)
+    brain = volume if isinstance(volume, Volume) else load_volume(volume)
     found = load_segmentation_model(model).predict_volume(brain)
     voxel = abs(float(np.linalg.det(brain.affine[:3, :3]))) / 1000
     sizes = np.bincount(found.regions.ravel(), minlength=len(REGIONS)) * voxel
@@ -460,76 +331,3 @@ def segment(volume: Volume | str | Path, model: str | Path = DEFAULT_SEGMENTATIO
 
 
 read = segment  # the name that it had
-
-
-def _volume(volume: Volume | str | Path) -> Volume:
-    return volume if isinstance(volume, Volume) else load_volume(volume)
-
-
-def _perform(request: Request, *, root: Path | None = None, on_event: OnEvent | None = None) -> Run:
-    """Do a job to its end.
-
-    Raises:
-        BrainDiffusionError: it failed.
-    """
-    run = Run.create(request, root)
-    events = perform(run)
-    try:
-        for event in events:
-            if isinstance(event, Warned):
-                told = f"{event.subject}: {event.message}" if event.subject else event.message
-                warnings.warn(told, stacklevel=3)
-            if on_event is not None:
-                on_event(event)
-            if isinstance(event, Failed):
-                raise _with_argument(BrainDiffusionError(event.message, event.field))
-    finally:
-        events.close()
-    return run
-
-
-def _ask(kind: type[R], **fields: Any) -> R:
-    """Return a request, or raise one sentence on what is wrong with it, with the name of the argument."""
-    try:
-        return make_request(kind, **fields)
-    except BrainDiffusionError as error:
-        raise _with_argument(error) from error
-
-
-def _with_argument(error: BrainDiffusionError) -> BrainDiffusionError:
-    """Add the name of the argument that an error is about."""
-    hint = f" (Argument: {error.field}.)" if error.field else ""
-    return BrainDiffusionError(f"{error}{hint}", error.field)
-
-
-def _with_sidecar(path: Path) -> Volume:
-    """Return a volume with all that its sidecar tells, and nothing of the folder that it lay in."""
-    sidecar = read_sidecar(path)
-    for passing in ("run", "file"):
-        sidecar.pop(passing, None)
-    return replace(load_volume(path), metadata=sidecar)
-
-
-def _joined(contrasts: list[Volume]) -> Volume:
-    """Return the contrasts of one brain as the channels of one volume."""
-    import numpy as np
-
-    first = contrasts[0]
-    if len(contrasts) == 1:
-        return first
-    metadata = {name: value for name, value in first.metadata.items() if name not in ("channel", "voxels_sha256")}
-    names = [one.metadata["channel"] for one in contrasts]
-    return replace(first, data=np.concatenate([one.data for one in contrasts]), metadata=metadata | {"channels": names})
-
-
-@overload
-def _absolute(path: str | Path) -> Path: ...
-@overload
-def _absolute(path: None) -> None: ...
-def _absolute(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path).expanduser().absolute()
-
-
-def _paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
-    some = [paths] if isinstance(paths, str | Path) else paths
-    return tuple(_absolute(path) for path in some)
