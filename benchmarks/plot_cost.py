@@ -46,7 +46,7 @@ def cost_figure(voxels: dict[str, float]) -> go.Figure:
     figure.update_xaxes(type="log", title="voxels of a brain", tickvals=[m * 1e6 for m in MILLIONS.values()],
                         ticktext=[f"{m * 1e6:,.0f}<br>({size})" for size, m in MILLIONS.items()], col=1)  # fmt: skip
     figure.update_yaxes(type="log", title="processor seconds", gridcolor="#333")
-    figure.update_yaxes(tickvals=[0.1, 1, 10, 100], ticktext=["0.1", "1", "10", "100"], col=1)
+    figure.update_yaxes(tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100], col=1)
     figure.update_yaxes(tickvals=[1, 2, 5, 10, 20, 50], range=[math.log10(0.5), math.log10(60)], col=2)
     figure.update_xaxes(title="voxel size", categoryarray=list(MILLIONS), col=2)
     figure.update_xaxes(gridcolor="#333")
