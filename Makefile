@@ -56,8 +56,8 @@ FILES ?= 500
 fuzz: $(VENV)/.developer  ## Open FILES damaged files through every function that reads files of others (Linux)
 	$(BIN)/python scripts/fuzz.py --files $(FILES) --out build/fuzz.json
 
-bench: $(VENV)/.developer  ## Compare time and memory with peers in one run; renew the table of docs/speed.md
-	$(BIN)/python benchmarks/compare_peers.py --out build/bench.json --page docs/speed.md
+bench: $(VENV)/.developer  ## Compare time and memory with peers in one run; renew the table of docs/speed.md (COHORT: a prepared cohort)
+	$(BIN)/python benchmarks/compare_peers.py $(if $(COHORT),--cohort $(COHORT)) --out build/bench.json --page docs/speed.md
 
 cost-plot: setup  ## Draw the costs by number of voxels that `make bench` measured (needs Chrome)
 	$(BIN)/python benchmarks/plot_cost.py build/bench.json --out docs/pictures/cost.png
