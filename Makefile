@@ -90,7 +90,7 @@ train-models: cohorts  ## Train the packaged models on DATA (hours)
 	$(BIN)/python scripts/build_normative.py build/ixi-2mm.zarr --model build/ixi-2mm/best
 	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out $(PRETRAINED)/ixi-2mm
 	$(BIN)/braindiffusion distill --model ixi-2mm --num-samples 64 --seed 20 --conditions scripts/distill_conditions.csv \
-		--other-steps 10 --training-steps 300 --learning-rate 0.001 --out build/ixi-2mm-fast
+		--first-level 0 --steps 4 --steps 4 --steps 2 --steps 2 --training-steps 300 --learning-rate 0.001 --out build/ixi-2mm-fast
 	$(BIN)/python scripts/package_model.py build/ixi-2mm-fast --out $(PRETRAINED)/ixi-2mm-fast
 	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --content regions --preset laptop-regions \
 		--validation-subjects 30 --out build/ixi-2mm-anatomy
