@@ -104,7 +104,8 @@ def train(session: Session) -> None:
     dock.form.fields["preset"].value = "tiny"
     dock.form.fields["epochs"].value = 60
     dock.start()
-    session.until(lambda: dock.job is None)
+    session.until(lambda: dock.job is None and dock.runs.currentText().endswith("finished"))
+    session.wait(3000)  # the last samples are read in a thread
     session.viewer.layers[0].interpolation2d = "linear"
     session.viewer.dims.set_point(0, session.viewer.dims.range[0].stop)  # the last sample
     set_axial_view(session.viewer)

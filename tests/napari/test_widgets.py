@@ -62,6 +62,18 @@ class TestLossCurve:
         assert curve.backgroundBrush().color().name() == "#ffffff"
         assert curve.getPlotItem().getAxis("left").textPen().color().name() == "#101010"
 
+    def test_its_legend_leaves_room_for_the_curves(self, shown, qtbot):
+        curve = shown(LossCurve())
+        for level in range(4):
+            curve.add(f"level {level}", 1, {"loss": 0.5, "validation_loss": 0.6})
+        legend = curve.getPlotItem().legend
+        curve.resize(300, 200)
+        qtbot.waitUntil(lambda: legend.columnCount == 1)
+        tall = legend.height()
+        curve.resize(380, 200)
+        qtbot.waitUntil(lambda: legend.columnCount == 2 and legend.height() < 0.6 * tall)
+        assert legend.width() < 380
+
 
 class TestProgressRow:
     def test_shows_stage_steps_and_time_left(self, shown):

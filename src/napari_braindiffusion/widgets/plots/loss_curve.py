@@ -14,6 +14,8 @@ from napari_braindiffusion.widgets.plots import COLOURS
 
 LOSSES = {"loss": "training", "validation_loss": "validation"}
 NOVELTY = {"novelty": "samples"}
+WIDE = 340
+"""Pixels from which the legend has two columns: in one it would hide half of the curves."""
 
 
 @dataclass
@@ -47,10 +49,14 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._plot.showGrid(x=False, y=True, alpha=0.2)
         self._plot.setMenuEnabled(False)
         self._legend = self._plot.addLegend(offset=(-1, 1), labelTextSize="8pt", verSpacing=-4)
+        self._plot.getViewBox().sigResized.connect(self._arrange_legend)
         self._curves: dict[tuple[str, str], _Curve] = defaultdict(_Curve)
         self._items: dict[tuple[str, str], pg.PlotDataItem] = {}
         self._levels: list[str] = []
         self.set_theme("#262930", "#f0f1f2")
+
+    def _arrange_legend(self) -> None:
+        self._legend.setColumnCount(2 if self.width() >= WIDE else 1)
 
     def set_theme(self, background: str, text: str) -> None:
         """Colours of the plot's ground, axes and words."""
