@@ -110,12 +110,7 @@ def interpolated(out: Path, work: Path) -> None:
         load_volume(braindiffusion.edit(*pair, second=second)[0])
         for pair, second in (((one, None, work / "a"), other), ((other, None, work / "b"), one))
     ]
-    names = (
-        "first",
-        "anatomy of the first,\ndetail of the second",
-        "anatomy of the second,\ndetail of the first",
-        "second",
-    )
+    names = ("first", "the first, second's detail", "the second, first's detail", "second")
     cells = zip(names, (scans[0], *mixed, scans[1]), strict=True)
     row([(name, slice_of(volume, 10, limits_of(volume))) for name, volume in cells], out / "interpolated.png")
 
@@ -144,10 +139,12 @@ def anomaly_map(out: Path, patient: Path) -> None:
     lesions = load_volume(patient.parent / "masks" / "patient07_lesions_space-MNI.nii.gz").data[0] > 0
     found = braindiffusion.anomaly(patient / "patient07_space-MNI_T1w.nii.gz")
     plane = middle(lesions, scan)
-    marked = np.where(lesions, limits_of(scan)[1] * 1.5, scan.data[0])
+    grey = slice_of(scan, plane, limits_of(scan))
+    marked = grey.convert("RGB")
+    marked.paste((213, 94, 0), mask=slice_of(replace(scan, data=lesions[None].astype(float)), plane, (0, 1)))
     cells = [
-        ("scan", slice_of(scan, plane, limits_of(scan))),
-        ("lesions of the expert", slice_of(replace(scan, data=marked[None]), plane, limits_of(scan))),
+        ("scan", grey),
+        ("lesions of the expert", marked),
         (f"map, {-SPREADS:g} to {SPREADS:g} spreads", slice_of(found, plane, (-SPREADS, SPREADS))),
     ]
     row(cells, out / "anomaly_map.png")
