@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from braindiffusion.errors import BrainDiffusionError
 
@@ -78,6 +79,22 @@ def memory_of(device: torch.device) -> int:
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory())
     return int(psutil.virtual_memory().total)
+
+
+class Uninitialized(TorchFunctionMode):
+    """Networks that are built in this context keep what their memory holds: their weights are read, or not needed.
+
+    To draw them takes time, on the device `meta` two seconds, since torch imports its compiler for that.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call a function of torch, unless it draws weights."""
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return given.get("tensor", args[0] if args else None)
+        return func(*args, **given)
 
 
 @dataclass(frozen=True)

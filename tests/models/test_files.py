@@ -1,6 +1,8 @@
 """Model files: what comes back is what went in, and what is damaged is told in one sentence."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,18 @@ def test_weights_that_are_no_numbers_are_told(folder: Path, value: float) -> Non
     save_model(cascade, folder, {"name": "mine"})
     with pytest.raises(BrainDiffusionError, match=r"model\.safetensors hold values that are no numbers"):
         load_model(folder)
+
+
+def test_a_model_is_read_without_the_compiler_of_torch() -> None:
+    """Its import takes two seconds; a network that is built without memory would need it for its first weights."""
+    code = """
+import sys
+from braindiffusion.models.registry import find_model
+from braindiffusion.models.cascade.files import load_cascade
+from braindiffusion.segmentation import load_segmentation_model
+load_cascade(find_model("brain-1mm-fast"))
+load_segmentation_model()
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"

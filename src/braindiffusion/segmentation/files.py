@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from braindiffusion.devices import Uninitialized
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import replacing, write_whole
 from braindiffusion.models.cascade.files import check_finite
@@ -56,7 +57,7 @@ def load_segmentation_model(name_or_path: str | Path = DEFAULT_SEGMENTATION_MODE
 
 def _check_shapes(config: SegmentationConfig, folder: Path) -> None:
     """Raise ValueError where the weights are not those of a card, before memory is taken for either."""
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialized():
         expected = {name: list(tensor.shape) for name, tensor in SegmentationNet(config).state_dict().items()}
     for name, constant in asdict(uncalibrated(config.features)).items():
         expected[f"calibration.{name}"] = list(np.shape(constant))

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from braindiffusion.devices import Uninitialized
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import replacing, write_whole
 from braindiffusion.models.card import ModelCard
@@ -73,7 +74,7 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
     try:
         with safe_open(folder / WEIGHTS, "pt") as file:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 it is no dict
-        with torch.device("meta"):  # no memory is taken before the card is known to fit the weights
+        with torch.device("meta"), Uninitialized():  # no memory is taken before the card is known to fit the weights
             whole = {name: list(tensor.shape) for name, tensor in Cascade(config).state_dict().items()}
         known = _known(folder, card, config, whole.keys() - shapes.keys())
         if shapes != {name: shape for name, shape in whole.items() if name not in known}:
@@ -86,7 +87,8 @@ def load_cascade(folder: Path) -> tuple[Cascade, ModelCard]:
         raise BrainDiffusionError(msg) from error
     except (RuntimeError, ValueError) as error:  # the card asks for a network that cannot be built
         raise BrainDiffusionError(other) from error
-    cascade = Cascade(config)
+    with Uninitialized():
+        cascade = Cascade(config)
     cascade.load_state_dict(known | {name: tensor.float() for name, tensor in tensors.items()})
     check_finite(tensors, folder)
     return cascade.eval(), card

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from braindiffusion.devices import Uninitialized
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.monai_bundle.config import AUTOENCODER, NETWORK, SCHEDULERS, weight_files
 
@@ -55,7 +56,7 @@ def load_network(definition: Mapping[str, Any], folder: Path) -> nn.Module:
     Raises:
         BrainDiffusionError: no file of weights fits it, or one holds more than tensors.
     """
-    with torch.device("meta"):  # no memory is taken before a file is known to fit
+    with torch.device("meta"), Uninitialized():  # no memory is taken before a file is known to fit
         shapes = {name: tensor.shape for name, tensor in build(definition, folder).state_dict().items()}
     files = weight_files(folder)
     states = [state for path in files for state in _states(path)]
