@@ -162,6 +162,8 @@ def test_a_change_that_cannot_be_made_is_told(model: Path, tmp_runs: Path, tmp_p
     save_model(Cascade(config), plain, {"name": "plain", "preprocessing": SETTINGS.model_dump(mode="json")})
     cases = [
         ("two different edits", {"change": {"age": 70}, "second": sample_t1_path()}),
+        ("guidance scale has no effect", {"change": {"age": 70}, "guidance": 2.0}),
+        ("guidance scale has no effect", {"second": sample_t1_path(), "guidance": 1.0}),
         ("A sweep needs a change", {"num_values": 3, "first_level": 1}),
         ("one proposal", {"change": {"age": 70}, "num_values": 3, "num_proposals": 2}),
         ("2 levels", {"change": {"age": 70}, "first_level": 3}),

@@ -36,7 +36,7 @@ ROOM_MM = 8.0
 
 
 def check_combination(request: EditRequest) -> None:
-    """Raise where a request asks for two operations, or for a sweep of something that has no values.
+    """Raise where a request asks for two operations, or for what its operation does not have: values, guidance.
 
     Raises:
         BrainDiffusionError: the sentence names the field.
@@ -51,6 +51,9 @@ def check_combination(request: EditRequest) -> None:
             raise BrainDiffusionError(msg, "num_values")
         if request.num_proposals > 1:
             raise BrainDiffusionError("A sweep is made of one proposal: choose 1 proposal.", "num_proposals")
+    if request.guidance is not None and {"change", "second"} & set(given):
+        msg = "The guidance scale has no effect on a change or an interpolation: leave it out."
+        raise BrainDiffusionError(msg, "guidance")
     if not given and not request.first_level:
         msg = "Give a mask of what shall be regenerated, or a first level above 0 to vary the whole brain."
         raise BrainDiffusionError(msg, "mask")

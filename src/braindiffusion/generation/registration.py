@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from braindiffusion.regions import MIRRORED
-from braindiffusion.regions.deformation import COARSER, SQUARINGS, Field
+from braindiffusion.regions.deformation import COARSER, Field, flow, warp
 
 ROUNDS, ITERATIONS = 2, 10
 UPDATE_SMOOTHNESS, VELOCITY_SMOOTHNESS, STEP = 1.5, 0.7, 2.0
@@ -72,25 +72,6 @@ def soft_regions(labels: NDArray[np.uint8]) -> Tensor:
     channels = torch.from_numpy(channel[labels])
     soft: Tensor = F.avg_pool3d(F.one_hot(channels, len(names)).movedim(-1, 0)[1:].float(), COARSER)
     return soft
-
-
-def flow(velocity: Tensor) -> Tensor:
-    """Return the displacement of the time-1 flow of a velocity, both (3, x, y, z) in voxels: scaling and squaring."""
-    displacement: Tensor = velocity / 2**SQUARINGS
-    for _ in range(SQUARINGS):
-        displacement = displacement + warp(displacement, displacement)
-    return displacement
-
-
-def warp(image: Tensor, displacement: Tensor) -> Tensor:
-    """Return an image (channels, x, y, z) pulled back along a displacement (3, x, y, z) in voxels."""
-    shape = image.shape[1:]
-    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in shape), indexing="ij")
-    places = torch.stack(axes) + displacement
-    size = torch.tensor(shape, dtype=torch.float32)[:, None, None, None]
-    grid = ((places + 0.5) * 2 / size - 1).flip(0).movedim(0, -1)  # PyTorch orders the axes from last to first
-    pulled: Tensor = F.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)[0]
-    return pulled
 
 
 def symmetric(template: Tensor) -> Tensor:
