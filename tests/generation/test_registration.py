@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from braindiffusion.generation.anatomy import AnatomyLibrary
-from braindiffusion.generation.registration import flow, register_maps, soft_regions, warp
+from braindiffusion.generation.registration import register_maps, soft_regions
 from braindiffusion.regions import region_index
-from braindiffusion.regions.deformation import composed, exponential, warped
+from braindiffusion.regions.deformation import composed, exponential, flow, warp, warped
 
 SHAPE = (32, 40, 32)
 BRAINSTEM, THALAMUS = region_index("brainstem"), region_index("left thalamus")

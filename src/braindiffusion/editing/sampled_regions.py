@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from braindiffusion.generation.anatomy import AnatomyLibrary
-from braindiffusion.generation.registration import flow, register, soft_regions
+from braindiffusion.generation.registration import register, soft_regions
 from braindiffusion.regions import mirror
-from braindiffusion.regions.deformation import COARSER, warped
+from braindiffusion.regions.deformation import COARSER, flow, warped
 
 Labels = NDArray[np.uint8]
 
