@@ -20,6 +20,7 @@ from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.jobs.train import train
+from braindiffusion.models.card import Split
 from braindiffusion.models.cascade import load_cascade, save_model
 from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.regions import is_grouped
@@ -370,10 +371,45 @@ def test_fine_tuning_refuses_a_cohort_prepared_otherwise(cohort: Cohort, tmp_pat
 def test_fine_tuning_keeps_the_conditions_of_its_model(
     trained: tuple[Run, list[object]], cohort: Cohort, tmp_path: Path
 ) -> None:
-    asked = request(cohort, start_from=str(trained[0].path), conditions=("age",))
+    asked = request(cohort, start_from=str(trained[0].path), conditions=())
     *_, last = perform(Run.create(asked, root=tmp_path))
     assert isinstance(last, Failed)
     assert "keeps its conditions" in last.message
+
+
+def test_fine_tuning_learns_a_condition_that_its_model_does_not_have(cohort: Cohort, tmp_path: Path) -> None:
+    first = Run.create(request(cohort, validation_subjects=2, conditions=("sex",), epochs=1), root=tmp_path)
+    assert isinstance(list(perform(first))[-1], Finished)
+    asked = request(
+        cohort, validation_subjects=2, start_from=str(first.path), conditions=("age",), levels=(0,), epochs=2
+    )
+    run = Run.create(asked, root=tmp_path)
+    assert isinstance(list(perform(run))[-1], Finished)
+    assert load_cascade(run.checkpoints / "last")[0].config.condition.names == ("sex", "age")
+    after = weights(run, "last")
+    learnt = {name for name in after if "numbers.age.layers.2" in name and np.abs(after[name]).max() > 0}
+    assert learnt == {name for name in after if name.startswith("levels.0.") and "numbers.age.layers.2" in name}
+
+
+def test_a_network_without_maps_cannot_learn_them_by_fine_tuning(cohort: Cohort, tmp_path: Path) -> None:
+    first = Run.create(request(cohort, validation_subjects=2, conditions=("sex",), epochs=1), root=tmp_path)
+    assert isinstance(list(perform(first))[-1], Finished)
+    *_, last = perform(Run.create(request(cohort, start_from=str(first.path), conditions=("regions",)), root=tmp_path))
+    assert isinstance(last, Failed)
+    assert "no input for region maps" in last.message
+
+
+def test_what_an_initial_model_held_out_stays_held_out(cohort: Cohort) -> None:
+    people = [subject.id for subject in cohort.subjects]
+    known = Split(train=people[:3], validation=[people[-1]])
+    for aside in (None, 1, 2):
+        training, validation = ({people[row] for row in rows} for rows in rows_of(cohort, aside, known))
+        assert people[-1] in validation
+        assert set(people[:3]) <= training
+        assert len(validation) == (aside or 1 + (len(people) - 4) // 5)
+    for aside, sentence in ((0, "hold out at least as many"), (len(people) - 2, "was trained on 3")):
+        with pytest.raises(BrainDiffusionError, match=sentence):
+            rows_of(cohort, aside, known)
 
 
 @pytest.fixture(scope="module")

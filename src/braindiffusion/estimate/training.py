@@ -16,7 +16,7 @@ from braindiffusion.estimate.memory import learning, parameters, sample_bytes, s
 from braindiffusion.estimate.result import Estimate, LevelEstimate
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig
-from braindiffusion.models.registry import find_model
+from braindiffusion.models.registry import find_model, read_card
 from braindiffusion.runs import TrainRequest
 from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.patches import CACHE_BYTES, PatchDataset
@@ -82,10 +82,11 @@ class _Trial:
         self.distributed, self.cohort = Distributed(request), Cohort.open(request.data)
         self.device = self.distributed.fabric.device
         self.dtype = choose_precision(self.device, request.precision)
-        self.rows, held_out = rows_of(self.cohort, request.validation_subjects)
+        start = None if request.start_from is None else find_model(request.start_from)
+        known = None if start is None else read_card(start).split
+        self.rows, held_out = rows_of(self.cohort, request.validation_subjects, known)
         self.held_out = len(held_out or self.rows)
         self.validation_subjects = len({self.cohort.subjects[row].person for row in held_out})
-        start = None if request.start_from is None else find_model(request.start_from)
         self.config = configuration_of(request, self.preset, self.cohort, self.rows, start)
         self.cascade = Cascade(self.config).to(self.device)
         self.brain = [self._brain_bytes(index) for index in range(len(self.preset.recipes))]

@@ -13,6 +13,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
 from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.registry import read_card
 from braindiffusion.runs import (
     ArtifactWritten,
     Event,
@@ -77,7 +78,9 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     if start is not None and refines(start, cohort):
         wanted = (len(chosen.recipes),)
         chosen = with_finer_level(chosen)
-    training, validation = rows_of(cohort, request.validation_subjects)
+    training, validation = rows_of(
+        cohort, request.validation_subjects, None if start is None else read_card(start).split
+    )
     training = yield from usable_rows(cohort, training)
     validation = yield from usable_rows(cohort, validation)
     if not training:

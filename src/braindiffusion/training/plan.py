@@ -9,6 +9,7 @@ from braindiffusion.cohort.store import Cohort, split_rows
 from braindiffusion.devices import choose_device
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
+from braindiffusion.models.card import Split
 from braindiffusion.models.cascade.config import LevelConfig
 from braindiffusion.models.registry import CARD, find_model, read_card
 from braindiffusion.runs import Event, Progress, Run, TrainRequest, Warned
@@ -76,17 +77,38 @@ def _changed(level: LevelConfig, request: TrainRequest) -> LevelConfig:
     return level.model_copy(update=changes)
 
 
-def rows_of(cohort: Cohort, aside: int | None) -> tuple[list[int], list[int]]:
-    """Return the rows of the training and of the validation subjects. All rows of one person are in one of them."""
-    people = len({subject.person for subject in cohort.subjects})
-    if people < 2:
-        msg = f"{cohort.path} holds {people} subject: a model needs at least 2 to learn from."
+def rows_of(cohort: Cohort, aside: int | None, initial: Split | None = None) -> tuple[list[int], list[int]]:
+    """Return the rows of the training and of the validation subjects. All rows of one person are in one of them.
+
+    Args:
+        cohort: the prepared brains.
+        aside: people to hold out; None for a fifth of those that the initial model does not know, and its own.
+        initial: the split of the initial model: what it held out is held out again, and what it was trained on is not.
+
+    Raises:
+        BrainDiffusionError: too few people.
+    """
+    people = {subject.person for subject in cohort.subjects}
+    if len(people) < 2:
+        msg = f"{cohort.path} holds {len(people)} subject: a model needs at least 2 to learn from."
         raise BrainDiffusionError(msg)
-    aside = people // 5 if aside is None else aside
-    if aside > people - 1:
-        msg = f"Cannot keep {aside} of {people} subjects for validation: keep fewer."
+    known = initial or Split()
+    held_out = {subject.person for subject in cohort.subjects if subject.id in set(known.validation)}
+    trained_on = {subject.person for subject in cohort.subjects if subject.id in set(known.train or ())}
+    new = [subject for subject in cohort.subjects if subject.person not in held_out | trained_on]
+    most = min(len(people) - 1, len(people) - len(trained_on))
+    aside = len(held_out) + len({subject.person for subject in new}) // 5 if aside is None else aside
+    if aside < len(held_out):
+        msg = f"The initial model held out {len(held_out)} of the people of {cohort.path}: hold out at least as many."
+        raise BrainDiffusionError(msg, field="validation_subjects")
+    if aside > most:
+        seen = f", of whom the initial model was trained on {len(trained_on)}" if trained_on else ""
+        msg = f"Cannot keep {aside} of {len(people)} subjects for validation{seen}: keep fewer."
         raise BrainDiffusionError(msg)
-    return split_rows(cohort.subjects, aside)
+    chosen = {new[row].person for row in split_rows(new, aside - len(held_out))[1]} | held_out
+    rows = {name: [row for row, subject in enumerate(cohort.subjects) if subject.person == name] for name in people}
+    training, validation = sorted(people - chosen), sorted(chosen)
+    return [row for name in training for row in rows[name]], [row for name in validation for row in rows[name]]
 
 
 def usable_rows(cohort: Cohort, rows: Sequence[int]) -> Generator[Event, None, list[int]]:

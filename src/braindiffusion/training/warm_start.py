@@ -1,7 +1,8 @@
 """Warm start of a training from another model.
 
-The new model has the networks and conditions of the other one, and its cohort must be prepared as that one's was, or
-with half the voxel size: then the new model has one level more, and only that one is trained.
+The new model has the networks and conditions of the other one, and may learn further conditions. Its cohort must be
+prepared as that one's was, or with half the voxel size: then the new model has one level more, and only that one is
+trained.
 """
 
 import shutil
@@ -11,6 +12,7 @@ import torch
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig
@@ -94,17 +96,37 @@ def configuration_of(
     if start is None:
         condition = schema_of(cohort, rows, request.conditions, content=request.content)
     else:
-        if request.conditions is not None:
-            msg = f"A training that is initialized from {request.start_from} keeps its conditions: leave them out."
-            raise BrainDiffusionError(msg, field="conditions")
         there = read_configuration(start)
         if there.content != request.content:
             names = {"image": "images", "regions": "region maps"}
             msg = f"The initial model {request.start_from} generates {names[there.content]}, not"
             raise BrainDiffusionError(f"{msg} {names[request.content]}: choose another one.", "start_from")
-        condition = there.condition
         _same_preparation(start, cohort)
+        condition = _with_added(there.condition, request, cohort, rows, start)
     return chosen.cascade(preprocessing.shape, preprocessing.spacing, channels, condition, request.content)
+
+
+def _with_added(
+    schema: ConditionSchema, request: TrainRequest, cohort: Cohort, rows: list[int], start: Path
+) -> ConditionSchema:
+    """Return the conditions of the initial model, and after them those that the request names and it does not have.
+
+    Raises:
+        BrainDiffusionError: the request would take conditions away, or adds one that this network cannot have.
+    """
+    if request.conditions is None:
+        return schema
+    if not request.conditions:
+        msg = f"A training that is initialized from {request.start_from} keeps its conditions: name only those to add."
+        raise BrainDiffusionError(msg, field="conditions")
+    added = [name for name in request.conditions if name not in schema.names]
+    if added and refines(start, cohort):
+        msg = f"A finer level on top of {request.start_from} has its conditions: leave out {', '.join(added)}."
+        raise BrainDiffusionError(msg, field="conditions")
+    if "regions" in added:
+        msg = f"The network of {request.start_from} has no input for region maps: leave out regions, or train anew."
+        raise BrainDiffusionError(msg, field="conditions")
+    return ConditionSchema(fields=(*schema.fields, *schema_of(cohort, rows, added, content=request.content).fields))
 
 
 def _same_preparation(start: Path, cohort: Cohort) -> None:
@@ -124,7 +146,7 @@ def load_initial_model(cascade: Cascade, start: Path) -> tuple[int, ...]:
     """Load the weights and normalisation of the initial model.
 
     Args:
-        cascade: a model of the same configuration.
+        cascade: a model of the same configuration; it may have conditions more, which say nothing at first.
         start: folder of the initial model.
 
     Returns:
@@ -137,5 +159,5 @@ def load_initial_model(cascade: Cascade, start: Path) -> tuple[int, ...]:
         cascade.load_coarser(known)
         return (*steps, *(0,) * added)
     with torch.no_grad():
-        cascade.load_state_dict(known.state_dict())
+        cascade.load_state_dict(cascade.state_dict() | known.state_dict())
     return steps

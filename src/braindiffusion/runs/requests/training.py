@@ -80,11 +80,11 @@ class TrainRequest(BaseRequest):
         },
     )
     """Conditions that generation can use later: `age`, `sex`, `site`, `modality`, `volumes`, `regions`; `none` for
-    an unconditional model; by default all that the cohort has."""
+    an unconditional model; by default all that the cohort has. With an initial model: conditions to add to its own."""
     validation_subjects: int | None = Field(
         default=None, ge=0, title="Validation subjects", json_schema_extra={"unit": "subjects"}
     )
-    """Subjects held out for validation; by default one in five."""
+    """Subjects held out for validation; by default one in five. What an initial model held out stays held out."""
     patience: int | None = Field(default=None, ge=1, title="Early stopping", json_schema_extra={"unit": "validations"})
     """Stop training a level after this many validations without a lower loss; by default the preset's."""
     checkpointing: bool = Field(default=False, title="Gradient checkpointing")
