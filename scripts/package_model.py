@@ -116,7 +116,7 @@ def main(
     missed: Annotated[str, typer.Option(help="Missed targets for the card.")] = "",
     run: Annotated[Path | None, typer.Option(help="Training run whose loss curves go into the card.")] = None,
 ) -> None:
-    """Write model.json, model.safetensors, example.nii.gz and its sidecar."""
+    """Write model.json and model.safetensors; of a distilled model, the example of its teacher, too."""
     if out.name not in CARDS:
         raise typer.BadParameter(f"the folder is named as the model: {' or '.join(CARDS)}")
     cascade, before = load_model(trained)
@@ -145,20 +145,28 @@ def main(
     if size > LIMIT_MB:
         raise BrainDiffusionError(f"{out} has {size:.0f} MB of weights: at most {LIMIT_MB} are packaged.")
     typer.echo(f"{out}: {size:.1f} MB of weights, {sum(card['parameters']) / 1e6:.1f} M parameters")
-    if "coarser_model" in card or before.distilled or cascade.config.content == "regions":
-        return  # eight times the voxels, too large to ship; or nearly the brain of its teacher; or no image
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "made"
-        run = Run.create(GenerateRequest(model=str(out), seed=seed, out=made), root=Path(folder))
+    if before.distilled_from is not None and "coarser_model" not in card:
+        write_example(find_model(before.distilled_from), seed)
+
+
+def write_example(folder: Path, seed: int) -> None:
+    """Write the example of a model, example.nii.gz and its sidecar: a brain with the default settings.
+
+    These take the distilled model: hence with that one, not with its teacher.
+    """
+    name = read_card(folder).name
+    with tempfile.TemporaryDirectory() as work:
+        made = Path(work) / "made"
+        run = Run.create(GenerateRequest(model=str(name), seed=seed, out=made), root=Path(work))
         for event in perform(run):
             if isinstance(event, Failed):
                 raise BrainDiffusionError(event.message)
-        (out / "example.nii.gz").write_bytes((made / "sample_001.nii.gz").read_bytes())
+        (folder / "example.nii.gz").write_bytes((made / "sample_001.nii.gz").read_bytes())
         sidecar = json.loads((made / "sample_001.json").read_text(encoding="utf-8"))
     for private in ("request", "run", "file"):  # paths of this machine
         del sidecar[private]
-    sidecar["command"] = f"braindiffusion generate --model {out.name} --seed {seed}"
-    (out / "example.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
+    sidecar["command"] = f"braindiffusion generate --model {name} --seed {seed}"
+    (folder / "example.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -31,4 +31,4 @@ def test_the_demo_makes_a_brain(tmp_path: Path, tmp_runs: Path) -> None:
     assert np.corrcoef(data.ravel(), example.ravel())[0, 1] > 0.99
     trajectory = nib.load(tmp_path / "demo" / "sample_001_trajectory.nii.gz")
     assert trajectory.shape[:3] == image.shape
-    assert trajectory.shape[3] > 15
+    assert trajectory.shape[3] == 13, "noise, and the 4, 4, 2 and 2 steps of the distilled model"

@@ -301,7 +301,30 @@ def test_fast_sampling_is_offered_where_the_model_has_it(qtbot):
     assert form.request().steps == 7
     form.fields["fast"].value = True
     form.show_defaults({"steps": [4, 5]})
-    assert (form.request().fast, form.fields["steps"].enabled) == (False, True)
+    assert (form.request().fast, form.fields["steps"].enabled) == (None, True)
+
+
+def test_a_distilled_model_is_taken_unless_a_setting_is_chosen_that_it_has_not_learnt(qtbot):
+    """The texts of the defaults say what the engine will do."""
+    form = GenerateForm()
+    qtbot.addWidget(form)
+    full = {"anatomy": "sampled", "steps": [20, 6], "guidance": [2.0], "fast": FastSampling(model="small-fast")}
+    form.show_defaults(full, {"steps": [4, 2], "guidance": [1.0]})
+
+    def shown(name):
+        return form.fields[name].native.itemText(0)
+
+    assert shown("fast") == "Default (on)"
+    form.fields["steps"].value = 7
+    assert (shown("fast"), form.request().suits_distilled) == ("Default (off)", False)
+    form.fields["steps"].value = None
+    assert (shown("fast"), form.request().suits_distilled) == ("Default (on)", True)
+    form.fields["anatomy"].value = "none"
+    assert (shown("fast"), form.request().suits_distilled) == ("Default (off)", False)
+    form.fields["anatomy"].value = None
+    form.fields["fast"].value = False
+    form.fields["guidance"].value = 3.0
+    assert (form.request().fast, form.request().guidance) == (False, 3.0)
 
 
 @pytest.mark.parametrize("settings", [{"fast": FastSampling(model="small-fast")}, {"distilled": True}])
@@ -313,8 +336,8 @@ def test_a_distilled_model_keeps_its_own_sampling(qtbot, settings):
     form.show_defaults(defaults)
     form.set_values({"sampler": "ddim", "eta": 0.5, "guidance": 3.0, "steps": 4})
     chosen = form.request()
-    form.show_defaults(defaults | settings)
-    form.fields["fast"].value = "fast" in settings
+    form.show_defaults(defaults | settings, {"sampler": ["ddim"]} if "fast" in settings else None)
+    form.fields["fast"].value = True if "fast" in settings else None
     request = form.request()
     assert (request.sampler, request.eta, request.guidance, request.steps) == (None, 0.0, None, None)
     assert not any(form.fields[name].enabled for name in ("sampler", "eta", "guidance", "steps", "autoguidance"))

@@ -98,6 +98,7 @@ def test_a_sidecar_of_version_1_reproduces_its_brain(v1: Path) -> None:
         guidance=2.0,
         only=(2,),
         anatomy="none",
+        fast=False,
         out=v1 / "again",
         device="cpu",
         precision="float32",

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.condition_args import from_flags
 from braindiffusion.models.registry import is_packaged
-from braindiffusion.runs.command import NONE, flags, hint, shape_of
+from braindiffusion.runs.command import NONE, flags, hint, off_flag, shape_of
 from braindiffusion.runs.requests import BaseRequest, make_request
 
 R = TypeVar("R", bound=BaseRequest)
@@ -94,6 +94,8 @@ def option(kind: type[BaseModel], name: str, default: str | None = None) -> Any:
         return typer.Option(
             *names, help=f"{text} (Repeatable.)", show_default=shown, metavar=f"<{item.__name__.lower()}>"
         )
+    if shape == "switch" and field.default is None:
+        names = [f"{one}/{off_flag(one)}" for one in names]
     return typer.Option(*names, help=text, show_default=shown)
 
 

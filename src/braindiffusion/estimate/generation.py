@@ -16,7 +16,7 @@ from braindiffusion.generation.background import clear_background
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.outputs import FRAMES_PER_LEVEL, as_volume
-from braindiffusion.generation.plan import steps_of
+from braindiffusion.generation.plan import steps_of, with_fast_decided
 from braindiffusion.models.cascade.generator import SampledCascade
 from braindiffusion.models.registry import load_generator, sampled_model
 from braindiffusion.runs import GenerateRequest
@@ -56,7 +56,7 @@ class _Trial:
 
     def __init__(self, request: GenerateRequest) -> None:
         begun = perf_counter()
-        self.request = request
+        self.request = request = with_fast_decided(request)
         self.device = choose_device(request.device)
         self.dtype = choose_precision(self.device, request.precision)
         self.generator = load_generator(sampled_model(request.model, fast=request.fast))

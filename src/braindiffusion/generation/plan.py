@@ -22,7 +22,7 @@ from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.generation.sharding import Shard, finished_samples
 from braindiffusion.models.generator import GenerationStep, Generator
 from braindiffusion.models.model_cache import cached_model
-from braindiffusion.models.registry import sampled_model
+from braindiffusion.models.registry import has_distilled, sampled_model
 from braindiffusion.outputs import Outputs
 from braindiffusion.runs import Event, GenerateRequest, Run
 from braindiffusion.runs.provenance import provenance
@@ -56,6 +56,7 @@ class GenerationPlan:
         like: Path | None = None,
         resume: bool = True,
     ) -> None:
+        request = with_fast_decided(request)
         self.request, self.run, self._segment = request, run, segment
         if request.only and not 1 <= min(request.only) <= max(request.only) <= request.num_samples:
             raise BrainDiffusionError(f"A sample number is none of 1 to {request.num_samples}.", field="only")
@@ -204,6 +205,18 @@ class GenerationPlan:
                 events.append(sample.write_regions(self.placement.on_grid(labels)))
             events += sample.write(written, self.details(sample.number), volume.affine)
         yield from events
+
+
+def with_fast_decided(request: GenerateRequest) -> GenerateRequest:
+    """Return the request with fast sampling on or off, where it leaves that open.
+
+    Raises:
+        BrainDiffusionError: there is no such model.
+    """
+    if request.fast is not None:
+        return request
+    fast = request.suits_distilled and has_distilled(request.model)
+    return request.model_copy(update={"fast": fast})
 
 
 def steps_of(request: GenerateRequest, generator: Generator) -> int | tuple[int, ...] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, PositiveInt, ValidationError, field_validator, model_validator
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import OwnGuidance
@@ -91,6 +91,12 @@ class _Made(BaseModel):
     guidance: dict[str, Any] | None = None
     anatomy: dict[str, Any] | None = None
     placement: dict[str, Any] | None = None
+
+    @field_validator("request", mode="before")
+    @classmethod
+    def _fast_is_decided(cls, told: Any) -> Any:
+        """Sidecars of earlier versions say nothing of fast sampling where it was off."""
+        return {"fast": False, **told} if isinstance(told, dict) else told
 
     @property
     def anatomy_kind(self) -> Any:

@@ -113,7 +113,17 @@ def other_model(folder: Path) -> Path | None:
     return chain[1] if len(chain) > 1 else None
 
 
-def sampled_model(name_or_path: str, *, fast: bool) -> Path:
+def has_distilled(name_or_path: str) -> bool:
+    """Return whether a distilled model can take the place of a model.
+
+    Raises:
+        BrainDiffusionError: as `find_model`.
+    """
+    settings = read_card(find_model(name_or_path)).fast
+    return settings is not None and settings.model is not None
+
+
+def sampled_model(name_or_path: str, *, fast: bool | None) -> Path:
     """Return the folder of the model that brains are sampled from: of fast ones, it may be a distilled model.
 
     Raises:

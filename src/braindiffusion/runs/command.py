@@ -64,6 +64,11 @@ def flags(kind: type[BaseModel], name: str) -> list[str]:
     return list(hint(kind, name, "cli") or ["--" + name.replace("_", "-")])
 
 
+def off_flag(flag: str) -> str:
+    """Return the flag that turns a switch off, of a switch that is neither on nor off by default."""
+    return f"--no-{flag.removeprefix('--')}"
+
+
 def command_arguments(request: Request) -> list[str]:
     """Return the words after `braindiffusion` that make the same request. Fields at their default are left out."""
     match request:
@@ -89,7 +94,7 @@ def command_arguments(request: Request) -> list[str]:
 def _option(flag: str, value: Any, shape: Shape) -> list[str]:
     match shape:
         case "switch":
-            return [flag]
+            return [flag if value else off_flag(flag)]
         case "fixed":
             return [flag, *map(str, value)]
         case "mapping":

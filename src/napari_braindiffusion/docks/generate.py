@@ -14,7 +14,14 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import anatomy_folder, find_model, list_models, read_card
+from braindiffusion.models.registry import (
+    anatomy_folder,
+    find_model,
+    has_distilled,
+    list_models,
+    read_card,
+    sampled_model,
+)
 from braindiffusion.runs import (
     ArtifactWritten,
     Finished,
@@ -216,15 +223,16 @@ class GenerateDock(Dock):
             card = read_card(folder)
             schema = card.conditions
             anatomy = "none" if anatomy_folder(folder) is None else "sampled"
+            sooner = read_card(sampled_model(name, fast=True)).sampling_defaults if has_distilled(name) else None
         except BrainDiffusionError:  # the engine says what is wrong, when it is asked for a brain
-            folder, card, schema, anatomy = None, None, ConditionSchema(), None
+            folder, card, schema, anatomy, sooner = None, None, ConditionSchema(), None, None
         self.form.card.show_card(card, folder)
         self.form.conditions.set_schema(schema)
         if card is None or folder is None:
             self.form.show_defaults({})
         else:
             defaults = {"anatomy": anatomy, "fast": card.fast, "distilled": card.distilled}
-            self.form.show_defaults({**card.sampling_defaults, **defaults})
+            self.form.show_defaults({**card.sampling_defaults, **defaults}, sooner)
         self._warmed = False
 
     def _offer_maps(self, event: object = None) -> None:

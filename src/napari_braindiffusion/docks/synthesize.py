@@ -72,7 +72,9 @@ class SynthesizeDock(Dock):
         self.form.fields["model"].offer([(one.name, one.name, str(one.card.description)) for one in list_models()])
         if settings().model is not None:
             self.form.fields["model"].value = settings().model
+        self._distilled = False
         self.form.fields["model"].changed.connect(lambda _: self._on_model())
+        self.form.fields["guidance"].changed.connect(lambda _: self._show_fast())
         self._on_model()
         self.start_button.clicked.connect(lambda: self.synthesize())
         self.copy_button.clicked.connect(self._copy)
@@ -110,12 +112,21 @@ class SynthesizeDock(Dock):
     def _on_model(self) -> None:
         """Show the ages of the training subjects of the chosen model."""
         try:
-            schema = read_card(find_model(self.form.fields["model"].value or "")).conditions
+            card = read_card(find_model(self.form.fields["model"].value or ""))
+            schema, fast = card.conditions, card.fast
         except BrainDiffusionError:  # the engine says what is wrong, when it is asked
-            schema = ConditionSchema()
+            schema, fast = ConditionSchema(), None
+        self.form.fields["fast"].enabled = fast is not None
+        self._distilled = fast is not None and fast.model is not None
+        self._show_fast()
         ages = [one for one in schema.fields if isinstance(one, ScalarField) and one.name == "age"]
         told = f"All ages of the model ({range_text([one.seen for one in ages])})" if ages else "None"
         self.form.fields["age"].show_default(told)
+
+    def _show_fast(self) -> None:
+        """Show what "Default" is: fast sampling, unless a guidance scale is chosen."""
+        on = self._distilled and self.form.fields["guidance"].value is None
+        self.form.show_default("fast", "on" if on else "off")
 
     def _cancel(self) -> None:
         if self.job is not None:

@@ -7,6 +7,9 @@ from pydantic import Field, field_validator
 
 from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision, by_level
 
+DISTILLED = ("steps", "sampler", "guidance", "guidance_interval", "guidance_rescale", "guidance_fields", "autoguidance")
+"""Settings that a distilled model has learnt with: it takes no others."""
+
 
 class GenerateRequest(BaseRequest):
     """Generate brains: a NIfTI file each, with a JSON sidecar."""
@@ -85,9 +88,10 @@ class GenerateRequest(BaseRequest):
     steps: int | tuple[int, ...] | None = Field(default=None, title="Sampling steps")
     """Sampling steps at each level, one number for all or one for each; by default the model's own. More are slower
     and, up to a point, better."""
-    fast: bool = Field(default=False, title="Fast")
-    """Take less time, as the model's card sets it: by a distilled model, or by fewer sampling steps and less
-    guidance."""
+    fast: bool | None = Field(default=None, title="Fast")
+    """Take less time, as the model's card sets it: by a distilled model, or by fewer sampling steps and less guidance.
+    By default a distilled model is taken where there is one, the brains have region maps, and sampler, steps and
+    guidance are left to the model."""
     levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
     """Sample only this many levels of the cascade, coarse to fine: a blurred brain in a second or two; by default
     all."""
@@ -126,6 +130,12 @@ class GenerateRequest(BaseRequest):
     precision: Precision = "auto"
 
     _steps = field_validator("steps")(by_level)
+
+    @property
+    def suits_distilled(self) -> bool:
+        """Whether a distilled model can take the place of its teacher: it has learnt all of what is asked for."""
+        defaults = {name: type(self).model_fields[name].default for name in DISTILLED}
+        return self.anatomy != "none" and all(getattr(self, name) == value for name, value in defaults.items())
 
 
 class PreviewRequest(BaseRequest):

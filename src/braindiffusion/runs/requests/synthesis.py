@@ -50,9 +50,9 @@ class SynthesizeRequest(BaseRequest):
     """Times that a subject is drawn again before it is left out."""
     guidance: float | None = Field(default=None, ge=0, title="Guidance scale", json_schema_extra={"advanced": True})
     """Strength of the conditions; by default the model's own. It doubles the time."""
-    fast: bool = Field(default=False, title="Fast")
-    """Take less time, as the model's card sets it: by a distilled model, or by fewer sampling steps and less
-    guidance."""
+    fast: bool | None = Field(default=None, title="Fast")
+    """Take less time, as the model's card sets it: by a distilled model, or by fewer sampling steps and less guidance.
+    By default a distilled model is taken where there is one and guidance is left to the model."""
     levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
     """Sample only this many levels of the cascade, coarse to fine: blurred brains in a second or two; by default
     all."""

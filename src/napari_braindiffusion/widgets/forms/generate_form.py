@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QToolButton, QWidget
 
 from braindiffusion.runs import GenerateRequest
+from braindiffusion.runs.requests.generation import DISTILLED
 from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
 from napari_braindiffusion.widgets.forms.field_widgets import Choice, ChoiceEdit
 from napari_braindiffusion.widgets.forms.request_form import LARGEST, RequestForm
@@ -34,10 +35,6 @@ AFTER_RUN: tuple[Choice, ...] = (
     ("randomize", "randomize", "The next run uses a random seed."),
 )
 """Choices for the seed of the next run."""
-
-
-DISTILLED = ("steps", "sampler", "guidance", "guidance_interval", "guidance_rescale", "guidance_fields", "autoguidance")
-"""Settings that a distilled model has learnt with: it takes no others."""
 
 
 class GenerateForm(RequestForm):
@@ -76,6 +73,7 @@ class GenerateForm(RequestForm):
         self._default_anatomy: str | None = None
         self._default_samplers: tuple[str, ...] = ()
         self._defaults: Mapping[str, Any] = {}
+        self._sooner: Mapping[str, Any] | None = None
         self.live, self.grid, self.after_run = live, grid, after_run
         self.model = self.fields["model"]
         self.model.native.clear()  # none until some are offered
@@ -96,6 +94,8 @@ class GenerateForm(RequestForm):
         conditions.changed.connect(self._show_guidance)
         conditions.drawn.connect(self._show_guidance)
         self.fields["anatomy"].changed.connect(lambda _: self._show_guidance())
+        for name in ("anatomy", *DISTILLED):
+            self.fields[name].changed.connect(lambda _: self._show_fast())
         self._show_guidance()
 
     def set_models(self, models: Iterable[Choice]) -> None:
@@ -104,21 +104,22 @@ class GenerateForm(RequestForm):
         self.model.offer(models)
         self.fields["autoguidance"].offer(models)
 
-    def show_defaults(self, defaults: Mapping[str, Any]) -> None:
+    def show_defaults(self, defaults: Mapping[str, Any], sooner: Mapping[str, Any] | None = None) -> None:
         """Show what the sampling settings that are left out stand for.
 
         Args:
             defaults: by name, `anatomy` among them; `fast`: the model's `FastSampling`, if it has any; `distilled`:
                 whether the model is. An empty mapping where nothing is known.
+            sooner: those of the model's distilled one, if it has one.
         """
-        self._defaults = defaults
-        for name in ("anatomy", "guidance", "steps", "sampler", "levels"):
+        self._defaults, self._sooner = defaults, sooner
+        for name in ("anatomy", "levels"):
             self.show_default(name, defaults.get(name))
         self._default_anatomy = defaults.get("anatomy")
-        self._default_samplers = tuple(defaults.get("sampler") or ())
         fast = self.fields["fast"]
         fast.enabled = defaults.get("fast") is not None
-        fast.value = fast.value and fast.enabled
+        if not fast.enabled:
+            fast.value = None
         self._allow_sampling()
         self._show_guidance()
 
@@ -169,16 +170,29 @@ class GenerateForm(RequestForm):
 
     def _fixed(self) -> tuple[str, ...]:
         """Return the names of the settings that are the model's own: fast sampling has its steps."""
-        fast = self._defaults.get("fast") if self.fields["fast"].value else None
-        if self._defaults.get("distilled") or (fast is not None and fast.model is not None):
+        fast = self.fields["fast"].value
+        if self._defaults.get("distilled") or (fast and self._sooner is not None):
             return DISTILLED
-        return () if fast is None else ("steps",)
+        return ("steps",) if fast else ()
 
     def _allow_sampling(self) -> None:
         fixed = self._fixed()
         for name in DISTILLED:
             self.fields[name].enabled = name not in fixed
+        self._show_fast()
         self._allow_eta(self.fields["sampler"].value)
+
+    def _show_fast(self) -> None:
+        """Show what "Default" is: fast sampling, unless a setting is chosen that the distilled model does not take."""
+        own = self._sooner is not None and self.fields["anatomy"].value != "none"
+        chosen = any(self.fields[name].value != GenerateRequest.model_fields[name].default for name in DISTILLED)
+        default = own and not chosen
+        self.show_default("fast", "on" if default else "off")
+        fast = self.fields["fast"].value
+        shown = self._sooner if self._sooner is not None and (default if fast is None else fast) else self._defaults
+        for name in ("guidance", "steps", "sampler"):
+            self.show_default(name, shown.get(name))
+        self._default_samplers = tuple(shown.get("sampler") or ())
 
     def _allow_eta(self, sampler: str | None) -> None:
         chosen = self._default_samplers if sampler is None else (sampler,)

@@ -28,6 +28,8 @@ from napari_braindiffusion.widgets.forms.layout import collapsed
 
 Row: TypeAlias = str | ValueWidget[Any] | QWidget
 """A field of the request, a magicgui widget that is no field of it, or a Qt widget over the whole width."""
+ON_OFF = (("On", True, ""), ("Off", False, ""))
+"""Choices of a switch that is neither on nor off by default."""
 LARGEST = 2**31 - 1
 """Highest number where a field has no upper bound."""
 _TOOLTIP_WIDTH = 80
@@ -249,6 +251,8 @@ def _widget_of(kinds: tuple[Any, ...], info: FieldInfo, options: Mapping[str, An
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
         return _choice(get_args(kinds[0]), options, common, extendable=False)
     match kinds:
+        case (kind,) if kind is bool and common["nullable"]:
+            return _choice((), {"choices": ON_OFF}, common, extendable=False)
         case (kind,) if kind is bool:
             return CheckBox(**common)
         case (kind,) if kind in (int, float):
