@@ -1,6 +1,7 @@
 """A schema checks what is asked: percentiles, spellings, sides; each mistake is one sentence."""
 
 import pytest
+from pydantic import ValidationError
 
 from braindiffusion.conditions import CategoryField, ConditionSchema, Numbers, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
@@ -61,3 +62,11 @@ def test_choices_are_told_in_words() -> None:
         "volumes.right hippocampus": "3 to 5 ml",
         "volumes.brainstem": "15 to 25 ml",
     }
+
+
+def test_a_category_may_have_a_default() -> None:
+    schema = ConditionSchema(fields=(CategoryField(name="site", values=("HH", "IOP"), default="HH"),))
+    assert schema.defaults == {"site": "HH"}
+    assert schema.choices() == {"site": "HH or IOP (default HH)"}
+    with pytest.raises(ValidationError, match="none of the values"):
+        CategoryField(name="site", values=("HH", "IOP"), default="Guys")

@@ -86,6 +86,15 @@ class CategoryField(_Field):
 
     kind: Literal["category"] = "category"
     values: tuple[Word, ...] = Field(min_length=1)
+    default: Word | None = None
+    """The value of generated brains for which none is requested, such as the site of most training subjects; None
+    leaves it to the model."""
+
+    @model_validator(mode="after")
+    def _known_default(self) -> Self:
+        if self.default is not None and self.default not in self.values:
+            raise ValueError("the default is none of the values")
+        return self
 
 
 class VectorField(_Field):
@@ -137,12 +146,19 @@ class ConditionSchema(BaseModel):
         """Names of the fields, in order."""
         return tuple(field.name for field in self.fields)
 
+    @property
+    def defaults(self) -> dict[str, Value]:
+        """What is asked of a generated brain where a request leaves it out."""
+        every = ((field.name, field.default) for field in self.fields if isinstance(field, CategoryField))
+        return {name: value for name, value in every if value is not None}
+
     def choices(self) -> dict[str, str]:
         """Return the possible values of each field, and of each entry of a vector, in words."""
         told = {}
         for field in self.fields:
             if isinstance(field, CategoryField):
-                told[field.name] = " or ".join(field.values)
+                default = f" (default {field.default})" if field.default else ""
+                told[field.name] = " or ".join(field.values) + default
             elif isinstance(field, MapField):
                 told[field.name] = "file of a label map"
             elif isinstance(field, VectorField):

@@ -63,6 +63,25 @@ def test_hidden_fields_are_no_condition(told: Cascade, generator: Generator) -> 
     torch.testing.assert_close(last(told, nothing), last(told, None), atol=0, rtol=0)
 
 
+def test_a_default_is_asked_where_nothing_is(told: Cascade) -> None:
+    fields = [
+        field.model_copy(update={"default": "M"}) if field.name == "sex" else field
+        for field in told.config.condition.fields
+    ]
+    schema = told.config.condition.model_copy(update={"fields": tuple(fields)})
+    cascade = Cascade(told.config.model_copy(update={"condition": schema}))
+    cascade.load_state_dict(told.state_dict())
+    generator = CascadeGenerator(cascade, ModelCard())
+
+    def conditions(**asked: str) -> Conditions:
+        return Conditions(GenerateRequest(anatomy="none", condition=asked), generator)
+
+    assert conditions().asked(1) == {"sex": "M"}, "the sidecar tells it"
+    assert conditions(sex="F").asked(1) == {"sex": "F"}
+    unasked, asked = (last(cascade, conditions(**one).tensors([1], CPU)) for one in ({}, {"sex": "M"}))
+    torch.testing.assert_close(unasked, asked, atol=0, rtol=0)
+
+
 def test_guidance(told: Cascade, generator: Generator) -> None:
     condition = Conditions(GenerateRequest(anatomy="none", condition={"age": 60, "sex": "M"}), generator).tensors(
         [1], CPU

@@ -51,7 +51,7 @@ class Conditions:
         self._schema, self._shape = generator.conditions, generator.shape
         self._maps = [field.name for field in self._schema.fields if isinstance(field, MapField)]
         rows = from_table(request.conditions) if request.conditions else [{}]
-        self._asked = [_merged(request.condition, row) for row in rows]
+        self._asked = [{**self._schema.defaults, **_merged(request.condition, row)} for row in rows]
         self._checked = []
         for number, asked in enumerate(self._asked, start=1):
             try:

@@ -89,13 +89,13 @@ class NumberRow(ConditionRow):
 
 
 class ChoiceRow(ConditionRow):
-    """One of a few values, or any."""
+    """One of a few values; or any, or the model's default."""
 
     def __init__(self, field: CategoryField) -> None:
         super().__init__()
         self.first = self.box = QComboBox()
-        self.box.setToolTip(f"Condition on this {field.name}, or on none.")
-        self.box.addItem(ANY, None)
+        self.box.setToolTip(f"Condition on this {field.name}" + ("." if field.default else ", or on none."))
+        self.box.addItem(f"Default ({field.default})" if field.default else ANY, None)
         for word in field.values:
             self.box.addItem(word, word)
         without_margins(QHBoxLayout(self)).addWidget(self.box)
