@@ -176,7 +176,7 @@ def orthoviews(session: Session) -> None:
 def synthesize(session: Session) -> None:
     """Show the settings of a cohort; none is generated."""
     dock = session.dock("Synthesize")
-    for name, value in {"num": 500, "age": "20:80", "fast": True, "out": Path("cohort")}.items():
+    for name, value in {"num": 500, "age": "20:80", "out": Path("cohort")}.items():
         dock.form.fields[name].value = value
     session.wait(1000)
     session.save("synthesize")

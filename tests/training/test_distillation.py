@@ -256,6 +256,18 @@ def test_a_stopped_run_goes_on_with_the_brains_that_it_has(teacher: Path, tmp_pa
     assert all(file.stat().st_mtime_ns == when for file, when in made.items())
 
 
+def test_a_stopped_run_does_not_go_on_with_another_teacher(teacher: Path, tmp_runs: Path) -> None:
+    run = Run.create(request(str(teacher), training_steps=2))
+    events = perform(run)
+    next(e for e in events if isinstance(e, Progress) and e.step == 1)
+    events.close()
+    card = json.loads((teacher / "model.json").read_text())
+    (teacher / "model.json").write_text(json.dumps(card | {"guidance": {"scale": 3.0}}))
+    last = list(perform(run))[-1]
+    assert last.type == "failed"
+    assert "has changed since the run" in last.message
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

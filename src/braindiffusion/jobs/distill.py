@@ -1,6 +1,7 @@
 """The job `distill`: a copy of a model that generates in a few sampling steps, with the guidance learnt along."""
 
 import copy
+import json
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -12,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.files import replacing
+from braindiffusion.files import replacing, write_whole
 from braindiffusion.generation.guidance import guidance_from
 from braindiffusion.generation.inputs import Conditions
+from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.models.cascade.cascade import Cascade, Level
 from braindiffusion.models.cascade.config import LevelConfig
 from braindiffusion.models.cascade.files import save_model
@@ -41,7 +43,10 @@ from braindiffusion.training.distillation import (
     distance,
     learning_names,
 )
+from braindiffusion.untrusted import read_json
 
+TEACHER = "teacher.json"
+"""File of a run that says which model it distils."""
 HELD_OUT = 16
 """One brain in so many is not learnt from."""
 VALIDATIONS = 4
@@ -72,6 +77,7 @@ def distill(request: DistillRequest, run: Run) -> Iterator[Event]:
             f"The model {request.model} cannot be distilled: choose a cascade that is not distilled.", "model"
         )
     steps = _steps(request, teacher)
+    _check_same_teacher(run, folder)
     out, maps = request.out or run.results / "model", _own_maps(request, folder)
     outputs = Outputs.of(request, () if maps is None else (maps,))
     outputs.check(out / name for name in (CARD, WEIGHTS, *(() if maps is None else (ANATOMY,))))
@@ -118,6 +124,20 @@ def _steps(request: DistillRequest, teacher: CascadeGenerator) -> dict[int, int]
         msg = f"The model takes {configs[index].steps} steps at level {index}: choose fewer than these."
         raise BrainDiffusionError(msg, "steps")
     return by_level
+
+
+def _check_same_teacher(run: Run, folder: Path) -> None:
+    """Write down which model is distilled; a run that is resumed goes on with the same one only.
+
+    Raises:
+        BrainDiffusionError: the model has changed since the run began.
+    """
+    file, now = run.path / TEACHER, model_identity(folder)
+    if not file.is_file():
+        write_whole(file, json.dumps(now, indent=2) + "\n")
+    elif read_json(file) != now:
+        msg = f"The model {folder} has changed since the run {run.name} began"
+        raise BrainDiffusionError(f"{msg}: bring that one back, or begin a new distillation.", "model")
 
 
 def _own_maps(request: DistillRequest, folder: Path) -> Path | None:
