@@ -23,6 +23,9 @@ from braindiffusion.regions.overlap import region_dice
 
 REQUESTED = ("third ventricle", "left lateral ventricle", "right lateral ventricle", "left hippocampus")
 
+MIDLINE_GAP = 5
+"""Voxels between the hemispheres, or that they overlap, where the surface between them is still measured."""
+
 
 def main(
     model: Annotated[str, typer.Option(help="Name or path of a model.")] = "ixi-2mm",
@@ -86,10 +89,12 @@ def compare(drawn: list[NDArray[np.uint8]], library: AnatomyLibrary, held_out: l
         nearest = [max(value for value in values if value < 1) for values in dice]
         cortex = [cortex_measures(one, library.spacing).values() for one in maps]
         thickness, depth = np.mean([list(one) for one in cortex], axis=0)
+        bent = np.mean([midplane_bend(one, library.spacing) for one in maps])
         white, grey = np.mean([pieces_of(one) for one in maps], axis=0)
         print(
             f"  {name}: volumes {np.median(distances):.2f} SD away (median of the regions), cortex {thickness:.2f} mm "
-            f"thick and {depth:.2f} mm deep, white matter in {white:.0f} pieces, cortex in {grey:.0f}, "
+            f"thick and {depth:.2f} mm deep, white matter in {white:.0f} pieces, cortex in {grey:.0f}, the surface "
+            f"between the hemispheres {bent:.2f} mm from a plane, "
             f"Dice with the nearest training map {spread(nearest)}"
         )
 
@@ -119,6 +124,25 @@ def pieces_of(labels: NDArray[np.uint8]) -> tuple[int, int]:
         for kind in ("cerebral white matter", "cortex")
     )
     return white, cortex
+
+
+def midplane_bend(labels: NDArray[np.uint8], spacing: float) -> float:
+    """Return how far the surface halfway between the hemispheres is from a plane: root mean square, in mm.
+
+    Args:
+        labels: (x, y, z) region map, x from side to side.
+        spacing: mm.
+    """
+    sides = [
+        np.isin(labels, [i for i, one in enumerate(REGIONS) if one.name.startswith(side)]) for side in ("left", "right")
+    ]
+    places = np.arange(len(labels))[:, None, None]
+    low, high = sorted(sides, key=lambda side: (side * places).sum() / side.sum())
+    inner = np.where(low, places, -1).max(0), np.where(high, places, len(labels)).min(0)
+    both = low.any(0) & high.any(0) & (np.abs(inner[1] - inner[0]) <= MIDLINE_GAP)
+    across = (inner[0] + inner[1])[both] * spacing / 2
+    design = np.column_stack([*np.nonzero(both), np.ones(both.sum())])
+    return float((across - design @ np.linalg.lstsq(design, across, rcond=None)[0]).std())
 
 
 if __name__ == "__main__":

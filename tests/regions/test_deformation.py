@@ -36,6 +36,16 @@ def test_nearest_voxels_are_nearly_those_of_splines() -> None:
     assert not np.array_equal(exact, labels)
 
 
+@pytest.mark.parametrize("shape", [(20, 26, 22), (21, 26, 22)])
+def test_a_random_deformation_does_not_bend_the_plane_between_the_hemispheres(shape: tuple[int, int, int]) -> None:
+    for seed in range(5):
+        displacement = exponential(random_velocity(np.random.default_rng(seed), shape, 4.0))
+        middle = [(shape[0] - 1) // 2, shape[0] // 2]
+        across, within = displacement[0][middle].mean(0), displacement[1:][:, middle]
+        assert np.abs(across).max() < 0.1 * np.abs(within).max()
+        assert np.abs(displacement[0]).max() > 0.5 * np.abs(displacement[1:]).max(), "elsewhere it is as any other"
+
+
 def test_lengths_are_millimetres_on_the_grid_of_the_maps() -> None:
     displacement = np.zeros((3, 4, 4, 4), np.float32)
     displacement[0], displacement[1] = 1.5, 2.0  # voxels of the coarser grid

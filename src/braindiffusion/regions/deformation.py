@@ -24,13 +24,22 @@ SQUARINGS = 6
 SMOOTHNESS_MM, STRENGTH_MM = 8.0, 1.0
 """Standard deviation of the Gaussian that smooths a random velocity, and of the smoothed velocity, in mm."""
 
+MIDPLANE_MM = 15.0
+"""Distance from the plane between the hemispheres within which a random velocity does not bend it."""
+
 
 def random_velocity(rng: np.random.Generator, shape: Sequence[int], spacing: float) -> Field:
-    """Draw a smooth random velocity field, (3, x, y, z) in voxels, without a mean translation."""
+    """Draw a smooth random velocity field, (3, x, y, z) in voxels, without a mean translation.
+
+    The plane between the hemispheres, in the middle of the first axis, is moved within itself: people's is nearly flat.
+    """
     noise = rng.standard_normal((3, *shape), dtype=np.float32)
     smooth = np.stack([ndimage.gaussian_filter(axis, SMOOTHNESS_MM / spacing, mode="constant") for axis in noise])
     velocity = smooth / smooth.std() * np.float32(STRENGTH_MM / spacing)
     centred: Field = velocity - velocity.mean((1, 2, 3), keepdims=True)
+    across = (np.arange(shape[0]) - (shape[0] - 1) / 2) * spacing / MIDPLANE_MM
+    even = (centred[0] + centred[0, ::-1]) / 2  # the other part of this component is 0 in the middle
+    centred[0] -= even * np.exp(-(across**2) / 2).astype(np.float32)[:, None, None]
     return centred
 
 
