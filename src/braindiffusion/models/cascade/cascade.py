@@ -68,7 +68,7 @@ class Level(nn.Module):
         self.box_multiple = 1
         self.voxels = 2 ** config.halvings(index)  # edge of a site
         unet = self.config.unet
-        self.conditioning = Conditioning(config.condition, unet.embedding, unet.map_width, self.voxels)
+        self.conditioning = Conditioning(config.condition, unet.embedding, unet.map_width, unet.map_places, self.voxels)
         bands = outputs // config.channels + (1 if self.has_coarse else 0)
         self.register_buffer("mean", torch.zeros(bands))
         self.register_buffer("std", torch.ones(bands))

@@ -57,22 +57,23 @@ class FieldEncoder(nn.Module):
 class MapEncoder(nn.Module):
     """A label map as features of each coefficient site: the mean of one vector a label and octant.
 
-    A coarse site is read at 4 x 4 x 4 places, a fine one at each of its voxels.
-
     Args:
         labels: how many.
         voxels: edge of a site, in voxels of the label map.
         width: features.
+        places: places along the edge of a site at which the map is read; a site with fewer voxels is read at each.
     """
 
-    def __init__(self, labels: int, voxels: int, width: int) -> None:
+    def __init__(self, labels: int, voxels: int, width: int, places: int) -> None:
         super().__init__()
-        self.labels, self.stride = labels, max(1, voxels // 4)
+        self.labels, self.stride = labels, max(1, voxels // places)
         self.places = voxels // self.stride  # along each edge of a site
         octants = 8 if voxels > 1 else 1
         # One row more than is used: what nobody asked for adds nothing.
         self._unasked = octants * labels
         self.vectors = nn.EmbeddingBag(octants * labels + 1, width, mode="sum", padding_idx=self._unasked)
+        # Where a site has many voxels it is faster to count the labels than to add up a vector for each.
+        self._counts = self._unasked < self.places**3 * width
 
     def forward(self, labels: Tensor) -> Tensor:
         """(batch, x * voxels, y * voxels, z * voxels) uint8 to (batch, width, x, y, z); zero where unasked."""
@@ -83,8 +84,15 @@ class MapEncoder(nn.Module):
         side = torch.arange(n, device=labels.device) // max(1, n // 2)
         octant = 4 * side[:, None, None] + 2 * side[:, None] + side
         row = torch.where(sites < self.labels, octant * self.labels + sites.long(), self._unasked)
-        summed: Tensor = self.vectors(row.flatten(1))
+        summed = self._counted(row.flatten(1)) if self._counts else self.vectors(row.flatten(1))
         return (summed / n**3).reshape(batch, x, y, z, -1).movedim(-1, 1)
+
+    def _counted(self, row: Tensor) -> Tensor:
+        """Return the sums of vectors, (sites, width), of the rows of each site: as `vectors`, up to rounding."""
+        with torch.autocast(row.device.type, enabled=False):
+            counts = torch.zeros(len(row), self._unasked + 1, device=row.device)
+            counts.scatter_add_(1, row, torch.ones(1, 1, device=row.device).expand(row.shape))
+            return counts[:, : self._unasked] @ self.vectors.weight[: self._unasked]
 
 
 class Conditioning(nn.Module):
@@ -94,17 +102,22 @@ class Conditioning(nn.Module):
         schema: the fields.
         embedding: width of what the numbers and words give.
         map_width: features a site of what label maps give.
+        map_places: places along the edge of a site at which label maps are read.
         voxels: edge of a site in voxels.
     """
 
-    def __init__(self, schema: ConditionSchema, embedding: int, map_width: int, voxels: int) -> None:
+    def __init__(self, schema: ConditionSchema, embedding: int, map_width: int, map_places: int, voxels: int) -> None:
         super().__init__()
         self.numbers = nn.ModuleDict(
             {_key(f.name): FieldEncoder(f, embedding) for f in schema.fields if not isinstance(f, MapField)}
         )
         self._fields = {_key(f.name): f.name for f in schema.fields}
         self.maps = nn.ModuleDict(
-            {_key(f.name): MapEncoder(f.labels, voxels, map_width) for f in schema.fields if isinstance(f, MapField)}
+            {
+                _key(f.name): MapEncoder(f.labels, voxels, map_width, map_places)
+                for f in schema.fields
+                if isinstance(f, MapField)
+            }
         )
 
     def forward(self, condition: Condition | None) -> tuple[Tensor | None, Tensor | None]:

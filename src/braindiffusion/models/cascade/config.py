@@ -43,6 +43,9 @@ class UNetConfig(_Config):
     """Width of the noise-level embedding."""
     map_width: int = Field(default=32, ge=1, le=16_384)
     """Features that a label map becomes at each site, where the model has one among its conditions."""
+    map_places: int = Field(default=4, ge=1, le=64)
+    """Places along the edge of a site at which a label map is read: as many as it has voxels, 8 at the two coarsest
+    levels of a cascade of depth 3, tell the most. Models of earlier versions were trained with 4."""
     checkpointing: bool = False
     """Forget what each block computed and compute it again on the way back: less memory, a third more time."""
 
