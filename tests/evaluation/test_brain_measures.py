@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.ndimage import gaussian_filter
 
 from braindiffusion.evaluation.brain_measures import (
+    block_edges,
     brain_mask,
     frequencies,
     histogram,
@@ -106,3 +108,20 @@ def test_contrast_and_residual_of_known_tissue() -> None:
     assert found["texture: white-matter residual"] == pytest.approx(
         0.05 * np.sqrt(1 - 2 * h.max() + (h**2).sum()), rel=0.03
     )
+
+
+@pytest.mark.parametrize("side", [2, 4, 8])
+def test_edges_of_blocks_are_found_in_smooth_tissue(side: int) -> None:
+    """One offset a block, as large as the steps between neighbours, doubles these at the faces, roughly."""
+    rng = np.random.default_rng(side)
+    smooth = ndimage.gaussian_filter(rng.standard_normal((48, 48, 48)), 2.0).astype(np.float32)
+    inside = np.ones(smooth.shape, bool)
+    assert block_edges(smooth, inside) == pytest.approx(1, abs=0.05)
+    offsets = rng.standard_normal([n // side for n in smooth.shape]) * np.abs(np.diff(smooth, axis=0)).mean()
+    blocky = smooth + offsets.repeat(side, 0).repeat(side, 1).repeat(side, 2).astype(np.float32)
+    assert block_edges(blocky, inside) > 1.4
+    assert block_edges(np.roll(blocky, 1, (0, 1, 2)), inside) < 1.4, "blocks begin at the corner of the box"
+
+
+def test_no_tissue_has_no_edges() -> None:
+    assert block_edges(np.ones((8, 8, 8), np.float32), np.zeros((8, 8, 8), bool)) == 1.0

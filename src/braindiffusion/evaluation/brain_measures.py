@@ -14,6 +14,8 @@ from braindiffusion.regions.table import Labels
 
 BINS = 100
 """Bins of the intensity histogram over [0, 1]."""
+BLOCK = 8
+"""Voxels of the largest blocks whose edges are measured."""
 AIR = 0.02
 """Share of the brightest tissue above which a voxel is brain."""
 
@@ -121,7 +123,7 @@ def region_measures(voxels: NDArray[np.float32], labels: Labels, spacing: float)
 
 
 def texture_measures(voxels: NDArray[np.float32], labels: Labels) -> dict[str, float]:
-    """Return the contrast of cerebral cortex and white matter, and the texture of white matter.
+    """Return the contrast of cerebral cortex and white matter, and the texture and block edges of white matter.
 
     Texture is the standard deviation of inner white matter less its blur of one voxel.
     """
@@ -133,7 +135,30 @@ def texture_measures(voxels: NDArray[np.float32], labels: Labels) -> dict[str, f
     return {
         "texture: grey-white contrast": (white - cortex) / (white + cortex) if white + cortex else 0.0,
         "texture: white-matter residual": float(residual.std()) if residual.size else 0.0,
+        "texture: block edges": block_edges(voxels, inner),
     }
+
+
+def block_edges(voxels: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
+    """Return how much larger steps are across the faces of blocks than inside them: 1 where nothing shows a grid.
+
+    A model that generates blocks of voxels (wavelet levels, patches, latents) leaves such steps in smooth tissue.
+    Blocks of 2, 4 and 8 voxels are counted from the corner of the box; the largest ratio is returned.
+
+    Args:
+        voxels: (x, y, z).
+        where: (x, y, z), smooth tissue: steps between two of these voxels count.
+    """
+    sums, counts = np.zeros(BLOCK + 1), np.zeros(BLOCK + 1)
+    for axis, sides in enumerate(voxels.shape):
+        step = np.abs(np.diff(voxels, axis=axis))
+        both = np.take(where, range(sides - 1), axis) & np.take(where, range(1, sides), axis)
+        block = np.expand_dims(np.gcd(np.arange(1, sides), BLOCK), [other for other in range(3) if other != axis])
+        block = np.broadcast_to(block, step.shape)[both]
+        sums += np.bincount(block, step[both], BLOCK + 1)
+        counts += np.bincount(block, minlength=BLOCK + 1)
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    return float(means[2:].max() / means[1]) if means[1] else 1.0
 
 
 def _is(labels: Labels, regions: Sequence[int]) -> NDArray[np.bool_]:

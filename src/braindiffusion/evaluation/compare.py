@@ -16,6 +16,7 @@ MOST = 1000
 """Brains of a group that are compared pair by pair; of more, a random sample."""
 
 CONTRAST = "grey-white contrast"
+BLOCK_EDGES = "block edges"
 GROUPS = {"volume": "volumes", "tissue": "tissues", "asymmetry": "asymmetry", "cortex": "cortex", "texture": "texture"}
 """Groups of the report, by what a measure's name begins with; all others are of the group `shape`."""
 ALL_REGIONS = "all regions, median"
