@@ -214,7 +214,9 @@ def orthoviews() -> Measured:
 
 def preview() -> Measured:
     """The worker process after the Generate dock, and the first preview after a change, alone and beside a training."""
-    from braindiffusion.runs import Run, TrainRequest
+    import psutil
+
+    from braindiffusion.runs import ArtifactWritten, Event, Run, Started, TrainRequest
     from napari_braindiffusion.engine.trainings import start_training
 
     viewer = new_viewer()
@@ -223,26 +225,47 @@ def preview() -> Measured:
     wait_for(lambda: widget.engine.is_ready)
     found = {"worker ready": time.perf_counter() - begun}
     widget.form.live.value = True
-    shown: list[object] = []
-    widget.preview.volume.connect(shown.append)
+    seed, worker = widget.form.fields["seed"], psutil.Process(widget.engine.pid)
+    at: dict[str, float] = {}
 
-    def first_preview() -> float:
-        wait_for(lambda: not widget.preview.pending)
-        shown.clear()
-        since = time.perf_counter()
-        widget.form.asked_anew.emit()  # as a slider that is moved
-        wait_for(lambda: bool(shown))
-        return time.perf_counter() - since
+    def hear(event: Event) -> None:
+        if isinstance(event, Started | ArtifactWritten):
+            at.setdefault("worker begins" if isinstance(event, Started) else "worker done", event.time)
 
-    first_preview()  # loads the model
-    found["preview"] = median(first_preview() for _ in range(REPEATS))
+    def paint(_: object) -> None:
+        if "shown" in at:
+            at.setdefault("painted", time.time())
+
+    widget.preview.received.connect(hear)
+    widget.preview.volume.connect(lambda _: at.setdefault("shown", time.time()))
+    viewer.window._qt_viewer.canvas._scene_canvas.events.draw.connect(paint, position="last")
+
+    def first_preview() -> Measured:
+        """Seconds after a change until each station, and processor seconds of both processes until the last."""
+        wait_for(lambda: widget.preview.job is None and not widget.preview.pending)
+        settle(0.3)
+        at.clear()
+        since, cpu, busy = time.time(), time.thread_time(), sum(worker.cpu_times()[:2])
+        seed.value += 1  # as a slider that is moved: the anatomy is another
+        wait_for(lambda: "painted" in at)
+        stations = {name: when - since for name, when in at.items()}
+        used = {"worker (cpu)": sum(worker.cpu_times()[:2]) - busy, "viewer (cpu)": time.thread_time() - cpu}
+        return stations | used
+
+    def previews(what: str) -> Measured:
+        several = [first_preview() for _ in range(REPEATS)]
+        stations = {name: median(one[name] for one in several) for name in several[0]}
+        return {what: stations.pop("painted")} | {f"{what}: {name}": value for name, value in stations.items()}
+
+    found["the very first"] = first_preview()["painted"]  # makes the layer
+    found |= previews("preview")
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(TrainRequest(data=small_cohort(Path(folder)), preset="laptop", epochs=1000), Path(folder))
         training = start_training(run)
         steps: list[object] = []
         training.metric.connect(steps.append)
         wait_for(lambda: bool(steps) or training.is_over)
-        found["preview beside a training"] = median(first_preview() for _ in range(REPEATS))
+        found |= previews("preview beside a training")
         found["training goes on"] = float(not training.is_over)
         training.cancel()
         wait_for(lambda: training.is_over)

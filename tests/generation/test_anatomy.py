@@ -9,7 +9,7 @@ import pytest
 from braindiffusion.conditions import QUANTILES
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path
-from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
+from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy, sample_anatomy
 from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.regions import mirror, region_index, regions_of, volumes_ml
@@ -46,6 +46,17 @@ def test_the_same_seed_and_condition_give_the_same_map(library: AnatomyLibrary) 
     assert (first.regions == again.regions).all()
     assert first.provenance == again.provenance
     assert (first.regions != other.regions).any()
+
+
+def test_a_map_that_is_kept_is_the_one_that_would_be_drawn(library: AnatomyLibrary) -> None:
+    wanted = {"third ventricle": 2.0, "left hippocampus": 3.0}
+    asked = [{}, {"age": 26.0}, {"age": 26.0, "sex": "F"}, {"age": 26.0, "volumes": wanted}]
+    for condition in asked * 2:
+        kept = sample_anatomy(library, 1, condition, nearest=True)
+        assert (kept.regions == library.sample(1, condition, nearest=True).regions).all()
+    other_order = {"volumes": dict(reversed(wanted.items())), "age": 26.0, "embeddings": [1.0]}
+    assert sample_anatomy(library, 1, other_order, nearest=True) is kept
+    assert sample_anatomy(library, 1, asked[-1]) is not kept
 
 
 @pytest.mark.parametrize(

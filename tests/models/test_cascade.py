@@ -5,6 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.models.cascade.sampling import sample_cascade
@@ -47,6 +48,26 @@ def test_coordinates_are_millimetres_from_the_middle() -> None:
     assert float(whole.mean()) == pytest.approx(0)
     patch = level.coordinates(torch.tensor([[1, 2, 0]]), (2, 3, 2))
     torch.testing.assert_close(patch[0], whole[0, :, 1:3, 2:5, :])
+
+
+def test_features_of_a_label_map_that_are_kept_are_those_of_its_labels_and_weights() -> None:
+    schema = ConditionSchema(fields=(MapField(name="regions", labels=5),))
+    level = Cascade(CascadeConfig(shape=(16, 24, 8), depth=2, levels=(TINY,) * 3, condition=schema)).level(1)
+    encoder = level.conditioning
+    torch.nn.init.normal_(encoder.maps["regions"].vectors.weight)
+    first, second = torch.randint(0, 5, (2, 2, 16, 24, 8), dtype=torch.uint8)
+
+    def right(labels: Tensor) -> bool:
+        with torch.no_grad():
+            _, fresh = encoder({"regions": labels})
+        with torch.inference_mode():
+            _, kept = encoder({"regions": labels})
+        return torch.equal(fresh, kept)
+
+    assert all(right(labels) for labels in (first, first, second, first[:1], second[:, :8]))
+    with torch.no_grad():
+        encoder.maps["regions"].vectors.weight.mul_(2)
+    assert right(second[:, :8])
 
 
 @pytest.mark.parametrize(

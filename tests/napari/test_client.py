@@ -4,12 +4,24 @@ import os
 import signal
 import sys
 import threading
+from unittest.mock import MagicMock
 
 import pytest
 from qtpy.QtCore import QObject
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import ArtifactWritten, DifferenceRequest, GenerateRequest, InspectRequest, RunState, Warned
+from braindiffusion.runs import (
+    ArtifactWritten,
+    DifferenceRequest,
+    Finished,
+    GenerateRequest,
+    InspectRequest,
+    PreviewRequest,
+    Progress,
+    Run,
+    RunState,
+    Warned,
+)
 from napari_braindiffusion.engine import job as jobs
 from napari_braindiffusion.engine.client import EngineClient
 
@@ -75,6 +87,22 @@ def test_cancel_ends_within_a_step(client, qtbot):
     # The engine is warm still.
     with qtbot.waitSignal(client.submit(request()).finished, timeout=TIMEOUT):
         pass
+
+
+def test_a_preview_has_no_progress_bar_and_a_generation_has(qtbot, monkeypatch, tmp_path):
+    """Each bar repaints napari's window, which takes longer than a step of a preview."""
+    bars = []
+    monkeypatch.setattr(jobs, "progress", lambda **_: bars.append(MagicMock(n=0)) or bars[0])
+
+    def events():
+        yield Progress(stage="level 0", step=1, total=2)
+        yield Finished()
+
+    for asked, expected in ((PreviewRequest(request=GenerateRequest()), 0), (GenerateRequest(), 1)):
+        job = jobs.JobHandle(Run.create(asked, tmp_path), events, lambda: None)
+        with qtbot.waitSignals([job.progress, job.finished], timeout=TIMEOUT):
+            pass
+        assert len(bars) == expected
 
 
 def test_bad_input_fails_in_its_own_words(client, qtbot):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from napari.qt.threading import WorkerBase
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication
 
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField, VectorField
@@ -214,9 +215,10 @@ def test_the_folder_of_a_brain_opens(dock, viewer, monkeypatch, tmp_path):
     assert [url.toLocalFile() for url in opened] == [str(tmp_path), dock.form.request().model]
 
 
-def test_the_engine_is_warm_before_anything_is_asked(dock, qtbot, viewer):
-    qtbot.mouseMove(dock)
-    dock.enterEvent(None)
+@pytest.mark.parametrize("event", [lambda dock: dock.enterEvent(None), lambda dock: dock.showEvent(QShowEvent())])
+def test_the_engine_is_warm_before_anything_is_asked(dock, qtbot, viewer, event):
+    event(dock)
+    qtbot.waitUntil(lambda: dock.preview.job is not None)
     assert not dock.preview.pending  # nothing will be shown
     qtbot.waitUntil(lambda: dock.preview.job is None, timeout=TIMEOUT)
     assert len(viewer.layers) == 0

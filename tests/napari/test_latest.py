@@ -6,7 +6,7 @@ import pytest
 from qtpy.QtCore import QObject, Signal
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs import ArtifactWritten, GenerateRequest, PreviewRequest
+from braindiffusion.runs import ArtifactWritten, GenerateRequest, PreviewRequest, Progress
 from napari_braindiffusion.engine.latest import LatestJob
 
 SHOWN = ArtifactWritten(kind="preview", path="brain.nii")
@@ -42,7 +42,7 @@ def latest(qtbot, jobs):
         return jobs[-1]
 
     engine = SimpleNamespace(submit=submit, abandon=lambda job: job.cancel())
-    preview = LatestJob(engine, pause_ms=100, follow=True)
+    preview = LatestJob(engine, follow=True)
     preview.heard = []
     preview.volume.connect(preview.heard.append)
     preview.failed.connect(preview.heard.append)
@@ -79,6 +79,9 @@ def test_a_drag_is_followed_and_only_the_newest_counts(latest, jobs, qtbot):
 def test_what_warms_or_was_stopped_shows_nothing(latest, jobs, qtbot):
     latest.warm(seed(1))
     assert not latest.pending
+    assert not jobs[0].was_cancelled
+    jobs[0].event.emit(Progress(stage="level 0", step=1, total=4))
+    assert jobs[0].was_cancelled  # the model is loaded
     jobs[0].artifact.emit(SHOWN, "warm")
     jobs[0].failed.emit("not told")
     latest.ask(seed(2))

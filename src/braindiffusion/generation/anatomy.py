@@ -9,10 +9,11 @@ The shape model is linear in stationary velocity fields that carry a common temp
 its mean depends on age and sex (Rueckert et al. 2003, "Automatic construction of 3-D statistical deformation models").
 """
 
+import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,12 @@ VOLUME_ROUNDS = 10
 """Most times that the volumes are measured and the map is warped towards those that are requested."""
 EXACT_ROUNDS = 3
 """The last of these rounds measure the map as it will be; those before take the nearest voxels, which is faster."""
-VOLUME_ACCURACY, PREVIEW_ACCURACY = 0.002, 0.02
+VOLUME_ACCURACY, PREVIEW_ACCURACY = 0.002, 0.04
 """Relative difference from the requested volumes that needs no further round, and that of a preview."""
 LARGEST_CHANGE = 1.5
 """A region is warped to at most this multiple (or the inverse) of its volume in one round."""
+REMEMBERED = 8
+"""Sampled maps, and deformations onto training subjects, that are kept: the next preview often needs the same."""
 SEXES = {"F": -1.0, "M": 1.0}
 MOST_BYTES = 2 << 30
 """Size of the largest library that is read; that of 118 subjects at 2 mm has 90 MB."""
@@ -82,7 +85,7 @@ class Anatomy:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AnatomyLibrary:
     """The region maps of a model's training subjects.
 
@@ -157,11 +160,9 @@ class AnatomyLibrary:
         chosen = int(rng.choice(len(self.subjects), p=self._probabilities(condition, mirrored)))
         labels, largest = self.maps[chosen], 0.0
         if deform:
-            own = np.zeros(len(self.subjects))
-            own[chosen] = 1
             shape = self._velocity(self._shape_weights(rng, chosen, condition))
             shape += random_velocity(rng, shape.shape[1:], self.spacing * COARSER)
-            displacement = composed(exponential(self._velocity(own)), exponential(-shape))
+            displacement = composed(_onto(self, chosen), exponential(-shape))
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
                 displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=nearest)
@@ -245,7 +246,8 @@ class AnatomyLibrary:
             nearest: measure the volumes of the nearest voxels in all rounds.
         """
         accuracy = PREVIEW_ACCURACY if nearest else VOLUME_ACCURACY
-        for rounds, quick in ((VOLUME_ROUNDS - EXACT_ROUNDS, True), (EXACT_ROUNDS, nearest)):
+        exact = 0 if nearest else EXACT_ROUNDS
+        for rounds, quick in ((VOLUME_ROUNDS - exact, True), (exact, False)):
             for _ in range(rounds):
                 growth = self._growth(warped(labels, displacement, nearest=quick), wanted, mirrored=mirrored)
                 if np.abs(growth).max() < accuracy:
@@ -265,6 +267,27 @@ class AnatomyLibrary:
                 ratio = np.clip(float(value) / volumes[index], 1 / LARGEST_CHANGE, LARGEST_CHANGE)
                 growth[labels == index] = np.log(ratio)
         return growth
+
+
+def sample_anatomy(
+    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, nearest: bool = False
+) -> Anatomy:
+    """Return `library.sample`; one that was drawn lately is the same object, not to be changed."""
+    used = {name: condition[name] for name in ("age", "sex", "volumes") if name in condition}
+    return _sampled(library, seed, json.dumps(used, sort_keys=True), nearest)
+
+
+@lru_cache(REMEMBERED)
+def _sampled(library: AnatomyLibrary, seed: int, condition: str, nearest: bool) -> Anatomy:
+    return library.sample(seed, json.loads(condition), nearest=nearest)
+
+
+@lru_cache(REMEMBERED)
+def _onto(library: AnatomyLibrary, subject: int) -> Field:
+    """Return the displacement, in voxels of the coarser grid, that carries the template onto a subject."""
+    own = np.zeros(len(library.subjects))
+    own[subject] = 1
+    return exponential(library._velocity(own))
 
 
 @cache

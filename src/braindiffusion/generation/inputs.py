@@ -14,7 +14,7 @@ from braindiffusion.cohort.vectors.table import with_rows
 from braindiffusion.conditions import MapField, Value
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.generation.anatomy import Anatomy, AnatomyLibrary, load_anatomy
+from braindiffusion.generation.anatomy import Anatomy, AnatomyLibrary, load_anatomy, sample_anatomy
 from braindiffusion.generation.condition_args import ConditionArgs, from_table
 from braindiffusion.generation.generated_anatomy import RegionMapModel
 from braindiffusion.models.condition_tensors import as_condition
@@ -89,7 +89,7 @@ class Conditions:
         if self._library is None or any(name in checked for name in self._maps):
             return None
         seed = self._seed + number - 1
-        drawn = self._library.sample(seed, checked, nearest=self._quick)
+        drawn = sample_anatomy(self._library, seed, checked, nearest=self._quick)
         if self._region_maps is not None:
             drawn = self._region_maps.generate(drawn, seed, checked, quick=self._quick)
         return replace(drawn, regions=_finer(drawn.regions, self._shape))

@@ -5,6 +5,7 @@ interpolated. The brain has the anatomy of the one that the full generation make
 It is shown as soon as its voxels are `FIRST_MM` wide, and sharpened until they are `ENOUGH_MM`.
 """
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ SAMPLER: SamplerName = "dpmpp_2m"
 """Of second order, at one evaluation a step: it can do with few."""
 SHARE, FEWEST = 5, 3
 """Of a level's own steps one in so many, and no fewer than these."""
+REST_SECONDS, RESTS = 0.05, 8
+"""After the first volume the job can be cancelled so often, at this interval: who still moves a slider does not wait
+for a step of a finer level, which takes as long as a preview."""
 GUIDANCE = ("guidance", "guidance_interval", "guidance_rescale", "guidance_fields", "autoguidance")
 """Fields of a request that a distilled model cannot follow."""
 
@@ -65,12 +69,18 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
         ):
             if not step.step:  # the initial noise
                 continue
-            yield Progress(stage=f"level {step.level}", step=step.step, total=step.of)
+            yield (progress := Progress(stage=f"level {step.level}", step=step.step, total=step.of))
             shown = step.level == last or sizes[step.level] <= FIRST_MM
             if shown and step.step == step.of:
                 volume = placement.place(as_volume(step.smooth()[0], generator.spacing), 1)
                 told = sample.preview(volume, run.results)
-                yield told.model_copy(update={"kind": "volume"}) if step.level == last else told
+                if step.level == last:
+                    yield told.model_copy(update={"kind": "volume"})
+                    continue
+                yield told
+                for _ in range(RESTS):
+                    time.sleep(REST_SECONDS)
+                    yield progress
     finally:
         release(device)
     yield Finished()

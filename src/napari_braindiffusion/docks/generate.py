@@ -8,8 +8,8 @@ from time import monotonic
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtCore import QEvent, QTimer, QUrl
+from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
@@ -59,8 +59,6 @@ from napari_braindiffusion.widgets.progress_row import ProgressRow
 
 PREVIEW = "Sampling (preview)"
 LOW_RESOLUTION = "Low-resolution preview"
-PREVIEW_PAUSE_MS = 100
-"""Changes of the form within so many milliseconds ask for one preview."""
 
 
 class GenerateDock(Dock):
@@ -108,7 +106,7 @@ class GenerateDock(Dock):
         self.pinned.addWidget(self.progress)
         self.pinned.addWidget(self.next_button)
 
-        self.preview = LatestJob(self.engine, self, pause_ms=PREVIEW_PAUSE_MS, follow=True)
+        self.preview = LatestJob(self.engine, self, follow=True)
         self.preview.volume.connect(self._on_preview)
         self.preview.failed.connect(show_error)
         self.form.asked_anew.connect(self._ask_preview)
@@ -169,8 +167,18 @@ class GenerateDock(Dock):
         with self.errors_shown():
             self.engine.start()
 
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 Qt's
+        super().showEvent(event)
+        QTimer.singleShot(0, self._warm)
+
     def enterEvent(self, event: QEvent) -> None:  # noqa: D102 Qt's
         super().enterEvent(event)
+        self._warm()
+
+    def _warm(self) -> None:
+        """Have the worker process load what a preview needs, once for each model: that takes seconds."""
+        if self.has_ended or self.job is not None:
+            return
         if not self._warmed and self.form.live.value and self.form.conditions.rows:
             self._warmed = True
             with self.errors_shown():

@@ -187,7 +187,12 @@ class JobHandle(QObject):
                 self.ended.emit()
 
     def _show_progress(self, event: Progress) -> None:
-        """Move the bar in napari's activity dock; each stage has a new one."""
+        """Move the bar in napari's activity dock; each stage has a new one.
+
+        A preview has none: each bar repaints the whole window, which takes longer than a step of a preview.
+        """
+        if self.run.request.job == "preview":
+            return
         description = f"{self.run.request.job}: {event.stage}"
         bar, now = self._bar, time.monotonic()
         if bar is not None and now - self._bar_moved < BAR_SECONDS and bar.n <= event.step < event.total:

@@ -7,7 +7,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import PrivateFolder
-from braindiffusion.runs import ArtifactWritten, Event, Request
+from braindiffusion.runs import ArtifactWritten, Event, Progress, Request
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.engine.job import JobHandle
@@ -19,7 +19,7 @@ class LatestJob(QObject):
     Args:
         engine: Performs the jobs.
         parent: Qt parent.
-        pause_ms: Changes within so many milliseconds count as one.
+        pause_ms: Changes within so many milliseconds count as one; 0: those of one turn of the event loop.
         follow: Whether results are shown while requests keep coming: a running job may show its first volume before
             the next request takes its place. Otherwise a running job is abandoned, and the next one begins when no
             request has come for `pause_ms`.
@@ -122,6 +122,8 @@ class LatestJob(QObject):
     def _on_event(self, event: Event) -> None:
         if not self._silent:
             self.received.emit(event)
+        elif isinstance(event, Progress) and self.job is not None:
+            self.job.cancel()  # all that it needs is loaded
 
     def _on_failed(self, message: str) -> None:
         self._reason = message

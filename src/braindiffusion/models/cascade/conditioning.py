@@ -5,6 +5,8 @@ hidden field is the very network that never had it. (The missing token of a fiel
 learned one would only move the bias that they are added to.)
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -74,9 +76,27 @@ class MapEncoder(nn.Module):
         self.vectors = nn.EmbeddingBag(octants * labels + 1, width, mode="sum", padding_idx=self._unasked)
         # Where a site has many voxels it is faster to count the labels than to add up a vector for each.
         self._counts = self._unasked < self.places**3 * width
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None
+        """Labels, vectors and features of the last evaluation by a sampler."""
 
     def forward(self, labels: Tensor) -> Tensor:
-        """(batch, x * voxels, y * voxels, z * voxels) uint8 to (batch, width, x, y, z); zero where unasked."""
+        """(batch, x * voxels, y * voxels, z * voxels) uint8 to (batch, width, x, y, z); zero where unasked.
+
+        A sampler asks for the same labels at every step: on a CPU their features are computed once.
+        """
+        if not torch.is_inference_mode_enabled() or labels.device.type != "cpu":
+            return self._features(labels)
+        vectors = self.vectors.weight
+        if self._last is None or not (torch.equal(self._last[0], labels) and torch.equal(self._last[1], vectors)):
+            self._last = None  # two are not needed at once
+            self._last = labels.clone(), vectors.clone(), self._features(labels)
+        return self._last[2]
+
+    def forget(self) -> None:
+        """Free the features that are kept for the next step."""
+        self._last = None
+
+    def _features(self, labels: Tensor) -> Tensor:
         n, stride = self.places, self.stride
         labels = labels[:, stride // 2 :: stride, stride // 2 :: stride, stride // 2 :: stride]
         batch, x, y, z = labels.shape[0], *(side // n for side in labels.shape[1:])
@@ -130,6 +150,11 @@ class Conditioning(nn.Module):
         told = [encoder(condition[self._fields[name]]) for name, encoder in self.numbers.items()]
         placed = [encoder(condition[self._fields[name]]) for name, encoder in self.maps.items()]
         return sum(told[1:], told[0]) if told else None, sum(placed[1:], placed[0]) if placed else None
+
+    def forget(self) -> None:
+        """Free what is kept from one step of a sampler to the next."""
+        for encoder in self.maps.values():
+            cast(MapEncoder, encoder).forget()
 
 
 def _key(name: str) -> str:

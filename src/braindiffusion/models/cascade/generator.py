@@ -28,6 +28,7 @@ class SampledCascade:
 
     def __init__(self, cascade: Cascade, card: ModelCard) -> None:
         self.cascade, self.card = cascade, card
+        self._prepared: tuple[torch.device, torch.memory_format, int | None] | None = None
         self.levels = cascade.config.number_of_levels
         if card.level_steps:
             self.levels = min(self.levels, trained_levels(card.level_steps))
@@ -65,8 +66,11 @@ class SampledCascade:
 
     def to(self, device: torch.device) -> None:
         """Move the weights, in the memory layout that is fastest, and compile the networks where that pays."""
-        self.cascade.to(device)
         layout, after = choose_layout(device), compile_after(device)
+        if self._prepared == (device, layout, after):  # to go through all weights takes as long as a preview's step
+            return
+        self._prepared = device, layout, after
+        self.cascade.to(device)
         for index in range(self.cascade.config.number_of_levels):
             level = self.cascade.level(index)
             level.lay_out(layout)

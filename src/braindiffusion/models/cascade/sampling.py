@@ -110,6 +110,7 @@ def sample_cascade(
                 yield CascadeStep(
                     index, step.step, step.of, step.sigma, band, partial(noisy, step.x, step.sigma), halvings
                 )
+        level.conditioning.forget()
         if not bool(band.isfinite().all()):
             msg = f"Level {index} of the model generated values that are no numbers or infinite"
             raise BrainDiffusionError(f"{msg}: nothing is written; take other settings (guidance, steps) or model.")
