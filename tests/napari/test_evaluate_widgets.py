@@ -164,6 +164,7 @@ def test_every_figure_is_drawn_and_explained(view, evaluation):
     assert "left hippocampus" in tip
     assert "generated 3 ± 0.2" in tip
     assert "apart 1.50 [1.40, 1.60] SD" in tip
+    assert view.caption.textFormat() is Qt.TextFormat.RichText  # its colours are those of the plot
     view.figure.setCurrentIndex(1)
     assert "Nyquist" in view.caption.text()
     view.figure.setCurrentIndex(2)

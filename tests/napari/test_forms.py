@@ -150,13 +150,19 @@ class TestRequestForm:
         with pytest.raises(BrainDiffusionError, match=r"^Sampling steps: write whole numbers with commas between them"):
             form.make_request()
 
-    def test_units_follow_the_number(self, shown):
+    def test_units_follow_the_number(self, shown, qtbot):
         class Asked(BaseModel):
             size: float = Field(default=2, gt=0, json_schema_extra={"unit": "mm"})
             kind: Literal["a", "b"] = "b"
 
         form = shown(RequestForm(Asked, ["size", "kind"]))
-        assert form.fields["size"].native.text() == "2.0 mm"
+        size = form.fields["size"]
+        assert size.native.text() == "2 mm"
+        size.value = 60.0
+        assert size.native.text() == "60 mm"  # no zeros at the end
+        size.native.lineEdit().selectAll()
+        qtbot.keyClicks(size.native, "2.5")
+        assert (size.value, size.native.text()) == (2.5, "2.5 mm")
         assert form.fields["kind"].choices == ("a", "b")
         with pytest.raises(ValueError, match="none of"):
             form.fields["kind"].value = "c"

@@ -86,9 +86,9 @@ def test_the_icon_is_a_picture(manifest):
         "napari_braindiffusion.io.figures",
     ],
 )
-def test_the_plugin_never_imports_torch(module):
+def test_the_plugin_never_imports_torch_and_no_plots_before_there_are_any(module):
     code = (
-        f"import sys, {module}; heavy = {{'torch', 'torchio', 'monai', 'plotly'}} & set(sys.modules); "
+        f"import sys, {module}; heavy = {{'torch', 'torchio', 'monai', 'plotly', 'pyqtgraph'}} & set(sys.modules); "
         "sys.exit(', '.join(sorted(heavy)) or None)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from napari.qt.threading import WorkerBase
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication
 
 from braindiffusion.cohort.preprocessing import Preprocessing
@@ -30,6 +31,7 @@ from braindiffusion.runs import (
 )
 from braindiffusion.training.presets import PRESETS
 from braindiffusion.volume import Volume, save_volume
+from napari_braindiffusion.docks import base
 from napari_braindiffusion.docks import run_browser as run_browser
 from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.docks.train import TrainDock
@@ -80,6 +82,16 @@ def show(dock, qtbot, run):
         click(qtbot, dock.run_browser.reload_button)
     dock.runs.setCurrentIndex(1 + dock.runs.runs.index(run))
     dock.runs.activated.emit(dock.runs.currentIndex())
+
+
+def test_what_draws_the_loss_is_imported_in_a_thread_once_the_dock_is_painted(dock, qtbot, monkeypatch):
+    threads = []
+    monkeypatch.setattr(base, "import_pyqtgraph", lambda: threads.append(threading.current_thread()))
+    assert dock.curve._loss.made is None
+    dock.showEvent(QShowEvent())
+    assert threads == []
+    qtbot.waitUntil(lambda: len(threads) == 1, timeout=TIMEOUT)
+    assert threads[0] is not threading.main_thread()
 
 
 def test_pause_go_on_and_stop_while_paused(dock, qtbot):

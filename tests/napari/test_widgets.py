@@ -6,6 +6,7 @@ from qtpy.QtCore import Qt
 
 from braindiffusion.runs import Metric, Run, RunState, TrainRequest
 from napari_braindiffusion.widgets.plots.loss_curve import LossCurve
+from napari_braindiffusion.widgets.plots.training_plot import Curves
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 from napari_braindiffusion.widgets.run_list import RunList
 
@@ -18,6 +19,47 @@ def shown(qtbot):
         return widget
 
     return show
+
+
+class TestCurves:
+    def test_a_hint_stands_where_there_is_nothing_to_draw(self, shown):
+        curves = shown(Curves())
+        curves.set_theme("#ffffff", "#101010")
+        curves.smoothing.setValue(2)
+        curves.add("level 0", 0, {"learning_rate": 0.1})
+        assert curves._loss.made is None  # pyqtgraph is not needed yet
+        assert curves._loss.hint.isVisible()
+        assert curves.points("level 0", "loss") == ([], [])
+
+        curves.add("level 0", 1, {"loss": 4.0})
+        curves.add("level 0", 2, {"loss": 1.0, "novelty": 0.9})
+        assert curves.loss.isVisible()
+        assert not curves._loss.hint.isVisible()
+        assert curves.novelty.isVisible()
+        assert curves.points("level 0", "novelty") == ([2], [0.9])
+        (drawn,) = curves.loss.getPlotItem().listDataItems()
+        np.testing.assert_allclose(drawn.getOriginalDataset()[1], [4, 2])  # (4 / 2 + 1) / 1.5
+        assert curves.loss.backgroundBrush().color().name() == "#ffffff"
+
+        curves.clear_curves()
+        assert curves._loss.hint.isVisible()
+        assert not curves._novelty.isVisible()
+        curves.add_all([Metric(stage="level 0", step=1, values={"loss": 1.0})], "other")
+        assert curves.loss.isVisible()
+        curves.forget("other")
+        assert curves._loss.hint.isVisible()
+
+    def test_controls_work_before_and_after_there_is_a_plot(self, shown):
+        curves = shown(Curves())
+        curves.log.setChecked(False)
+        curves.add("level 0", 1, {"loss": 4.0})
+        curves.add("level 1", 1, {"loss": 2.0})
+        plot = curves.loss.getPlotItem()
+        assert [item.opts["logMode"] for item in plot.listDataItems()] == [[False, False]] * 2
+        curves.log.setChecked(True)
+        assert [item.opts["logMode"] for item in plot.listDataItems()] == [[False, True]] * 2
+        curves.level.setCurrentIndex(2)
+        assert [item.isVisible() for item in plot.listDataItems()] == [False, True]
 
 
 class TestLossCurve:

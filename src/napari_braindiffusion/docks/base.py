@@ -20,11 +20,16 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QPushButton, 
 
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.engine.client import EngineClient
+from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.layers.jobs import LayerJob
 from napari_braindiffusion.settings import PLUGIN, settings
 from napari_braindiffusion.shortcuts import bind_shortcuts
+from napari_braindiffusion.widgets.plots.on_demand import import_pyqtgraph
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 from napari_braindiffusion.widgets.scrolling_rows import ScrollingRows
+
+PAINTED_MS = 300
+"""Milliseconds after a dock is shown, when it is painted and what it may need next is loaded."""
 
 
 def postpone_collection() -> None:
@@ -78,6 +83,8 @@ class Dock(QWidget):
 
     name: ClassVar[str] = ""
     """Display name of the widget in the manifest."""
+    has_plots: ClassVar[bool] = False
+    """Whether it draws plots, once there is something to draw."""
     closed = Signal()
     """The dock has ended."""
 
@@ -149,8 +156,14 @@ class Dock(QWidget):
         super().showEvent(event)
         self._on_theme()
         self._watch_window()
+        if self.has_plots:
+            QTimer.singleShot(PAINTED_MS, self._import_pyqtgraph)
         if not self._is_duplicate():
             TourOffer.make(self._viewer)
+
+    def _import_pyqtgraph(self) -> None:
+        if not self._ended:
+            run_in_thread(import_pyqtgraph, then=lambda _: None)
 
     def event(self, event: QEvent) -> bool:  # noqa: D102 Qt's
         if event.type() == QEvent.Type.ParentChange:

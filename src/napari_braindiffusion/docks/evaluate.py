@@ -46,6 +46,7 @@ class EvaluateDock(Dock):
     """
 
     name = "Evaluate"
+    has_plots = True
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
@@ -145,8 +146,8 @@ class EvaluateDock(Dock):
         self.jobs.close()
 
     def apply_theme(self, background: str, text: str) -> None:  # noqa: D102 the base class says it
-        for plot in (self.view.plot, self.nearest_view.plot):
-            plot.set_theme(background, text)
+        for view in (self.view, self.nearest_view):
+            view.set_theme(background, text)
 
     def _offer(self, found: Known) -> None:
         if self.has_ended:

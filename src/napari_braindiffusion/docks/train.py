@@ -70,6 +70,7 @@ class TrainDock(Dock):
     """
 
     name = "Train"
+    has_plots = True
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
@@ -9,8 +10,11 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from braindiffusion.runs.reports.evaluation import Evaluation
 from braindiffusion.untrusted import markup
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
-from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
+from napari_braindiffusion.widgets.plots.on_demand import PlotOnDemand
 from napari_braindiffusion.widgets.tables.metric_table import FigureTable, of_rows, of_targets
+
+if TYPE_CHECKING:
+    from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
 
 TARGETS = "Targets"
 
@@ -31,9 +35,8 @@ class EvaluationView(QWidget):
         self.table = FigureTable()
         self.figure = QComboBox()
         self.figure.setToolTip("What is drawn below.")
-        self.plot = EvaluationPlot()
-        self.plot.setToolTip("Generated brains beside real ones.")
-        self.caption = wrapping_label("")
+        self._plot = PlotOnDemand(_make_plot)
+        self.caption = wrapping_label("", rich=True)
         self.left_out = wrapping_label("")
         self.report_button = QPushButton("Open the report")
         self.report_button.setToolTip("The whole report with pictures of the worst cases, in the browser.")
@@ -50,7 +53,7 @@ class EvaluationView(QWidget):
         layout.addWidget(_titled("Numbers", self.group))
         layout.addWidget(self.table)
         layout.addWidget(_titled("Figure", self.figure))
-        layout.addWidget(self.plot)
+        layout.addWidget(self._plot)
         layout.addWidget(self.caption)
         layout.addWidget(self.left_out)
         layout.addLayout(buttons)
@@ -59,6 +62,15 @@ class EvaluationView(QWidget):
         self.report_button.clicked.connect(self.report_requested)
         self.folder_button.clicked.connect(self.folder_requested)
         self.hide()
+
+    @property
+    def plot(self) -> "EvaluationPlot":
+        """The figure."""
+        return self._plot.plot
+
+    def set_theme(self, background: str, text: str) -> None:
+        """Colours of the plot's ground, axes and words."""
+        self._plot.set_theme(background, text)
 
     def show_evaluation(self, evaluation: Evaluation) -> None:
         """Show this one, its targets and its first figure."""
@@ -113,6 +125,14 @@ class EvaluationView(QWidget):
         if 0 <= index < len(self._draw):
             self._draw[index]()
             self.caption.setText(self.plot.caption)
+
+
+def _make_plot() -> "EvaluationPlot":
+    from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
+
+    plot = EvaluationPlot()
+    plot.setToolTip("Generated brains beside real ones.")
+    return plot
 
 
 def _titled(title: str, box: QComboBox) -> QWidget:

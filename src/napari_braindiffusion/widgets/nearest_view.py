@@ -1,11 +1,16 @@
 """The real people who are most like one brain: the verdict, and how far apart people are."""
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from braindiffusion.runs.reports.nearest import Match, Nearest
 from braindiffusion.untrusted import markup
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
-from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
+from napari_braindiffusion.widgets.plots.on_demand import PlotOnDemand
+
+if TYPE_CHECKING:
+    from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
 
 
 class NearestView(QWidget):
@@ -15,14 +20,22 @@ class NearestView(QWidget):
         super().__init__(parent)
         self.verdict = wrapping_label("", rich=True)
         self.people = wrapping_label("")
-        self.plot = EvaluationPlot()
-        self.plot.setToolTip("How far this brain is from its nearest real ones, and how far people are from theirs.")
-        self.caption = wrapping_label("")
+        self._plot = PlotOnDemand(_make_plot)
+        self.caption = wrapping_label("", rich=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.verdict, self.people, self.plot, self.caption):
+        for part in (self.verdict, self.people, self._plot, self.caption):
             layout.addWidget(part)
         self.hide()
+
+    @property
+    def plot(self) -> "EvaluationPlot":
+        """The distances."""
+        return self._plot.plot
+
+    def set_theme(self, background: str, text: str) -> None:
+        """Colours of the plot's ground, axes and words."""
+        self._plot.set_theme(background, text)
 
     def show_nearest(self, found: Nearest) -> None:
         """Show what was found."""
@@ -34,6 +47,14 @@ class NearestView(QWidget):
         self.plot.show_nearest(found)
         self.caption.setText(self.plot.caption)
         self.show()
+
+
+def _make_plot() -> "EvaluationPlot":
+    from napari_braindiffusion.widgets.plots.evaluation_plot import EvaluationPlot
+
+    plot = EvaluationPlot()
+    plot.setToolTip("How far this brain is from its nearest real ones, and how far people are from theirs.")
+    return plot
 
 
 def _person(match: Match) -> str:

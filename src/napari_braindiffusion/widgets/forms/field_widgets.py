@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from magicgui.application import use_app
 from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit
+from magicgui.widgets.bases import RangedWidget
 from qtpy.QtCore import QEvent, QObject, QRegularExpression, QStringListModel, Qt
 from qtpy.QtGui import QRegularExpressionValidator
-from qtpy.QtWidgets import QComboBox, QCompleter, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QCompleter, QDoubleSpinBox, QSizePolicy
 
 from napari_braindiffusion.settings import add_recent_path, recent_paths
 
@@ -26,6 +28,25 @@ _PATTERNS = {int: r"\d+", float: r"\d+(\.\d*)?", str: r"[^,\s]+"}
 _NOUNS = {int: "whole numbers", float: "numbers", str: "names"}
 _EMPTY = "none"
 """Text of an empty sequence where `None` is something else."""
+
+
+class _SpinBox(QDoubleSpinBox):
+    """Writes numbers without zeros at the end: 60, not 60.0."""
+
+    def textFromValue(self, value: float) -> str:
+        text = super().textFromValue(value)
+        point = self.locale().decimalPoint()
+        return text.rstrip("0").removesuffix(point) if point in text else text
+
+
+_Backend: Any = use_app().get_obj("FloatSpinBox")
+
+
+class _SpinBoxBackend(_Backend):  # type: ignore[misc, unused-ignore]
+    """magicgui's own, with another Qt widget."""
+
+    def __init__(self, **options: Any) -> None:
+        super(_Backend, self).__init__(_SpinBox, **options)
 
 
 class NumberEdit(FloatSpinBox):
@@ -45,7 +66,7 @@ class NumberEdit(FloatSpinBox):
     ) -> None:
         self._decimals = 0 if integer else decimals
         below = 10.0**-self._decimals if options.get("nullable") else 0.0
-        super().__init__(min=minimum - below, max=maximum, **options)
+        RangedWidget.__init__(self, widget_type=_SpinBoxBackend, min=minimum - below, max=maximum, **options)
         self._integer = integer
         self.native.setDecimals(self._decimals)
         self.native.setSuffix(f" {unit}" if unit else "")

@@ -10,10 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
 from braindiffusion.runs import Metric
-from napari_braindiffusion.widgets.plots import COLOURS
+from napari_braindiffusion.widgets.plots import COLOURS, LOSSES
 
-LOSSES = {"loss": "training", "validation_loss": "validation"}
-NOVELTY = {"novelty": "samples"}
 WIDE = 340
 """Pixels from which the legend has two columns: in one it would hide half of the curves."""
 
@@ -30,14 +28,20 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
     Args:
         kinds: Names of the values that are drawn, and what they are called.
         label: Of the vertical axis.
+        limit: Where a dashed line is drawn across.
     """
 
-    def __init__(self, kinds: Mapping[str, str] = LOSSES, label: str = "loss", parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[str, str] = LOSSES,
+        label: str = "loss",
+        limit: float | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._kinds = kinds
         self._smoothing = 1
         self._only: str | None = None
-        self.setMinimumHeight(180)
         self.setToolTip(
             "Loss over training steps. Line: training; dots: validation. "
             "Drag to move, scroll to zoom, A at the lower left to fit."
@@ -53,6 +57,9 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._curves: dict[tuple[str, str], _Curve] = defaultdict(_Curve)
         self._items: dict[tuple[str, str], pg.PlotDataItem] = {}
         self._levels: list[str] = []
+        self._limit = None if limit is None else pg.InfiniteLine(np.log10(limit), angle=0)
+        if self._limit is not None:
+            self._plot.addItem(self._limit, ignoreBounds=True)
         self.set_theme("#262930", "#f0f1f2")
 
     def _arrange_legend(self) -> None:
@@ -65,6 +72,8 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
             axis = self._plot.getAxis(name)
             axis.setPen(text)
             axis.setTextPen(text)
+        if self._limit is not None:
+            self._limit.setPen(pg.mkPen(text, style=Qt.PenStyle.DashLine))
         self._legend.setLabelTextColor(text)
         for _, label in self._legend.items:
             label.setText(label.text, color=text)
@@ -109,10 +118,19 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._smoothing = steps
         self._draw_all()
 
+    def show_log(self, on: bool) -> None:
+        """Draw on a logarithmic axis or on a linear one."""
+        self._plot.setLogMode(x=False, y=on)
+
     def show_only(self, level: str | None) -> None:
         """Draw one level alone, or all."""
         self._only = level
         self._draw_all()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is drawn."""
+        return not self._items
 
     def points(self, stage: str, name: str) -> tuple[list[float], list[float]]:
         """Steps and values of one curve."""
