@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from braindiffusion import prepare
-from braindiffusion.cohort.transforms import patch_centres
 from braindiffusion.example_data import samples_dir
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.cascade.files import load_cascade
 from braindiffusion.models.cascade.sampling import CascadeStep, sample_cascade
 from braindiffusion.models.cascade.wavelet import haar
 from braindiffusion.models.registry import DEFAULT_MODEL, find_model
+from braindiffusion.training.patches import patch_centres
 
 PIXELS = 3  # per voxel
 LINE = 18

@@ -10,11 +10,11 @@ from braindiffusion.conditions import ConditionSchema, MapField
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.models.registry import find_model
-from braindiffusion.training.optimizers import Muon, make_optimizers, muon_weights, orthogonalize
+from braindiffusion.training.optimizers import AdamW, Muon, Optimizer, make_optimizers, muon_weights, orthogonalize
 from braindiffusion.training.presets import PRESETS, LevelRecipe
 
 
-def descend(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> torch.Tensor:
+def descend(optimizer: Optimizer | torch.optim.Optimizer, weight: nn.Parameter) -> torch.Tensor:
     for step in range(5):
         draw = torch.Generator().manual_seed(step)
         matrix = torch.randn(weight.flatten(1).shape, generator=draw)
@@ -30,8 +30,16 @@ def test_muon_of_a_convolution_is_that_of_its_matrix(shape: tuple[int, int], lay
     matrix = nn.Parameter(start.clone())
     theirs = torch.optim.Muon([matrix], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     kernel = nn.Parameter(start.view(shape[0], -1, 2, 2, 2).contiguous(memory_format=layout))
-    ours = Muon([kernel], lr=0.02, weight_decay=0.1, dtype=torch.bfloat16)
+    ours = Muon([kernel], 0.02, weight_decay=0.1, dtype=torch.bfloat16)
     torch.testing.assert_close(descend(ours, kernel), descend(theirs, matrix), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_adamw_is_that_of_pytorch(layout: torch.memory_format) -> None:
+    start = torch.randn(8, 4, 3, 3, 3)
+    theirs, ours = (nn.Parameter(start.clone(memory_format=layout)) for _ in range(2))
+    expected = descend(torch.optim.AdamW([theirs], lr=0.02, weight_decay=0.1), theirs)
+    torch.testing.assert_close(descend(AdamW([ours], 0.02, 0.1), ours), expected)
 
 
 def test_an_orthogonalized_matrix_has_singular_values_near_one() -> None:
@@ -50,7 +58,7 @@ def test_matrices_within_the_network_are_muons_and_the_rest_adamws() -> None:
     assert not [name for name in matrices if "stem" in name or "head" in name or "vectors" in name]
     adamw, muon = make_optimizers(network, learning_rate=1.0, weight_decay=0.0, muon_learning_rate=1.0)
     assert isinstance(muon, Muon)
-    both = [p for one in (adamw, muon) for group in one.param_groups for p in group["params"]]
+    both = [*adamw.parameters, *muon.parameters]
     assert len(both) == len(set(both)) == len(list(network.parameters()))
 
 

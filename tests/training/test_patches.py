@@ -1,10 +1,14 @@
 """What a level is shown: the right coefficients, from the right place, the same at every resume."""
 
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import augment
@@ -109,6 +113,7 @@ def test_kept_tensors_lie_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = [blocks.keep(one) for one in small]
     large, empty = blocks.keep(torch.ones(2000)), blocks.keep(torch.empty(0, 3))
     after = blocks.keep(small[0])
+    blocks.release()
     for one, other in zip([*small, small[0]], [*kept, after], strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)
@@ -116,3 +121,21 @@ def test_kept_tensors_lie_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     assert empty.shape == (0, 3)
     assert len({one.untyped_storage().data_ptr() for one in kept}) == 1
     assert len({one.untyped_storage().data_ptr() for one in (kept[0], large, after)}) == 3
+
+
+def test_a_folder_that_takes_no_copies_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BrainDiffusionError, match=r"cannot be kept in .*missing.*make room there"):
+        Blocks(tmp_path / "missing").keep(torch.ones(3))
+
+
+def test_what_was_read_is_no_memory_of_the_process(tmp_path: Path) -> None:
+    """Of 64 MB that are written and read, nothing stays in it after the release."""
+    blocks = Blocks(tmp_path)
+    before = psutil.Process().memory_info().rss
+    kept = blocks.keep(torch.ones(2**24))
+    assert float(kept.sum()) == 2**24
+    assert psutil.Process().memory_info().rss - before > 60e6
+    blocks.release()
+    assert psutil.Process().memory_info().rss - before < 20e6
+    assert float(kept[-1]) == 1
+    assert not list(tmp_path.iterdir()), "the file has no name"

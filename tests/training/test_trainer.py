@@ -13,7 +13,7 @@ from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.ema import PowerEma
 from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.presets import LevelRecipe
-from braindiffusion.training.trainer import LevelTrainer, fit_normalisation
+from braindiffusion.training.trainer import LevelTrainer, fit_normalisation, samples_at_once
 
 RECIPE = LevelRecipe(batch_size=2, epochs=1, augmented_copies=4, learning_rate=3e-3, warmup=5)
 
@@ -46,6 +46,28 @@ def test_resume_is_exact(cohort: Cohort) -> None:
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.equal(ours[name], tensor), name
+
+
+def test_parts_of_a_batch_have_the_gradient_of_all_of_it(cohort: Cohort) -> None:
+    gradients = []
+    for at_once in (2, 1):
+        trainer, patches = make(cohort)
+        trainer.at_once = at_once
+        (done,) = trainer.run(patches, 1)
+        gradients.append({name: p.grad.clone() for name, p in trainer.level.named_parameters() if p.grad is not None})
+        assert done.loss == pytest.approx(1, abs=0.3)
+    whole, parts = gradients
+    assert whole.keys() == parts.keys()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-7, msg=name)
+
+
+def test_a_cpu_takes_parts_of_a_batch_that_are_large_enough() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    parts = [samples_at_once(8, sites, cpu) for sites in (100, 1430, 4096, 100_000)]
+    assert parts == [8, 4, 2, 2]
+    assert [samples_at_once(size, 4096, cpu) for size in (1, 3, 4, 6, 9)] == [1, 3, 2, 2, 3]
+    assert samples_at_once(8, 100_000, gpu) == 8
 
 
 def test_a_step_tells_what_it_took(cohort: Cohort) -> None:

@@ -80,7 +80,7 @@ class _Trial:
         self.request, self.preset = request, preset_of(request)
         self.wanted = levels_of(request, self.preset)
         self.distributed, self.cohort = Distributed(request), Cohort.open(request.data)
-        self.device = self.distributed.fabric.device
+        self.device = self.distributed.device
         self.dtype = choose_precision(self.device, request.precision)
         start = None if request.start_from is None else find_model(request.start_from)
         known = None if start is None else read_card(start).split

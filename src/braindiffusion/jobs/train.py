@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
@@ -86,7 +85,7 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     if not training:
         raise BrainDiffusionError(f"No subject of {cohort.path} can be trained on: see the warnings.")
     torch.manual_seed(request.seed)
-    cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(distributed.fabric.device)
+    cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(distributed.device)
     before = None if start is None else load_initial_model(cascade, start)
 
     card = _card(request, chosen, cohort, training, validation)
@@ -100,11 +99,12 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
                 for name, buffer in level.named_buffers():
                     buffer.copy_(state[f"constant.{name}"])
         elif before is None or not before[index]:
-            fit_normalisation(PatchDataset(cohort, cascade, index, training, 0, request.seed), level)
+            brains = PatchDataset(cohort, cascade, index, training, 0, request.seed, cache=CopyCache(run.path))
+            fit_normalisation(brains, level)
         checkpoints.set_buffers(index, dict(level.named_buffers()))
     novelty = Novelty(cohort, training, validation)
     levels: tuple[int, ...] = ()
-    cache = CopyCache()
+    cache = CopyCache(run.path)
     for index in wanted:
         recipe = chosen.recipes[index]
         until = recipe.steps(len(training), distributed.world)
@@ -113,11 +113,13 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
             with fitting(checkpoints.resume_folder, index):
                 trainer.load(state)
         if levels != (group := levels_with_copies_of(chosen, wanted, index)):
-            levels, cache = group, CopyCache()
+            levels, cache = group, CopyCache(run.path)
         patches = PatchDataset(
             cohort, cascade, index, training, recipe.augmented_copies, request.seed, recipe.warp, levels, cache
         )
-        held_out = PatchDataset(cohort, cascade, index, validation or training, 0, request.seed)
+        held_out = PatchDataset(
+            cohort, cascade, index, validation or training, 0, request.seed, cache=CopyCache(run.path)
+        )
         level_training = _LevelTraining(request, distributed, trainer, checkpoints, novelty, until)
         if (yield from level_training.run(patches, held_out)) is Command.STOP:
             return
@@ -284,6 +286,8 @@ def _cohort(request: TrainRequest, run: Run, distributed: Distributed) -> Genera
     """Return the prepared cohort; a folder of volumes is prepared into the run first."""
     if (request.data / "zarr.json").is_file() or request.data.suffix == ".zarr":
         return Cohort.open(request.data)
+    from braindiffusion.cohort.prepare import prepare  # with the libraries of its checks, which training does not need
+
     out = run.path / "cohort.zarr"
     if distributed.is_main:
         for event in prepare(PrepareRequest(data_dir=request.data, out=out), run):

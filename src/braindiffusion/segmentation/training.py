@@ -76,7 +76,7 @@ class SegmentationTrainer:
             scale_learning_rates(self.optimizers, scale)
             loss = self.loss(examples.batch(self.step, self.batch_size), seeded(self.seed, step))
             for optimizer in self.optimizers:
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad()
             self.fabric.backward(loss)
             clip_gradients(self.net, MAX_NORM, "the segmentation model", step)
             for optimizer in self.optimizers:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import replacing
@@ -76,7 +76,7 @@ class CheckpointManager:
 
     Args:
         run: the run.
-        cascade: the model at the start; a copy of it holds the weights that are written or sampled.
+        cascade: the model at the start; a copy of it is given the weights that are written or sampled.
         card: added to the model's card.
         before: steps that each level was trained before this training.
         writes: whether this process writes; the others only keep count.
@@ -93,13 +93,16 @@ class CheckpointManager:
     ) -> None:
         self.run, self.card, self.writes = run, card, writes
         self.before = before or (0,) * cascade.config.number_of_levels
-        self.model = copy.deepcopy(cascade).eval()
         self.best, self.last = run.checkpoints / "best", run.checkpoints / "last"
         self.resume_folder, self.averages_folder = run.checkpoints / "resume", run.checkpoints / "averages"
         self.levels: list[LevelCheckpoint] = []
+        parameters: dict[int, nn.Parameter] = {}
         for index in range(cascade.config.number_of_levels):
-            weights = {n: p.detach().cpu().clone() for n, p in cascade.level(index).named_parameters()}
+            own = dict(cascade.level(index).named_parameters())
+            weights = {name: p.detach().to("cpu", copy=True) for name, p in own.items()}
+            parameters |= {id(p): nn.Parameter(weights[name].to(p.device)) for name, p in own.items()}
             self.levels.append(LevelCheckpoint(weights, weights))
+        self.model = copy.deepcopy(cascade, parameters).eval()  # on a CPU with the memory of these weights
 
     def restore(self, level: int, state: Mapping[str, Tensor]) -> None:
         """Restore the checkpoint of a level from its resume file."""
@@ -118,20 +121,19 @@ class CheckpointManager:
         kept.stale += 1
         kept.spoilt = not math.isfinite(loss)
         if -math.inf < loss < kept.best_loss:
-            kept.best = _with_prefix(trainer.averaged(), MODEL_AVERAGE)
+            kept.best = _copied(trainer.averaged(), MODEL_AVERAGE)
             kept.best_loss, kept.best_step, kept.stale = loss, trainer.step, 0
 
     def save(self, trainer: LevelTrainer) -> CheckpointWritten:
         """Write a checkpoint of a level. All processes must call it: each may hold a shard."""
         kept, state = self.levels[trainer.index], trainer.state()
-        kept.last, kept.step = _with_prefix(state, MODEL_AVERAGE), trainer.step
+        kept.last, kept.step = _copied(state, MODEL_AVERAGE), trainer.step
         validated = kept.best_loss < float("inf")
         if not validated and not kept.spoilt:
             kept.best, kept.best_step = kept.last, kept.step
         if self.writes:
             state |= {f"constant.{name}": value for name, value in trainer.level.named_buffers()}
-            # Cloned: safetensors does not write two names of one memory.
-            state |= {f"best.w.{name}": value.clone() for name, value in kept.best.items()}
+            state |= {f"best.w.{name}": value for name, value in kept.best.items()}
             state["best.loss"] = torch.tensor(kept.best_loss, dtype=torch.float64)
             state |= {"best.step": torch.tensor(kept.best_step), "best.stale": torch.tensor(kept.stale)}
             save_state(self.resume_folder, trainer.index, state)
@@ -176,7 +178,7 @@ class CheckpointManager:
         for index, kept in enumerate(self.levels):
             weights = kept.best if best else kept.last
             for name, parameter in self.model.level(index).named_parameters():
-                parameter.copy_(weights[name])
+                parameter.data = weights[name].to(parameter.device)  # on a CPU the same memory
 
 
 def save_state(folder: Path, level: int, tensors: Mapping[str, Tensor]) -> None:
@@ -274,6 +276,11 @@ def _load_averages(folder: Path, level: int) -> dict[int, dict[str, Tensor]]:
 
 def _with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _copied(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return those of the tensors that are kept while the training goes on."""
+    return {name: value.clone() for name, value in _with_prefix(state, prefix).items()}
 
 
 def _state_path(folder: Path, level: int) -> Path:

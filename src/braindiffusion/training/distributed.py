@@ -1,27 +1,26 @@
-"""Distributed training with Lightning Fabric: one process, or as many as torchrun or SLURM started.
+"""Distributed training: one process, or as many as torchrun or SLURM started, connected by Lightning Fabric.
 
-All processes do the same steps, each with its part of every batch. Only the main process decides and writes.
+All processes do the same steps, each with its part of every batch. Only the main process decides and writes. A single
+process imports neither Fabric nor sharded tensors, which take 0.1 GB.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
-from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
-from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.unet import ResidualBlock
 from braindiffusion.runs import TrainRequest
 from braindiffusion.runs.process_rank import ProcessRank
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.strategy import Strategy
 
 PATIENCE = timedelta(hours=1)
 """Longest wait for the main process, which alone prepares volumes and generates samples."""
@@ -49,22 +48,36 @@ class Distributed:
     def __init__(self, request: TrainRequest) -> None:
         process = ProcessRank.current()
         self.rank, self.world = process.rank, process.world
-        device = choose_device(request.device)
-        self.dtype = choose_precision(device, request.precision)
-        if request.strategy == "fsdp" and self.world == 1:
+        self.device = choose_device(request.device)
+        self.dtype = choose_precision(self.device, request.precision)
+        self.replicated = self.world > 1 and request.strategy == "ddp"
+        self._fabric = None if self.world == 1 else _connected(process, self.device, request.strategy)
+        if self._fabric is not None:
+            self.device = self._fabric.device
+        elif request.strategy == "fsdp":
             raise BrainDiffusionError("Strategy fsdp shards a model over processes: start several with torchrun.")
-        self.fabric = Fabric(
-            accelerator=device.type,
-            devices=self.world // process.machines,
-            num_nodes=process.machines,
-            strategy=_strategy(request.strategy, self.world) if self.world > 1 else "auto",
-            precision="bf16-mixed" if self.dtype == torch.bfloat16 else "32-true",
-            plugins=[] if self.world > 1 else LightningEnvironment(),  # a job of SLURM's may be one process
-        )
-        self.fabric.launch()
-        if device.type == "cuda":
+        if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
+
+    def setup(self, network: nn.Module) -> nn.Module:
+        """Return a network on the device, connected with those of the other processes."""
+        return network.to(self.device) if self._fabric is None else self._fabric.setup_module(network)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which a network computes in the chosen precision."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a loss."""
+        if self._fabric is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self._fabric.backward(loss)
+
+    def without_exchange(self, network: nn.Module, *, enabled: bool) -> AbstractContextManager[Any]:
+        """Return a context in which gradients stay in this process: those of all but the last part of a batch."""
+        return nullcontext() if self._fabric is None else self._fabric.no_backward_sync(network, enabled=enabled)
 
     @property
     def is_main(self) -> bool:
@@ -75,25 +88,41 @@ class Distributed:
         """Return the main process's command."""
         if self.world == 1:
             return command
-        number = torch.tensor(int(command), device=self.fabric.device)
+        number = torch.tensor(int(command), device=self.device)
         torch.distributed.broadcast(number, 0)
         return Command(int(number))
 
     def broadcast(self, text: str) -> str:
         """Return the main process's text."""
-        main: str = self.fabric.broadcast(text)
-        return main
+        return text if self._fabric is None else self._fabric.broadcast(text)
 
     def mean(self, value: Tensor) -> Tensor:
         """Return the mean over all processes."""
-        if self.world == 1:
+        if self._fabric is None:
             return value
-        mean = self.fabric.all_reduce(value, reduce_op="mean")
+        mean = self._fabric.all_reduce(value, reduce_op="mean")
         assert isinstance(mean, Tensor)  # noqa: S101 what goes in comes out
         return mean
 
 
-def _strategy(name: str, world: int) -> Strategy:
+def _connected(process: ProcessRank, device: torch.device, strategy: str) -> "Fabric":
+    """Return the connection of this process with the others of its launch."""
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=process.world // process.machines,
+        num_nodes=process.machines,
+        strategy=_strategy(strategy, process.world),
+    )
+    fabric.launch()
+    return fabric
+
+
+def _strategy(name: str, world: int) -> "Strategy":
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
     if name == "fsdp":
         return ModelParallelStrategy(_shard, world, 1, timeout=PATIENCE)
     return DDPStrategy(timeout=PATIENCE)
@@ -101,6 +130,8 @@ def _strategy(name: str, world: int) -> Strategy:
 
 def _shard(level: nn.Module, mesh: Any) -> nn.Module:
     """Shard every block over the processes; a block is gathered while it runs."""
+    from torch.distributed.fsdp import fully_shard
+
     level.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as fully_shard needs it
     for module in level.modules():
         if isinstance(module, ResidualBlock):
@@ -109,13 +140,31 @@ def _shard(level: nn.Module, mesh: Any) -> nn.Module:
     return level
 
 
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return a tensor whole, sharded (`DTensor`) or not. All processes must call it."""
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """Return this process's part of a tensor, sharded or not; it has the same memory."""
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return local
+
+
 def gather_full(tensor: Tensor) -> Tensor:
-    """Return a full copy of a tensor on the CPU, sharded or not. All processes must call it."""
-    tensor = tensor.detach()
-    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).to("cpu", copy=True)
+    """Return a tensor whole on the CPU, sharded or not; one that is there keeps its memory.
+
+    All processes must call it.
+    """
+    return full_tensor(tensor.detach()).cpu()
 
 
 def shard_like(tensor: Tensor, value: Tensor) -> Tensor:
     """Return a full value, sharded as `tensor` is."""
     value = value.to(tensor.device)
-    return distribute_tensor(value, tensor.device_mesh, tensor.placements) if isinstance(tensor, DTensor) else value
+    if not hasattr(tensor, "placements"):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value, tensor.device_mesh, tensor.placements)  # type: ignore[attr-defined]

@@ -4,10 +4,15 @@ Every random draw is a function of (seed, level, number of the sample) alone. An
 batch that it would have had, a batch can be split over processes, and no worker or queue has a state to be saved.
 """
 
+import mmap
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from threading import Lock
+from typing import IO
+from weakref import WeakSet, finalize
 
 import numpy as np
 import psutil
@@ -16,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from braindiffusion.cohort.store import Cohort
-from braindiffusion.cohort.transforms import patch_centres
 from braindiffusion.diffusion.condition import Condition
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.regions import regions_of
 from braindiffusion.regions.codes import encode
@@ -25,7 +30,8 @@ from braindiffusion.training.augment import Copy, Warp, augment
 from braindiffusion.training.subject_condition import subject_condition
 
 CACHE_BYTES = max(2 * 2**30, psutil.virtual_memory().total // 8)
-"""Memory for augmented copies, so that each is made once where they fit."""
+"""Disk space for augmented copies, so that each is made once where they fit: as much as the system may keep in its own
+cache, so that they are seldom read from the disk."""
 
 
 @dataclass(frozen=True)
@@ -53,57 +59,93 @@ class Brain:
         bands: (bands, channels, x, y, z), not normalised; float32, of region maps float16.
         inside: (x, y, z), share of each site that is brain.
         condition: its condition, a batch of one.
-        centres: (n, 3), sites on which a patch may be centred.
     """
 
     bands: Tensor
     inside: Tensor
     condition: Condition
-    centres: NDArray[np.intp]
 
     @property
     def tensors(self) -> list[Tensor]:
         """All that takes memory; the copies of one brain for several levels have the same condition."""
-        return [self.bands, self.inside, torch.from_numpy(self.centres), *self.condition.values()]
+        return [self.bands, self.inside, *self.condition.values()]
 
 
 class Blocks:
-    """Memory for tensors that are kept, in large blocks.
+    """Files that tensors are kept in, 64 MB each, without a name: they are gone with their last tensor.
 
-    A kept tensor between temporary ones keeps the allocator from giving their memory back: copies that were kept where
-    they had been made took five times their size.
+    Pages that were read count as memory of the process until `release`, and are the system's cache otherwise.
+
+    Args:
+        folder: of the files; None for the system's folder of temporary ones.
     """
 
     SIZE = 64 * 2**20
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._mapped: WeakSet[mmap.mmap] = WeakSet()
         self._block = torch.empty(0, dtype=torch.uint8)
+        self._file: IO[bytes] | None = None
         self._used = 0
 
     def keep(self, tensor: Tensor) -> Tensor:
-        """Return a copy of a tensor in the current block. A block is freed with the last tensor in it."""
+        """Return a copy of a tensor in the current file.
+
+        Raises:
+            BrainDiffusionError: the disk is full.
+        """
         size = tensor.nbytes
         if not size:
             return tensor
         start = -(-self._used // 64) * 64
-        if start + size > len(self._block):
-            self._block, start = torch.empty(max(self.SIZE, size), dtype=torch.uint8), 0
+        try:
+            if self._file is None or start + size > len(self._block):
+                self._begin(max(self.SIZE, size))
+                start = 0
+            assert self._file is not None  # noqa: S101 begun
+            self._file.seek(start)
+            self._file.write(tensor.contiguous().numpy().data)
+            self._file.flush()
+        except OSError as error:
+            msg = (
+                f"Augmented copies cannot be kept in {self.folder or gettempdir()} ({error.strerror}): make room there."
+            )
+            raise BrainDiffusionError(msg) from error
         self._used = start + size
-        kept = self._block[start : start + size].view(tensor.dtype).view(tensor.shape)
-        return kept.copy_(tensor)
+        return self._block[start : start + size].view(tensor.dtype).view(tensor.shape)
+
+    def _begin(self, size: int) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = TemporaryFile(dir=self.folder)  # noqa: SIM115 closed with these blocks
+        finalize(self, self._file.close)
+        self._file.truncate(size)
+        mapped = mmap.mmap(self._file.fileno(), size)  # its own handle: the file is there as long as its tensors
+        self._mapped.add(mapped)
+        self._block = torch.frombuffer(mapped, dtype=torch.uint8)
+
+    def release(self) -> None:
+        """Leave all pages that were read to the system."""
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            for one in list(self._mapped):
+                one.madvise(mmap.MADV_DONTNEED)
 
 
 class CopyCache:
-    """Copies of brains for one or several levels, made once; the oldest are dropped beyond `CACHE_BYTES`.
+    """Copies of brains for one or several levels, made once, on disk; the oldest are dropped beyond `CACHE_BYTES`.
+
+    Args:
+        folder: of their files; None for the system's folder of temporary ones.
 
     Attributes:
-        bytes: memory of all copies.
+        bytes: of all copies.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.bytes = 0
         self._copies: OrderedDict[tuple[int, int], dict[int, Brain]] = OrderedDict()
-        self._blocks = Blocks()
+        self._blocks = Blocks(folder)
         self._lock = Lock()  # batches are made ahead, in other threads
 
     def __len__(self) -> int:
@@ -131,6 +173,10 @@ class CopyCache:
             while self.bytes > CACHE_BYTES and len(self._copies) > 1:
                 self.bytes -= _bytes(self._copies.popitem(last=False)[1])
 
+    def release(self) -> None:
+        """Free the memory of what was read; it stays on disk."""
+        self._blocks.release()
+
     def _kept(self, brains: dict[int, Brain]) -> dict[int, Brain]:
         """Return the same copies with their tensors in blocks; what levels share stays shared."""
         kept: dict[int, Tensor] = {}
@@ -141,7 +187,7 @@ class CopyCache:
             return kept[tensor.data_ptr()]
 
         return {
-            level: Brain(keep(one.bands), keep(one.inside), {n: keep(t) for n, t in one.condition.items()}, one.centres)
+            level: Brain(keep(one.bands), keep(one.inside), {n: keep(t) for n, t in one.condition.items()})
             for level, one in brains.items()
         }
 
@@ -228,8 +274,7 @@ class PatchDataset:
             bands = self.cascade.decompose(volume[None], level)[0].contiguous()
             if self.cascade.config.content == "regions":
                 bands = bands.half()  # eight channels: copies would take eight times the memory of an image's
-            x, y, z = (min(self.cascade.level(level).config.patch or n, n) for n in inside.shape)
-            brains[level] = Brain(bands, inside, condition, patch_centres(inside, (x, y, z)))
+            brains[level] = Brain(bands, inside, condition)
         return brains
 
     def _size(self, inside: Tensor) -> tuple[int, int, int]:
@@ -247,7 +292,9 @@ class PatchDataset:
         rows = range(size) if rows is None else rows
         bands, origins, conditions = zip(*(self._sample(step * size + row) for row in rows), strict=True)
         condition = {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]}
-        return Batch(step * size + rows.start, torch.stack(bands), torch.stack(origins), condition)
+        batch = Batch(step * size + rows.start, torch.stack(bands), torch.stack(origins), condition)
+        self.cache.release()
+        return batch
 
     def subjects_of(self, step: int, size: int) -> list[str]:
         """Return the ids of the subjects in the batch of a training step."""
@@ -266,10 +313,29 @@ class PatchDataset:
         brain = self.brain(self._subject(number), copy)
         if self.patch is None:
             return brain.bands, torch.zeros(3), brain.condition
-        size = np.array(self._size(brain.inside))
-        origin = brain.centres[rng.integers(len(brain.centres))] - size // 2
+        size = self._size(brain.inside)
+        centres = patch_centres(brain.inside, size)
+        origin = centres[rng.integers(len(centres))] - np.array(size) // 2
         edge = 2 ** self.cascade.config.halvings(self.level)
-        sites = tuple(slice(o, o + n) for o, n in zip(origin.tolist(), size.tolist(), strict=True))
+        sites = tuple(slice(o, o + n) for o, n in zip(origin.tolist(), size, strict=True))
         voxels = tuple(slice(s.start * edge, s.stop * edge) for s in sites)
         condition = {name: t[(slice(None), *voxels)] if t.ndim == 4 else t for name, t in brain.condition.items()}
         return brain.bands[(slice(None), slice(None), *sites)], torch.from_numpy(origin).float(), condition
+
+
+def patch_centres(inside: Tensor, size: tuple[int, int, int]) -> NDArray[np.intp]:
+    """Return the sites that TorchIO's weighted sampler may centre a patch on: brain, away from the box's faces.
+
+    Drawing among them, all alike, is that sampler. Drawing through it would copy the whole brain for each patch.
+
+    Args:
+        inside: (x, y, z), the share of each site that is brain.
+        size: sites of the patch; a patch reaches from `centre - size // 2`.
+
+    Returns:
+        (n, 3); the middle of the box where no brain is.
+    """
+    sides = list(zip(inside.shape, size, strict=True))
+    allowed = inside[tuple(slice(n // 2, side - (n - 1) // 2) for side, n in sides)].numpy() > 0
+    found = np.argwhere(allowed) + np.array(size) // 2
+    return found if len(found) else np.array([inside.shape]) // 2

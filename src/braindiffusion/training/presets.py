@@ -7,7 +7,6 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from braindiffusion.cohort.transforms import Interpolation
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.devices import memory_of
 from braindiffusion.diffusion.samplers import SamplerName
@@ -15,7 +14,7 @@ from braindiffusion.diffusion.weights import Weighting
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.runs.requests.base import Content
-from braindiffusion.training.augment import Warp
+from braindiffusion.training.augment import Interpolation, Warp
 
 WARMUP = 200
 """Steps of linear warm-up where a recipe names none."""

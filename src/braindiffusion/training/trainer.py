@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -35,6 +35,8 @@ AHEAD, FAR_AHEAD = 2, 8
 """Batches made ahead in threads while the network runs: on the same CPU, on another device."""
 HELD_OUT = 32
 """Samples of a validation, or those of a step where that is more."""
+SITES_AT_ONCE = 8192
+"""Sites of a batch that a CPU computes at once: larger batches are not faster there, and take more memory."""
 MEASURED = 32
 """Brains from which the means and standard deviations of a level's bands are computed."""
 TRAINING, VALIDATION = 2, 3
@@ -42,6 +44,22 @@ LOSS_STEPS = 20
 """Steps that the loss is averaged over to tell whether a training diverges."""
 DIVERGED = 10.0
 """A training has diverged where the average loss stays above so many times its lowest value."""
+
+
+def samples_at_once(batch_size: int, sites: int, device: torch.device) -> int:
+    """Return how many samples of a batch are computed at once; the gradients of its parts are added.
+
+    A single sample would be slower: PyTorch takes oneDNN for small volumes only where there are several.
+
+    Args:
+        batch_size: samples of the batch.
+        sites: of a sample.
+        device: that computes them.
+    """
+    if device.type != "cpu":
+        return batch_size
+    parts = [n for n in range(2, batch_size + 1) if batch_size % n == 0] or [batch_size]
+    return max((n for n in parts if n * sites <= SITES_AT_ONCE), default=parts[0])
 
 
 @dataclass(frozen=True)
@@ -121,22 +139,26 @@ class LevelTrainer:
         steps: int | None = None,
     ) -> None:
         self.distributed, self.index, self.recipe, self.seed = distributed, index, recipe, seed
-        self.device = distributed.fabric.device
+        self.device = distributed.device
         self.level: Level = cascade.level(index)
         self.level.lay_out(choose_layout(self.device))
-        self.module = distributed.fabric.setup_module(self.level)
+        self.module = distributed.setup(self.level)
         self.optimizers = make_optimizers(
             self.level,
             learning_rate=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             muon_learning_rate=recipe.muon_learning_rate if recipe.optimizer == "muon" else None,
             dtype=distributed.dtype,
+            replicated=distributed.replicated,
         )
         self.averages = {width: PowerEma(self.level, width) for width in SIGMA_RELS}
         self.dropout = {field.name: field.dropout for field in cascade.config.condition.fields}
         self.steps = steps
         self.samples = recipe.samples(distributed.world)
         """Samples of one step of all processes together."""
+        sites = math.prod(min(self.level.config.patch or side, side) for side in self.level.grid)
+        self.at_once = samples_at_once(recipe.batch_size, sites, self.device)
+        """Samples of this process that the network computes at once."""
         self.operations = 0
         """Floating-point operations of a step of this process, counted in its first one."""
         self.band_weights = None
@@ -197,7 +219,8 @@ class LevelTrainer:
         condition = self._conditions(batch.condition, [seeded(*key, 2, number) for number in numbers])
 
         def network(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
-            out: Tensor = self.module(x, log_sigma, coarse, coarse_sigma, coordinates, condition)
+            with self.distributed.autocast():
+                out: Tensor = self.module(x, log_sigma, coarse, coarse_sigma, coordinates, condition)
             return out
 
         error = denoising_loss(network, clean, noise, sigma, condition, prediction=config.prediction)
@@ -212,11 +235,12 @@ class LevelTrainer:
         ]
         return {name: torch.cat([one[name] for one in kept]).to(self.device) for name in condition}
 
-    def _batches(self, patches: PatchDataset, step: int, size: int, at_once: int) -> list[Batch]:
-        """Return this process's part of a step's samples, in batches of `at_once`."""
+    def _batches(self, patches: PatchDataset, step: int, size: int, at_once: int) -> Iterator[Batch]:
+        """Yield this process's part of a step's samples, in batches of `at_once`."""
         mine = size // self.distributed.world
         first = self.distributed.rank * mine
-        return [patches.batch(step, size, range(i, i + at_once)) for i in range(first, first + mine, at_once)]
+        for start in range(first, first + mine, at_once):
+            yield patches.batch(step, size, range(start, start + at_once))
 
     def run(self, patches: PatchDataset, until: int) -> Generator[StepDone]:
         """Train up to step `until`. Closing the generator stops after a whole step."""
@@ -224,7 +248,7 @@ class LevelTrainer:
         with ThreadPoolExecutor(ahead_by, thread_name_prefix="batches") as background:
 
             def begin(step: int) -> Future[list[Batch]]:
-                return background.submit(self._batches, patches, step, self.samples, self.recipe.batch_size)
+                return background.submit(lambda: list(self._batches(patches, step, self.samples, self.at_once)))
 
             ahead = deque(begin(step) for step in range(self.step, min(until, self.step + ahead_by)))
             self.module.train()
@@ -246,18 +270,18 @@ class LevelTrainer:
                 yield StepDone(self.step, loss, rate, time.perf_counter() - start, waiting)
 
     def _step(self, batches: list[Batch]) -> tuple[float, float]:
-        fabric, step = self.distributed.fabric, self.step + 1
+        distributed, step = self.distributed, self.step + 1
         scale_learning_rates(self.optimizers, self.recipe.rate_scale(step, self.steps))
         for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         counted, operations = self.operations > 0, 0
         for i, batch in enumerate(batches):
-            with fabric.no_backward_sync(self.module, enabled=self.distributed.world > 1 and i + 1 < len(batches)):
+            with distributed.without_exchange(self.module, enabled=i + 1 < len(batches)):
                 with nullcontext() if counted else counted_operations(self.level) as count:
                     loss = self.loss(batch, self.samples) / len(batches)
                 operations += 0 if count is None else FORWARD_AND_BACKWARD * count.total
-                fabric.backward(loss)
+                distributed.backward(loss)
             total += loss.detach()
         self.operations = self.operations or operations
         clip_gradients(self.level, self.recipe.max_norm, f"level {self.index}", step)
@@ -266,7 +290,7 @@ class LevelTrainer:
         for average in self.averages.values():
             average.update(self.level, step)
         self.step = step
-        return float(self.distributed.mean(total)), self.learning_rate(step)
+        return float(distributed.mean(total)), self.learning_rate(step)
 
     @torch.no_grad()
     def validate(self, patches: PatchDataset) -> float:
@@ -288,13 +312,19 @@ class LevelTrainer:
             p.copy_(weights[name])
 
     def averaged(self) -> dict[str, Tensor]:
-        """Return both averages on the CPU: `ema.<width>.<parameter>`. All processes must call it."""
+        """Return both averages on the CPU: `ema.<width>.<parameter>`; they change with the next step.
+
+        All processes must call it.
+        """
         return {
             f"ema.{w}.{n}": gather_full(t) for w, average in self.averages.items() for n, t in average.state().items()
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that an exact resume needs, as tensors. All processes must call it."""
+        """Return all that an exact resume needs, as tensors that change with the next step.
+
+        All processes must call it.
+        """
         weights = {f"weight.{name}": gather_full(p) for name, p in self.level.named_parameters()}
         moments = optimizer_tensors(self.level, self.optimizers)
         return {"step": torch.tensor(self.step), **self.averaged(), **weights, **moments}

@@ -7,7 +7,9 @@ import torch
 import torchio as tio
 from scipy.ndimage import map_coordinates
 
-from braindiffusion.cohort.transforms import Movement, draw_bias, move, patch_centres
+from braindiffusion.cohort.transforms import draw_bias
+from braindiffusion.training.augment import Movement, move
+from braindiffusion.training.patches import patch_centres
 
 SHAPE, SPACING = (18, 22, 20), 8.0
 STILL = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
