@@ -23,7 +23,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from math import nan
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -208,16 +207,56 @@ def haar_brain(repeats: int) -> Measured:
         return {"seconds": EVALUATIONS * timed(monai_forward(monai_network(8).eval(), 8, HAAR), repeats)}
 
 
-def ours_training(repeats: int) -> Measured:
-    """A step of the preset `laptop` at each level, by brain of its batch: patches at the finer levels."""
-    from braindiffusion.estimate import estimate
+def ours_level(index: int, repeats: int) -> Measured:
+    """Steps of one level of the preset `laptop` with batches of the sample cohort, by brain of the batch."""
+    from braindiffusion.cohort.store import Cohort
+    from braindiffusion.models.cascade import Cascade
     from braindiffusion.runs import TrainRequest
+    from braindiffusion.training.distributed import Distributed
+    from braindiffusion.training.patches import PatchDataset
+    from braindiffusion.training.presets import preset
+    from braindiffusion.training.trainer import LevelTrainer
+    from braindiffusion.training.warm_start import configuration_of
+
+    request = TrainRequest(data=Path(os.environ[COHORT_VARIABLE]), preset="laptop", device="cpu")
+    cohort, chosen = Cohort.open(request.data), preset("laptop")
+    rows = list(range(len(cohort)))
+    cascade = Cascade(configuration_of(request, chosen, cohort, rows, None))
+    trainer = LevelTrainer(Distributed(request), cascade, index, chosen.recipes[index], 0)
+    patches = PatchDataset(cohort, cascade, index, rows, 2, 0)
+    seconds = [done.seconds for done in trainer.run(patches, 2 * repeats + 2)]
+    return {"seconds": median(seconds[-repeats:]) / trainer.samples}
+
+
+def ours_training(repeats: int) -> Measured:
+    """Steps of the preset `laptop`, each level in a process of its own; and a whole run, with checkpoints and samples.
+
+    The peak is that of the largest level.
+    """
+    from braindiffusion.example_data import samples_dir
+    from braindiffusion.runs import Run
 
     with tempfile.TemporaryDirectory() as folder:
-        found = estimate(TrainRequest(data=sample_cohort(Path(folder)), preset="laptop", device="cpu"))
-    seconds = [level.seconds_per_step or nan for level in found.levels]
-    batches = found.defaults["batch_size"]
-    return {"seconds": sum(a / b for a, b in zip(seconds, batches, strict=True))}
+        data = f"{folder}/cohort.zarr"
+        environment = {**os.environ, COHORT_VARIABLE: data, "BRAINDIFFUSION_RUNS": folder}
+        options = f"prepare {samples_dir() / 'IXI-T1'} --out {data}"
+        # Not here: the peak of a process counts the memory of the one that started it.
+        words = [sys.executable, "-m", "braindiffusion", *options.split()]
+        subprocess.run(words, check=True, capture_output=True, env=environment)
+        words = [sys.executable, __file__, "--repeats", str(repeats), "--case"]
+        levels = []
+        for case in LEVEL_CASES:
+            done = subprocess.run([*words, case], check=True, capture_output=True, text=True, env=environment)
+            levels.append(json.loads(done.stdout.splitlines()[-1]))
+        options = f"--data {data} --preset laptop --epochs 1.6 --device cpu --name whole --out {folder}/model"
+        command = [sys.executable, "-m", "braindiffusion", "train", *options.split()]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if os.waitstatus_to_exitcode(status):
+            raise RuntimeError(Run.open(Path(folder, "whole")).state)
+    found = {f"level {i} gb": one["peak_gb"] for i, one in enumerate(levels)}
+    found |= {"seconds": sum(one["seconds"] for one in levels), "run_gb": usage.ru_maxrss / 1e6}
+    return found | {"peak_gb": max(one["peak_gb"] for one in levels)}
 
 
 def monai_step(repeats: int) -> Measured:
@@ -366,25 +405,36 @@ def prepared(repeats: int) -> Measured:
 
 
 def processes(repeats: int) -> Measured:
-    """A training step (level 2 of `laptop`) by one process of one thread, and by two with twice the batch (DDP)."""
+    """A training step (level 2 of `laptop`) by one process of one thread, and by two with twice the batch (DDP).
+
+    Also by two processes that have nothing to do with each other: what they share is the memory of the machine.
+    """
     from braindiffusion.runs import Metric, Run
 
     found: Measured = {}
     with tempfile.TemporaryDirectory() as folder:
         data = sample_cohort(Path(folder))
         environment = {**os.environ, "BRAINDIFFUSION_RUNS": folder, "OMP_NUM_THREADS": "1"}
-        for world in (1, 2):
-            words = f"-m braindiffusion train --data {data} --out {folder}/out{world} --name {world} --preset laptop"
+
+        def begun(name: str, world: int = 1) -> "subprocess.Popen[bytes]":
+            words = f"-m braindiffusion train --data {data} --out {folder}/out{name} --name {name} --preset laptop"
             launch = f"-m torch.distributed.run --standalone --nproc-per-node {world}" if world > 1 else ""
             options = f"--level 2 --epochs {16 * world} --device cpu --precision float32"
             command = [sys.executable, *launch.split(), *words.split(), *options.split()]
-            subprocess.run(command, check=True, env=environment, capture_output=True)
-            metrics = [e.values for e in Run.open(Path(folder, str(world))).events() if isinstance(e, Metric)]
+            return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        for together in ({"1": 1}, {"2": 2}, {"apart": 1, "other": 1}):
+            started = [begun(name, world) for name, world in together.items()]
+            if sum(process.wait() for process in started):
+                raise RuntimeError(f"A training failed: {', '.join(together)}.")
+        for name in ("1", "2", "apart"):
+            metrics = [e.values for e in Run.open(Path(folder, name)).events() if isinstance(e, Metric)]
             steps = [one for one in metrics if "seconds_per_step" in one]
             late = steps[len(steps) // 2 :]  # the first ones wait for augmented copies
-            found[f"step {world}"] = median(one["seconds_per_step"] for one in late)
-            found[f"waiting {world}"] = median(one["waiting_for_data"] for one in late)
-    return found | {"efficiency": found["step 1"] / found["step 2"]}
+            found[f"step {name}"] = median(one["seconds_per_step"] for one in late)
+            found[f"waiting {name}"] = median(one["waiting_for_data"] for one in late)
+    shares = {"efficiency": found["step 1"] / found["step 2"], "exchange": found["step apart"] / found["step 2"]}
+    return found | shares
 
 
 GPU = torch.device("cuda")
@@ -499,6 +549,9 @@ CASES: dict[str, Callable[[int], Measured]] = {
                  viewer, prepared, recipes, gpu_brain, gpu_training)
 }  # fmt: skip
 
+LEVEL_CASES = {f"ours_level_{index}": partial(ours_level, index) for index in range(4)}
+"""Parts of the case `ours_training`."""
+
 
 # -- table -------------------------------------------------------------------------------------------------------------
 
@@ -535,10 +588,13 @@ def table(found: dict[str, Measured]) -> list[tuple[str, str, str, str, str]]:
     preset = ("ours_training", "seconds")
     row("a training step of `laptop`, by brain: MONAI on voxels", preset, ("monai_step", "seconds"), "30")
     row("a training step of `laptop`, by brain: one Haar level", preset, ("haar_step", "seconds"), "3")
-    for how, what in (("on a volume", "ours_step"), ("of `laptop`", "ours_training")):
-        memory = (what, "peak_gb")
-        row(f"peak memory of a training step {how}: MONAI on voxels", memory, ("monai_step", "peak_gb"), "10", "GB")
-        row(f"peak memory of a training step {how}: one Haar level", memory, ("haar_step", "peak_gb"), "2", "GB")
+    for what, case, key in (
+        ("a training step on a volume", "ours_step", "peak_gb"),
+        ("a training step of `laptop`", "ours_training", "peak_gb"),
+        ("a whole training of `laptop`, a step of the peer", "ours_training", "run_gb"),
+    ):
+        row(f"peak memory of {what}: MONAI on voxels", (case, key), ("monai_step", "peak_gb"), "10", "GB")
+        row(f"peak memory of {what}: one Haar level", (case, key), ("haar_step", "peak_gb"), "2", "GB")
     row("like for like, forward", ("ours_alike", "seconds"), ("monai_alike", "seconds"), "1.5")
     row("like for like, training step", ("ours_alike", "step"), ("monai_alike", "step"), "1.5")
     if "convolutions" in found:
@@ -572,6 +628,9 @@ def table(found: dict[str, Measured]) -> list[tuple[str, str, str, str, str]]:
         one, two = (f"{found['processes'][f'step {world}']:.3g} s" for world in (1, 2))
         share = f"{found['processes']['efficiency']:.0%}"
         rows.append(("a training step by one process, and by two with twice the batch (DDP)", one, two, share, "85%"))
+        apart = f"{found['processes']['step apart']:.3g} s"
+        share = f"{found['processes']['exchange']:.0%}"
+        rows.append(("the same, of two processes that know nothing of each other", apart, two, share, ""))
         waits = f"{found['processes']['waiting 1']:.1%}"
         rows.append(("share of a training step that waits for data", waits, "", "", "5%"))
     alone("preprocessing six volumes at 2 mm, imports included", "prepared", "seconds", "", "s")
@@ -638,7 +697,7 @@ def missing(case: str, cohort: Path | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--case", choices=CASES, help="run this one in this process and print JSON")
+    parser.add_argument("--case", choices=CASES | LEVEL_CASES, help="run this one in this process and print JSON")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--cohort", type=Path, help="a prepared cohort, for the case `recipes`")
     parser.add_argument("--repeats", type=int, default=3)
@@ -646,8 +705,8 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="a Markdown page whose table is replaced")
     chosen = parser.parse_args()
     if chosen.case:
-        found = CASES[chosen.case](chosen.repeats)
-        found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        found = (CASES | LEVEL_CASES)[chosen.case](chosen.repeats)
+        found.setdefault("peak_gb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
         sys.stdout.write(json.dumps(found) + "\n")
         return
     if chosen.cohort:

@@ -1,7 +1,9 @@
 """Device, precision, memory layout and compilation: chosen here, the same way for training and generation."""
 
+import ctypes
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +81,17 @@ def memory_of(device: torch.device) -> int:
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory())
     return int(psutil.virtual_memory().total)
+
+
+def return_free_memory() -> None:
+    """Return memory that was freed to the system, where the C library has a function for it (glibc).
+
+    Threads allocate from areas of their own, whose free parts neither other threads nor other processes can use.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 class Uninitialized(TorchFunctionMode):

@@ -19,10 +19,10 @@ from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig
 from braindiffusion.models.registry import find_model, read_card
 from braindiffusion.runs import TrainRequest
 from braindiffusion.training.distributed import Distributed
-from braindiffusion.training.patches import CACHE_BYTES, PatchDataset
+from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.plan import levels_of, levels_with_copies_of, preset_of, rows_of
 from braindiffusion.training.presets import LevelRecipe, Preset
-from braindiffusion.training.trainer import AHEAD, HELD_OUT, MEASURED, LevelTrainer
+from braindiffusion.training.trainer import AHEAD, HELD_OUT, LevelTrainer, samples_at_once
 from braindiffusion.training.warm_start import configuration_of
 
 LEAST_SECONDS = 2.0
@@ -33,6 +33,8 @@ SMALL, LARGER = 2, 8
 BORROWED = 1.5
 """Factor on the counted memory on a CPU, whose convolutions work on copies that are not counted. With it, large batches
 are within a quarter of the measurements of `benchmarks/check_estimate.py`."""
+MAKING = 60
+"""Bytes a voxel while a pair of copies is made: volumes, masks, region maps before and after, and a sampling grid."""
 FORWARD = 1 / 3
 """Share of the forward pass in a step."""
 
@@ -85,12 +87,11 @@ class _Trial:
         start = None if request.start_from is None else find_model(request.start_from)
         known = None if start is None else read_card(start).split
         self.rows, held_out = rows_of(self.cohort, request.validation_subjects, known)
-        self.held_out = len(held_out or self.rows)
         self.validation_subjects = len({self.cohort.subjects[row].person for row in held_out})
         self.config = configuration_of(request, self.preset, self.cohort, self.rows, start)
         self.cascade = Cascade(self.config).to(self.device)
-        self.brain = [self._brain_bytes(index) for index in range(len(self.preset.recipes))]
-        importlib.import_module("torch._dynamo")  # as the optimizer will at its first step: a tenth of a GB
+        if any(level.unet.checkpointing for level in self.preset.levels):
+            importlib.import_module("torch._dynamo")  # as its first step will: 0.07 GB
         self.held = held_bytes(self.device)
         self.begun = perf_counter() - begun
 
@@ -112,43 +113,35 @@ class _Trial:
         left_out = (name for name, values in found.items() if values and getattr(self.request, name) is None)
         return {name: found[name][0] if len(set(found[name])) == 1 else found[name] for name in left_out}
 
-    def _brain_bytes(self, index: int) -> int:
-        """Return the memory of one copy of a brain, for all levels that share it."""
-        levels = levels_with_copies_of(self.preset, self.wanted, index)
-        dataset = PatchDataset(self.cohort, self.cascade, index, self.rows, 0, 0, levels=levels)
-        dataset.brain(self.rows[0])
-        return dataset.cache.bytes
-
     def bytes(self, preset: Preset, index: int) -> int:
         """Return the memory while a level is trained."""
         recipe, on_cpu = preset.recipes[index], self.device.type == "cpu"
         config = _plain(self.config, preset.levels)
-        step = learning(_plain(self.config, preset.levels, but=index), index, recipe.batch_size, self.dtype)
+        at_once = samples_at_once(recipe.batch_size, self._sites(index, preset.levels[index].patch), self.device)
+        step = learning(_plain(self.config, preset.levels, but=index), index, at_once, self.dtype)
         drawn = max(sampling(config, level, 1, self.dtype).working for level in self.sampled(index))
+        weights = parameters(config)
+        total = training_bytes(weights, step, drawn, muon=recipe.optimizer == "muon")
         if on_cpu:
             step = replace(step, working=round(BORROWED * step.working))
-        copies = 4 if on_cpu else 2  # on the CPU the last and the best weights, too
-        data = self._data(index, recipe) if on_cpu else 0
-        return (
-            self.held + training_bytes(parameters(config), step, drawn, copies, muon=recipe.optimizer == "muon") + data
-        )
+            # What was trained has its last and its best weights, too; all else is there once.
+            kept = 2 * sum(weights[level] for level in self.wanted if level <= index)
+            total = training_bytes(weights, step, drawn, 1, muon=recipe.optimizer == "muon") + kept
+            total += self._data(index, recipe)
+        return self.held + total
+
+    def _sites(self, index: int, patch: int | None) -> int:
+        """Return the sites of a sample of a level."""
+        return math.prod(min(patch or side, side) for side in self.config.grid(index))
 
     def sampled(self, index: int) -> range:
         """Return the levels of a training sample while this one is trained: the trained ones from the coarsest on."""
         return range(max(1, next((i for i in range(index + 1) if i not in self.wanted), index + 1)))
 
     def _data(self, index: int, recipe: LevelRecipe) -> int:
-        """Return the memory of cached brains and of the batches that are made ahead.
-
-        The brains from which the normalisation is computed are cached for a moment only, but what is freed between them
-        is seldom given back.
-        """
-        measured = min(MEASURED, len(self.rows)) * max(self.brain)
-        in_pair = min(2, max(1, recipe.augmented_copies))
-        brains = (self.pairs(index) * in_pair + min(self.held_out, HELD_OUT)) * self.brain[index]
-        ahead = (AHEAD + 1) * recipe.samples()
-        samples = max(ahead, HELD_OUT) * sample_bytes(self.config, index)
-        return measured + min(int(brains), 2 * CACHE_BYTES) + samples
+        """Return the memory of the batches that are made ahead, and of making copies of brains, which lie on disk."""
+        ahead = (AHEAD + 1) * recipe.samples() * sample_bytes(self.config, index)
+        return ahead + AHEAD * MAKING * math.prod(self.config.shape) * self.config.channels
 
     def pairs(self, index: int) -> float:
         """Return the expected number of pairs of copies that a level takes; each is made once."""

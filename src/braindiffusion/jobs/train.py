@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.devices import return_free_memory
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
 from braindiffusion.models.cascade.cascade import Cascade
@@ -112,6 +113,7 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
         if (state := states[index]) is not None:
             with fitting(checkpoints.resume_folder, index):
                 trainer.load(state)
+            state = states[index] = None
         if levels != (group := levels_with_copies_of(chosen, wanted, index)):
             levels, cache = group, CopyCache(run.path)
         patches = PatchDataset(
@@ -123,6 +125,8 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
         level_training = _LevelTraining(request, distributed, trainer, checkpoints, novelty, until)
         if (yield from level_training.run(patches, held_out)) is Command.STOP:
             return
+        del trainer, level_training  # before the next level has its own
+        return_free_memory()
     yield ArtifactWritten(kind="model", path=str(checkpoints.best), name="best")
     yield Finished(message=f"The model is in {checkpoints.best}.")
 

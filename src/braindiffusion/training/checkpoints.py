@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from braindiffusion.devices import return_free_memory
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import replacing
 from braindiffusion.generation.outputs import as_volume
@@ -99,10 +100,10 @@ class CheckpointManager:
         parameters: dict[int, nn.Parameter] = {}
         for index in range(cascade.config.number_of_levels):
             own = dict(cascade.level(index).named_parameters())
-            weights = {name: p.detach().to("cpu", copy=True) for name, p in own.items()}
-            parameters |= {id(p): nn.Parameter(weights[name].to(p.device)) for name, p in own.items()}
+            weights = {name: p.detach().cpu() for name, p in own.items()}
+            parameters |= {id(p): nn.Parameter(p.detach()) for p in own.values()}
             self.levels.append(LevelCheckpoint(weights, weights))
-        self.model = copy.deepcopy(cascade, parameters).eval()  # on a CPU with the memory of these weights
+        self.model = copy.deepcopy(cascade, parameters).eval()  # with the same memory, until a level is trained
 
     def restore(self, level: int, state: Mapping[str, Tensor]) -> None:
         """Restore the checkpoint of a level from its resume file."""
@@ -158,6 +159,7 @@ class CheckpointManager:
         """
         steps = self.steps()
         self._load_weights(best=False)
+        return_free_memory()  # whole volumes take more than a step of training
         for step in sample_cascade(self.model, [seed], levels=trained_levels(steps)):
             volume = step.volume()
         path = self.run.results / f"sample_step_{sum(steps):07d}.nii.gz"
@@ -165,6 +167,7 @@ class CheckpointManager:
         if self.model.config.content == "regions":
             generated = Volume(decode(volume[0].cpu().numpy())[None], generated.affine, {"kind": "labels"})
         save_volume(generated, path)
+        return_free_memory()
         written = ArtifactWritten(kind="preview", path=str(path), name=f"training sample, step {sum(steps)}")
         return written, volume[0, 0].cpu().numpy()
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.devices import return_free_memory
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade
@@ -242,6 +243,7 @@ class PatchDataset:
             for number, brains in made.items():
                 self.cache.put((subject, number), brains)
             brain = made[copy][self.level]
+            return_free_memory()  # volumes before and after a deformation, as much as a step of training
         return brain
 
     def _make(self, subject: int, copy: int) -> dict[int, dict[int, Brain]]:

@@ -141,6 +141,8 @@ class LevelTrainer:
         self.distributed, self.index, self.recipe, self.seed = distributed, index, recipe, seed
         self.device = distributed.device
         self.level: Level = cascade.level(index)
+        for parameter in self.level.parameters():
+            parameter.data = parameter.data.clone()  # the first checkpoint has those before
         self.level.lay_out(choose_layout(self.device))
         self.module = distributed.setup(self.level)
         self.optimizers = make_optimizers(
@@ -272,8 +274,6 @@ class LevelTrainer:
     def _step(self, batches: list[Batch]) -> tuple[float, float]:
         distributed, step = self.distributed, self.step + 1
         scale_learning_rates(self.optimizers, self.recipe.rate_scale(step, self.steps))
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         counted, operations = self.operations > 0, 0
         for i, batch in enumerate(batches):
@@ -287,6 +287,7 @@ class LevelTrainer:
         clip_gradients(self.level, self.recipe.max_norm, f"level {self.index}", step)
         for optimizer in self.optimizers:
             optimizer.step()
+            optimizer.zero_grad()
         for average in self.averages.values():
             average.update(self.level, step)
         self.step = step
