@@ -71,11 +71,11 @@ class Distributed:
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of a loss."""
         if self._fabric is None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         else:
             self._fabric.backward(loss)
 
-    def without_exchange(self, network: nn.Module, *, enabled: bool) -> AbstractContextManager[Any]:
+    def without_exchange(self, network: Any, *, enabled: bool) -> AbstractContextManager[Any]:
         """Return a context in which gradients stay in this process: those of all but the last part of a batch."""
         return nullcontext() if self._fabric is None else self._fabric.no_backward_sync(network, enabled=enabled)
 

@@ -77,7 +77,10 @@ class AdamW(Optimizer):
             if gradient.stride() != parameter.stride():  # the kernel goes through memory
                 gradient = torch.empty_like(parameter).copy_(gradient)
             torch._fused_adamw_(
-                *([local_part(one)] for one in (parameter, gradient, *(state[kind] for kind in self.kinds))),
+                [local_part(parameter)],
+                [local_part(gradient)],
+                [local_part(state["exp_avg"])],
+                [local_part(state["exp_avg_sq"])],
                 [],
                 [steps],
                 lr=self.learning_rate,
