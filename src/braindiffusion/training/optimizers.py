@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim.adamw import adamw
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.training.distributed import full_tensor, gather_full, local_part, shard_like
@@ -63,34 +64,38 @@ class Optimizer:
 
 
 class AdamW(Optimizer):
-    """AdamW (Loshchilov and Hutter 2019), by PyTorch's fused kernel."""
+    """AdamW (Loshchilov and Hutter 2019), by PyTorch's function and fused kernel."""
 
     kinds = ("exp_avg", "exp_avg_sq")
-    BETAS, EPSILON = (0.9, 0.999), 1e-8
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter that has a gradient."""
+        parts: tuple[list[Tensor], ...] = ([], [], [], [])
+        steps = []
         for parameter, gradient, state in self._with_gradients():
-            steps = state.setdefault("step", torch.zeros((), device=parameter.device))
-            steps += 1
+            steps.append(state.setdefault("step", torch.zeros((), device=parameter.device)))
             if gradient.stride() != parameter.stride():  # the kernel goes through memory
                 gradient = torch.empty_like(parameter).copy_(gradient)
-            torch._fused_adamw_(
-                [local_part(parameter)],
-                [local_part(gradient)],
-                [local_part(state["exp_avg"])],
-                [local_part(state["exp_avg_sq"])],
-                [],
-                [steps],
-                lr=self.learning_rate,
-                beta1=self.BETAS[0],
-                beta2=self.BETAS[1],
-                weight_decay=self.weight_decay,
-                eps=self.EPSILON,
-                amsgrad=False,
-                maximize=False,
-            )
+            for part, tensor in zip(parts, (parameter, gradient, *(state[kind] for kind in self.kinds)), strict=True):
+                part.append(local_part(tensor))
+        parameters, gradients, *moments = parts
+        adamw(
+            parameters,
+            gradients,
+            moments[0],
+            moments[1],
+            max_exp_avg_sqs=[],
+            state_steps=steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
 class Muon(Optimizer):
