@@ -157,7 +157,7 @@ def test_what_is_no_row_gets_one_sentence(
 
 def test_a_table_may_be_named_as_something_of_pytorch(tmp_path: Path) -> None:
     schema = schema_of(cohort_with(tmp_path, write(tmp_path, TABLE, "values.tsv")), [0, 1, 2])
-    module = Conditioning(schema, 8, 4, 1)
+    module = Conditioning(schema, 8, map_width=4, map_places=1, voxels=1)
     told, _ = module(as_condition(schema, {"values": (1.0, 2.0)}, SHAPE))
     assert told is not None
     assert told.shape == (1, 8)

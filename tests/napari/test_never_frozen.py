@@ -137,7 +137,8 @@ def test_the_viewer_stays_awake(make_napari_viewer_proxy, qtbot, files, cohort, 
     train.form.fields["preset"].value = "tiny"
     train.form.fields["epochs"].value = 1000
     train.start()
-    job = generate.generate(GenerateRequest(previews=True, num_samples=50))
+    # The full model, so that no brain is finished, and becomes a layer, while gaps are measured.
+    job = generate.generate(GenerateRequest(previews=True, num_samples=50, fast=False))
     with qtbot.waitSignals([train.job.metric, job.artifact], timeout=TIMEOUT):
         pass
     busy = stalls(LARGE)

@@ -117,6 +117,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "attention": ((True,), {}),
         "embedding": (16, {}),
         "map_width": (3, {}),
+        "map_places": (1, {}),
         "checkpointing": (True, {}),
     },
 }
