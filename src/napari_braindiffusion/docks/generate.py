@@ -231,16 +231,16 @@ class GenerateDock(Dock):
             card = read_card(folder)
             schema = card.conditions
             anatomy = "none" if anatomy_folder(folder) is None else "sampled"
-            sooner = read_card(sampled_model(name, fast=True)).sampling_defaults if has_distilled(name) else None
+            distilled = read_card(sampled_model(name, fast=True)).sampling_defaults if has_distilled(name) else None
         except BrainDiffusionError:  # the engine says what is wrong, when it is asked for a brain
-            folder, card, schema, anatomy, sooner = None, None, ConditionSchema(), None, None
+            folder, card, schema, anatomy, distilled = None, None, ConditionSchema(), None, None
         self.form.card.show_card(card, folder)
         self.form.conditions.set_schema(schema)
         if card is None or folder is None:
             self.form.show_defaults({})
         else:
             defaults = {"anatomy": anatomy, "fast": card.fast, "distilled": card.distilled}
-            self.form.show_defaults({**card.sampling_defaults, **defaults}, sooner)
+            self.form.show_defaults({**card.sampling_defaults, **defaults}, distilled)
         self._warmed = False
 
     def _offer_maps(self, event: object = None) -> None:

@@ -73,7 +73,7 @@ class GenerateForm(RequestForm):
         self._default_anatomy: str | None = None
         self._default_samplers: tuple[str, ...] = ()
         self._defaults: Mapping[str, Any] = {}
-        self._sooner: Mapping[str, Any] | None = None
+        self._distilled: Mapping[str, Any] | None = None
         self.live, self.grid, self.after_run = live, grid, after_run
         self.model = self.fields["model"]
         self.model.native.clear()  # none until some are offered
@@ -104,15 +104,15 @@ class GenerateForm(RequestForm):
         self.model.offer(models)
         self.fields["autoguidance"].offer(models)
 
-    def show_defaults(self, defaults: Mapping[str, Any], sooner: Mapping[str, Any] | None = None) -> None:
+    def show_defaults(self, defaults: Mapping[str, Any], distilled: Mapping[str, Any] | None = None) -> None:
         """Show what the sampling settings that are left out stand for.
 
         Args:
             defaults: by name, `anatomy` among them; `fast`: the model's `FastSampling`, if it has any; `distilled`:
                 whether the model is. An empty mapping where nothing is known.
-            sooner: those of the model's distilled one, if it has one.
+            distilled: those of the model's distilled one, if it has one.
         """
-        self._defaults, self._sooner = defaults, sooner
+        self._defaults, self._distilled = defaults, distilled
         for name in ("anatomy", "levels"):
             self.show_default(name, defaults.get(name))
         self._default_anatomy = defaults.get("anatomy")
@@ -171,7 +171,7 @@ class GenerateForm(RequestForm):
     def _fixed(self) -> tuple[str, ...]:
         """Return the names of the settings that are the model's own: fast sampling has its steps."""
         fast = self.fields["fast"].value
-        if self._defaults.get("distilled") or (fast and self._sooner is not None):
+        if self._defaults.get("distilled") or (fast and self._distilled is not None):
             return DISTILLED
         return ("steps",) if fast else ()
 
@@ -184,12 +184,12 @@ class GenerateForm(RequestForm):
 
     def _show_fast(self) -> None:
         """Show what "Default" is: fast sampling, unless a setting is chosen that the distilled model does not take."""
-        own = self._sooner is not None and self.fields["anatomy"].value != "none"
-        chosen = any(self.fields[name].value != GenerateRequest.model_fields[name].default for name in DISTILLED)
-        default = own and not chosen
+        chosen = {name: self.fields[name].value for name in ("anatomy", *DISTILLED)}
+        default = self._distilled is not None and GenerateRequest.model_construct(**chosen).suits_distilled
         self.show_default("fast", "on" if default else "off")
-        fast = self.fields["fast"].value
-        shown = self._sooner if self._sooner is not None and (default if fast is None else fast) else self._defaults
+        wanted = self.fields["fast"].value
+        fast = default if wanted is None else wanted
+        shown = self._distilled if fast and self._distilled is not None else self._defaults
         for name in ("guidance", "steps", "sampler"):
             self.show_default(name, shown.get(name))
         self._default_samplers = tuple(shown.get("sampler") or ())
