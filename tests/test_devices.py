@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from braindiffusion import devices
-from braindiffusion.devices import CompiledNetwork, ConvolutionTimes, choose_layout, compile_after, time_convolution
+from braindiffusion.devices import (
+    CompiledNetwork,
+    ConvolutionTimes,
+    choose_layout,
+    choose_precision,
+    compile_after,
+    time_convolution,
+)
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade import Cascade
@@ -206,6 +213,31 @@ def test_a_convolution_is_timed_in_both_layouts_and_precisions() -> None:
     assert len(found.milliseconds) == 4
     assert 1e-4 < found.error < devices.BF16_ERROR_BOUND
     assert all(f"{name} channels {end} " in str(found) for name in ("float32", "bfloat16") for end in ("last", "first"))
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "chosen"), [(4.0, torch.bfloat16), (8.0, torch.float32), (15.0, torch.float32)]
+)
+def test_a_cpu_with_bfloat16_instructions_takes_them_only_where_they_are_clearly_faster(
+    milliseconds: float, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(devices, "time_convolution", lambda device, seconds: times(2 * milliseconds, milliseconds))
+    devices._cpu_gains_by_bfloat16.cache_clear()
+    try:
+        assert choose_precision(CPU) is chosen
+        assert choose_precision(CPU, "bfloat16") is torch.bfloat16
+        assert choose_precision(CPU, "float32") is torch.float32
+    finally:
+        devices._cpu_gains_by_bfloat16.cache_clear()
+
+
+def test_a_cpu_without_bfloat16_instructions_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(devices, "time_convolution", None)
+    assert choose_precision(CPU) is torch.float32
+    with pytest.raises(BrainDiffusionError, match="would be emulated"):
+        choose_precision(CPU, "bfloat16")
 
 
 @pytest.mark.parametrize("layout", [LAST, FIRST])
