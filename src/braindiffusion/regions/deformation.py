@@ -70,8 +70,9 @@ def warp(image: Tensor, displacement: Tensor) -> Tensor:
     places = torch.stack(axes) + displacement
     size = torch.tensor(shape, dtype=torch.float32)[:, None, None, None]
     grid = ((places + 0.5) * 2 / size - 1).flip(0).movedim(0, -1)  # PyTorch orders the axes from last to first
-    pulled: Tensor = F.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)[0]
-    return pulled
+    slabs = image.expand(shape[0], *image.shape)  # PyTorch shares out the images of a batch among threads
+    pulled = F.grid_sample(slabs, grid[:, None], padding_mode="border", align_corners=False)
+    return pulled[:, :, 0].movedim(0, 1)
 
 
 def refined(displacement: Field) -> Field:
