@@ -78,6 +78,9 @@ cohorts: setup  ## Preprocess the subjects of DATA at 2 mm: brains and whole hea
 		--participants $(DATA)/ixi-2mm/participants.tsv --out build/ixi-2mm.zarr
 	$(BIN)/braindiffusion prepare $(DATA)/ixi-2mm/IXI-T1 --labels $(DATA)/ixi-2mm/labels \
 		--participants $(DATA)/ixi-2mm/participants.tsv --skull keep --shape 96 120 104 --out build/heads.zarr
+	$(BIN)/braindiffusion prepare $(DATA)/ds002748-cropped --participants $(DATA)/ds002748-cropped/participants.tsv \
+		--skull strip --out build/ds002748.zarr
+	$(BIN)/python scripts/join_cohorts.py build/ixi-2mm.zarr ds002748=build/ds002748.zarr --out build/two-sites.zarr
 
 train-gpu: cohorts  ## Train the packaged models of 2 mm on DATA and one GPU (12 minutes)
 	$(BIN)/python scripts/train_gpu.py pack build/ixi-2mm.zarr build/heads.zarr --heads 60 --out build/gpu
@@ -85,7 +88,9 @@ train-gpu: cohorts  ## Train the packaged models of 2 mm on DATA and one GPU (12
 	$(BIN)/python scripts/train_gpu.py collect build/gpu-results --out build/gpu-models
 
 train-models: cohorts  ## Train the packaged models on DATA (hours)
-	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/ixi-2mm
+	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --validation-subjects 30 --out build/one-site
+	$(BIN)/braindiffusion train --data build/two-sites.zarr --start-from build/one-site/best --condition site \
+		--validation-subjects 30 --epochs 40 --out build/ixi-2mm
 	$(BIN)/python scripts/build_anatomy.py build/ixi-2mm.zarr --model build/ixi-2mm/best
 	$(BIN)/python scripts/build_normative.py build/ixi-2mm.zarr --model build/ixi-2mm/best
 	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out $(PRETRAINED)/ixi-2mm

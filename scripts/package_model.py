@@ -15,9 +15,11 @@ from typing import Annotated
 import torch
 import typer
 
+from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import load_model, save_model
+from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.cascade.files import read_configuration
 from braindiffusion.models.registry import ANATOMY, NORMATIVE, find_model, read_card
 from braindiffusion.runs import Failed, GenerateRequest, Metric, Run, TrainRequest
@@ -29,12 +31,14 @@ COMMON = {
 }
 CARDS = {
     "ixi-2mm": {
-        "summary": "skull-stripped T1w brains at 2 mm, IXI Hammersmith, by age, sex and regions",
+        "summary": "skull-stripped T1w brains at 2 mm of two scanners, by age, sex, site and regions",
         "description": "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), with or without a given age, sex, "
-        "region volumes or region map. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research "
-        "on methods; not for diagnosis.",
-        "data": "120 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 held out",
-        "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",
+        "region volumes or region map, as of one of two scanners: IXI's at Hammersmith (site HH, 3 T, the default) or "
+        "that of ds002748. Trained on healthy adults (IXI), and adults most of whom have a mild depression (ds002748). "
+        "For research on methods; not for diagnosis.",
+        "data": "117 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, and 40 of OpenNeuro "
+        "ds002748, at 2 mm; 30 of IXI held out",
+        "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org; ds002748: CC0",
         "guidance": {"scale": 2.0, "fields": ["regions"]},
         "fast": {"model": "ixi-2mm-fast"},
         "generated_anatomy": {"model": "ixi-2mm-anatomy", "first_level": 2},
@@ -57,10 +61,11 @@ CARDS = {
     "brain-1mm": {
         "summary": "skull-stripped T1w brains at 1 mm: those of ixi-2mm with one finer level",
         "description": "Skull-stripped T1-weighted brains at 1 mm (160 x 208 x 176): the brain that ixi-2mm generates "
-        "for the same seed and conditions, and one level of detail between 2 and 1 mm. Anatomy, age, sex and regions "
-        "come from ixi-2mm (IXI, Hammersmith, 3 T); the finest texture from another scanner (ds002748). For research "
+        "for the same seed and conditions, and one level of detail between 2 and 1 mm. Anatomy, age, sex, site and "
+        "regions come from ixi-2mm; the finest texture from the scanner of ds002748, whichever the site. For research "
         "on methods; not for diagnosis.",
-        "data": "the finest level: 32 subjects of OpenNeuro ds002748 at 1 mm, 8 held out; all others: ixi-2mm",
+        "data": "the finest level: 32 subjects of OpenNeuro ds002748 at 1 mm, 8 held out (from this level; ixi-2mm was "
+        "trained on them); all others: ixi-2mm",
         "data_licence": "CC0 (ds002748) and CC BY-SA 3.0 (IXI dataset, brain-development.org)",
         "coarser_model": "ixi-2mm",
         "guidance": {"scale": 2.0, "fields": ["regions"], "levels": 4},
@@ -85,6 +90,8 @@ SAMPLING: dict[str, list[dict[str, float]]] = {
 }  # fmt: skip
 """Sampling of each level, where it differs from that of the preset: so the power spectrum is that of people within
 1 dB, and brains follow their region map best."""
+DEFAULTS = {"site": "HH"}
+"""Condition that a packaged model takes where none is asked for: most of its brains, and all of its maps, are of it."""
 COLUMNS = ["step", "training loss since the last line", "validation loss"]
 
 
@@ -106,6 +113,15 @@ def history(run: Run) -> dict[str, list[list[float]]]:
             row = [round(sum(since) / len(since), 4), round(event.values["validation_loss"], 4)]
             curves.setdefault(event.stage, []).append([before.get(event.stage, 0) + event.step, *row])
     return curves
+
+
+def with_defaults(config: CascadeConfig) -> CascadeConfig:
+    """Return a configuration whose conditions have the `DEFAULTS`, where it has such conditions."""
+    fields = [
+        field.model_copy(update={"default": DEFAULTS[field.name]}) if field.name in DEFAULTS else field
+        for field in config.condition.fields
+    ]
+    return config.model_copy(update={"condition": ConditionSchema(fields=tuple(fields))})
 
 
 def main(
@@ -137,6 +153,7 @@ def main(
         levels = zip(cascade.config.levels, SAMPLING[out.name], strict=True)
         changed = tuple(level.model_copy(update=settings) for level, settings in levels)
         cascade.config = cascade.config.model_copy(update={"levels": changed})
+    cascade.config = with_defaults(cascade.config)
     save_model(cascade, out, card, dtype=torch.bfloat16)
     for name in (ANATOMY, NORMATIVE):
         if (beside := find_model(trained) / name).is_file():
