@@ -81,6 +81,19 @@ class TestLossCurve:
         first, second, other = (item.opts["pen"].color().name() for item in curve.getPlotItem().listDataItems())
         assert first == second != other
 
+    @pytest.mark.parametrize("pixels", [60, 150, 400])
+    @pytest.mark.parametrize("ends", [(0.27, 0.31), (0.2, 0.9), (0.03, 0.9), (1e-3, 30.0), (1e-12, 1e9)])
+    def test_numbers_of_a_logarithmic_axis_keep_apart(self, shown, ends, pixels):
+        curve = shown(LossCurve())
+        axis = curve.getPlotItem().getAxis("left")
+        least, largest = np.log10(ends)
+        ticks = axis.tickValues(least, largest, pixels)
+        places = np.sort(np.concatenate([values for _, values in ticks]))
+        assert len(places) >= 1
+        assert (np.diff(places) * pixels / (largest - least) >= 13.9).all()
+        numbers = [text for spacing, values in ticks for text in axis.tickStrings(values, 1.0, spacing)]
+        assert len(set(numbers)) == len(numbers) == len(places)
+
     def test_passes_over_what_a_logarithm_cannot_show(self, shown):
         curve = shown(LossCurve())
         for step, loss in enumerate([1.0, float("nan"), 0.0, float("inf"), 0.5]):

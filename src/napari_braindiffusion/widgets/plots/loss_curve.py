@@ -1,8 +1,11 @@
 """The loss, live: one colour a level, training as a line, validation as dots on a line."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
@@ -14,6 +17,57 @@ from napari_braindiffusion.widgets.plots import COLOURS, LOSSES
 
 WIDE = 340
 """Pixels from which the legend has two columns: in one it would hide half of the curves."""
+
+
+LABEL_HEIGHT = 14
+"""Pixels that the number beside a tick needs."""
+MINOR_TICKS: tuple[Sequence[float], ...] = (
+    [tenths / 10 for tenths in range(11, 100)],
+    [halves / 2 for halves in range(3, 20)],
+    range(2, 10),
+    (2, 3, 5),
+    (2, 5),
+)
+"""Multiples of a power of ten that get a tick: the most whose numbers do not overlap."""
+
+
+class LossAxis(pg.AxisItem):  # type: ignore[misc, unused-ignore]
+    """A vertical axis whose ticks keep apart on a logarithmic scale; pyqtgraph's own always has nine a decade."""
+
+    def logTickValues(
+        self,
+        minVal: float,
+        maxVal: float,
+        size: float,
+        stdTicks: list[Any],
+    ) -> list[tuple[Any, list[float]]]:
+        """Return the ticks between two logarithms, powers of ten first.
+
+        Args:
+            minVal: logarithm of the least value.
+            maxVal: of the largest.
+            size: length of the axis in pixels.
+            stdTicks: the ticks of a linear axis of logarithms.
+        """
+        decades = range(math.floor(minVal), math.ceil(maxVal) + 1)
+        decade = size / max(maxVal - minVal, 1e-9)
+        apart = math.ceil(LABEL_HEIGHT / decade)
+        minor = next((chosen for chosen in MINOR_TICKS if _closest(chosen) * decade >= LABEL_HEIGHT), ())
+        whole = [float(power) for power in decades if power % apart == 0]
+        between = [power + math.log10(multiple) for power in decades for multiple in minor]
+        return [
+            (spacing, [value for value in values if minVal <= value <= maxVal])
+            for spacing, values in ((1.0, whole), (None, between))
+        ]
+
+    def logTickStrings(self, values: list[float], scale: float, spacing: float | None) -> list[str]:
+        """Return the number beside each tick."""
+        return [f"{10**value * scale:.3g}" for value in values]
+
+
+def _closest(multiples: Sequence[float]) -> float:
+    """Return the least distance between ticks, in decades."""
+    return min((math.log10(upper / lower) for lower, upper in pairwise((1, *multiples, 10))), default=1.0)
 
 
 @dataclass
@@ -38,7 +92,7 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         limit: float | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__(parent, axisItems={"left": LossAxis("left")})
         self._kinds = kinds
         self._smoothing = 1
         self._only: str | None = None
@@ -49,6 +103,7 @@ class LossCurve(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self._plot = self.getPlotItem()
         self._plot.setLabel("bottom", "step")
         self._plot.setLabel("left", label)
+        self._plot.getAxis("left").enableAutoSIPrefix(False)  # no factor of 0.001 beside the name
         self._plot.setLogMode(x=False, y=True)
         self._plot.showGrid(x=False, y=True, alpha=0.2)
         self._plot.setMenuEnabled(False)
