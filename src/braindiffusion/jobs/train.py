@@ -29,6 +29,7 @@ from braindiffusion.runs import (
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.training.checkpoints import CheckpointManager, fitting, load_state
 from braindiffusion.training.distributed import Command, Distributed
+from braindiffusion.training.loss_watch import LossWatch
 from braindiffusion.training.novelty import Novelty
 from braindiffusion.training.optimizers import NotFiniteError
 from braindiffusion.training.patches import CopyCache, PatchDataset
@@ -41,7 +42,7 @@ from braindiffusion.training.plan import (
     usable_rows,
 )
 from braindiffusion.training.presets import Preset, preset
-from braindiffusion.training.trainer import LevelTrainer, LossWatch, StepDone, fit_normalisation
+from braindiffusion.training.trainer import LevelTrainer, StepDone, fit_normalisation
 from braindiffusion.training.warm_start import (
     configuration_of,
     copy_initial_model,
