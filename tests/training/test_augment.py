@@ -72,6 +72,18 @@ def test_splines_are_those_of_scipy_and_keep_fine_texture(image: torch.Tensor, b
     assert lost < 0.75 < 0.85 < kept
 
 
+def test_splines_of_a_brain_in_air_are_those_of_all_voxels(image: torch.Tensor, bend: np.ndarray) -> None:
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    ball = torch.from_numpy(np.where(x**2 + y**2 + z**2 < 0.2, image.numpy(), -1).astype(np.float32))
+    (moved,), _ = move([ball], None, SPACING, Movement(*STILL, bend), "cubic")
+    places = displaced(bend)
+    for channel in range(2):
+        wanted = map_coordinates(ball[channel].numpy(), places, order=3, mode="constant", cval=-1)
+        np.testing.assert_allclose(moved[channel].numpy(), wanted, atol=0.01)  # ringing of a step of 2
+    assert moved[:, 0, 0, 0].tolist() == [-1, -1]
+    assert float((moved == -1).float().mean()) > 0.2
+
+
 def test_splines_leave_a_head_that_is_not_moved(image: torch.Tensor) -> None:
     labels = (4 * (image[0] + 1)).to(torch.uint8)
     (still,), same = move([image], labels, SPACING, Movement(*STILL), "cubic")
