@@ -83,7 +83,7 @@ CARDS = {
 }
 SAMPLING: dict[str, list[dict[str, float]]] = {
     "ixi-2mm": [
-        {"steps": 20}, {"steps": 10}, {"steps": 10, "temperature": 0.85}, {"steps": 6, "temperature": 0.6}
+        {"steps": 20}, *({"steps": steps, "temperature": 0.85} for steps in (10, 10, 6))
     ],
     "ixi-2mm-anatomy": [{}, {}, {"temperature": 0.85}, {"steps": 4, "temperature": 0.6}],
     "brain-1mm-fast": [{}, {}, {}, {}, {"steps": 4}],
@@ -95,13 +95,13 @@ DEFAULTS = {"site": "HH"}
 COLUMNS = ["step", "training loss since the last line", "validation loss"]
 
 
-def history(run: Run) -> dict[str, list[list[float]]]:
-    """Return the loss curves of each level, a row of `COLUMNS` for each validation."""
+def history(run: Run, curves: dict[str, list[list[float]]]) -> dict[str, list[list[float]]]:
+    """Return the loss curves of each level, a row of `COLUMNS` for each validation, after those there were before."""
     request = run.request
     if not isinstance(request, TrainRequest):
         raise BrainDiffusionError(f"{run.path} is no training run: choose one of `braindiffusion runs`.")
     start = {} if request.start_from is None else read_card(find_model(request.start_from)).to_json()
-    curves: dict[str, list[list[float]]] = dict(start.get("history", {}))
+    curves = {**start.get("history", {}), **curves}
     before = {f"level {i}": steps for i, steps in enumerate(start.get("steps", []))}
     losses: dict[str, list[float]] = {}
     for event in run.events():
@@ -111,7 +111,7 @@ def history(run: Run) -> dict[str, list[list[float]]]:
             losses.setdefault(event.stage, []).append(event.values["loss"])
         if "validation_loss" in event.values and (since := losses.pop(event.stage, [])):
             row = [round(sum(since) / len(since), 4), round(event.values["validation_loss"], 4)]
-            curves.setdefault(event.stage, []).append([before.get(event.stage, 0) + event.step, *row])
+            curves[event.stage] = [*curves.get(event.stage, []), [before.get(event.stage, 0) + event.step, *row]]
     return curves
 
 
@@ -130,7 +130,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the example.")] = 0,
     note: Annotated[str, typer.Option(help="Training history for the card.")] = "make train-models",
     missed: Annotated[str, typer.Option(help="Missed targets for the card.")] = "",
-    run: Annotated[Path | None, typer.Option(help="Training run whose loss curves go into the card.")] = None,
+    run: Annotated[list[Path] | None, typer.Option(help="Training run whose loss curves go into the card.")] = None,
 ) -> None:
     """Write model.json and model.safetensors; of a distilled model, the example of its teacher, too."""
     if out.name not in CARDS:
@@ -138,8 +138,10 @@ def main(
     cascade, before = load_model(trained)
     card = before.to_json()
     card.pop("fast", None)  # of the model that it was made of
-    if run is not None:
-        card |= {"history": history(Run(run)), "history_columns": COLUMNS}
+    curves: dict[str, list[list[float]]] = {}
+    for path in run or ():  # several runs that each trained other levels
+        curves = history(Run(path), curves)
+        card |= {"history": curves, "history_columns": COLUMNS}
     card |= {**COMMON, **CARDS[out.name], "name": out.name, "training": note}
     if missed:
         card["missed"] = missed
