@@ -146,7 +146,8 @@ def unchosen(folder: Path, count: int) -> list[Volume]:
         if seed not in by_seed:
             raise BrainDiffusionError(f"{folder} lacks the brain of seed {seed}: generate {count} from seed 0.")
         asked = by_seed[seed].get("request", {})
-        if by_seed[seed].get("condition_asked") or any(asked.get(name) is not None for name in SETTINGS):
+        conditions = asked.get("condition") or asked.get("conditions")
+        if conditions or any(asked.get(name) is not None for name in SETTINGS):
             raise BrainDiffusionError(
                 f"The brain of seed {seed} in {folder} was generated with conditions or settings."
             )
