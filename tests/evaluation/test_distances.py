@@ -102,3 +102,19 @@ def test_columns_are_standardised_by_real_brains_and_a_constant_one_stays() -> N
     np.testing.assert_allclose(distances.standardised(table, np.array([0, 1])), [[-1, 0], [1, 0], [8, 0]])
     rounded = np.array([[1000.0], [1000.00006], [1001.0]])  # real brains that differ by the rounding of float32
     np.testing.assert_allclose(distances.standardised(rounded, np.array([0, 1])), [[0], [0], [1]], atol=1e-4)
+
+
+def test_a_feature_that_hardly_varies_among_real_brains_does_not_outweigh_the_others() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((60, 40))
+    features[:, 0] = 0
+    features[5, 0] = 1e-7  # of a rectifier that fires in one real brain
+    features[50, 0] = 0.1  # and in a generated one
+    real = np.arange(40)
+    plain, compared = (distances.standardised(features, real, one_unit=one_unit) for one_unit in (False, True))
+    assert abs(plain[50, 0]) > 1e5
+    assert abs(compared[50, 0]) < 2
+    np.testing.assert_allclose(compared[:, 1:], plain[:, 1:])
+    a, b = np.arange(20), np.arange(40, 60)
+    kid = distances.mmd_squared(distances.polynomial_kernel(compared))
+    assert abs(kid(a, b)) < 1 < abs(distances.mmd_squared(distances.polynomial_kernel(plain))(a, b))

@@ -98,7 +98,7 @@ class Comparison:
         """Yield distances between sets of features, each feature in standard deviations of real brains."""
         for encoder in self.chosen[0].features:
             features = np.array([brain.features[encoder] for brain in self.chosen], np.float64)
-            features = distances.standardised(features, self.real)
+            features = distances.standardised(features, self.real, one_unit=True)
             kernels = {"KID": distances.polynomial_kernel, "MMD, Gaussian": distances.gaussian_kernel}
             for name, kernel in kernels.items():
                 yield self.row(encoder, name, distances.mmd_squared(kernel(features)))

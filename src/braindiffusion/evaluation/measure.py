@@ -127,7 +127,7 @@ class MeasuredGroups:
         for encoder in self.generated[0].measures.features:
             every = [one.measures.features[encoder] for one in self.training + self.held_out + self.generated]
             count, others = len(self.training), len(self.held_out)
-            scaled = standardised(np.array(every, np.float64), np.arange(count))
+            scaled = standardised(np.array(every, np.float64), np.arange(count), one_unit=True)
             training_, held_out_, generated = np.split(scaled, (count, count + others))
             people = [neighbours(one[None], training_, held_out_, row) for row, one in enumerate(held_out_)]
             made = [neighbours(one[None], training_, held_out_, int(self.rng.integers(others))) for one in generated]

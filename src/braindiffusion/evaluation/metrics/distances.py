@@ -6,6 +6,9 @@ from scipy.spatial.distance import pdist, squareform
 
 from braindiffusion.evaluation.bootstrap import Numbers, Rows, Statistic
 
+LEAST_SPREAD = 0.1
+"""Of the median spread of the features of an encoder: a smaller one is taken for this."""
+
 
 def mmd_squared(kernel: Numbers) -> Statistic:
     """Return the squared maximum mean discrepancy, unbiased (Gretton et al. 2012, lemma 6).
@@ -125,10 +128,18 @@ def decibels(spectra: Numbers) -> Statistic:
     return statistic
 
 
-def standardised(table: Numbers, real: NDArray[np.intp]) -> Numbers:
+def standardised(table: Numbers, real: NDArray[np.intp], *, one_unit: bool = False) -> Numbers:
     """Subtract the mean of the real brains from every column and divide by their standard deviation.
 
     A column that is constant among real brains, but for the rounding of float32, is not divided.
+
+    Args:
+        table: (N, D).
+        real: rows of the real brains.
+        one_unit: the columns have the same unit, as features of an encoder: none is divided by less than `LEAST_SPREAD`
+            times their median spread. A feature that is zero in nearly all real brains would outweigh all others.
     """
     middle, spread = table[real].mean(0), table[real].std(0)
+    if one_unit and (usual := float(np.median(spread))):
+        return np.asarray((table - middle) / np.maximum(spread, LEAST_SPREAD * usual))
     return np.asarray((table - middle) / np.where(spread > 1e-6 * np.abs(middle), spread, 1))
