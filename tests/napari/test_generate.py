@@ -232,7 +232,7 @@ class TestCard:
         qtbot.addWidget(card)
         card.show_card(packaged.card, packaged.path)
         for word in (
-            "120 subjects",
+            "117 subjects",
             "Age (20",
             "F or M",
             "40 regions",
