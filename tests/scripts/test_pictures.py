@@ -61,7 +61,7 @@ def test_unchosen_brains_are_the_first_seeds_without_conditions(
     np.testing.assert_allclose(found[2].data, (np.asarray(cohort.volumes[2], np.float32) + 1) / 4, atol=1e-3)
     with pytest.raises(BrainDiffusionError, match="lacks the brain of seed 3"):
         script.unchosen(folder, 4)
-    for more in ({"condition_asked": {"age": 30}}, {"request": {"guidance": 2.0}}):
+    for more in ({"request": {"condition": {"age": 30}}}, {"request": {"guidance": 2.0}}):
         with pytest.raises(BrainDiffusionError, match="generated with conditions or settings"):
             script.unchosen(generated(cohort, tmp_path / "asked", 3, **more), 3)
 
