@@ -110,17 +110,17 @@ def test_contrast_and_residual_of_known_tissue() -> None:
     )
 
 
+@pytest.mark.parametrize("moved", [0, 1])
 @pytest.mark.parametrize("side", [2, 4, 8])
-def test_edges_of_blocks_are_found_in_smooth_tissue(side: int) -> None:
+def test_edges_of_blocks_are_found_in_smooth_tissue(side: int, moved: int) -> None:
     """One offset a block, as large as the steps between neighbours, doubles these at the faces, roughly."""
     rng = np.random.default_rng(side)
     smooth = ndimage.gaussian_filter(rng.standard_normal((48, 48, 48)), 2.0).astype(np.float32)
     inside = np.ones(smooth.shape, bool)
-    assert block_edges(smooth, inside) == pytest.approx(1, abs=0.05)
+    assert block_edges(smooth, inside) == pytest.approx(1, abs=0.08), "the largest of 14 ratios"
     offsets = rng.standard_normal([n // side for n in smooth.shape]) * np.abs(np.diff(smooth, axis=0)).mean()
     blocky = smooth + offsets.repeat(side, 0).repeat(side, 1).repeat(side, 2).astype(np.float32)
-    assert block_edges(blocky, inside) > 1.4
-    assert block_edges(np.roll(blocky, 1, (0, 1, 2)), inside) < 1.4, "blocks begin at the corner of the box"
+    assert block_edges(np.roll(blocky, moved, (0, 1, 2)), inside) > 1.3, "wherever the blocks begin"
 
 
 def test_no_tissue_has_no_edges() -> None:

@@ -103,6 +103,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "zero_terminal_snr": (True, {"LevelConfig": ZERO_SNR}),
         "shift": (2.0, {}),
         "temperature": (0.5, {}),
+        "refinement": (0.5, {"TrainRequest": {"levels": None}}),
     },
     UNetConfig: {
         "network": (

@@ -55,7 +55,13 @@ class Inpainting:
         return self._generator.denoiser(context, self._hole)
 
     def __call__(self, context: LevelContext, denoiser: Denoiser) -> Denoiser:
-        """Return the denoiser of a level whose estimate agrees with the known voxels."""
+        """Return the denoiser of a level whose estimate agrees with the known voxels.
+
+        On a moved grid it is as it was: `edit_band` restores the known voxels of what a level hands on, and who writes
+        the volume those of the last.
+        """
+        if context.moved:
+            return denoiser
         level, generator = context.level, self._generator
 
         def keeping(x: Tensor, sigma: Tensor, condition: Condition | None = None) -> Tensor:

@@ -98,6 +98,7 @@ class EditPlan:
             edit_band=self._proposal.edit_band,
             sampler=self._proposal.sampler,
             steps=self.request.steps,
+            refine_from=self._proposal.refine_from,
             dtype=self.dtype,
         )
 

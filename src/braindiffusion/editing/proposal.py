@@ -26,6 +26,7 @@ class Proposal:
         edit_band: changes the band that a level hands on.
         sampler: None is the model's own.
         told: joins the sidecar.
+        refine_from: the first level that may be refined, see `Generator.sample`; None where all keep a scan's noise.
     """
 
     box: NDArray[np.float32]
@@ -34,6 +35,7 @@ class Proposal:
     edit_band: BandEdit | None = None
     sampler: SamplerName | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    refine_from: int | None = None
 
 
 def conditioned(

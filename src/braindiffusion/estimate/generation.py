@@ -97,12 +97,13 @@ class _Trial:
             sampler=cast(SamplerName | None, self.request.sampler),
             steps=self._tried,
             eta=self.request.eta,
+            refine_from=None,
             dtype=self.dtype,
         ):
             settle(self.device)
             now = perf_counter()
             if step.step == self._tried[step.level] - 1:
-                steps.append((now - last) * self._guided(step.level))
+                steps.append((now - last) * self._guided(step.level) * self._refined(step.level))
             last = now
         begun = perf_counter()
         volume = as_volume(step.volume()[0], self.generator.spacing)
@@ -121,6 +122,14 @@ class _Trial:
         low, high = self.guidance.interval
         sigmas = self.configs[0].levels[index].sampling_sigmas(self.steps[index])[:-1]
         return (1 + float(((sigmas >= low) & (sigmas <= high)).double().mean())) / 2
+
+    def _refined(self, index: int) -> float:
+        """Return the evaluations of a level over its steps: its refinement adds some."""
+        level = self.configs[0].levels[index] if self.configs else None
+        if level is None or level.refinement is None:
+            return 1.0
+        steps = self.steps[index]
+        return 1 + (len(level.refinement_sigmas(steps)) - 1) / steps
 
     def advice(self, available: int) -> str:
         """Return the change that would make it fit."""

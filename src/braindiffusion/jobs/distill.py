@@ -235,6 +235,8 @@ def _finished(
             sigmas = config.sampling_sigmas(config.steps)
             kept = [float(sigmas[i]) for i in chosen_noise_levels(sigmas, steps[index])[:-1]]
             update: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": len(kept), "noise_levels": tuple(kept)}
+            if config.refinement is not None:
+                update["refinement"] = kept[-1]
         else:
             update = {"steps": min(config.steps, request.other_steps or config.steps)}
         configs[index] = LevelConfig.model_validate({**config.model_dump(), **update})

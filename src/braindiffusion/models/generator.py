@@ -28,6 +28,8 @@ class LevelContext:
         sigmas: noise levels of the sampler, falling, (steps + 1,).
         coarse: (batch, channels, x, y, z), the normalised coarse band that the level is given; None at level 0.
         coarse_sigma: (batch,), noise level of that band; None at level 0.
+        moved: whether the level's grid is moved by half a site (`cascade.refinement`): its coefficients are then not
+            those of `EditableGenerator.coefficients`, and a hook that knows some of these returns the denoiser as it is.
     """
 
     level: int
@@ -35,6 +37,7 @@ class LevelContext:
     sigmas: Tensor
     coarse: Tensor | None = None
     coarse_sigma: Tensor | None = None
+    moved: bool = False
 
 
 Hook = Callable[[LevelContext, Denoiser], Denoiser]
@@ -175,6 +178,7 @@ class Generator(Protocol):
         steps: int | Sequence[int] | None = None,
         eta: float = 0.0,
         levels: int | None = None,
+        refine_from: int | None = 0,
         dtype: torch.dtype = torch.float32,
     ) -> Iterator[GenerationStep]:
         """Generate volumes, one for each seed.
@@ -188,6 +192,8 @@ class Generator(Protocol):
             steps: sampler steps, see `steps`.
             eta: DDIM's.
             levels: how many levels to run, coarsest first; None runs all that are trained.
+            refine_from: the first level that may be sampled once more on a moved grid, where the model does so; None
+                is none. That changes what hooks and `edit_band` keep of a volume.
             dtype: precision of the network. Noise levels, noise and samples are float32.
 
         Yields:

@@ -106,7 +106,7 @@ class Recorder:
 
     def __call__(self, context: LevelContext, denoiser: Denoiser) -> Denoiser:
         """Return the denoiser of a level, with what comes in and what goes out last kept."""
-        if context.level not in self._steps:
+        if context.level not in self._steps or context.moved:
             return denoiser
         kept = chosen_noise_levels(context.sigmas, self._steps[context.level])
         wanted = {float(np.float32(context.sigmas[index])) for index in kept}

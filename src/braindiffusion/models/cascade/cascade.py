@@ -172,7 +172,12 @@ class Level(nn.Module):
         return box[0], box[1], box[2]
 
     def denoiser(
-        self, coarse: Tensor | None = None, coarse_sigma: Tensor | None = None, windows: Sequence[Window] | None = None
+        self,
+        coarse: Tensor | None = None,
+        coarse_sigma: Tensor | None = None,
+        windows: Sequence[Window] | None = None,
+        *,
+        moved: bool = False,
     ) -> Denoiser:
         """D(x, sigma, condition) of this level, given the normalised coarse band of the whole grid.
 
@@ -181,8 +186,9 @@ class Level(nn.Module):
             coarse_sigma: (batch,).
             windows: the box of sites to compute of each sample; elsewhere its estimate is 0. None computes the whole
                 grid.
+            moved: the grid is moved by half a site (`cascade.refinement`).
         """
-        everywhere = self.coordinates()
+        everywhere = self.coordinates(torch.full((1, 3), 0.5) if moved else None)
 
         def network(x: Tensor, sigma: Tensor, condition: Condition | None, window: Window, rows: slice) -> Tensor:
             sites = (slice(None), slice(None), *window)

@@ -96,6 +96,15 @@ class LevelConfig(_Config):
     temperature: float = Field(default=1.0, ge=0, le=1)
     """Scale of the noise that sampling starts from. For Gaussian data the sample is the conditional mean plus this
     times the spread: below 1, a level that has not learnt its finest texture gives less of it, and cleaner."""
+    refinement: float | None = Field(default=None, gt=0, le=MOST_SIGMA)
+    """Noise level from which a level samples once more on a moved grid (`models.cascade.refinement`); None does not,
+    nor does the coarsest level, which has no blocks."""
+
+    def refinement_sigmas(self, steps: int) -> Tensor:
+        """Noise levels of the refinement, falling, with a final 0: its own, then those of the sampler below it."""
+        first = self.refinement or 0.0
+        below = [sigma for sigma in self.sampling_sigmas(steps).tolist() if sigma < first * (1 - 1e-6)]
+        return torch.tensor([first, *below], dtype=torch.float64)
 
     def sampling_sigmas(self, steps: int) -> Tensor:
         """Noise levels of the sampler, falling, with a final 0: (steps + 1,) float64.
@@ -129,6 +138,9 @@ class LevelConfig(_Config):
             or any(low >= high for high, low in itertools.pairwise(self.noise_levels))
         ):
             msg = f"noise_levels must be {self.steps} numbers, as many as steps, that fall."
+            raise ValueError(msg)
+        if self.noise_levels is not None and self.refinement not in (None, *self.noise_levels):
+            msg = "refinement must be one of noise_levels: a level that was distilled knows these alone."
             raise ValueError(msg)
         if self.unet.network == "monai" and self.patch is not None:
             msg = "a network of MONAI's normalizes over space, and cannot train on patches: leave patch out."

@@ -99,6 +99,7 @@ class SampledCascade:
         steps: int | Sequence[int] | None = None,
         eta: float = 0.0,
         levels: int | None = None,
+        refine_from: int | None = 0,
         dtype: torch.dtype = torch.float32,
     ) -> Iterator[CascadeStep]:
         """Generate volumes, one for each seed."""
@@ -112,6 +113,7 @@ class SampledCascade:
             steps=steps,
             eta=eta,
             levels=min(levels or self.levels, self.levels),
+            refine_from=refine_from,
             dtype=dtype,
         )
 
@@ -123,7 +125,7 @@ class CascadeGenerator(SampledCascade):
         """Return D(x, sigma, condition) of a level, without hooks; levels trained on patches compute a box only."""
         level = self.cascade.level(context.level)
         windows = None if where is None or level.config.patch is None else [level.window(where)] * len(context.seeds)
-        return level.denoiser(context.coarse, context.coarse_sigma, windows)
+        return level.denoiser(context.coarse, context.coarse_sigma, windows, moved=context.moved)
 
     def coefficients(self, volume: Tensor, level: int) -> Tensor:
         """Return the normalised coefficients that a level would generate of a volume, (batch, bands, x, y, z)."""

@@ -12,6 +12,7 @@ from braindiffusion.diffusion.condition import Condition
 from braindiffusion.diffusion.samplers import SAMPLERS, Sampler, SamplerName, ddim
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade
+from braindiffusion.models.cascade.refinement import refine as refine_band
 from braindiffusion.models.cascade.wavelet import BANDS, inverse_haar
 from braindiffusion.models.generator import BandEdit, GenerationStep, Hook, LevelContext, SeededNoise, apply_hooks
 
@@ -69,6 +70,7 @@ def sample_cascade(
     steps: int | Sequence[int] | None = None,
     eta: float = 0.0,
     levels: int | None = None,
+    refine_from: int | None = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[CascadeStep]:
     """Generate volumes, one for each seed. Arguments and steps as in `Generator.sample`.
@@ -93,6 +95,8 @@ def sample_cascade(
         context = LevelContext(index, tuple(seeds), sigmas, given, coarse_sigma)
         windows = None if coarse is None else level.windows_without_air(coarse)
         denoiser = apply_hooks(hooks, context, level.denoiser(given, coarse_sigma, windows))
+        refines = coarse is not None and level.config.refinement is not None
+        refines = refines and refine_from is not None and index >= refine_from
         run = _sampler(sampler or level.config.sampler, eta)
         halvings = cascade.config.halvings(index) - (cascade.config.bands(index) > 1)
 
@@ -107,9 +111,13 @@ def sample_cascade(
                 yield CascadeStep(index, 0, by_level[index], sigma, first(), first, halvings)
             for step in run(denoiser, start, sigmas, condition, noise=noise):
                 band = cascade.reconstruct(index, step.denoised, coarse)
-                yield CascadeStep(
-                    index, step.step, step.of, step.sigma, band, partial(noisy, step.x, step.sigma), halvings
-                )
+                left = partial(noisy, step.x, step.sigma)
+                if step.step == step.of and refines:
+                    lower = level.config.refinement_sigmas(by_level[index])
+                    around = {"seeds": seeds, "hooks": hooks, "sampler": run, "noise": noise}
+                    band = refine_band(level, band, lower, condition, **around)
+                    left = partial(torch.clone, band)
+                yield CascadeStep(index, step.step, step.of, step.sigma, band, left, halvings)
         level.conditioning.forget()
         if not bool(band.isfinite().all()):
             msg = f"Level {index} of the model generated values that are no numbers or infinite"

@@ -177,9 +177,10 @@ class BundleGenerator:
         steps: int | Sequence[int] | None = None,
         eta: float = 0.0,
         levels: int | None = None,
+        refine_from: int | None = 0,
         dtype: torch.dtype = torch.float32,
     ) -> Iterator[BundleStep]:
-        """Generate volumes, one for each seed. There is no band to edit, and one level."""
+        """Generate volumes, one for each seed. There is no band to edit, one level, and no refinement."""
         (count,), (name,) = self.steps(steps), self.samplers(sampler)
         sigmas = self.schedule.sigmas(count)
         noise = SeededNoise(seeds, 0, self._sampled, self.device)
