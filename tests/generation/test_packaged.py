@@ -6,9 +6,10 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from braindiffusion.evaluation.brain_measures import texture_measures
 from braindiffusion.jobs import perform
 from braindiffusion.models.registry import find_model
-from braindiffusion.runs import DemoRequest, Finished, Run
+from braindiffusion.runs import DemoRequest, Finished, GenerateRequest, Run
 
 
 def test_the_demo_makes_a_brain(tmp_path: Path, tmp_runs: Path) -> None:
@@ -32,3 +33,12 @@ def test_the_demo_makes_a_brain(tmp_path: Path, tmp_runs: Path) -> None:
     trajectory = nib.load(tmp_path / "demo" / "sample_001_trajectory.nii.gz")
     assert trajectory.shape[:3] == image.shape
     assert trajectory.shape[3] == 13, "noise, and the 4, 4, 2 and 2 steps of the distilled model"
+
+
+def test_no_blocks_show_in_smooth_tissue(tmp_path: Path, tmp_runs: Path) -> None:
+    """The wavelet levels leave blocks, which the refinement removes: 1.3 to 1.4 without it, at most 1.1 in people."""
+    run = Run.create(GenerateRequest(seed=1, segmentation=True, out=tmp_path))
+    assert isinstance(list(perform(run))[-1], Finished)
+    voxels, labels = (nib.load(tmp_path / f"sample_001{end}.nii.gz").get_fdata() for end in ("", "_regions"))
+    edges = texture_measures(voxels.astype(np.float32), labels.astype(np.uint8))["texture: block edges"]
+    assert edges < 1.1

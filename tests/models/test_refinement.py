@@ -20,7 +20,7 @@ from braindiffusion.models.generator import Hook, LevelContext, SeededNoise
 SHAPE = (16, 24, 16)
 PLAIN = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,), map_width=4), steps=3, patch=4)
 REFINED = PLAIN.model_copy(update={"refinement": 0.5})
-AGES = Numbers(mean=50, std=10, quantiles=tuple(range(30, 80, 5)) + (80,))
+AGES = Numbers(mean=50, std=10, quantiles=(*range(30, 80, 5), 80))
 SCHEMA = ConditionSchema(fields=(ScalarField(name="age", unit="years", seen=AGES), MapField(name="regions", labels=5)))
 
 

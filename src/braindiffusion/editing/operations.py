@@ -182,8 +182,9 @@ def _regeneration(
             here, anatomy = sample_regions(library, boxed.regions, boxed.hole, request.seed + number - 1)
             told["anatomy"] = anatomy
         condition = conditioned(generator, asked, here)
-        around = [*hooks, inpainting]
-        return Proposal(boxed.box, around, condition, inpainting.edit_band, sampler, told, refine_from=first_level)
+        return Proposal(
+            boxed.box, [*hooks, inpainting], condition, inpainting.edit_band, sampler, told, refine_from=first_level
+        )
 
     return proposal
 

@@ -143,8 +143,8 @@ def block_edges(voxels: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
     """Return how much larger steps are across the faces of blocks than inside them: 1 where nothing shows a grid.
 
     A model that generates blocks of voxels (wavelet levels, patches, latents) leaves such steps in smooth tissue.
-    Blocks of 2, 4 and 8 voxels are counted from each voxel of the first block, the same on every axis; the largest ratio
-    is returned.
+    Blocks of 2, 4 and 8 voxels are counted from each voxel of the first block, the same on every axis; the largest
+    ratio is returned.
 
     Args:
         voxels: (x, y, z).

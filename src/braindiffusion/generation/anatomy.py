@@ -26,6 +26,8 @@ from braindiffusion.models.registry import ANATOMY
 from braindiffusion.regions import MIRRORED, REGIONS, mirror, region_index, volumes_ml
 from braindiffusion.regions.deformation import (
     COARSER,
+    PREVIEW_SQUARINGS,
+    SQUARINGS,
     Field,
     Labels,
     composed,
@@ -144,16 +146,15 @@ class AnatomyLibrary:
         )
         return path
 
-    def sample(
-        self, seed: int, condition: Mapping[str, Value], *, deform: bool = True, nearest: bool = False
-    ) -> Anatomy:
+    def sample(self, seed: int, condition: Mapping[str, Value], *, deform: bool = True, quick: bool = False) -> Anatomy:
         """Draw a region map that fits a condition. The same seed and condition give the same map.
 
         Args:
             seed: the seed of the sample.
             condition: checked values; `age`, `sex` and `volumes` are used.
             deform: False returns the subject's map, mirrored or not.
-            nearest: take the labels of the nearest voxels, which is faster and frays thin parts: for previews.
+            quick: for previews: take the labels of the nearest voxels, which frays thin parts, and compute the flows in
+                fewer steps.
         """
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
         mirrored = bool(rng.integers(2))
@@ -162,11 +163,12 @@ class AnatomyLibrary:
         if deform:
             shape = self._velocity(self._shape_weights(rng, chosen, condition))
             shape += random_velocity(rng, shape.shape[1:], self.spacing * COARSER)
-            displacement = composed(_onto(self, chosen), exponential(-shape))
+            squarings = PREVIEW_SQUARINGS if quick else SQUARINGS
+            displacement = composed(_onto(self, chosen, squarings), exponential(-shape, squarings))
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
-                displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=nearest)
-            labels = warped(labels, displacement, nearest=nearest)
+                displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=quick)
+            labels = warped(labels, displacement, nearest=quick)
             largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
         return Anatomy(mirror(labels) if mirrored else labels, self.subjects[chosen], mirrored, largest)
 
@@ -270,24 +272,24 @@ class AnatomyLibrary:
 
 
 def sample_anatomy(
-    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, nearest: bool = False
+    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, quick: bool = False
 ) -> Anatomy:
     """Return `library.sample`; one that was drawn lately is the same object, not to be changed."""
     used = {name: condition[name] for name in ("age", "sex", "volumes") if name in condition}
-    return _sampled(library, seed, json.dumps(used, sort_keys=True), nearest)
+    return _sampled(library, seed, json.dumps(used, sort_keys=True), quick)
 
 
 @lru_cache(REMEMBERED)
-def _sampled(library: AnatomyLibrary, seed: int, condition: str, nearest: bool) -> Anatomy:
-    return library.sample(seed, json.loads(condition), nearest=nearest)
+def _sampled(library: AnatomyLibrary, seed: int, condition: str, quick: bool) -> Anatomy:
+    return library.sample(seed, json.loads(condition), quick=quick)
 
 
 @lru_cache(REMEMBERED)
-def _onto(library: AnatomyLibrary, subject: int) -> Field:
+def _onto(library: AnatomyLibrary, subject: int, squarings: int) -> Field:
     """Return the displacement, in voxels of the coarser grid, that carries the template onto a subject."""
     own = np.zeros(len(library.subjects))
     own[subject] = 1
-    return exponential(library._velocity(own))
+    return exponential(library._velocity(own), squarings)
 
 
 @cache

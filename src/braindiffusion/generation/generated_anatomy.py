@@ -85,6 +85,7 @@ class RegionMapModel:
             hooks=hooks,
             steps=steps,
             levels=levels,
+            refine_from=settings.first_level,
         ):
             generated = step
         counts = np.bincount(sampled.regions.ravel(), minlength=len(REGIONS))

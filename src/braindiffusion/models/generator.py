@@ -29,7 +29,7 @@ class LevelContext:
         coarse: (batch, channels, x, y, z), the normalised coarse band that the level is given; None at level 0.
         coarse_sigma: (batch,), noise level of that band; None at level 0.
         moved: whether the level's grid is moved by half a site (`cascade.refinement`): its coefficients are then not
-            those of `EditableGenerator.coefficients`, and a hook that knows some of these returns the denoiser as it is.
+            those of `EditableGenerator.coefficients`, and a hook that knows some of these returns the denoiser it got.
     """
 
     level: int

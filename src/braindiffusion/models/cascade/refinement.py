@@ -69,7 +69,7 @@ def _moved(condition: Condition | None, voxels: int) -> Condition | None:
 
 
 def _inside(intensity: Tensor) -> Tensor:
-    """Return where a volume of intensities in [-1, 1] is no air, nor the outermost voxel, which the move wraps around."""
+    """Return where a volume in [-1, 1] is neither air nor the outermost voxel, which the move wraps around."""
     tissue = (intensity > AIR - 1).any(1, keepdim=True).float()
     near = F.max_pool3d(tissue, 3, stride=1, padding=1) > 0
     return near & F.pad(torch.ones_like(near[..., 1:-1, 1:-1, 1:-1]), (1, 1, 1, 1, 1, 1))

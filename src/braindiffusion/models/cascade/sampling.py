@@ -114,8 +114,9 @@ def sample_cascade(
                 left = partial(noisy, step.x, step.sigma)
                 if step.step == step.of and refines:
                     lower = level.config.refinement_sigmas(by_level[index])
-                    around = {"seeds": seeds, "hooks": hooks, "sampler": run, "noise": noise}
-                    band = refine_band(level, band, lower, condition, **around)
+                    band = refine_band(
+                        level, band, lower, condition, seeds=seeds, hooks=hooks, sampler=run, noise=noise
+                    )
                     left = partial(torch.clone, band)
                 yield CascadeStep(index, step.step, step.of, step.sigma, band, left, halvings)
         level.conditioning.forget()
