@@ -192,8 +192,10 @@ def _levels(card: dict[str, Any]) -> list[str]:
     for number, level in enumerate(levels):
         own = [_text(column[number]) if number < len(column) else "" for column in values]
         patch = f"patches of {level['patch']} coefficients" if level["patch"] else "whole volume"
-        rows.append((str(number), *own, patch, str(level["steps"]), f"{level['temperature']:g}"))
+        refinement = "" if level["refinement"] is None else f"from noise level {level['refinement']:.2g}"
+        rows.append((str(number), *own, patch, str(level["steps"]), f"{level['temperature']:g}", refinement))
     titles = ("level", "parameters", "training steps", "validation loss", "trained on", "sampler steps", "temperature")
+    titles = (*titles, "refinement")
     return ["### Levels, coarsest first", _table(titles, rows)]
 
 

@@ -83,10 +83,12 @@ CARDS = {
 }
 SAMPLING: dict[str, list[dict[str, float]]] = {
     "ixi-2mm": [
-        {"steps": 20}, *({"steps": steps, "temperature": 0.85} for steps in (10, 10, 6))
+        {"steps": 20}, *({"steps": steps, "temperature": 0.85} for steps in (10, 10)),
+        {"steps": 6, "temperature": 0.85, "refinement": 0.35}
     ],
     "ixi-2mm-anatomy": [{}, {}, {"temperature": 0.85}, {"steps": 4, "temperature": 0.6}],
-    "brain-1mm-fast": [{}, {}, {}, {}, {"steps": 4}],
+    "brain-1mm": [{}, {}, {}, {}, {"refinement": 1.0}],
+    "brain-1mm-fast": [{}, {}, {}, {}, {"steps": 4, "refinement": 1.0}],
 }  # fmt: skip
 """Sampling of each level, where it differs from that of the preset: so the power spectrum is that of people within
 1 dB, and brains follow their region map best."""

@@ -33,7 +33,7 @@ SETTINGS = Preprocessing(spacing=8.0, shape=(20, 26, 22))
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2, refinement=0.3)
     cascade = Cascade(CascadeConfig(shape=SETTINGS.shape, spacing=8.0, depth=1, levels=(level,) * 2)).eval()
     save_model(cascade, tmp_path / "toy", {"name": "toy", "preprocessing": SETTINGS.model_dump(mode="json")})
     return tmp_path / "toy"

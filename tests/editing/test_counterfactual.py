@@ -102,7 +102,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             MapField(name="regions", labels=len(REGIONS)),
         )
     )
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2, refinement=0.3)
     config = CascadeConfig(shape=SETTINGS.shape, spacing=8.0, depth=1, levels=(level,) * 2, condition=schema)
     folder = tmp_path_factory.mktemp("models") / "toy"
     save_model(Cascade(config).eval(), folder, {"name": "toy", "preprocessing": SETTINGS.model_dump(mode="json")})
@@ -157,7 +157,7 @@ def test_a_change_is_generated_from_the_noise_of_the_brain(model: Path, tmp_path
 
 def test_a_change_that_cannot_be_made_is_told(model: Path, tmp_runs: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2, refinement=0.3)
     config = CascadeConfig(shape=SETTINGS.shape, spacing=8.0, depth=1, levels=(level,) * 2)
     save_model(Cascade(config), plain, {"name": "plain", "preprocessing": SETTINGS.model_dump(mode="json")})
     cases = [

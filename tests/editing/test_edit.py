@@ -26,7 +26,7 @@ SETTINGS = Preprocessing(spacing=8.0, shape=(20, 26, 22))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2, refinement=0.3)
     cascade = Cascade(CascadeConfig(shape=SETTINGS.shape, spacing=8.0, depth=1, levels=(level,) * 2)).eval()
     with torch.no_grad():
         cascade.level(0).mean.fill_(0.0)
@@ -196,7 +196,9 @@ def test_a_whole_brain_is_varied_with_its_own_region_map_and_guided_by_it(
     scan: Volume, painted: Volume, tmp_path: Path, tmp_runs: Path
 ) -> None:
     """Unless told otherwise; a painted part is not guided."""
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,), map_width=4), steps=2)
+    level = LevelConfig(
+        unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,), map_width=4), steps=2, refinement=0.3
+    )
     schema = ConditionSchema(fields=(MapField(name="regions", labels=len(REGIONS)),))
     config = CascadeConfig(shape=SETTINGS.shape, spacing=8.0, depth=1, levels=(level,) * 2, condition=schema)
     cascade = Cascade(config).eval()

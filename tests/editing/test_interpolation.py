@@ -14,7 +14,7 @@ from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNe
 from braindiffusion.models.cascade.generator import CascadeGenerator
 
 SHAPE = (16, 16, 16)
-LEVEL = LevelConfig(unet=UNetConfig(widths=(8, 8), blocks=(1, 1), attention=(False, False)), steps=8)
+LEVEL = LevelConfig(unet=UNetConfig(widths=(8, 8), blocks=(1, 1), attention=(False, False)), steps=8, refinement=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,14 @@ def volumes() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def made(generator: CascadeGenerator, volumes: tuple[Tensor, Tensor]) -> Callable[..., list[Tensor]]:
-    def make(**how: float) -> list[Tensor]:
+    def make(**options: float) -> list[Tensor]:
         boxes = (volumes[0].numpy(), volumes[1].numpy())
-        mixed = Interpolation(generator, boxes, (None, None), iterations=8, **how)
+        mixed = Interpolation(generator, boxes, (None, None), iterations=8, **options)
         results = []
         for number in range(1, len(mixed.values) + 1):
             one = mixed.proposal(number)
-            *_, step = generator.sample([0], hooks=one.hooks, edit_band=one.edit_band, sampler=one.sampler)
+            how = {"hooks": one.hooks, "edit_band": one.edit_band, "sampler": one.sampler}
+            *_, step = generator.sample([0], **how, refine_from=one.refine_from)
             results.append(step.denoised[0, 0])
         return results
 

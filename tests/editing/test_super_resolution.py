@@ -50,7 +50,7 @@ def test_a_finer_grid_keeps_the_place_and_the_averages() -> None:
 
 
 def test_a_coarse_scan_gets_the_voxel_size_of_the_model(tmp_path: Path, tmp_runs: Path) -> None:
-    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2)
+    level = LevelConfig(unet=UNetConfig(widths=(8,), blocks=(1,), attention=(False,)), steps=2, refinement=0.3)
     cascade = Cascade(CascadeConfig(shape=(40, 52, 44), spacing=4.0, depth=1, levels=(level,) * 2)).eval()
     with torch.no_grad():
         cascade.level(1).std.fill_(0.01)

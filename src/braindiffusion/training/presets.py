@@ -23,6 +23,8 @@ SAMPLER: SamplerName = "dpmpp_2m"
 0.82 of the standard deviation, DPM-Solver++ 1.08 (`tests/diffusion/test_gaussians.py`)."""
 MAP_PLACES = 16
 """Label maps are read at every voxel of a site, up to sites of 16 voxels."""
+REFINEMENT = 0.35
+"""Noise level from which the finest level samples once more on a moved grid, so that its blocks do not show."""
 
 
 class LevelRecipe(BaseModel):
@@ -176,10 +178,10 @@ def _base(widths: tuple[int, ...], blocks: tuple[int, ...], steps: int) -> Level
 
 
 def _details(widths: tuple[int, ...], blocks: tuple[int, ...], steps: int, *, attention: bool = False,
-             patch: int | None = None) -> LevelConfig:  # fmt: skip
+             patch: int | None = None, refinement: float | None = None) -> LevelConfig:  # fmt: skip
     attend = _below_the_finest(widths) if attention else (False,) * len(widths)
     unet = UNetConfig(widths=widths, blocks=blocks, attention=attend, map_places=MAP_PLACES)
-    return LevelConfig(unet=unet, patch=patch, sampler=SAMPLER, steps=steps)
+    return LevelConfig(unet=unet, patch=patch, sampler=SAMPLER, steps=steps, refinement=refinement)
 
 
 _TINY = Preset(
@@ -208,7 +210,7 @@ _LAPTOP = Preset(
         _base((48, 96), (1, 2), 30),
         _details((64, 128), (1, 2), 15, attention=True),
         _details((48, 128), (1, 2), 10, patch=16),
-        _details((32, 128), (1, 2), 8, patch=16),
+        _details((32, 128), (1, 2), 8, patch=16, refinement=REFINEMENT),
     ),
     recipes=(
         LevelRecipe(batch_size=8, epochs=150, augmented_copies=28, elastic=3.0, decay=0.5),
@@ -261,7 +263,7 @@ _GPU_8GB = Preset(
         _base((96, 192), (2, 3), 40),
         _details((96, 192), (2, 3), 20, attention=True),
         _details((64, 128, 192), (2, 3, 2), 15, patch=24),
-        _details((48, 96, 192), (2, 3, 3), 12, patch=24),
+        _details((48, 96, 192), (2, 3, 3), 12, patch=24, refinement=REFINEMENT),
     ),
     recipes=(
         LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0),
@@ -278,7 +280,7 @@ _GPU_24GB = Preset(
         _base((128, 256), (2, 3), 40),
         _details((128, 256), (2, 3), 20, attention=True),
         _details((96, 192, 256), (2, 3, 2), 15),
-        _details((64, 128, 256), (2, 3, 3), 12, patch=24),
+        _details((64, 128, 256), (2, 3, 3), 12, patch=24, refinement=REFINEMENT),
     ),
     recipes=(
         LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0),
@@ -295,7 +297,7 @@ _GPU_80GB = Preset(
         _base((192, 384), (2, 4), 40),
         _details((192, 384), (2, 4), 20, attention=True),
         _details((128, 256, 384), (2, 3, 3), 15),
-        _details((96, 192, 384), (2, 3, 4), 12, patch=40),
+        _details((96, 192, 384), (2, 3, 4), 12, patch=40, refinement=REFINEMENT),
     ),
     recipes=(
         LevelRecipe(batch_size=64, epochs=3200, augmented_copies=32, elastic=4.0),
@@ -304,9 +306,9 @@ _GPU_80GB = Preset(
         LevelRecipe(batch_size=16, epochs=1500, augmented_copies=2),
     ),
 )
-FINER = _details((24, 48), (1, 1), 6, patch=32)
+FINER = _details((24, 48), (1, 1), 6, patch=32, refinement=1.0)
 """The level that is added to an initial model at twice the voxel size: small, since it works on eight times as many
-sites as the level before."""
+sites as the level before. So small a one leaves blocks unless it is refined from more noise than others."""
 PRESETS = {one.name: one for one in (_TINY, _LAPTOP, _LAPTOP_REGIONS, _GPU_8GB, _GPU_24GB, _GPU_80GB)}
 """All presets by name, smallest first."""
 AUTO = "auto"
