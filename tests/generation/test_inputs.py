@@ -77,7 +77,9 @@ def test_a_default_is_asked_where_nothing_is(told: Cascade) -> None:
         return Conditions(GenerateRequest(anatomy="none", condition=asked), generator)
 
     assert conditions().asked(1) == {"sex": "M"}, "the sidecar tells it"
+    assert conditions().defaults(1) == ["sex"]
     assert conditions(sex="F").asked(1) == {"sex": "F"}
+    assert not conditions(sex="F").defaults(1)
     unasked, asked = (last(cascade, conditions(**one).tensors([1], CPU)) for one in ({}, {"sex": "M"}))
     torch.testing.assert_close(unasked, asked, atol=0, rtol=0)
 

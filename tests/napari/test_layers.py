@@ -265,6 +265,8 @@ def test_layers_that_are_no_volumes(layer, message):
 def test_layer_names_say_what_was_asked(asked, kind, name):
     told = {"request": {}, "seed": 0, "condition_asked": asked}
     assert layer_name(told, kind) == name
+    taken = {"condition_asked": {"site": "HH", **asked}, "condition_defaults": ["site"]}  # nobody asked for it
+    assert layer_name({**told, **taken}, kind) == name
     assert layer_name({"seed": 0}) == ""
 
 

@@ -51,7 +51,9 @@ class Conditions:
         self._schema, self._shape = generator.conditions, generator.shape
         self._maps = [field.name for field in self._schema.fields if isinstance(field, MapField)]
         rows = from_table(request.conditions) if request.conditions else [{}]
-        self._asked = [{**self._schema.defaults, **_merged(request.condition, row)} for row in rows]
+        given = [_merged(request.condition, row) for row in rows]
+        self._asked = [{**self._schema.defaults, **one} for one in given]
+        self._defaults = [[name for name in self._schema.defaults if name not in one] for one in given]
         self._checked = []
         for number, asked in enumerate(self._asked, start=1):
             try:
@@ -104,6 +106,10 @@ class Conditions:
     def asked(self, number: int) -> ConditionArgs:
         """Return the conditions of a sample (from 1), in the words of the request."""
         return self._asked[(number - 1) % len(self._asked)]
+
+    def defaults(self, number: int) -> list[str]:
+        """Return the names of those that were not requested: they have the model's default."""
+        return self._defaults[(number - 1) % len(self._defaults)]
 
     def checked(self, number: int) -> ConditionArgs:
         """The same in the model's units."""

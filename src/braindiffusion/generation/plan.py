@@ -135,6 +135,7 @@ class GenerationPlan:
             "seed": self.request.seed + number - 1,
             "condition": self.conditions.checked(number),
             "condition_asked": self.conditions.asked(number),
+            "condition_defaults": self.conditions.defaults(number),
             "condition_files": self.conditions.files(number),
         }
 

@@ -38,6 +38,7 @@ class _Generated(BaseModel):
     sample: int | None = None
     channel: str | None = None
     condition_asked: dict[str, Any] | None = None
+    condition_defaults: list[str] | None = None
     condition_files: dict[str, str] | None = None
     request: dict[str, Any] | None = None
     trajectory: list[dict[str, float]] | None = None

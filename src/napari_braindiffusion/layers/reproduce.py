@@ -78,6 +78,8 @@ def layer_name(told: Mapping[str, Any], kind: str = "volume") -> str:
         return ""
     words = []
     for name, value in (told.get("condition_asked") or {}).items():
+        if name in (told.get("condition_defaults") or ()):
+            continue
         if isinstance(value, Mapping):
             words += [f"{entry} {_number(amount)}" for entry, amount in value.items()]
         elif isinstance(value, list | tuple):
