@@ -18,7 +18,7 @@ from braindiffusion.evaluation.metrics.cortex import cortex_measures
 from braindiffusion.generation.anatomy import Anatomy, AnatomyLibrary, load_anatomy
 from braindiffusion.generation.generated_anatomy import RegionMapModel
 from braindiffusion.models.registry import find_model, generated_anatomy, read_card
-from braindiffusion.regions import REGIONS, mirror, region_index, regions_of, volumes_ml
+from braindiffusion.regions import MIRRORED, REGIONS, mirror, region_index, regions_of, volumes_ml
 from braindiffusion.regions.overlap import region_dice
 
 REQUESTED = ("third ventricle", "left lateral ventricle", "right lateral ventricle", "left hippocampus")
@@ -79,6 +79,7 @@ def compare(drawn: list[NDArray[np.uint8]], library: AnatomyLibrary, held_out: l
     groups = {"drawn": drawn, "training subjects": list(library.maps[chosen]), "held-out people": held_out}
     volumes = {name: np.stack([volumes_ml(one, library.spacing)[1:] for one in maps]) for name, maps in groups.items()}
     people = volumes["held-out people"]
+    uneven = {name: asymmetry(maps).std(0) for name, maps in volumes.items()}
     print(f"against {len(held_out)} held-out people:")
     for name, maps in groups.items():
         distances = [
@@ -95,8 +96,16 @@ def compare(drawn: list[NDArray[np.uint8]], library: AnatomyLibrary, held_out: l
             f"  {name}: volumes {np.median(distances):.2f} SD away (median of the regions), cortex {thickness:.2f} mm "
             f"thick and {depth:.2f} mm deep, white matter in {white:.0f} pieces, cortex in {grey:.0f}, the surface "
             f"between the hemispheres {bent:.2f} mm from a plane, "
-            f"Dice with the nearest training map {spread(nearest)}"
+            f"Dice with the nearest training map {spread(nearest)}, asymmetry of pairs of regions "
+            f"{np.median(uneven[name] / uneven['held-out people']):.2f} times as varied as in held-out people (median)"
         )
+
+
+def asymmetry(volumes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the difference of left and right over their sum, (maps, pairs), of volumes without that of air."""
+    left = [one.index for one in REGIONS if one.hemisphere == "L"]
+    pairs = [(volumes[:, one - 1], volumes[:, int(MIRRORED[one]) - 1]) for one in left]
+    return np.stack([(a - b) / (a + b) for a, b in pairs], axis=1)
 
 
 def held_out_maps(cohort: Cohort, names: list[str]) -> list[NDArray[np.uint8]]:

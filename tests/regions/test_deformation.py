@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from braindiffusion.regions.deformation import (
     COARSER,
+    STRENGTH_MM,
     exponential,
     lengths_mm,
     random_velocity,
@@ -44,6 +45,14 @@ def test_a_random_deformation_does_not_bend_the_plane_between_the_hemispheres(sh
         across, within = displacement[0][middle].mean(0), displacement[1:][:, middle]
         assert np.abs(across).max() < 0.1 * np.abs(within).max()
         assert np.abs(displacement[0]).max() > 0.5 * np.abs(displacement[1:]).max(), "elsewhere it is as any other"
+
+
+def test_a_random_deformation_does_nearly_the_same_to_both_hemispheres() -> None:
+    velocity = random_velocity(np.random.default_rng(0), (40, 52, 44), 4.0)
+    mirrored = velocity[:, ::-1] * np.array([-1, 1, 1])[:, None, None, None]
+    even, uneven = ((velocity + sign * mirrored).std() for sign in (1, -1))
+    assert 0.2 < uneven / even < 0.4
+    assert velocity.std() == pytest.approx(STRENGTH_MM / 4.0, rel=1e-3)
 
 
 def test_lengths_are_millimetres_on_the_grid_of_the_maps() -> None:

@@ -27,21 +27,27 @@ SMOOTHNESS_MM, STRENGTH_MM = 8.0, 1.0
 
 MIDPLANE_MM = 15.0
 """Distance from the plane between the hemispheres within which a random velocity does not bend it."""
+ASYMMETRY = 0.3
+"""Share that is kept of what a random velocity does to one hemisphere alone: people's hemispheres are alike."""
 
 
 def random_velocity(rng: np.random.Generator, shape: Sequence[int], spacing: float) -> Field:
     """Draw a smooth random velocity field, (3, x, y, z) in voxels, without a mean translation.
 
-    The plane between the hemispheres, in the middle of the first axis, is moved within itself: people's is nearly flat.
+    It is nearly symmetric, and the plane between the hemispheres, in the middle of the first axis, is moved within
+    itself: people's is nearly flat.
     """
     noise = rng.standard_normal((3, *shape), dtype=np.float32)
     smooth = np.stack([ndimage.gaussian_filter(axis, SMOOTHNESS_MM / spacing, mode="constant") for axis in noise])
-    velocity = smooth / smooth.std() * np.float32(STRENGTH_MM / spacing)
-    centred: Field = velocity - velocity.mean((1, 2, 3), keepdims=True)
+    mirrored = smooth[:, ::-1] * np.array([-1, 1, 1], np.float32)[:, None, None, None]
+    uneven = (smooth - mirrored) / 2  # of the first component, what is not 0 in the middle
     across = (np.arange(shape[0]) - (shape[0] - 1) / 2) * spacing / MIDPLANE_MM
-    even = (centred[0] + centred[0, ::-1]) / 2  # the other part of this component is 0 in the middle
-    centred[0] -= even * np.exp(-(across**2) / 2).astype(np.float32)[:, None, None]
-    return centred
+    kept = ASYMMETRY * uneven
+    kept[0] -= kept[0] * np.exp(-(across**2) / 2).astype(np.float32)[:, None, None]
+    velocity = smooth - uneven + kept
+    velocity -= velocity.mean((1, 2, 3), keepdims=True)
+    scaled: Field = velocity / velocity.std() * np.float32(STRENGTH_MM / spacing)
+    return scaled
 
 
 def exponential(velocity: Field, squarings: int = SQUARINGS) -> Field:
