@@ -147,7 +147,8 @@ def main(
     card |= {**COMMON, **CARDS[out.name], "name": out.name, "training": note}
     if missed:
         card["missed"] = missed
-    card["preset"] = Path(card["preset"]).name  # a file name without the folder of this machine
+    for name in ("preset", "start_from"):  # names without the folder of this machine
+        card[name] = card.get(name) and Path(card[name]).name
     card["validation_loss"] = [loss if loss is None else round(loss, 4) for loss in card["validation_loss"]]
     card["parameters"] = [sum(p.numel() for p in level.parameters()) for level in cascade.levels]
     if "coarser_model" in card:  # as it is now: sampling settings may have changed since the training

@@ -1,6 +1,7 @@
 """How a model is found, and what is said where it is not."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,19 @@ def test_a_card_tells_the_sampling_settings_of_the_trained_levels():
     assert ModelCard(configuration={"levels": levels}).sampling_defaults["levels"] == [3]
     assert ModelCard().sampling_defaults == {}
     assert ModelCard(kind="monai", configuration={"levels": levels}).sampling_defaults == {}
+
+
+@pytest.mark.parametrize("path", sorted(pretrained._HOME.glob("*/model.json")), ids=lambda path: path.parent.name)
+def test_cards_of_packaged_models_name_no_folder_of_a_machine(path: Path) -> None:
+    def words(value: object) -> Iterator[str]:
+        if isinstance(value, dict):
+            for inner in value.values():
+                yield from words(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from words(inner)
+        elif isinstance(value, str):
+            yield value
+
+    card = json.loads(path.read_text(encoding="utf-8"))
+    assert [word for word in words(card) if word.startswith(("/", "~")) or word[1:3] == ":\\"] == []
