@@ -26,8 +26,6 @@ from braindiffusion.models.registry import ANATOMY
 from braindiffusion.regions import MIRRORED, REGIONS, mirror, region_index, volumes_ml
 from braindiffusion.regions.deformation import (
     COARSER,
-    PREVIEW_SQUARINGS,
-    SQUARINGS,
     Field,
     Labels,
     composed,
@@ -153,8 +151,7 @@ class AnatomyLibrary:
             seed: the seed of the sample.
             condition: checked values; `age`, `sex` and `volumes` are used.
             deform: False returns the subject's map, mirrored or not.
-            quick: for previews: take the labels of the nearest voxels, which frays thin parts, and compute the flows in
-                fewer steps.
+            quick: take the labels of the nearest voxels, which is faster and frays thin parts: for previews.
         """
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
         mirrored = bool(rng.integers(2))
@@ -163,8 +160,7 @@ class AnatomyLibrary:
         if deform:
             shape = self._velocity(self._shape_weights(rng, chosen, condition))
             shape += random_velocity(rng, shape.shape[1:], self.spacing * COARSER)
-            squarings = PREVIEW_SQUARINGS if quick else SQUARINGS
-            displacement = composed(_onto(self, chosen, squarings), exponential(-shape, squarings))
+            displacement = composed(_onto(self, chosen), exponential(-shape))
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
                 displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=quick)
@@ -285,11 +281,11 @@ def _sampled(library: AnatomyLibrary, seed: int, condition: str, quick: bool) ->
 
 
 @lru_cache(REMEMBERED)
-def _onto(library: AnatomyLibrary, subject: int, squarings: int) -> Field:
+def _onto(library: AnatomyLibrary, subject: int) -> Field:
     """Return the displacement, in voxels of the coarser grid, that carries the template onto a subject."""
     own = np.zeros(len(library.subjects))
     own[subject] = 1
-    return exponential(library._velocity(own), squarings)
+    return exponential(library._velocity(own))
 
 
 @cache
