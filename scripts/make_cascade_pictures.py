@@ -85,7 +85,7 @@ def real_levels(cascade: Cascade, brain: torch.Tensor) -> list[NDArray[np.float3
         band, halvings = brain, config.depth - level
         for _ in range(halvings):
             band = haar(band)[:, 0]
-        seen.append(CascadeStep(level, 1, 1, 0.0, band, halvings).smooth()[0, 0].numpy())
+        seen.append(CascadeStep(level, 1, 1, 0.0, band, band.clone, halvings).smooth()[0, 0].numpy())
     return seen
 
 
