@@ -14,11 +14,12 @@ from scipy import ndimage
 from scipy.stats import wasserstein_distance
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.evaluation.brain_measures import asymmetries
 from braindiffusion.evaluation.metrics.cortex import cortex_measures
 from braindiffusion.generation.anatomy import Anatomy, AnatomyLibrary, load_anatomy
 from braindiffusion.generation.generated_anatomy import RegionMapModel
 from braindiffusion.models.registry import find_model, generated_anatomy, read_card
-from braindiffusion.regions import MIRRORED, REGIONS, mirror, region_index, regions_of, volumes_ml
+from braindiffusion.regions import REGIONS, mirror, region_index, regions_of, volumes_ml
 from braindiffusion.regions.overlap import region_dice
 
 REQUESTED = ("third ventricle", "left lateral ventricle", "right lateral ventricle", "left hippocampus")
@@ -77,9 +78,10 @@ def compare(drawn: list[NDArray[np.uint8]], library: AnatomyLibrary, held_out: l
     """Print how drawn maps differ from those of held-out people, beside as many training subjects."""
     chosen = np.random.default_rng(1).choice(len(library.maps), min(len(drawn), len(library.maps)), replace=False)
     groups = {"drawn": drawn, "training subjects": list(library.maps[chosen]), "held-out people": held_out}
-    volumes = {name: np.stack([volumes_ml(one, library.spacing)[1:] for one in maps]) for name, maps in groups.items()}
+    whole = {name: np.stack([volumes_ml(one, library.spacing) for one in maps]) for name, maps in groups.items()}
+    volumes = {name: maps[:, 1:] for name, maps in whole.items()}
     people = volumes["held-out people"]
-    uneven = {name: asymmetry(maps).std(0) for name, maps in volumes.items()}
+    uneven = {name: np.std([[*asymmetries(one).values()] for one in maps], axis=0) for name, maps in whole.items()}
     print(f"against {len(held_out)} held-out people:")
     for name, maps in groups.items():
         distances = [
@@ -99,13 +101,6 @@ def compare(drawn: list[NDArray[np.uint8]], library: AnatomyLibrary, held_out: l
             f"Dice with the nearest training map {spread(nearest)}, asymmetry of pairs of regions "
             f"{np.median(uneven[name] / uneven['held-out people']):.2f} times as varied as in held-out people (median)"
         )
-
-
-def asymmetry(volumes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the difference of left and right over their sum, (maps, pairs), of volumes without that of air."""
-    left = [one.index for one in REGIONS if one.hemisphere == "L"]
-    pairs = [(volumes[:, one - 1], volumes[:, int(MIRRORED[one]) - 1]) for one in left]
-    return np.stack([(a - b) / (a + b) for a, b in pairs], axis=1)
 
 
 def held_out_maps(cohort: Cohort, names: list[str]) -> list[NDArray[np.uint8]]:

@@ -194,8 +194,8 @@ def _levels(card: dict[str, Any]) -> list[str]:
         patch = f"patches of {level['patch']} coefficients" if level["patch"] else "whole volume"
         refinement = "" if level["refinement"] is None else f"from noise level {level['refinement']:.2g}"
         rows.append((str(number), *own, patch, str(level["steps"]), f"{level['temperature']:g}", refinement))
-    titles = ("level", "parameters", "training steps", "validation loss", "trained on", "sampler steps", "temperature")
-    titles = (*titles, "refinement")
+    titles = ("level", "parameters", "training steps", "validation loss", "trained on", "sampler steps", "temperature",
+              "refinement")  # fmt: skip
     return ["### Levels, coarsest first", _table(titles, rows)]
 
 

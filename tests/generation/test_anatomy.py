@@ -34,7 +34,7 @@ def library() -> AnatomyLibrary:
 
 def test_a_preview_has_nearly_the_same_map(library: AnatomyLibrary) -> None:
     wanted = {"age": 70.0, "volumes": {"left lateral ventricle": 12.0}}
-    exact, quick = (library.sample(3, wanted, quick=quick) for quick in (False, True))
+    exact, quick = (library.sample(3, wanted, nearest=nearest) for nearest in (False, True))
     assert (exact.subject, exact.mirrored) == (quick.subject, quick.mirrored)
     inside = exact.regions > 0
     assert (exact.regions == quick.regions)[inside].mean() > 0.9
@@ -52,10 +52,10 @@ def test_a_map_that_is_kept_is_the_one_that_would_be_drawn(library: AnatomyLibra
     wanted = {"third ventricle": 2.0, "left hippocampus": 3.0}
     asked = [{}, {"age": 26.0}, {"age": 26.0, "sex": "F"}, {"age": 26.0, "volumes": wanted}]
     for condition in asked * 2:
-        kept = sample_anatomy(library, 1, condition, quick=True)
-        assert (kept.regions == library.sample(1, condition, quick=True).regions).all()
+        kept = sample_anatomy(library, 1, condition, nearest=True)
+        assert (kept.regions == library.sample(1, condition, nearest=True).regions).all()
     other_order = {"volumes": dict(reversed(wanted.items())), "age": 26.0, "embeddings": [1.0]}
-    assert sample_anatomy(library, 1, other_order, quick=True) is kept
+    assert sample_anatomy(library, 1, other_order, nearest=True) is kept
     assert sample_anatomy(library, 1, asked[-1]) is not kept
 
 

@@ -115,11 +115,23 @@ def region_measures(voxels: NDArray[np.float32], labels: Labels, spacing: float)
     measures = {f"volume: {region.name}": float(volumes[region.index]) for region in REGIONS[1:]}
     for tissue in _TISSUES:
         measures[f"tissue: {tissue}"] = float(sum(volumes[r.index] for r in REGIONS if r.tissue == tissue))
+    measures |= {f"asymmetry: {name}": value for name, value in asymmetries(volumes).items()}
+    return measures | cortex_measures(labels, spacing) | texture_measures(voxels, labels)
+
+
+def asymmetries(volumes: NDArray[np.float64]) -> dict[str, float]:
+    """Return the difference of left and right over their sum, of every pair of regions; 0 where both are missing.
+
+    Args:
+        volumes: (regions,), in the order of `braindiffusion.regions`.
+    """
+    found = {}
     for left, right in _PAIRS:
         both = volumes[left] + volumes[right]
-        name = REGIONS[left].name.removeprefix("left ")
-        measures[f"asymmetry: {name}"] = float((volumes[left] - volumes[right]) / both) if both else 0.0
-    return measures | cortex_measures(labels, spacing) | texture_measures(voxels, labels)
+        found[REGIONS[left].name.removeprefix("left ")] = (
+            float((volumes[left] - volumes[right]) / both) if both else 0.0
+        )
+    return found
 
 
 def texture_measures(voxels: NDArray[np.float32], labels: Labels) -> dict[str, float]:

@@ -144,14 +144,16 @@ class AnatomyLibrary:
         )
         return path
 
-    def sample(self, seed: int, condition: Mapping[str, Value], *, deform: bool = True, quick: bool = False) -> Anatomy:
+    def sample(
+        self, seed: int, condition: Mapping[str, Value], *, deform: bool = True, nearest: bool = False
+    ) -> Anatomy:
         """Draw a region map that fits a condition. The same seed and condition give the same map.
 
         Args:
             seed: the seed of the sample.
             condition: checked values; `age`, `sex` and `volumes` are used.
             deform: False returns the subject's map, mirrored or not.
-            quick: take the labels of the nearest voxels, which is faster and frays thin parts: for previews.
+            nearest: take the labels of the nearest voxels, which is faster and frays thin parts: for previews.
         """
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
         mirrored = bool(rng.integers(2))
@@ -163,8 +165,8 @@ class AnatomyLibrary:
             displacement = composed(_onto(self, chosen), exponential(-shape))
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
-                displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=quick)
-            labels = warped(labels, displacement, nearest=quick)
+                displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=nearest)
+            labels = warped(labels, displacement, nearest=nearest)
             largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
         return Anatomy(mirror(labels) if mirrored else labels, self.subjects[chosen], mirrored, largest)
 
@@ -268,16 +270,16 @@ class AnatomyLibrary:
 
 
 def sample_anatomy(
-    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, quick: bool = False
+    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, nearest: bool = False
 ) -> Anatomy:
     """Return `library.sample`; one that was drawn lately is the same object, not to be changed."""
     used = {name: condition[name] for name in ("age", "sex", "volumes") if name in condition}
-    return _sampled(library, seed, json.dumps(used, sort_keys=True), quick)
+    return _sampled(library, seed, json.dumps(used, sort_keys=True), nearest)
 
 
 @lru_cache(REMEMBERED)
-def _sampled(library: AnatomyLibrary, seed: int, condition: str, quick: bool) -> Anatomy:
-    return library.sample(seed, json.loads(condition), quick=quick)
+def _sampled(library: AnatomyLibrary, seed: int, condition: str, nearest: bool) -> Anatomy:
+    return library.sample(seed, json.loads(condition), nearest=nearest)
 
 
 @lru_cache(REMEMBERED)

@@ -40,7 +40,7 @@ class Conditions:
     Args:
         request: with `condition` and `conditions`.
         generator: the model.
-        quick: whether anatomy is sampled less exactly, for previews.
+        quick: whether sampled anatomy takes the nearest voxels, for previews.
 
     Raises:
         BrainDiffusionError: the model cannot be asked for that; the sentence names the row of a table.
@@ -91,7 +91,7 @@ class Conditions:
         if self._library is None or any(name in checked for name in self._maps):
             return None
         seed = self._seed + number - 1
-        drawn = sample_anatomy(self._library, seed, checked, quick=self._quick)
+        drawn = sample_anatomy(self._library, seed, checked, nearest=self._quick)
         if self._region_maps is not None:
             drawn = self._region_maps.generate(drawn, seed, checked, quick=self._quick)
         return replace(drawn, regions=_finer(drawn.regions, self._shape))

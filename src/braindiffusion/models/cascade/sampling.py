@@ -80,6 +80,8 @@ def sample_cascade(
     device = next(cascade.parameters()).device
     coarse: Tensor | None = None
     by_level = cascade.config.steps(steps)
+    # The coarsest level has no blocks.
+    first_refined = cascade.config.number_of_levels if refine_from is None else max(1, refine_from)
     for index in range(cascade.config.number_of_levels if levels is None else levels):
         level = cascade.level(index)
         noise = SeededNoise(seeds, index, (level.outputs, *level.grid), device)
@@ -95,8 +97,7 @@ def sample_cascade(
         context = LevelContext(index, tuple(seeds), sigmas, given, coarse_sigma)
         windows = None if coarse is None else level.windows_without_air(coarse)
         denoiser = apply_hooks(hooks, context, level.denoiser(given, coarse_sigma, windows))
-        refines = coarse is not None and level.config.refinement is not None
-        refines = refines and refine_from is not None and index >= refine_from
+        refines = level.config.refinement is not None and index >= first_refined
         run = _sampler(sampler or level.config.sampler, eta)
         halvings = cascade.config.halvings(index) - (cascade.config.bands(index) > 1)
 
