@@ -12,7 +12,7 @@ from braindiffusion.example_data import sample_labels_path
 from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy, sample_anatomy
 from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.models.registry import ANATOMY, find_model, read_card
-from braindiffusion.regions import mirror, region_index, regions_of, volumes_ml
+from braindiffusion.regions import region_index, regions_of, volumes_ml
 from braindiffusion.regions.deformation import composed, exponential, random_velocity
 from braindiffusion.runs import Failed, Finished
 from braindiffusion.volume import load_volume
@@ -35,7 +35,7 @@ def library() -> AnatomyLibrary:
 def test_a_preview_has_nearly_the_same_map(library: AnatomyLibrary) -> None:
     wanted = {"age": 70.0, "volumes": {"left lateral ventricle": 12.0}}
     exact, quick = (library.sample(3, wanted, nearest=nearest) for nearest in (False, True))
-    assert (exact.subject, exact.mirrored) == (quick.subject, quick.mirrored)
+    assert exact.subject == quick.subject
     inside = exact.regions > 0
     assert (exact.regions == quick.regions)[inside].mean() > 0.9
     assert volumes_ml(quick.regions, SPACING)[region_index("left lateral ventricle")] == pytest.approx(12, rel=0.05)
@@ -71,14 +71,13 @@ def test_the_subject_fits_the_condition(
 def test_without_a_condition_every_subject_is_drawn(library: AnatomyLibrary) -> None:
     drawn = [library.sample(seed, {}, deform=False) for seed in range(40)]
     assert {one.subject for one in drawn} == set(library.subjects)
-    assert {one.mirrored for one in drawn} == {True, False}
 
 
 def test_an_undeformed_map_is_the_subjects_own(library: AnatomyLibrary) -> None:
     for seed in range(6):
         drawn = library.sample(seed, {}, deform=False)
         own = library.maps[library.subjects.index(drawn.subject)]
-        assert (drawn.regions == (mirror(own) if drawn.mirrored else own)).all()
+        assert (drawn.regions == own).all()
         assert drawn.displacement_mm == 0
 
 

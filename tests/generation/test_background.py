@@ -23,6 +23,19 @@ def test_specks_go_and_the_brain_stays() -> None:
     assert not cleared[0, :3, :3, :3].any()
 
 
+def test_noise_outside_of_the_region_map_goes() -> None:
+    data = np.zeros((1, 24, 24, 24), np.float32)
+    data[0, 4:20, 4:20, 4:20] = 0.8
+    regions = (data[0] > 0).astype(np.uint8)
+    halo = data.copy()
+    halo[0, 3:21, 3:21, 3:21] = np.maximum(data[0, 3:21, 3:21, 3:21], 0.04)
+    assert np.array_equal(clear_background(halo, regions), data)
+    assert clear_background(halo)[0, 3, 8, 8] > 0  # the reason to give the map
+    smaller = np.zeros_like(regions)
+    smaller[8:16, 8:16, 8:16] = 1  # a map of a part of the brain cuts off no tissue
+    assert np.array_equal(clear_background(data, smaller), data)
+
+
 def test_ventricles_are_not_air() -> None:
     data = np.zeros((1, 24, 24, 24), np.float32)
     data[0, 4:20, 4:20, 4:20] = 0.8

@@ -65,6 +65,7 @@ CHANGES: dict[type[BaseModel], dict[str, tuple[Any, Options]]] = {
         "accumulate": (2, {}),
         "epochs": (2, {}),
         "augmented_copies": (2, {}),
+        "unaugmented": (1.0, {}),
         "affine": (False, {}),
         "elastic": (8.0, {}),
         "bias": (0.2, {}),

@@ -13,6 +13,7 @@ from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import augment
 from braindiffusion.training.patches import Blocks, CopyCache, PatchDataset
+from braindiffusion.training.presets import LevelRecipe
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,))
 
@@ -54,6 +55,18 @@ def test_a_batch_depends_on_its_step_alone(cohort: Cohort, cascade: Cascade) -> 
     assert not torch.equal(
         one.batch(3, 2).bands, PatchDataset(cohort, cascade, 2, [0, 1, 2, 3], 4, 8).batch(3, 2).bands
     )
+
+
+def test_the_last_samples_are_of_brains_as_they_are(cohort: Cohort, cascade: Cascade) -> None:
+    subjects = [0, 1, 2, 3]
+    plain, augmented = (PatchDataset(cohort, cascade, 1, subjects, copies, seed=7) for copies in (0, 4))
+    both = PatchDataset(cohort, cascade, 1, subjects, 4, seed=7, augmented=6)
+    assert torch.equal(both.batch(2, 2).bands, augmented.batch(2, 2).bands)
+    own = [plain.brain(subject).bands for subject in subjects]
+    assert all(any(torch.equal(made, brain) for brain in own) for made in both.batch(3, 2).bands)
+    recipe = LevelRecipe(batch_size=2, epochs=1, unaugmented=0.4)
+    assert recipe.augmented_samples(5) == 6
+    assert recipe.augmented_samples(5, processes=3) == 18
 
 
 def test_each_brain_is_seen_once_an_epoch(cohort: Cohort, cascade: Cascade) -> None:

@@ -147,7 +147,7 @@ class _Trial:
         """Return the expected number of pairs of copies that a level takes; each is made once."""
         recipe = self.preset.recipes[index]
         pairs = len(self.rows) * max(1, math.ceil(recipe.augmented_copies / 2))
-        return pairs * (1 - (1 - 1 / pairs) ** (self.steps(index) * recipe.samples()))
+        return pairs * (1 - (1 - 1 / pairs) ** recipe.augmented_samples(self.steps(index)))
 
     def seconds(self, index: int) -> tuple[float, float]:
         """Return the time of a step of a level, and of making a pair of copies; 0 where an earlier level makes them."""

@@ -1,9 +1,9 @@
 """Sampled anatomy: a region map for a brain that is generated without one.
 
 A training subject's region map that fits the condition (age, sex, region volumes) is deformed to a shape drawn from a
-statistical shape model of all training subjects, deformed a little more at random, warped towards the requested region
-volumes, and mirrored at random. Folds then come from a real cortex, the shape is nobody's, and the map is also the
-segmentation of the generated brain.
+statistical shape model of all training subjects, deformed a little more at random, and warped towards the requested
+region volumes. Folds then come from a real cortex, the shape is nobody's, and the map is also the segmentation of the
+generated brain. Maps are not mirrored: people's brains differ between left and right in the same way.
 
 The shape model is linear in stationary velocity fields that carry a common template onto each subject (`registration`);
 its mean depends on age and sex (Rueckert et al. 2003, "Automatic construction of 3-D statistical deformation models").
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import ANATOMY
-from braindiffusion.regions import MIRRORED, REGIONS, mirror, region_index, volumes_ml
+from braindiffusion.regions import REGIONS, region_index, volumes_ml
 from braindiffusion.regions.deformation import (
     COARSER,
     Field,
@@ -62,14 +62,12 @@ class Anatomy:
     Attributes:
         regions: (x, y, z), values of `braindiffusion.regions`, on the model's grid.
         subject: identifier of the training subject.
-        mirrored: whether left and right were exchanged.
         displacement_mm: largest displacement inside the brain.
         generated: how a model of region maps generated it from the sampled map; None where none did.
     """
 
     regions: Labels
     subject: str
-    mirrored: bool
     displacement_mm: float
     generated: Mapping[str, Any] | None = None
 
@@ -79,7 +77,6 @@ class Anatomy:
         return {
             "kind": "sampled" if self.generated is None else "generated",
             "subject": self.subject,
-            "mirrored": self.mirrored,
             "largest_displacement_mm": round(self.displacement_mm, 2),
             **(self.generated or {}),
         }
@@ -152,12 +149,11 @@ class AnatomyLibrary:
         Args:
             seed: the seed of the sample.
             condition: checked values; `age`, `sex` and `volumes` are used.
-            deform: False returns the subject's map, mirrored or not.
+            deform: False returns the subject's map.
             nearest: take the labels of the nearest voxels, which is faster and frays thin parts: for previews.
         """
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
-        mirrored = bool(rng.integers(2))
-        chosen = int(rng.choice(len(self.subjects), p=self._probabilities(condition, mirrored)))
+        chosen = int(rng.choice(len(self.subjects), p=self._probabilities(condition)))
         labels, largest = self.maps[chosen], 0.0
         if deform:
             shape = self._velocity(self._shape_weights(rng, chosen, condition))
@@ -165,10 +161,10 @@ class AnatomyLibrary:
             displacement = composed(_onto(self, chosen), exponential(-shape))
             wanted = condition.get("volumes")
             if isinstance(wanted, Mapping) and wanted:
-                displacement = self.towards(labels, displacement, wanted, mirrored=mirrored, nearest=nearest)
+                displacement = self.towards(labels, displacement, wanted, nearest=nearest)
             labels = warped(labels, displacement, nearest=nearest)
             largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
-        return Anatomy(mirror(labels) if mirrored else labels, self.subjects[chosen], mirrored, largest)
+        return Anatomy(labels, self.subjects[chosen], largest)
 
     def _shape_weights(
         self, rng: np.random.Generator, chosen: int, condition: Mapping[str, Value]
@@ -211,7 +207,7 @@ class AnatomyLibrary:
         shape = [n // COARSER for n in self.maps.shape[1:]]
         return np.stack([refined_component(axis, shape) for axis in total.astype(np.float32)])
 
-    def _probabilities(self, condition: Mapping[str, Value], mirrored: bool) -> NDArray[np.float64]:
+    def _probabilities(self, condition: Mapping[str, Value]) -> NDArray[np.float64]:
         """Return the probability of each subject: a Gaussian of its distance from the condition."""
         distance = np.zeros(len(self.subjects))
         if "age" in condition:
@@ -221,8 +217,7 @@ class AnatomyLibrary:
             distance += np.where(np.array(self.sex) == condition["sex"], 0.0, 25.0)
         wanted = condition.get("volumes")
         for name, value in wanted.items() if isinstance(wanted, Mapping) else ():
-            index = region_index(name)
-            column = self.volumes[:, MIRRORED[index] if mirrored else index]
+            column = self.volumes[:, region_index(name)]
             distance += ((column - float(value)) / (VOLUME_TOLERANCE * (column.std() or 1.0))) ** 2
         weight = np.exp(-(distance - distance.min()) / 2)
         return np.asarray(weight / weight.sum())
@@ -233,7 +228,6 @@ class AnatomyLibrary:
         displacement: Field,
         wanted: Mapping[str, float | str],
         *,
-        mirrored: bool = False,
         nearest: bool = False,
     ) -> Field:
         """Compose a displacement with warps that bring regions to their requested volumes.
@@ -242,14 +236,13 @@ class AnatomyLibrary:
             labels: the map of the chosen subject.
             displacement: its deformation so far.
             wanted: volumes in ml by region.
-            mirrored: whether left and right are exchanged afterwards.
             nearest: measure the volumes of the nearest voxels in all rounds.
         """
         accuracy = PREVIEW_ACCURACY if nearest else VOLUME_ACCURACY
         exact = 0 if nearest else EXACT_ROUNDS
         for rounds, quick in ((VOLUME_ROUNDS - exact, True), (exact, False)):
             for _ in range(rounds):
-                growth = self._growth(warped(labels, displacement, nearest=quick), wanted, mirrored=mirrored)
+                growth = self._growth(warped(labels, displacement, nearest=quick), wanted)
                 if np.abs(growth).max() < accuracy:
                     break
                 x, y, z = displacement.shape[1:]
@@ -257,12 +250,12 @@ class AnatomyLibrary:
                 displacement = composed(displacement, exponential(-expansion(coarse)))
         return displacement
 
-    def _growth(self, labels: Labels, wanted: Mapping[str, float | str], *, mirrored: bool) -> NDArray[np.float32]:
+    def _growth(self, labels: Labels, wanted: Mapping[str, float | str]) -> NDArray[np.float32]:
         """Return the logarithm of requested over present volume in each region that has a request, else 0."""
         volumes = volumes_ml(labels, self.spacing)
         growth = np.zeros(labels.shape, np.float32)
         for name, value in wanted.items():
-            index = MIRRORED[region_index(name)] if mirrored else region_index(name)
+            index = region_index(name)
             if volumes[index]:
                 ratio = np.clip(float(value) / volumes[index], 1 / LARGEST_CHANGE, LARGEST_CHANGE)
                 growth[labels == index] = np.log(ratio)

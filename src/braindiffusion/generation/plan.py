@@ -190,14 +190,14 @@ class GenerationPlan:
     def written(self, step: GenerationStep, index: int, sample: Sample) -> Iterator[Event]:
         """Write a sample that is done."""
         volume = self.placement.place(as_volume(step.volume()[index], self.generator.spacing), sample.number)
+        regions = self.conditions.region_map(sample.number)
         if self.stripped:
-            volume = replace(volume, data=clear_background(volume.data))
+            volume = replace(volume, data=clear_background(volume.data, regions))
         if self.request.trajectory:
             sample.frames[-1] = volume.data
         written = self.placement.on_grid(volume)
         labels = None
         if self.request.segmentation:
-            regions = self.conditions.region_map(sample.number)  # it is generated from this one, if there is one
             regions = self._segment(volume) if regions is None else regions
             labels = Volume(regions[None], volume.affine, {"kind": "labels"})
         events: list[Event] = []

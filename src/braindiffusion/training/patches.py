@@ -210,6 +210,7 @@ class PatchDataset:
         warp: deformations of the copies.
         levels: levels with the same copies, for which they are made together; only this one if empty.
         cache: the copies of these levels.
+        augmented: samples that are of copies; later ones are of brains as they are. None for all.
     """
 
     def __init__(
@@ -223,8 +224,10 @@ class PatchDataset:
         warp: Warp = Warp(),  # noqa: B008 frozen
         levels: Sequence[int] = (),
         cache: CopyCache | None = None,
+        augmented: int | None = None,
     ) -> None:
         self.cohort, self.cascade, self.level = cohort, cascade, level
+        self.augmented = augmented
         self.subjects, self.copies, self.seed, self.warp = subjects, copies, seed, warp
         self.levels = tuple(levels) or (level,)
         self.cache = CopyCache() if cache is None else cache
@@ -311,7 +314,8 @@ class PatchDataset:
     def _sample(self, number: int) -> tuple[Tensor, Tensor, Condition]:
         """Return bands, first site and condition of one sample."""
         rng = np.random.default_rng((self.seed, self.level, number))
-        copy = int(rng.integers(self.copies)) if self.copies else -1
+        augmented = self.augmented is None or number < self.augmented
+        copy = int(rng.integers(self.copies)) if self.copies and augmented else -1
         brain = self.brain(self._subject(number), copy)
         if self.patch is None:
             return brain.bands, torch.zeros(3), brain.condition

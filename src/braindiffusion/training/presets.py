@@ -41,6 +41,9 @@ class LevelRecipe(BaseModel):
     augmented_copies: int = Field(default=2, ge=0)
     """Augmented copies of each brain: the brain, its mirror image, and others deformed by the next
     three options; 0 for the brain as it is."""
+    unaugmented: float = Field(default=0.0, ge=0, le=1)
+    """Share of the steps, at the end, that take brains as they are: copies, mirror images above all, pull the mean of
+    what is generated away from people."""
     affine: bool = True
     """Rotate, scale and shift copies a little."""
     elastic: float = Field(default=0.0, ge=0, le=20)
@@ -95,6 +98,10 @@ class LevelRecipe(BaseModel):
     def steps(self, subjects: int, processes: int = 1) -> int:
         """Return the optimizer steps of a training on some subjects."""
         return max(1, math.ceil(self.epochs * subjects / self.samples(processes)))
+
+    def augmented_samples(self, steps: int, processes: int = 1) -> int:
+        """Return how many samples of a training of some steps are of augmented copies; those after them are not."""
+        return round((1 - self.unaugmented) * steps) * self.samples(processes)
 
     def rate_scale(self, step: int, steps: int | None) -> float:
         """Return the share of the highest learning rate at a step.
@@ -214,8 +221,8 @@ _LAPTOP = Preset(
         _details((64, 128), (2, 2), 8, patch=16, refinement=REFINEMENT),
     ),
     recipes=(
-        LevelRecipe(batch_size=8, epochs=150, augmented_copies=28, elastic=3.0, decay=0.5),
-        LevelRecipe(batch_size=8, epochs=240, augmented_copies=28, elastic=3.0, decay=0.5),
+        LevelRecipe(batch_size=8, epochs=150, augmented_copies=28, elastic=3.0, unaugmented=0.2, decay=0.5),
+        LevelRecipe(batch_size=8, epochs=240, augmented_copies=28, elastic=3.0, unaugmented=0.2, decay=0.5),
         LevelRecipe(batch_size=4, epochs=100, augmented_copies=12, elastic=3.0, interpolation="cubic", decay=0.5),
         LevelRecipe(batch_size=4, epochs=200, augmented_copies=2, decay=0.5),
     ),
@@ -267,8 +274,8 @@ _GPU_8GB = Preset(
         _details((48, 96, 192), (2, 3, 3), 12, patch=24, refinement=REFINEMENT),
     ),
     recipes=(
-        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0),
-        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0, unaugmented=0.02),
+        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0, unaugmented=0.02),
         LevelRecipe(batch_size=16, epochs=1000, augmented_copies=8),
         LevelRecipe(batch_size=16, epochs=2000, augmented_copies=2),
     ),
@@ -284,8 +291,8 @@ _GPU_24GB = Preset(
         _details((64, 128, 256), (2, 3, 3), 12, patch=24, refinement=REFINEMENT),
     ),
     recipes=(
-        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0),
-        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=32, epochs=1600, augmented_copies=32, elastic=4.0, unaugmented=0.02),
+        LevelRecipe(batch_size=32, epochs=2000, augmented_copies=32, elastic=4.0, unaugmented=0.02),
         LevelRecipe(batch_size=16, epochs=1000, augmented_copies=8),
         LevelRecipe(batch_size=16, epochs=2500, augmented_copies=2),
     ),
@@ -301,8 +308,8 @@ _GPU_80GB = Preset(
         _details((96, 192, 384), (2, 3, 4), 12, patch=40, refinement=REFINEMENT),
     ),
     recipes=(
-        LevelRecipe(batch_size=64, epochs=3200, augmented_copies=32, elastic=4.0),
-        LevelRecipe(batch_size=64, epochs=4000, augmented_copies=32, elastic=4.0),
+        LevelRecipe(batch_size=64, epochs=3200, augmented_copies=32, elastic=4.0, unaugmented=0.02),
+        LevelRecipe(batch_size=64, epochs=4000, augmented_copies=32, elastic=4.0, unaugmented=0.02),
         LevelRecipe(batch_size=32, epochs=2000, augmented_copies=8),
         LevelRecipe(batch_size=16, epochs=1500, augmented_copies=2),
     ),
