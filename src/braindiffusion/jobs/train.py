@@ -117,10 +117,9 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
             state = states[index] = None
         if levels != (group := levels_with_copies_of(chosen, wanted, index)):
             levels, cache = group, CopyCache(run.path)
+        copies, seed = recipe.augmented_copies, request.seed
         augmented = recipe.augmented_samples(until, distributed.world)
-        patches = PatchDataset(
-            cohort, cascade, index, training, recipe.augmented_copies, request.seed, recipe.warp, levels, cache, augmented
-        )
+        patches = PatchDataset(cohort, cascade, index, training, copies, seed, recipe.warp, levels, cache, augmented)
         held_out = PatchDataset(
             cohort, cascade, index, validation or training, 0, request.seed, cache=CopyCache(run.path)
         )
