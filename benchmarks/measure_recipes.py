@@ -69,11 +69,19 @@ class Level:
         trainer = LevelTrainer(self.processes, cascade, self.index, recipe, self.request.seed, steps)
         seed, copies = self.request.seed, recipe.augmented_copies
         patches = PatchDataset(
-            self.cohort, cascade, self.index, self.training, copies, seed, recipe.warp, cache=self.cache
+            self.cohort,
+            cascade,
+            self.index,
+            self.training,
+            copies,
+            seed,
+            recipe.warp,
+            cache=self.cache,
+            augmented=recipe.augmented_samples(steps),
         )
         held_out = PatchDataset(self.cohort, cascade, self.index, self.validation, 0, seed)
         for subject in self.training:
-            for copy in range(copies) if copies else (-1,):
+            for copy in range(-1, copies):
                 patches.brain(subject, copy)
         spent = 0.0
         due = {round(steps * n / VALIDATIONS) for n in range(1, VALIDATIONS + 1)}
