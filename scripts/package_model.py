@@ -47,7 +47,7 @@ CARDS = {
         "summary": "ixi-2mm in twelve sampling steps, by distillation",
         "description": "The brains of ixi-2mm in twelve sampling steps: its levels learnt to step where ixi-2mm comes "
         "to in 46 steps with guidance. For research on methods; not for diagnosis.",
-        "data": "64 and, for the finest level, 24 brains that ixi-2mm generated",
+        "data": "64 and, for the finest level, 23 brains that ixi-2mm generated",
     },
     "ixi-2mm-anatomy": {
         "summary": "region maps of brains at 2 mm, for the generated anatomy of ixi-2mm",
