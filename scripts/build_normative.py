@@ -30,6 +30,8 @@ def main(
 ) -> None:
     """Write normative.json into the model's folder."""
     cohort, folder = Cohort.open(data), find_model(model)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # before the work of minutes
     generator, segmentation = cached_model(folder, torch.device("cpu")), load_segmentation_model()
     training = set((generator.card.split.train or [])[::every])
     rows = [row for row, subject in enumerate(cohort.subjects) if subject.id in training]
