@@ -196,6 +196,7 @@ STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
     TrainReaderRequest: st.builds(
         TrainReaderRequest,
         data=paths,
+        start_from=maybe(st.sampled_from(["ixi-2mm-regions", "/models/my own"])),
         steps=counts,
         batch_size=counts,
         window=st.tuples(counts, counts, counts),

@@ -94,6 +94,69 @@ def test_the_job_trains_and_calibrates_and_goes_on(
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_training_starts_from_another_models_weights_and_split(heads: Cohort, tmp_runs: Path) -> None:
+    def train(**settings: object) -> Run:
+        asked = {"data": heads.path, "window": (16, 16, 24), "device": "cpu", "precision": "float32", **settings}
+        run = Run.create(TrainReaderRequest.model_validate(asked))
+        *_, last = perform(run)
+        assert isinstance(last, Finished), last
+        return run
+
+    first = train(steps=2, validation_subjects=1, seed=0)
+    second = train(
+        steps=1,
+        validation_subjects=1,
+        seed=7,
+        start_from=str(first.path),
+        learning_rate=1e-12,
+        muon_learning_rate=1e-12,
+    )
+    one, two = (load_segmentation_model(run.path) for run in (first, second))
+    for name, weight in one.net.state_dict().items():
+        torch.testing.assert_close(two.net.state_dict()[name], weight, rtol=0, atol=1e-6)
+    assert set(one.card["split"]["validation"]) <= set(two.card["split"]["validation"])
+    assert two.card["start_from"] == str(first.path)
+
+    # What it started from is kept with the run.
+    (first.checkpoints / "best" / "model.safetensors").unlink()
+    assert load_segmentation_model(second.checkpoints / "start").card == one.card
+
+
+def test_a_warm_start_never_ends_worse_than_it_began(
+    heads: Cohort, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = TrainReaderRequest(data=heads.path, steps=1, window=(16, 16, 24), validation_subjects=1, device="cpu")
+    first = Run.create(request)
+    assert isinstance(list(perform(first))[-1], Finished)
+    scores = iter((0.9, 0.5))
+    monkeypatch.setattr("braindiffusion.jobs.train_segmentation.validate", lambda *_: next(scores))
+    second = Run.create(request.model_copy(update={"start_from": str(first.path), "seed": 3}))
+    events = list(perform(second))
+    assert isinstance(events[-1], Finished)
+    measured = [
+        event.values["validation_dice"]
+        for event in events
+        if isinstance(event, Metric) and "validation_dice" in event.values
+    ]
+    assert measured == [0.9, 0.5]
+    model = load_segmentation_model(second.path)
+    assert (model.card["step"], model.card["validation_dice"]) == (0, 0.9)
+
+
+def test_an_initial_model_of_another_box_is_told(heads: Cohort, tmp_runs: Path, tmp_path: Path) -> None:
+    config = SegmentationConfig(shape=(16, 24, 32), widths=(8, 16), down_blocks=(0, 1), up_blocks=(1, 1), hidden=32)
+    save_segmentation_model(SegmentationModel(SegmentationNet(config), uncalibrated(config.features), {}), tmp_path)
+    request = TrainReaderRequest(data=heads.path, validation_subjects=1, start_from=str(tmp_path))
+    *_, last = perform(Run.create(request))
+    assert isinstance(last, Failed)
+    assert "segments a box of 16 x 24 x 32 voxels of 2 mm" in last.message
+    assert "24 x 24 x 32" in last.message
+    assert "26 x 34 x 42" in last.message
+    *_, last = perform(Run.create(request.model_copy(update={"start_from": "ixi-2mm"})))
+    assert isinstance(last, Failed)
+    assert "is a generator" in last.message
+
+
 def test_the_job_says_what_it_cannot_learn_from(heads: Cohort, tmp_runs: Path) -> None:
     *_, last = perform(Run.create(TrainReaderRequest(data=heads.path, validation_subjects=4)))
     assert isinstance(last, Failed)

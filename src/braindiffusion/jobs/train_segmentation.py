@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from braindiffusion.cohort.store import Cohort, split
+from braindiffusion.cohort.store import Cohort
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.card import Split
 from braindiffusion.regions.overlap import region_dice
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Event, Finished, Metric, Progress, Run
 from braindiffusion.runs.durations import seconds_left
@@ -24,7 +25,8 @@ from braindiffusion.segmentation.model import SegmentationModel, predict_regions
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
 from braindiffusion.segmentation.training import SegmentationTrainer
 from braindiffusion.training.checkpoints import fitting, load_state, save_state
-from braindiffusion.training.plan import check_same_cohort, usable_rows
+from braindiffusion.training.plan import check_same_cohort, rows_of, usable_rows
+from braindiffusion.training.warm_start import keep_initial_model
 
 METRIC_SECONDS = 5.0
 VALIDATION_HEADS = 6
@@ -45,20 +47,22 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
         BrainDiffusionError: no cohort of whole heads with label maps, too few subjects, a damaged checkpoint.
     """
     cohort = Cohort.open(request.data)
-    ids = [subject.id for subject in cohort.subjects]
-    if request.validation_subjects >= len(ids):
-        msg = f"Cannot keep {request.validation_subjects} of {len(ids)} subjects for validation: keep fewer."
-        raise BrainDiffusionError(msg)
-    training, validation = split(ids, request.validation_subjects)
     check_same_cohort(run, cohort)
-    rows = yield from usable_rows(cohort, [ids.index(name) for name in training])
-    held_out = yield from usable_rows(cohort, [ids.index(name) for name in validation])
+    start = None if request.start_from is None else load_segmentation_model(keep_initial_model(request.start_from, run))
+    known = None if start is None else Split.model_validate(start.card.get("split", {}))
+    training, validation = rows_of(cohort, request.validation_subjects, known)
+    rows = yield from usable_rows(cohort, training)
+    held_out = yield from usable_rows(cohort, validation)
     if not rows:
         raise BrainDiffusionError(f"No subject of {cohort.path} can be trained on: see the warnings.")
     torch.manual_seed(request.seed)
-    net = SegmentationNet(SegmentationConfig(shape=_box(cohort), spacing=cohort.preprocessing.spacing))
-    examples = Examples(cohort, rows, net.config.shape, request.window, request.seed)
-    net.get_buffer("prior").copy_(examples.prior()[None])
+    config = SegmentationConfig(shape=_box(cohort), spacing=cohort.preprocessing.spacing)
+    examples = Examples(cohort, rows, config.shape, request.window, request.seed)
+    if start is None:
+        net = SegmentationNet(config)
+        net.get_buffer("prior").copy_(examples.prior()[None])
+    else:
+        net = _initial_network(start, config, request, cohort)
     device = choose_device(request.device)
     dtype = choose_precision(device, request.precision)
     precision = "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
@@ -91,6 +95,11 @@ def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]
             )
         save_state(resume, 0, trainer.state() | {"best": torch.tensor(highest, dtype=torch.float64)})
 
+    if start is not None and not trainer.step:
+        # A warm start is validated first, so that worse weights never count as the best.
+        dice = validate(trainer.averaged(), examples, (held_out or rows)[:VALIDATION_HEADS])
+        save(dice)
+        yield Metric(stage=STAGE, step=0, values={"validation_dice": dice})
     started = reported = saved = monotonic()
     first, losses, saved_step = trainer.step, [], trainer.step
     yield Progress(stage=STAGE, step=first, total=request.steps)
@@ -153,6 +162,24 @@ def fit(model: SegmentationModel, examples: Examples, folder: Path) -> Generator
     return error
 
 
+def _initial_network(
+    start: SegmentationModel, config: SegmentationConfig, request: TrainReaderRequest, cohort: Cohort
+) -> SegmentationNet:
+    """Return the network of the initial model, whose box has to be that of the cohort.
+
+    Its prior is kept: it is of more heads than a fine-tuning has, and the weights were trained with it.
+    """
+    here, there = (
+        f"{' x '.join(map(str, one.shape))} voxels of {one.spacing:g} mm" for one in (config, start.net.config)
+    )
+    if here != there:
+        msg = f"The initial model {request.start_from} segments a box of {there}, and {cohort.path} has room for {here}"
+        needed = " x ".join(str(side + 2 * SHIFT) for side in start.net.config.shape)
+        fix = f"prepare it with voxels of {start.net.config.spacing:g} mm on a grid of {needed} voxels or a little more"
+        raise BrainDiffusionError(f"{msg}: {fix}.", field="start_from")
+    return start.net.train()
+
+
 def _box(cohort: Cohort) -> tuple[int, int, int]:
     """Return the largest box that can be shifted within the cohort's: 80 x 104 x 88 within 96 x 120 x 104."""
     x, y, z = ((side - 2 * SHIFT) // 8 * 8 for side in cohort.preprocessing.shape)
@@ -169,12 +196,14 @@ def validate(net: SegmentationNet, examples: Examples, rows: list[int]) -> float
     return float(np.mean(scores))
 
 
-def _card(request: TrainReaderRequest, cohort: Cohort, training: list[str], validation: list[str]) -> dict[str, Any]:
+def _card(request: TrainReaderRequest, cohort: Cohort, training: list[int], validation: list[int]) -> dict[str, Any]:
+    names = [subject.id for subject in cohort.subjects]
     return {
         "name": request.data.stem,
         "seed": request.seed,
         "steps": request.steps,
         "preprocessing": cohort.preprocessing.model_dump(mode="json"),
         "cohort_hash": cohort.hash,
-        "split": {"train": training, "validation": validation},
+        "split": {"train": [names[row] for row in training], "validation": [names[row] for row in validation]},
+        "start_from": request.start_from,
     }

@@ -64,13 +64,30 @@ def copy_initial_model(request: TrainRequest, run: Run, distributed: Distributed
     """
     if request.start_from is None:
         return None
-    kept = run.checkpoints / "start"
-    if distributed.is_main and not (kept / CARD).is_file():
-        found = find_model(request.start_from)
+    kept = initial_model_folder(run)
+    if distributed.is_main:
+        keep_initial_model(request.start_from, run)
+    distributed.broadcast_command(Command.STEP)
+    return kept
+
+
+def initial_model_folder(run: Run) -> Path:
+    """Return the folder of a run that has a copy of the initial model."""
+    return run.checkpoints / "start"
+
+
+def keep_initial_model(name_or_path: str, run: Run) -> Path:
+    """Copy the initial model into the run, unless it has it, and return its folder there.
+
+    Raises:
+        BrainDiffusionError: there is no such model.
+    """
+    kept = initial_model_folder(run)
+    if not (kept / CARD).is_file():
+        found = find_model(name_or_path)
         kept.mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, CARD):  # the card last: where it is, all is there
             shutil.copyfile(found / name, kept / name)
-    distributed.broadcast_command(Command.STEP)
     return kept
 
 

@@ -111,6 +111,9 @@ class TrainReaderRequest(BaseRequest):
     job: Literal["train-reader"] = "train-reader"
     data: Path = Field(title="Data", json_schema_extra={"cli": ["--data-dir", "--data"]})
     """A cohort (`.zarr`) preprocessed with the skull kept, with label maps, and on a grid with room around the head."""
+    start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"path": True})
+    """Name or path of a segmentation model or training run to start from (fine-tuning): its network and weights are
+    taken over. The cohort must have the voxel size and the grid of that model's own."""
     steps: int = Field(default=3000, ge=1, title="Training steps")
     """Optimizer steps."""
     batch_size: int = Field(default=2, ge=1, title="Batch size")
