@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from braindiffusion.cohort.mask import brain_mask
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.standardise import standardise
 from braindiffusion.example_data import SUBJECTS, sample_labels_path, sample_t1_path
 from braindiffusion.models.registry import DEFAULT_SEGMENTATION_MODEL, list_models, list_segmentation_models
-from braindiffusion.regions import group
+from braindiffusion.regions import group, mirror
 from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.segmentation import SegmentationModel, load_segmentation_model
 from braindiffusion.volume import load_volume
@@ -28,6 +30,14 @@ def test_it_segments_a_sample_brain(model: SegmentationModel) -> None:
     assert 20 < found.age < 87
     assert found.embedding.shape == (model.net.config.features,)
     assert np.isfinite(found.embedding).all()
+
+
+def test_a_mirror_image_has_the_mirrored_regions(model: SegmentationModel) -> None:
+    preprocessing = Preprocessing(spacing=model.net.config.spacing, shape=model.net.config.shape, skull="keep")
+    box = standardise(load_volume(sample_t1_path(1)), preprocessing).volume[0].astype(np.float32)
+    found, mirrored = model.predict(box), model.predict(box[::-1].copy())
+    assert np.array_equal(mirrored.regions, mirror(found.regions))
+    assert found.mask.mean() > 0.1
 
 
 def test_it_finds_the_brain_of_a_whole_head(model: SegmentationModel, shared_data) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from braindiffusion.cohort.mask import brain_mask, dark_background, largest_component
 from braindiffusion.cohort.preprocessing import Preprocessing
@@ -13,12 +14,15 @@ from braindiffusion.cohort.qc.checks import picture_problem
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.transforms import resample_labels
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.regions import MIRRORED
 from braindiffusion.segmentation.calibration import Calibration, age_features
-from braindiffusion.segmentation.network import VOXELS, SegmentationNet, sites, voxels
+from braindiffusion.segmentation.network import SITE, VOXELS, SegmentationNet, sites, voxels
 from braindiffusion.volume import Volume
 
 CLOSING_MM = 4.0
 """Radius that closes sulci in the brain mask, as in `Preprocessing`."""
+CHUNK = 8192
+"""Sites that are classified at once."""
 
 
 @dataclass(frozen=True)
@@ -111,15 +115,18 @@ class SegmentationModel:
 def predict_regions(net: SegmentationNet, box: NDArray[np.floating]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Return the regions of a volume, and the features of the trunk averaged over the brain, (D,), finest first.
 
-    Only the largest connected component is brain: whole heads have other parts that look like it.
+    Probabilities are averaged over the volume and its mirror image, which makes fewer errors than either. Only the
+    largest connected component is brain: whole heads have other parts that look like it.
     """
     device = next(net.parameters()).device
     volume = torch.from_numpy(np.ascontiguousarray(box, np.float32))[None, None].to(device)
     features, scales = net.trunk(volume)
+    mirrored = net.trunk(volume.flip(2))[0].flip(1)  # x runs from left to right in RAS+
     named = torch.zeros((*features.shape[:-1], VOXELS), dtype=torch.uint8, device=device)
     there = (sites(volume) > -1).any(1)  # air of a stripped brain is background
     # In chunks: 41 logits of every voxel at once would take 120 MB.
-    named[there] = torch.cat([net.classify(some).argmax(-1).to(torch.uint8) for some in features[there].split(8192)])
+    chunks = zip(features[there].split(CHUNK), mirrored[there].split(CHUNK), strict=True)
+    named[there] = torch.cat([_likeliest(net, *chunk) for chunk in chunks])
     found = voxels(named)[0].cpu().numpy()
     regions = np.where(largest_component(found > 0), found, np.uint8(0))
     brain = torch.from_numpy((regions > 0).astype(np.float32))[None, None].to(device)
@@ -128,3 +135,17 @@ def predict_regions(net: SegmentationNet, box: NDArray[np.floating]) -> tuple[ND
         share = torch.nn.functional.avg_pool3d(brain, brain.shape[2] // scale.shape[2])
         pooled.append((scale * share).sum((0, 2, 3, 4)) / share.sum().clamp(min=1))
     return regions, torch.cat(pooled).double().cpu().numpy()
+
+
+def _likeliest(net: SegmentationNet, features: Tensor, mirrored: Tensor) -> Tensor:
+    """Return the likeliest region of the voxels of some sites: (sites, 8) uint8.
+
+    Args:
+        net: the network.
+        features: (sites, features).
+        mirrored: the same sites in the mirror image, where the two halves of a site and left and right regions change
+            places.
+    """
+    plain, other = (net.classify(one).softmax(-1) for one in (features, mirrored))
+    back = other.unflatten(1, (SITE, VOXELS // SITE)).flip(1).flatten(1, 2)[..., torch.from_numpy(MIRRORED).long()]
+    return (plain + back).argmax(-1).to(torch.uint8)
