@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from braindiffusion.conditions import QUANTILES
 from braindiffusion.errors import BrainDiffusionError
@@ -213,3 +214,16 @@ def test_the_ranges_of_a_packaged_model_are_those_of_its_region_maps(model: str)
     (volumes,) = (field for field in read_card(find_model(model)).conditions.fields if field.name == "volumes")
     for i, seen in enumerate(volumes.seen, start=1):
         np.testing.assert_allclose(seen.quantiles, np.percentile(library.volumes[:, i], QUANTILES), atol=1e-3)
+
+
+def test_drawn_maps_have_a_surface_as_smooth_as_people_s() -> None:
+    library = load_anatomy(find_model("ixi-2mm"))
+    assert library is not None
+
+    def surface(labels: np.ndarray) -> float:
+        brain = labels > 0
+        return float((brain & ~ndimage.binary_erosion(brain)).sum() / brain.sum() ** (2 / 3))
+
+    people = np.mean([surface(labels) for labels in library.maps[::8]])
+    drawn = np.mean([surface(library.sample(seed, {}).regions) for seed in range(5)])
+    assert drawn == pytest.approx(people, rel=0.015)  # 1.04 of it without smoothing

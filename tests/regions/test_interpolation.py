@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from braindiffusion.regions.interpolation import interpolate_labels
+from braindiffusion.regions.interpolation import interpolate_labels, smooth_surface
 
 SHAPE = (14, 12, 10)
 
@@ -55,3 +55,19 @@ def test_thin_folds_are_nearer_to_their_shape_than_by_the_nearest_voxel() -> Non
         ):
             wrong[i] += (found != 7 * folds(places))[inside].sum()
     assert wrong[0] < 0.85 * wrong[1]
+
+
+@given(seed=st.integers(0, 9), sigma=st.floats(0.6, 1.5))
+def test_a_smooth_surface_takes_labels_from_its_neighbours_and_leaves_the_inside_alone(seed: int, sigma: float) -> None:
+    labels = np.pad(blobs(seed) + 1, 4).astype(np.uint8)
+    ragged = np.where(np.random.default_rng(seed).random(labels.shape) < 0.03, np.uint8(9), labels)  # bits of another
+    smooth = smooth_surface(ragged, sigma)
+    deep = ndimage.binary_erosion(ragged > 0, iterations=7)
+    assert np.array_equal(smooth[deep], ragged[deep])
+    kept = (smooth > 0) & (ragged > 0)
+    assert np.array_equal(smooth[kept], ragged[kept])
+    near = ndimage.maximum_filter(ragged, 2 * 3 + 1) > 0
+    assert not smooth[~near].any()
+    edge = (smooth > 0) & ~ndimage.binary_erosion(smooth > 0)
+    assert edge.sum() < ((ragged > 0) & ~ndimage.binary_erosion(ragged > 0)).sum()
+    assert np.array_equal(smooth_surface(smooth * 0, sigma), smooth * 0)

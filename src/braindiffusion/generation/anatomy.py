@@ -36,6 +36,7 @@ from braindiffusion.regions.deformation import (
     refined_component,
     warped,
 )
+from braindiffusion.regions.interpolation import smooth_surface
 
 AGE_TOLERANCE_YEARS, VOLUME_TOLERANCE = 4.0, 0.5
 """How far a subject may be from the condition: years, and standard deviations of the cohort."""
@@ -49,6 +50,9 @@ LARGEST_CHANGE = 1.5
 """A region is warped to at most this multiple (or the inverse) of its volume in one round."""
 REMEMBERED = 8
 """Sampled maps, and deformations onto training subjects, that are kept: the next preview often needs the same."""
+SURFACE_VOXELS = 0.85
+"""Standard deviation of the Gaussian that smooths the outer surface of a deformed map, where interpolation and random
+deformation leave bumps of a voxel: with it the surface is as large as people's for its volume."""
 SEXES = {"F": -1.0, "M": 1.0}
 MOST_BYTES = 2 << 30
 """Size of the largest library that is read; that of 118 subjects at 2 mm has 90 MB."""
@@ -163,6 +167,8 @@ class AnatomyLibrary:
             if isinstance(wanted, Mapping) and wanted:
                 displacement = self.towards(labels, displacement, wanted, nearest=nearest)
             labels = warped(labels, displacement, nearest=nearest)
+            if not nearest:
+                labels = smooth_surface(labels, SURFACE_VOXELS)
             largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
         return Anatomy(labels, self.subjects[chosen], largest)
 
