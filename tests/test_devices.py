@@ -2,6 +2,10 @@
 
 import copy
 import logging
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -248,3 +252,24 @@ def test_a_layout_changes_no_result(layout: torch.memory_format, monkeypatch: py
     generator.to(CPU)
     assert generator.cascade.level(1).state_dict()["unet.stem.weight"].is_contiguous(memory_format=layout)
     torch.testing.assert_close(brains(generator, [0]), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="an option of glibc")
+@pytest.mark.parametrize("own", ["", "MALLOC_TOP_PAD_"])
+def test_memory_that_is_freed_is_used_again_unless_the_user_has_set_an_option(own: str) -> None:
+    """Counted are pages that the system fills with zeros anew, for four tensors of 24 MB that are made and freed."""
+    program = """
+import resource, torch
+from braindiffusion.devices import keep_free_memory
+keep_free_memory()
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    [torch.ones(6 << 20) for _ in range(4)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print([pages() for _ in range(6)][-1])
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    environment = kept | ({own: str(1 << 17)} if own else {})
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    anew = int(done.stdout) > 10  # of 24,576 pages of 4 kB, or 48 huge ones
+    assert anew == bool(own)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from braindiffusion.devices import keep_free_memory
 from braindiffusion.models.generator import Generator
 from braindiffusion.models.registry import load_generator, model_files
 from braindiffusion.runs.requests.base import Content
@@ -19,6 +20,8 @@ def cached_model(folder: Path, device: torch.device, content: Content = "image")
     Raises:
         BrainDiffusionError: as `load_generator`.
     """
+    if device.type == "cpu":
+        keep_free_memory()
     generator = _load(folder, content, tuple(_stamp(file) for file in model_files(folder)))
     generator.to(device)
     return generator
