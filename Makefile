@@ -100,7 +100,7 @@ train-models: cohorts  ## Train the packaged models on DATA (hours)
 	$(BIN)/braindiffusion train --data build/ixi-2mm.zarr --content regions --preset laptop-regions \
 		--validation-subjects 30 --out build/ixi-2mm-anatomy
 	$(BIN)/python scripts/package_model.py build/ixi-2mm-anatomy/best --out $(PRETRAINED)/ixi-2mm-anatomy
-	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr --steps 2700 --out build/segmentation
+	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr --steps 6500 --out build/segmentation
 	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out $(PRETRAINED)/ixi-2mm-regions
 	$(BIN)/braindiffusion prepare $(DATA)/ds002748-cropped --participants $(DATA)/ds002748-cropped/participants.tsv \
 		--spacing 1 --shape 160 208 176 --skull strip --out build/brain-1mm.zarr

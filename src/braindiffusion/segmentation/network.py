@@ -38,8 +38,8 @@ class SegmentationConfig(BaseModel):
     """Millimetres."""
     widths: tuple[Width, ...] = Field(default=(40, 96, 160), min_length=1, max_length=7)
     """Channels at each resolution, half the box's first."""
-    down_blocks: tuple[Blocks, ...] = (0, 1, 2)
-    up_blocks: tuple[Blocks, ...] = (1, 1, 1)
+    down_blocks: tuple[Blocks, ...] = (1, 1, 2)
+    up_blocks: tuple[Blocks, ...] = (2, 2, 1)
     detail: Width = 64
     """Channels that the head gets from the voxels around a site directly, not through the trunk."""
     hidden: Width = 160
