@@ -148,4 +148,5 @@ def _likeliest(net: SegmentationNet, features: Tensor, mirrored: Tensor) -> Tens
     """
     plain, other = (net.classify(one).softmax(-1) for one in (features, mirrored))
     back = other.unflatten(1, (SITE, VOXELS // SITE)).flip(1).flatten(1, 2)[..., torch.from_numpy(MIRRORED).long()]
-    return (plain + back).argmax(-1).to(torch.uint8)
+    likeliest: Tensor = (plain + back).argmax(-1).to(torch.uint8)
+    return likeliest
