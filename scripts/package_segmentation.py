@@ -40,6 +40,7 @@ def main(
     """Write model.json and model.safetensors."""
     model = load_segmentation_model(trained)
     card = {**model.card, **CARD, "name": out.name, "training": note}
+    card["start_from"] = card.get("start_from") and Path(card["start_from"]).name  # without the folder of this machine
     card["parameters"] = sum(p.numel() for p in model.net.parameters())
     if measured is not None:
         card["held_out"] = json.loads(measured.read_text(encoding="utf-8"))

@@ -24,6 +24,9 @@ from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.presets import FINER, Preset
 from braindiffusion.training.subject_condition import check_region_maps, schema_of
 
+INITIAL = "start"
+"""Folder of a run's checkpoints that has a copy of the initial model."""
+
 
 def with_networks_of(chosen: Preset, start: Path) -> Preset:
     """Return the recipes of a preset with the networks of the initial model.
@@ -64,16 +67,10 @@ def copy_initial_model(request: TrainRequest, run: Run, distributed: Distributed
     """
     if request.start_from is None:
         return None
-    kept = initial_model_folder(run)
     if distributed.is_main:
         keep_initial_model(request.start_from, run)
     distributed.broadcast_command(Command.STEP)
-    return kept
-
-
-def initial_model_folder(run: Run) -> Path:
-    """Return the folder of a run that has a copy of the initial model."""
-    return run.checkpoints / "start"
+    return run.checkpoints / INITIAL
 
 
 def keep_initial_model(name_or_path: str, run: Run) -> Path:
@@ -82,7 +79,7 @@ def keep_initial_model(name_or_path: str, run: Run) -> Path:
     Raises:
         BrainDiffusionError: there is no such model.
     """
-    kept = initial_model_folder(run)
+    kept = run.checkpoints / INITIAL
     if not (kept / CARD).is_file():
         found = find_model(name_or_path)
         kept.mkdir(parents=True, exist_ok=True)
