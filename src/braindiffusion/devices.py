@@ -106,8 +106,8 @@ def memory_of(device: torch.device) -> int:
 def keep_free_memory() -> None:
     """Keep memory that is freed for the next tensors, where the C library is glibc and no `MALLOC_...` is set.
 
-    glibc returns large pieces to the system, which then fills each new one with zeros: a tenth of the time of a brain
-    of 2 mm. Up to a quarter of a gigabyte is kept; pieces above 32 MB are returned, as at 1 mm.
+    glibc returns large pieces to the system, which then fills each new one with zeros: up to a tenth of the processor
+    time of a brain of 2 mm. Up to a quarter of a gigabyte is kept; pieces above 32 MB are returned, as at 1 mm.
     """
     if sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ):
         option = getattr(ctypes.CDLL(None), "mallopt", None)
