@@ -1,5 +1,6 @@
 """What a level is shown: the right coefficients, from the right place, the same at every resume."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -141,14 +142,18 @@ def test_a_folder_that_takes_no_copies_is_told(tmp_path: Path) -> None:
         Blocks(tmp_path / "missing").keep(torch.ones(3))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="pages of files are counted on Linux alone")
 def test_what_was_read_is_no_memory_of_the_process(tmp_path: Path) -> None:
-    """Of 64 MB that are written and read, nothing stays in it after the release."""
+    """Of 64 MB that are written and read, nothing stays in it after the release.
+
+    Counted are pages of files alone: an allocator may keep freed memory, which says nothing of the blocks.
+    """
     blocks = Blocks(tmp_path)
-    before = psutil.Process().memory_info().rss
+    before = psutil.Process().memory_info().shared
     kept = blocks.keep(torch.ones(2**24))
     assert float(kept.sum()) == 2**24
-    assert psutil.Process().memory_info().rss - before > 60e6
+    assert psutil.Process().memory_info().shared - before > 60e6
     blocks.release()
-    assert psutil.Process().memory_info().rss - before < 20e6
+    assert psutil.Process().memory_info().shared - before < 20e6
     assert float(kept[-1]) == 1
     assert not list(tmp_path.iterdir()), "the file has no name"
