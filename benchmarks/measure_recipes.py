@@ -59,15 +59,24 @@ class Level:
         self.cache = CopyCache()  # augmented copies are made once, and their time is not counted
         self.processes = Distributed(request)
 
-    def trained(self, recipe: LevelRecipe, steps: int) -> Iterator[Point]:
-        """Train, and validate evenly."""
+    def begin(self, recipe: LevelRecipe, steps: int, **settings: float) -> tuple[LevelTrainer, PatchDataset]:
+        """Return a trainer of the initial weights, and its training data, whose copies are made.
+
+        Args:
+            recipe: by which it will be trained.
+            steps: of the whole training.
+            settings: of the level's configuration that differ from the preset's.
+        """
         torch.manual_seed(self.request.seed)
-        cascade = Cascade(configuration_of(self.request, self.preset, self.cohort, self.training, None))
+        config = configuration_of(self.request, self.preset, self.cohort, self.training, None)
+        levels = list(config.levels)
+        levels[self.index] = levels[self.index].model_copy(update=settings)
+        cascade = Cascade(config.model_copy(update={"levels": tuple(levels)}))
         fit_normalisation(
             PatchDataset(self.cohort, cascade, self.index, self.training, 0, 0), cascade.level(self.index)
         )
-        trainer = LevelTrainer(self.processes, cascade, self.index, recipe, self.request.seed, steps)
-        seed, copies = self.request.seed, recipe.augmented_copies
+        copies, seed = recipe.augmented_copies, self.request.seed
+        augmented = recipe.augmented_samples(steps)
         patches = PatchDataset(
             self.cohort,
             cascade,
@@ -77,12 +86,21 @@ class Level:
             seed,
             recipe.warp,
             cache=self.cache,
-            augmented=recipe.augmented_samples(steps),
+            augmented=augmented,
         )
-        held_out = PatchDataset(self.cohort, cascade, self.index, self.validation, 0, seed)
         for subject in self.training:
             for copy in range(-1, copies):
                 patches.brain(subject, copy)
+        return LevelTrainer(self.processes, cascade, self.index, recipe, seed, steps), patches
+
+    def held_out(self, cascade: Cascade) -> PatchDataset:
+        """Return the validation data."""
+        return PatchDataset(self.cohort, cascade, self.index, self.validation, 0, self.request.seed)
+
+    def trained(self, recipe: LevelRecipe, steps: int) -> Iterator[Point]:
+        """Train, and validate evenly."""
+        trainer, patches = self.begin(recipe, steps)
+        held_out = self.held_out(patches.cascade)
         spent = 0.0
         due = {round(steps * n / VALIDATIONS) for n in range(1, VALIDATIONS + 1)}
         running = trainer.run(patches, steps)

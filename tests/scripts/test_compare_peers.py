@@ -1,6 +1,7 @@
 """The cases of a GPU at toy size on the CPU, and the table; recipes compared on a toy cohort."""
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -82,6 +83,22 @@ def test_recipes_are_compared_by_the_time_until_one_loss(
     (found,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert found["former steps"] == 8
     assert found["ratio"] is None or found["ratio"] == pytest.approx(found["former seconds"] / found["present seconds"])
+
+
+def test_noise_levels_of_training_are_compared_at_those_of_the_sampler(
+    load: Load, make_cohort: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_cohort("toy", count=6, shape=(16, 24, 16)).path
+    words = f"{data} --preset tiny --levels 1 --steps 8 --validation-subjects 2 --means -4 0.5"
+    monkeypatch.setattr("sys.argv", ["sweep_noise_levels.py", *words.split()])
+    load("sweep_noise_levels", "benchmarks").main()
+    low, usual = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    sigmas = [float(sigma) for sigma in usual["loss by sigma"]]
+    assert len(sigmas) == 6
+    assert sigmas == sorted(sigmas, reverse=True)
+    assert list(low["loss by sigma"]) == list(usual["loss by sigma"])
+    assert low["loss by sigma"] != usual["loss by sigma"]
+    assert usual["loss"] == pytest.approx(statistics.mean(usual["loss by sigma"].values()), abs=1e-3)
 
 
 def test_the_plot_has_a_line_for_each_network(load: Load) -> None:
