@@ -20,16 +20,17 @@ import numpy as np
 import typer
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.evaluation.brain_measures import BrainMeasures
 from braindiffusion.evaluation.compare import ALL_REGIONS, BELOW_HALF, BELOW_NYQUIST, CONTRAST, Comparison
 from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
 from braindiffusion.evaluation.groups import Groups, choose_real_groups
+from braindiffusion.evaluation.measure_cache import CachedMeasurer
 from braindiffusion.evaluation.metrics.diversity import draw_pairs
 from braindiffusion.evaluation.metrics.similarity import ms_ssim
 from braindiffusion.evaluation.sources import Source, find_brains
 from braindiffusion.jobs import perform
-from braindiffusion.models.registry import DEFAULT_MODEL
+from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model, model_files
 from braindiffusion.runs import Failed, GenerateRequest, Run
+from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.reports.evaluation import Row
 from braindiffusion.segmentation import load_segmentation_model
 
@@ -41,31 +42,6 @@ def generate(request: GenerateRequest, runs: Path) -> None:
     for event in perform(Run.create(request, root=runs)):
         if isinstance(event, Failed):
             raise BrainDiffusionError(event.message)
-
-
-def measured(sources: Sequence[Source], measurer: BrainMeasurer, cache: Path) -> list[BrainMeasures]:
-    """Return the measures of brains, each from its file in the cache where it is there."""
-    cache.mkdir(parents=True, exist_ok=True)
-    return [_measured(source, measurer, cache / f"{source.name}.npz") for source in sources]
-
-
-def _measured(source: Source, measurer: BrainMeasurer, path: Path) -> BrainMeasures:
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as stored:
-            features = {name.removeprefix("features."): stored[name] for name in stored if name.startswith("features.")}
-            quantities = dict(zip(stored["names"].tolist(), stored["quantities"].tolist(), strict=True))
-            if set(measurer.encoders) <= set(features):
-                return BrainMeasures(source.name, quantities, stored["histogram"], stored["spectrum"], features)
-    found = measurer.measure(source.read())
-    np.savez_compressed(
-        path,
-        names=np.array(list(found.quantities)),
-        quantities=np.array(list(found.quantities.values())),
-        histogram=found.histogram,
-        spectrum=found.spectrum,
-        **{f"features.{name}": values for name, values in found.features.items()},
-    )
-    return found
 
 
 def similarity(sources: Sequence[Source], pairs: int, cache: Path) -> float:
@@ -132,19 +108,20 @@ def main(
         from braindiffusion.evaluation.encoders import uncnn as untrained
 
         encoders[untrained.NAME] = untrained.load_uncnn()
-    measurer = BrainMeasurer(load_segmentation_model(), encoders)
+    weights = [file_sha256(file) for file in model_files(find_model(DEFAULT_SEGMENTATION_MODEL))]
+    measurer = CachedMeasurer(BrainMeasurer(load_segmentation_model(), encoders), out / "measures", weights)
     groups = choose_real_groups((cohort,), None, model)
     held_out, others = real_brains(groups, training)
-    people = [measured(some, measurer, out / "people") for some in (held_out, others)]
-    between_people = similarity(held_out, pairs, out / "people" / "similarity.json")
+    people = [[measurer.measure(one.read()) for one in some] for some in (held_out, others)]
+    between_people = similarity(held_out, pairs, out / "similarity.json")
     print(" | ".join(TITLES))
     for name, fields in asked.items():
         folder = out / name.replace(" ", "-")
         wanted = {"model": model, "anatomy": "sampled", **fields}
         generate(GenerateRequest(**wanted, num_samples=num_samples, seed=seed, out=folder), out / "runs")
         brains = find_brains((folder,), groups.preprocessing)[:num_samples]
-        made = measured(brains, measurer, folder / "measures")
-        alike = similarity(brains, pairs, folder / "measures" / "similarity.json") - between_people
+        made = [measurer.measure(one.read()) for one in brains]
+        alike = similarity(brains, pairs, folder / "similarity.json") - between_people
         rng = np.random.default_rng(0)
         comparison = Comparison(made, people[0], people[1], groups.preprocessing.spacing, repeats=200, rng=rng)
         print(" | ".join(line(name, comparison, alike)), flush=True)

@@ -20,7 +20,7 @@ from braindiffusion.jobs import evaluate as job
 from braindiffusion.jobs import perform
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import region_index
-from braindiffusion.runs import Cancelled, EvaluateRequest, Event, Finished, Progress, Run, RunState, Warned
+from braindiffusion.runs import Cancelled, EvaluateRequest, Event, Finished, Log, Progress, Run, RunState, Warned
 from braindiffusion.runs.reports.evaluation import Evaluation, TargetResult, read_evaluation
 from braindiffusion.volume import Volume, save_volume
 
@@ -229,6 +229,22 @@ def test_it_is_cancelled_between_brains_and_leaves_no_half_report(
     assert run.state is RunState.CANCELLED
     assert len(events) < 8
     assert list(run.results.iterdir()) == []
+
+
+def test_people_are_measured_once(
+    people: Path, brains: Path, model: Path, tmp_runs: Path, tmp_path: Path, with_reader: None
+) -> None:
+    """The second evaluation measures nobody, and reports the same; one with a table of features measures anew."""
+    table = tmp_path / "mine.npy"
+    np.save(table, np.random.default_rng(0).normal(size=(27, 3)))
+    reports, told = [], []
+    for features in ((), (), (table,)):
+        run = Run.create(request(people, brains, model, features=features, out=tmp_path / f"report{len(reports)}"))
+        told.append([event.message for event in perform(run) if isinstance(event, Log)])
+        reports.append(read_evaluation(tmp_path / f"report{len(reports)}"))
+    assert reports[0].rows == reports[1].rows
+    assert reports[0].memorization == reports[1].memorization
+    assert [any("26 of 27 brains were measured before" in line for line in lines) for lines in told] == [0, 1, 0]
 
 
 def test_memory_does_not_grow_with_the_generated_brains(make_brain: Callable) -> None:

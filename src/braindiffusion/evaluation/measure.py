@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from braindiffusion.cohort.nearest import Neighbours, low_pass, neighbours, view
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.bootstrap import of_one
 from braindiffusion.evaluation.brain_measures import BrainMeasures
-from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
 from braindiffusion.evaluation.metrics.distances import standardised
 from braindiffusion.evaluation.metrics.memorization import memorization_test
 from braindiffusion.evaluation.sources import Brain, Source
@@ -23,6 +22,13 @@ from braindiffusion.runs.durations import seconds_left
 from braindiffusion.runs.reports.evaluation import Estimate, Memorization, Neighbour
 
 VOXELS = "low-pass voxels"
+
+
+class Measurer(Protocol):
+    """Measures brains: `BrainMeasurer`, or `CachedMeasurer`."""
+
+    def measure(self, brain: Brain, requested: Labels | None = None, /) -> BrainMeasures:
+        """Measure a brain that may have been generated from a label map."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class MeasuredGroups:
         left_out: brains, and requested label maps, that cannot be read.
     """
 
-    measurer: BrainMeasurer
+    measurer: Measurer
     requested: Callable[[str], Labels] | None
     rng: np.random.Generator
     training: list[MeasuredBrain] = field(default_factory=list)

@@ -13,6 +13,7 @@ from braindiffusion.evaluation.compare import Comparison
 from braindiffusion.evaluation.encoders.encoder import BrainMeasurer, SegmentationModel, load_encoder
 from braindiffusion.evaluation.groups import FEWEST, Groups, choose_groups
 from braindiffusion.evaluation.measure import MeasuredGroups
+from braindiffusion.evaluation.measure_cache import CachedMeasurer
 from braindiffusion.evaluation.metrics.condition_adherence import ConditionedBrains, condition_adherence
 from braindiffusion.evaluation.metrics.diversity import Pairs, diversity, measure_pairs, paired_similarity
 from braindiffusion.evaluation.report.page import write_page
@@ -20,16 +21,19 @@ from braindiffusion.evaluation.report.pictures import galleries
 from braindiffusion.evaluation.targets import targets, too_few
 from braindiffusion.files import write_whole
 from braindiffusion.generation.inputs import load_label_map
+from braindiffusion.models.registry import DEFAULT_SEGMENTATION_MODEL, find_model, model_files
 from braindiffusion.outputs import Outputs
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run, Warned
 from braindiffusion.runs.command import as_command
+from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.reports.evaluation import JSON, PAGE, Evaluation, LeftOut
 from braindiffusion.runs.requests import EvaluateRequest
 from braindiffusion.runs.versions import versions
 from braindiffusion.segmentation import load_segmentation_model
 
-READER = "ixi-2mm-regions"
+MEASURES = "measures"
+"""Folder of what was measured, beside the runs."""
 GROUPS = ("generated", "held_out", "training")
 
 
@@ -59,16 +63,21 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
         yield Warned(message=ask_for_more)
     names = [one.name for one in groups.every]
     encoders = {path.stem: load_encoder(path, names) for path in request.features}
+    weights = [file_sha256(path) for path in (*request.features, *segmenter.files)]
+    weights += names if request.features else []  # whose rows those of a table are
     if request.uncnn:
         from braindiffusion.evaluation.encoders import uncnn  # imports torch
 
         encoders[uncnn.NAME] = uncnn.load_uncnn()
     rng = np.random.default_rng(request.seed)
-    measured_groups = MeasuredGroups(BrainMeasurer(segmenter.model, encoders), _label_maps(groups), rng)
+    measurer = CachedMeasurer(BrainMeasurer(segmenter.model, encoders), run.path.parent / MEASURES, weights)
+    measured_groups = MeasuredGroups(measurer, _label_maps(groups), rng)
     for group in reversed(GROUPS):
         yield from measured_groups.measure_all(group, getattr(groups, group))
         if len(getattr(measured_groups, group)) < FEWEST:
             raise BrainDiffusionError(f"Of the {group.replace('_', '-')} brains, fewer than {FEWEST} can be read.")
+    if measurer.found:
+        yield Log(message=f"{measurer.found} of {len(names)} brains were measured before.")
     sources = {group: [one.source for one in getattr(measured_groups, group)] for group in GROUPS}
     pairs = yield from measure_pairs(sources, request.pairs, rng)
     real = {one.name: one for one in sources["training"] + sources["held_out"]}
@@ -134,11 +143,13 @@ class _Segmenter:
         name: in words.
         model: segmentation model; None takes the label maps of the brains.
         why: reason why there is no segmentation model.
+        files: of the segmentation model.
     """
 
     name: str
     model: SegmentationModel | None = None
     why: str = ""
+    files: tuple[Path, ...] = ()
 
 
 def _segmenter(wanted: str, groups: Groups) -> _Segmenter:
@@ -146,8 +157,9 @@ def _segmenter(wanted: str, groups: Groups) -> _Segmenter:
     label_maps = "the brains' own label maps"
     if wanted == "none":
         return _Segmenter(label_maps, why="none is wanted.")
+    name = DEFAULT_SEGMENTATION_MODEL if wanted == "auto" else wanted
     try:
-        model = load_segmentation_model(READER if wanted == "auto" else wanted)
+        model = load_segmentation_model(name)
         box = model.net.config.shape, model.net.config.spacing
         if box != (groups.preprocessing.shape, groups.preprocessing.spacing):
             raise BrainDiffusionError(f"The segmentation model takes other boxes than the brains have: {box}.")
@@ -155,7 +167,7 @@ def _segmenter(wanted: str, groups: Groups) -> _Segmenter:
         if wanted != "auto":
             raise
         return _Segmenter(label_maps, why=str(error))
-    return _Segmenter(f"segmented by {READER if wanted == 'auto' else Path(wanted).name}", model)
+    return _Segmenter(f"segmented by {Path(name).name}", model, files=model_files(find_model(name)))
 
 
 def _left_out(

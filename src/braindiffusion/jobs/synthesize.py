@@ -9,7 +9,6 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.outputs import Sample
 from braindiffusion.generation.plan import GenerationPlan
 from braindiffusion.generation.sharding import Shard
-from braindiffusion.jobs.evaluate import READER
 from braindiffusion.jobs.generate import perform_plan, segment_sample
 from braindiffusion.models.registry import find_model, read_card
 from braindiffusion.outputs import Outputs
@@ -112,7 +111,7 @@ class _Cohort:
         if complete:
             yield Log(message=f"{len(complete)} of {len(numbers)} subjects are complete already.")
         if (path := self.request.reference) is not None:
-            model = None if self.request.voxels_only else load_segmentation_model(READER)
+            model = None if self.request.voxels_only else load_segmentation_model()
             self.reference = yield from read_reference(path, self.request.model, model, self.request.seed)
         self.missing = [number for number in numbers if number not in complete]
         for step, (number, path) in enumerate(complete.items()):
