@@ -99,7 +99,7 @@ train-models: cohorts  ## Train the packaged models on DATA (days; SMALL=1: tiny
 	$(BIN)/braindiffusion train --data build/two-sites.zarr --start-from build/one-site/best --condition site \
 		--validation-subjects 30 $(or $(TINY),--epochs 40) --out build/ixi-2mm
 	$(BIN)/python scripts/build_anatomy.py build/ixi-2mm.zarr --model build/ixi-2mm/best
-	$(BIN)/python scripts/build_normative.py build/ixi-2mm.zarr --model build/ixi-2mm/best
+	$(BIN)/python scripts/build_normative.py build/ixi-2mm.zarr --model build/ixi-2mm/best $(if $(SMALL),--every 30)
 	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out $(PRETRAINED)/ixi-2mm
 	$(BIN)/braindiffusion distill --model ixi-2mm --num-samples $(if $(SMALL),4,64) --seed 20 \
 		--conditions scripts/distill_conditions.csv --first-level 0 --steps 4 --steps 4 --steps 2 --steps 2 \

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -75,6 +76,28 @@ def test_the_commands_of_the_pages_have_these_options(line: str, page: str) -> N
     command.make_parser(typer.Context(command)).parse_args(list(words))
     told = dict(pairwise(words))
     assert told.get("--preset", "auto") in ("auto", "mine.json", *PRESETS)
+
+
+@pytest.mark.parametrize("small", ["", "1"])
+def test_the_trainings_of_the_makefile_can_run_in_this_order(small: str) -> None:
+    """Every option exists, and what a command reads has been written by one before it."""
+    called = ["make", "-n", "-o", "setup", "train-models", "train-gpu", "DATA=data", f"SMALL={small}"]
+    listed = subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in listed.replace("\\\n", " ").splitlines() if line.startswith(".venv/bin/")]
+    written: list[str] = []
+    for line in lines:
+        name, *words = shlex.split(line.partition("||")[0])
+        if name.endswith("braindiffusion"):
+            command = get_command(app).commands[words[0]]
+            command.make_parser(typer.Context(command)).parse_args(words[1:])
+        else:
+            assert (ROOT / words[0]).is_file(), line
+        out = words[words.index("--out") + 1] if "--out" in words else ""
+        for word in (word.rpartition("=")[2] for word in words if word != out):
+            if word.startswith("build/"):
+                assert any(word == one or word.startswith(f"{one}/") for one in written), f"{word} in: {line}"
+        written.append(out)
+    assert len(lines) > 20
 
 
 def test_the_menu_entries_of_the_pages_are_in_the_manifest() -> None:
