@@ -88,7 +88,7 @@ train-gpu: cohorts  ## Train the packaged models of 2 mm on DATA and one GPU (12
 
 # SMALL=1: tiny networks and few steps, to try all of these commands in a copy of the checkout, whose models they replace.
 TINY := $(if $(SMALL),--preset tiny --epochs 0.2)
-train-models: cohorts  ## Train the packaged models on DATA (days; SMALL=1: tiny ones, to try it, in half an hour)
+train-models: cohorts  ## Train the packaged models on DATA (days; SMALL=1: tiny ones, to try it)
 	$(BIN)/braindiffusion train-segmentation --data build/heads.zarr \
 		$(if $(SMALL),--start-from ixi-2mm-regions --steps 2,--steps 6500) --out build/segmentation
 	$(BIN)/python scripts/package_segmentation.py build/segmentation/best --out $(PRETRAINED)/ixi-2mm-regions
