@@ -247,6 +247,17 @@ def test_people_are_measured_once(
     assert [any("26 of 27 brains were measured before" in line for line in lines) for lines in told] == [0, 1, 0]
 
 
+def test_people_whom_coarser_levels_saw_are_told(
+    people: Path, brains: Path, model: Path, tmp_runs: Path, tmp_path: Path, with_reader: None
+) -> None:
+    card = json.loads((model / "model.json").read_text())
+    card["split"]["seen_by_coarser_levels"] = card["split"]["validation"][:5]
+    (model / "model.json").write_text(json.dumps(card))
+    list(perform(Run.create(request(people, brains, model, out=tmp_path / "report"))))
+    told = [f"{one.what}: {one.why}" for one in read_evaluation(tmp_path / "report").left_out]
+    assert any("no level of the model saw: its coarser levels learnt from 5 of the 8" in line for line in told)
+
+
 def test_memory_does_not_grow_with_the_generated_brains(make_brain: Callable) -> None:
     """Of a generated brain a few kilobytes stay: its voxels are 45."""
 

@@ -18,6 +18,7 @@ from braindiffusion import example_data as samples
 from braindiffusion.cohort.store import Cohort, PreparedVolume
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.estimate import estimate
 from braindiffusion.jobs import perform
 from braindiffusion.jobs.train import train
 from braindiffusion.models.card import Split
@@ -412,6 +413,25 @@ def test_what_an_initial_model_held_out_stays_held_out(cohort: Cohort) -> None:
             rows_of(cohort, aside, known)
 
 
+def test_a_new_level_holds_out_whom_the_levels_below_learnt_from(cohort: Cohort) -> None:
+    """Where there are too few others; else, people that no level knows."""
+    people = [subject.id for subject in cohort.subjects]
+    for learnt, validation, aside, allowed in (
+        (people, [], 2, set(people)),
+        (people[:3], [], 2, set(people[3:])),
+        (people[:3], [people[-1]], 4, set(people)),
+        (people, [], None, set(people)),
+    ):
+        known = Split(train=learnt, validation=validation)
+        rows = rows_of(cohort, aside, known, adds_level=True)
+        training, kept = ({people[row] for row in some} for some in rows)
+        assert len(kept) == (aside or 1)
+        assert set(validation) <= kept <= allowed
+        assert training == set(people) - kept
+    with pytest.raises(BrainDiffusionError, match="was trained on 6"):
+        rows_of(cohort, 2, Split(train=people))
+
+
 @pytest.fixture(scope="module")
 def refined(
     trained: tuple[Run, list[object]], finer_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory
@@ -431,6 +451,35 @@ def test_a_cohort_at_half_the_voxel_size_adds_a_level(
     kept = [name for name in before if not name.endswith((".mean", ".std"))]
     assert all(np.array_equal(before[name], after[name]) for name in kept)
     assert json.loads((run.checkpoints / "best" / "model.json").read_text())["steps"] == [4, 4, 4, 4, 2]
+
+
+def test_who_is_held_out_from_the_new_level_alone_is_told(
+    trained: tuple[Run, list[object]], finer_cohort: Cohort, tmp_path: Path
+) -> None:
+    asked = request(finer_cohort, validation_subjects=3, start_from=str(trained[0].path), epochs=1)
+    run = Run.create(asked, root=tmp_path)
+    told = [event.message for event in perform(run) if isinstance(event, Warned)]
+    before, after = (
+        json.loads((one.checkpoints / "best" / "model.json").read_text())["split"] for one in (trained[0], run)
+    )
+    seen = sorted(set(after["validation"]) & set(before["train"]))
+    assert len(seen) == 1
+    assert sorted(after["seen_by_coarser_levels"]) == seen
+    assert before["seen_by_coarser_levels"] == []
+    assert any("1 of 3 validation subjects are held out from the new level alone" in line for line in told)
+
+
+def test_the_estimate_is_of_the_new_level_alone(
+    trained: tuple[Run, list[object]],
+    refined: tuple[Run, list[object]],
+    finer_cohort: Cohort,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("braindiffusion.estimate.training.LEAST_SECONDS", 0.0)
+    asked = request(finer_cohort, validation_subjects=2, start_from=str(trained[0].path), epochs=1)
+    (level,) = estimate(asked).levels
+    card = json.loads((refined[0].checkpoints / "best" / "model.json").read_text())
+    assert (level.level, level.steps) == (4, card["steps"][4])
 
 
 def test_the_finer_brain_of_a_seed_is_the_coarser_one_with_more_detail(

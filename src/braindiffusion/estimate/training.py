@@ -20,7 +20,7 @@ from braindiffusion.models.registry import find_model, read_card
 from braindiffusion.runs import TrainRequest
 from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.patches import PatchDataset
-from braindiffusion.training.plan import levels_of, levels_with_copies_of, preset_of, rows_of
+from braindiffusion.training.plan import levels_of, levels_with_copies_of, preset_of, rows_of, with_level_for
 from braindiffusion.training.presets import LevelRecipe, Preset
 from braindiffusion.training.trainer import AHEAD, HELD_OUT, LevelTrainer, samples_at_once
 from braindiffusion.training.warm_start import configuration_of
@@ -79,14 +79,14 @@ class _Trial:
         if not (request.data / "zarr.json").is_file():
             msg = f"{request.data} is no prepared cohort: prepare it first, then ask what it will take."
             raise BrainDiffusionError(msg)
-        self.request, self.preset = request, preset_of(request)
-        self.wanted = levels_of(request, self.preset)
+        self.request, chosen = request, preset_of(request)
         self.distributed, self.cohort = Distributed(request), Cohort.open(request.data)
         self.device = self.distributed.device
         self.dtype = choose_precision(self.device, request.precision)
         start = None if request.start_from is None else find_model(request.start_from)
         known = None if start is None else read_card(start).split
-        self.rows, held_out = rows_of(self.cohort, request.validation_subjects, known)
+        self.preset, self.wanted, adds_level = with_level_for(self.cohort, start, chosen, levels_of(request, chosen))
+        self.rows, held_out = rows_of(self.cohort, request.validation_subjects, known, adds_level=adds_level)
         self.validation_subjects = len({self.cohort.subjects[row].person for row in held_out})
         self.config = configuration_of(request, self.preset, self.cohort, self.rows, start)
         self.cascade = Cascade(self.config).to(self.device)

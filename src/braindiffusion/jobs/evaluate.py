@@ -186,6 +186,10 @@ def _left_out(
         )
     if not any(one.asked for one in measured_groups.generated):
         parts.append(LeftOut(what="condition adherence", why="no sidecar has a condition"))
+    seen = set(groups.card.split.seen_by_coarser_levels) if groups.card else set()
+    if known := sum(one.source.name in seen for one in measured_groups.held_out):
+        why = f"its coarser levels learnt from {known} of the {len(measured_groups.held_out)} held-out brains"
+        parts.append(LeftOut(what="a comparison with people whom no level of the model saw", why=why))
     if groups.card is None:
         why = (
             "no model is given and no sidecar names a packaged one: a fifth of the real brains, drawn by name, "

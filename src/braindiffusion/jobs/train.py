@@ -12,6 +12,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.devices import return_free_memory
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
+from braindiffusion.models.card import Split
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.models.registry import read_card
 from braindiffusion.runs import (
@@ -40,6 +41,7 @@ from braindiffusion.training.plan import (
     preset_of,
     rows_of,
     usable_rows,
+    with_level_for,
 )
 from braindiffusion.training.presets import Preset, preset
 from braindiffusion.training.trainer import LevelTrainer, StepDone, fit_normalisation
@@ -47,8 +49,6 @@ from braindiffusion.training.warm_start import (
     configuration_of,
     copy_initial_model,
     load_initial_model,
-    refines,
-    with_finer_level,
 )
 
 METRIC_SECONDS = 1.0
@@ -76,12 +76,9 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     wanted = levels_of(request, chosen)
     cohort = yield from _cohort(request, run, distributed)
     check_same_cohort(run, cohort, writes=distributed.is_main)
-    if start is not None and refines(start, cohort):
-        wanted = (len(chosen.recipes),)
-        chosen = with_finer_level(chosen)
-    training, validation = rows_of(
-        cohort, request.validation_subjects, None if start is None else read_card(start).split
-    )
+    chosen, wanted, adds_level = with_level_for(cohort, start, chosen, wanted)
+    known = None if start is None else read_card(start).split
+    training, validation = rows_of(cohort, request.validation_subjects, known, adds_level=adds_level)
     training = yield from usable_rows(cohort, training)
     validation = yield from usable_rows(cohort, validation)
     if not training:
@@ -90,7 +87,10 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
     cascade = Cascade(configuration_of(request, chosen, cohort, training, start)).to(distributed.device)
     before = None if start is None else load_initial_model(cascade, start)
 
-    card = _card(request, chosen, cohort, training, validation)
+    card = _card(request, chosen, cohort, training, validation, known)
+    if seen := card["split"]["seen_by_coarser_levels"]:
+        msg = f"{len(seen)} of {len(validation)} validation subjects are held out from the new level alone"
+        yield Warned(message=f"{msg}: {request.start_from} was trained on them.")
     checkpoints = CheckpointManager(run, cascade, card, before, writes=distributed.is_main)
     states = [load_state(checkpoints.resume_folder, index) for index in range(len(chosen.recipes))]
     for index, state in enumerate(states):
@@ -303,8 +303,16 @@ def _cohort(request: TrainRequest, run: Run, distributed: Distributed) -> Genera
 
 
 def _card(
-    request: TrainRequest, chosen: Preset, cohort: Cohort, training: list[int], validation: list[int]
+    request: TrainRequest,
+    chosen: Preset,
+    cohort: Cohort,
+    training: list[int],
+    validation: list[int],
+    known: Split | None,
 ) -> dict[str, Any]:
+    learnt = set(known.train or ()) if known is not None else set()
+    people = {subject.person for subject in cohort.subjects if subject.id in learnt}
+    seen = [cohort.subjects[i].id for i in validation if cohort.subjects[i].person in people]
     return {
         "name": request.data.stem,
         "preset": chosen.name or request.preset,
@@ -317,5 +325,6 @@ def _card(
         "split": {
             "train": [cohort.subjects[i].id for i in training],
             "validation": [cohort.subjects[i].id for i in validation],
+            "seen_by_coarser_levels": seen,
         },
     }

@@ -32,6 +32,8 @@ class Split(BaseModel):
 
     train: list[str] | None = None
     validation: list[str] = Field(default_factory=list)
+    seen_by_coarser_levels: list[str] = Field(default_factory=list)
+    """Held out from the finest level alone: the coarser ones, of another model, learnt from them."""
 
 
 class OwnGuidance(BaseModel):

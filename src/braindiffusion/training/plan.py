@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -14,7 +15,7 @@ from braindiffusion.models.cascade.config import LevelConfig
 from braindiffusion.models.registry import CARD, find_model, read_card
 from braindiffusion.runs import Event, Progress, Run, TrainRequest, Warned
 from braindiffusion.training.presets import AUTO, Preset, preset, preset_for
-from braindiffusion.training.warm_start import with_networks_of
+from braindiffusion.training.warm_start import refines, with_finer_level, with_networks_of
 from braindiffusion.untrusted import read_json
 
 COHORT = "cohort.json"
@@ -49,6 +50,22 @@ def levels_of(request: TrainRequest, chosen: Preset) -> Sequence[int]:
     return wanted
 
 
+def with_level_for(
+    cohort: Cohort, start: Path | None, chosen: Preset, wanted: Sequence[int]
+) -> tuple[Preset, Sequence[int], bool]:
+    """Return the preset, the levels to train, and whether the cohort, of half the initial model's voxels, adds one.
+
+    Args:
+        cohort: the prepared brains.
+        start: folder of the initial model, or None.
+        chosen: the preset.
+        wanted: its levels to train; an added level is trained alone.
+    """
+    if start is None or not refines(start, cohort):
+        return chosen, wanted, False
+    return with_finer_level(chosen), (len(chosen.recipes),), True
+
+
 def levels_with_copies_of(chosen: Preset, wanted: Sequence[int], index: int) -> tuple[int, ...]:
     """Return the levels to train that take the same augmented copies as one of them, itself included.
 
@@ -77,13 +94,17 @@ def _changed(level: LevelConfig, request: TrainRequest) -> LevelConfig:
     return level.model_copy(update=changes)
 
 
-def rows_of(cohort: Cohort, aside: int | None, initial: Split | None = None) -> tuple[list[int], list[int]]:
+def rows_of(
+    cohort: Cohort, aside: int | None, initial: Split | None = None, *, adds_level: bool = False
+) -> tuple[list[int], list[int]]:
     """Return the rows of the training and of the validation subjects. All rows of one person are in one of them.
 
     Args:
         cohort: the prepared brains.
         aside: people to hold out; None for a fifth of those that the initial model does not know, and its own.
         initial: the split of the initial model: what it held out is held out again, and what it was trained on is not.
+        adds_level: the initial model stays as it is below a new level, which knows nobody yet: where too few others are
+            there, people that the initial model was trained on are held out from the new level.
 
     Raises:
         BrainDiffusionError: too few people.
@@ -95,6 +116,9 @@ def rows_of(cohort: Cohort, aside: int | None, initial: Split | None = None) -> 
     known = initial or Split()
     held_out = {subject.person for subject in cohort.subjects if subject.id in set(known.validation)}
     trained_on = {subject.person for subject in cohort.subjects if subject.id in set(known.train or ())}
+    if adds_level:
+        wanted = len(people) // 5 if aside is None else aside
+        trained_on = trained_on if len(people - trained_on) >= wanted else set()
     new = [subject for subject in cohort.subjects if subject.person not in held_out | trained_on]
     most = min(len(people) - 1, len(people) - len(trained_on))
     aside = len(held_out) + len({subject.person for subject in new}) // 5 if aside is None else aside

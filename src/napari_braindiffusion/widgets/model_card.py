@@ -92,7 +92,8 @@ def _made(card: ModelCard) -> str:
 
 def _learnt(card: ModelCard) -> str:
     train, kept = len(card.split.train or ()), len(card.split.validation)
-    return f"{train} subjects" + (f"; {kept} were kept aside" if kept else "") if train else ""
+    alone = " from the finest level alone" if card.split.seen_by_coarser_levels else ""
+    return f"{train} subjects" + (f"; {kept} were kept aside{alone}" if kept else "") if train else ""
 
 
 def _asked(card: ModelCard) -> str:
