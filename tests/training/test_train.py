@@ -482,6 +482,29 @@ def test_the_estimate_is_of_the_new_level_alone(
     assert (level.level, level.steps) == (4, card["steps"][4])
 
 
+def test_an_added_level_is_trained_further(
+    refined: tuple[Run, list[object]], finer_cohort: Cohort, cohort: Cohort, tmp_path: Path
+) -> None:
+    """By the recipe of the preset's finest level; a model of fewer levels than the preset is told."""
+    asked = request(finer_cohort, start_from=str(refined[0].path), levels=(4,), epochs=1)
+    run = Run.create(asked, root=tmp_path)
+    events = list(perform(run))
+    assert isinstance(events[-1], Finished), events[-1]
+    before, after = weights(refined[0], "best"), weights(run)
+    assert {name.split(".")[1] for name in before if not np.array_equal(before[name], after[name])} == {"4"}
+    deeper = preset("tiny").model_dump(mode="json")
+    deeper["recipes"].append(deeper["recipes"][-1])
+    deeper["levels"].append(deeper["levels"][-1])
+    deeper["depth"] += 1
+    (tmp_path / "deeper.json").write_text(json.dumps(deeper))
+    base = Run.create(request(cohort, levels=(0,), epochs=1), root=tmp_path)
+    list(perform(base))
+    asked = request(cohort, preset=str(tmp_path / "deeper.json"), start_from=str(base.path))
+    *_, last = perform(Run.create(asked, root=tmp_path))
+    assert isinstance(last, Failed)
+    assert "has 4 levels, the preset 5" in last.message
+
+
 def test_the_finer_brain_of_a_seed_is_the_coarser_one_with_more_detail(
     trained: tuple[Run, list[object]], refined: tuple[Run, list[object]]
 ) -> None:

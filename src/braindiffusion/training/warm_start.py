@@ -31,18 +31,22 @@ INITIAL = "start"
 def with_networks_of(chosen: Preset, start: Path) -> Preset:
     """Return the recipes of a preset with the networks of the initial model.
 
+    Levels that were added to the model are trained as the preset's finest.
+
     Args:
         chosen: the preset.
         start: folder of the initial model.
 
     Raises:
-        BrainDiffusionError: the model has another number of levels.
+        BrainDiffusionError: the model has fewer levels.
     """
     there = read_configuration(start)
-    if len(there.levels) != len(chosen.recipes):
+    added = len(there.levels) - len(chosen.recipes)
+    if added < 0:
         msg = f"The model {start} has {len(there.levels)} levels, the preset {len(chosen.recipes)}: choose another."
         raise BrainDiffusionError(msg)
-    return chosen.model_copy(update={"depth": there.depth, "levels": there.levels})
+    recipes = (*chosen.recipes, *[chosen.recipes[-1]] * added)
+    return chosen.model_copy(update={"depth": there.depth, "levels": there.levels, "recipes": recipes})
 
 
 def refines(start: Path, cohort: Cohort) -> bool:
