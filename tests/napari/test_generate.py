@@ -254,6 +254,9 @@ class TestCard:
         told = dict(about(untold))
         assert told["What it makes"] == "Skull-stripped T1 brains at 1 mm (8 x 8 x 8 voxels)."
         assert told["Figures"] == "Kid 0.0123; w few."
+        split = {"train": ["a", "b"], "validation": ["c"], "seen_by_coarser_levels": ["c"]}
+        added = dict(about(ModelCard.model_validate({"split": split})))
+        assert "2 subjects; 1 were kept aside from the finest level alone." in added.values()
         assert told["Limits"] == "A; b."
         assert about(ModelCard(configuration={"condition": {"fields": "none"}})) == []
 
