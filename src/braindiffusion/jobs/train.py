@@ -311,6 +311,7 @@ def _card(
     known: Split | None,
 ) -> dict[str, Any]:
     learnt = set(known.train or ()) if known is not None else set()
+    learnt |= set(known.seen_by_coarser_levels) if known is not None else set()
     people = {subject.person for subject in cohort.subjects if subject.id in learnt}
     seen = [cohort.subjects[i].id for i in validation if cohort.subjects[i].person in people]
     return {
