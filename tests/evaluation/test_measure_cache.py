@@ -77,13 +77,19 @@ def test_other_code_measures_again(
     assert changed.found == 0
 
 
-@pytest.mark.parametrize("damage", [b"", b"PK", b"no archive", None])
+@pytest.mark.parametrize("damage", [b"", b"PK", b"no archive", "cut", "turned"])
 def test_a_damaged_file_is_written_anew(
-    damage: bytes | None, measurer: BrainMeasurer, make_brain: MakeBrain, tmp_path: Path
+    damage: bytes | str, measurer: BrainMeasurer, make_brain: MakeBrain, tmp_path: Path
 ) -> None:
     measured = CachedMeasurer(measurer, tmp_path).measure(make_brain(1))
     (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
+    whole = file.read_bytes()
+    turned = (
+        whole[: len(whole) // 2]
+        + bytes(255 - one for one in whole[len(whole) // 2 :][:50])
+        + whole[len(whole) // 2 + 50 :]
+    )
+    file.write_bytes({"cut": whole[:-40], "turned": turned}.get(str(damage), damage))
     again, after = CachedMeasurer(measurer, tmp_path), CachedMeasurer(measurer, tmp_path)
     assert same(again.measure(make_brain(1)), measured)
     assert same(after.measure(make_brain(1)), measured)
@@ -108,3 +114,12 @@ def test_the_oldest_go(
     assert len(list(tmp_path.iterdir())) == 4
     CachedMeasurer(measurer, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_another_evaluation_may_delete_what_this_one_counts(
+    measurer: BrainMeasurer, make_brain: MakeBrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure_cache, "MOST", 1)
+    gone = tmp_path / "gone.npz"
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([gone, tmp_path / "other.npz"]))
+    assert CachedMeasurer(measurer, tmp_path).measure(make_brain(1)).name == make_brain(1).name

@@ -466,7 +466,7 @@ def test_who_is_held_out_from_the_new_level_alone_is_told(
     assert len(seen) == 1
     assert sorted(after["seen_by_coarser_levels"]) == seen
     assert before["seen_by_coarser_levels"] == []
-    assert any("1 of 3 validation subjects are held out from the new level alone" in line for line in told)
+    assert any("1 of 3 validation subjects are held out from the finest level alone" in line for line in told)
     further = Run.create(request(finer_cohort, start_from=str(run.path), levels=(4,), epochs=1), root=tmp_path)
     list(perform(further))
     again = json.loads((further.checkpoints / "best" / "model.json").read_text())["split"]

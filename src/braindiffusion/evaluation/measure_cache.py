@@ -3,8 +3,11 @@
 import hashlib
 import io
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,10 +19,12 @@ from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
 from braindiffusion.evaluation.sources import Brain
 from braindiffusion.files import write_whole
 from braindiffusion.regions.table import Labels
-from braindiffusion.runs.versions import versions
+from braindiffusion.runs.versions import package_version, versions
 
 MOST = 5000
 """Brains whose measures are kept, of about 20 kB each (60 kB with un-CNN); those that were measured first go first."""
+_LIBRARIES = ("numpy", "scipy", "scikit-image", "uncnn")
+"""What measures are computed by, besides what `versions` tells."""
 _ARRAYS = ("histogram", "spectrum")
 _FEATURES = "features."
 
@@ -44,11 +49,12 @@ class CachedMeasurer:
     found: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._by = [*self.weights, *self.measurer.encoders, _code(), json.dumps(versions())]
+        told = versions() | {name: package_version(name) for name in _LIBRARIES}
+        self._by = [*self.weights, *self.measurer.encoders, _code(), json.dumps(told)]
         self._by.append(str(self.measurer.model is not None))
-        known = sorted(self.folder.glob("*.npz"), key=lambda file: file.stat().st_mtime)
-        for old in known[: -MOST or None]:
-            old.unlink(missing_ok=True)
+        for old in sorted(self.folder.glob("*.npz"), key=_written)[:-MOST]:
+            with suppress(OSError):
+                old.unlink(missing_ok=True)
 
     def measure(self, brain: Brain, requested: Labels | None = None) -> BrainMeasures:
         """Measure a brain, or read its measures: see `BrainMeasurer.measure`."""
@@ -57,11 +63,9 @@ class CachedMeasurer:
             self.found += 1
             return known
         measures = self.measurer.measure(brain, requested)
-        try:
+        with suppress(OSError):  # a full disk: the brain is measured again next time
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(path, _packed(measures))
-        except OSError:
-            pass  # a full disk: the brain is measured again next time
         return measures
 
     def _key(self, brain: Brain, requested: Labels | None) -> str:
@@ -69,6 +73,14 @@ class CachedMeasurer:
         for array in (brain.voxels, brain.labels, requested):
             told.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
         return told.hexdigest()
+
+
+def _written(file: Path) -> float:
+    """Return when a file was written; those that another evaluation is writing, or has deleted, count as new."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return math.inf
 
 
 def _code() -> str:
@@ -96,5 +108,5 @@ def _read(path: Path) -> BrainMeasures | None:
             told["dice"] = {int(index): value for index, value in told["dice"].items()}
             features = {name.removeprefix(_FEATURES): stored[name] for name in stored if name.startswith(_FEATURES)}
             return BrainMeasures(**told, **{name: stored[name] for name in _ARRAYS}, features=features)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None

@@ -89,8 +89,8 @@ def train(request: TrainRequest, run: Run) -> Iterator[Event]:
 
     card = _card(request, chosen, cohort, training, validation, known)
     if seen := card["split"]["seen_by_coarser_levels"]:
-        msg = f"{len(seen)} of {len(validation)} validation subjects are held out from the new level alone"
-        yield Warned(message=f"{msg}: {request.start_from} was trained on them.")
+        msg = f"{len(seen)} of {len(validation)} validation subjects are held out from the finest level alone"
+        yield Warned(message=f"{msg}: the levels below were trained on them.")
     checkpoints = CheckpointManager(run, cascade, card, before, writes=distributed.is_main)
     states = [load_state(checkpoints.resume_folder, index) for index in range(len(chosen.recipes))]
     for index, state in enumerate(states):
