@@ -36,8 +36,8 @@ CARDS = {
         "region volumes or region map, as of one of two scanners: IXI's at Hammersmith (site HH, 3 T, the default) or "
         "that of ds002748. Trained on healthy adults (IXI), and adults most of whom have a mild depression (ds002748). "
         "For research on methods; not for diagnosis.",
-        "data": "117 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, and 40 of OpenNeuro "
-        "ds002748, at 2 mm; 30 of IXI held out",
+        "data": "118 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, and 40 of OpenNeuro "
+        "ds002748, at 2 mm; 29 of IXI held out",
         "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org; ds002748: CC0",
         "guidance": {"scale": 2.0, "fields": ["regions"]},
         "fast": {"model": "ixi-2mm-fast"},
@@ -47,7 +47,7 @@ CARDS = {
         "summary": "ixi-2mm in twelve sampling steps, by distillation",
         "description": "The brains of ixi-2mm in twelve sampling steps: its levels learnt to step where ixi-2mm comes "
         "to in 46 steps with guidance. For research on methods; not for diagnosis.",
-        "data": "64 and, for the finest level, 23 brains that ixi-2mm generated",
+        "data": "64 and, for the finest level, 24 brains that ixi-2mm generated",
     },
     "ixi-2mm-anatomy": {
         "summary": "region maps of brains at 2 mm, for the generated anatomy of ixi-2mm",
