@@ -22,7 +22,7 @@ estimate = typer.Typer(
 
 @estimate.callback()
 def _estimate(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False
 ) -> None:
     """Estimate time and memory of a training or a generation on this device, without starting it.
 

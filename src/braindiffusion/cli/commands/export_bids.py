@@ -15,10 +15,10 @@ def export_bids(
     out: Annotated[Path, typer.Option(help="Folder of the dataset: new, or empty.")],
     labels: Annotated[Path | None, typer.Option(help="Folder of region label maps, matched by file name.")] = None,
     participants: Annotated[Path | None, typer.Option(help="Table of the age and sex of real subjects.")] = None,
-    modality: Annotated[str, typer.Option(help="Of volumes that do not tell: T1, T2, PD, FLAIR, MRA.")] = "T1",
-    name: Annotated[str, typer.Option(help="Of the dataset.")] = "Brains",
+    modality: Annotated[str, typer.Option(help="Modality of volumes that have none: T1, T2, PD, FLAIR, MRA.")] = "T1",
+    name: Annotated[str, typer.Option(help="Name of the dataset.")] = "Brains",
 ) -> None:
-    """Write brains into a BIDS dataset, with what each was asked to be, and its sidecar.
+    """Write brains into a BIDS dataset, with the requested conditions and the sidecar of each.
 
     Generated brains become sub-gen001, sub-gen002, ...; real ones keep their names. Label maps go into
     derivatives/braindiffusion.

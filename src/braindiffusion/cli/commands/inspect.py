@@ -18,7 +18,7 @@ _STYLES = {"problem": "red", "warning": "yellow", "note": ""}
 @takes(InspectRequest)
 def inspect(
     options: Options[InspectRequest],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     name: RunName = None,
 ) -> None:
     """Check every volume of a folder: its subject, its geometry, and warnings. Nothing is preprocessed.

@@ -11,10 +11,10 @@ from braindiffusion.runs import list_runs
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="Name or path of one: tell what it can be asked for.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Name or path of a model: show its card and conditions.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """List the models that `generate --model` takes, packaged ones and your own trainings, or tell about one."""
+    """List the models that `generate --model` takes, packaged ones and your own trainings, or show one."""
     if name is not None:
         _print_model(read_card(find_model(name)), as_json)
         return

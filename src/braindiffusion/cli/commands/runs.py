@@ -40,9 +40,9 @@ def runs(
         typer.Option(min=0, metavar="DAYS", help="Delete the runs in which nothing has happened for so many days."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete older runs without a question.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """List the runs, newest first; tell about one; stop one; or delete some."""
+    """List the runs, newest first; show one; stop one; or delete some."""
     names = run or []
     if delete_older is not None:
         if names or stop or delete:

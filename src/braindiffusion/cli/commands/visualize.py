@@ -24,7 +24,7 @@ visualize = typer.Typer(
 
 Out = Annotated[Path | None, option(VisualizeRequest, "out", "beside the first volume")]
 Overwrites = Annotated[bool, option(VisualizeRequest, "overwrite")]
-Opened = Annotated[bool, typer.Option("--open/--no-open", help="Show a page in the browser, where there is a screen.")]
+Opened = Annotated[bool, typer.Option("--open/--no-open", help="Show a page in the browser, if there is a display.")]
 
 FIGURES: dict[FigureName, str] = {
     "volume": "Render a volume: translucent, as a surface, and as three slices in space.",

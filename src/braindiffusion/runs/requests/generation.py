@@ -109,7 +109,7 @@ class GenerateRequest(BaseRequest):
     previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
     """Write a preview of the brain while it is sampled."""
     trajectory: bool = Field(default=False, title="Save denoising trajectory")
-    """Save the samples of every step, from noise to brain, as one 4D NIfTI file per brain."""
+    """Save the volume of every sampling step, from noise to brain, as one 4D NIfTI file per brain."""
     trajectory_shows: Literal["denoised", "noisy"] = Field(
         default="denoised",
         title="Trajectory shows",
