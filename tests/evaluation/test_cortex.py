@@ -1,11 +1,11 @@
-"""Thickness and depth of cortices that are known: shells, and a block with grooves."""
+"""Thickness and depth of cortices that are known: shells, and a block with grooves; continuity of known sulci."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from braindiffusion.evaluation.metrics.cortex import cortex_measures
+from braindiffusion.evaluation.metrics.cortex import cortex_measures, sulcal_continuity
 from braindiffusion.regions import mirror, region_index
 
 CORTEX, WHITE = region_index("left frontal cortex"), region_index("left cerebral white matter")
@@ -67,3 +67,34 @@ def test_without_cortex_or_white_matter_there_is_nothing_to_measure() -> None:
     none = {"cortex: cortical thickness": 0.0, "cortex: sulcal depth": 0.0}
     assert cortex_measures(np.zeros((8, 8, 8), np.uint8), 2.0) == none
     assert cortex_measures(np.full((8, 8, 8), CORTEX, np.uint8), 2.0) == none
+
+
+def block_of_cortex(dark: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Grey cortex with dark voxels in it, blurred as a scan is."""
+    return gaussian_filter(0.6 - 0.4 * dark.astype(np.float32), 0.6), np.full(dark.shape, CORTEX, np.uint8)
+
+
+def planes(side: int = 40) -> NDArray[np.bool_]:
+    """Dark planes of one voxel, eight voxels apart, inclined to the axes."""
+    i, j, k = np.indices((side,) * 3)
+    return np.rint(0.8 * i + 0.5 * j + 0.33 * k) % 8 == 0
+
+
+@pytest.mark.parametrize("contrast", [0.1, 1.0])
+def test_whole_sheets_are_more_even_than_broken_ones_and_dots_whatever_the_contrast(contrast: float) -> None:
+    rng = np.random.default_rng(0)
+    whole = planes()
+    broken, dots = whole & (rng.random(whole.shape) < 0.7), rng.random(whole.shape) < 0.02
+    found = []
+    for dark in (whole, broken, dots):
+        voxels, labels = block_of_cortex(dark)
+        found.append(sulcal_continuity((contrast * voxels).astype(np.float32), labels, 2.0))
+    assert found[0] > found[1] + 0.04
+    assert found[1] > found[2] + 0.03
+
+
+def test_a_flat_image_and_a_map_without_cortex_have_no_sulci() -> None:
+    voxels, labels = block_of_cortex(planes(20))
+    assert sulcal_continuity(np.ones_like(voxels), labels, 2.0) == 0.0
+    assert sulcal_continuity(voxels, np.full_like(labels, WHITE), 2.0) == 0.0
+    assert sulcal_continuity(voxels, np.zeros_like(labels), 2.0) == 0.0

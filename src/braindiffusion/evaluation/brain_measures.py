@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from braindiffusion.cohort.mask import largest_component
-from braindiffusion.evaluation.metrics.cortex import CORTEX, WHITE, cortex_measures
+from braindiffusion.evaluation.metrics.cortex import CORTEX, WHITE, cortex_measures, sulcal_continuity
 from braindiffusion.regions import MIRRORED, REGIONS, volumes_ml
 from braindiffusion.regions.table import Labels
 
@@ -116,7 +116,8 @@ def region_measures(voxels: NDArray[np.float32], labels: Labels, spacing: float)
     for tissue in _TISSUES:
         measures[f"tissue: {tissue}"] = float(sum(volumes[r.index] for r in REGIONS if r.tissue == tissue))
     measures |= {f"asymmetry: {name}": value for name, value in asymmetries(volumes).items()}
-    return measures | cortex_measures(labels, spacing) | texture_measures(voxels, labels)
+    measures |= cortex_measures(labels, spacing) | texture_measures(voxels, labels)
+    return measures | {"texture: sulcal continuity": sulcal_continuity(voxels, labels, spacing)}
 
 
 def asymmetries(volumes: NDArray[np.float64]) -> dict[str, float]:

@@ -17,6 +17,7 @@ MOST = 1000
 
 CONTRAST = "grey-white contrast"
 BLOCK_EDGES = "block edges"
+SULCI = "sulcal continuity"
 GROUPS = {"volume": "volumes", "tissue": "tissues", "asymmetry": "asymmetry", "cortex": "cortex", "texture": "texture"}
 """Groups of the report, by what a measure's name begins with; all others are of the group `shape`."""
 ALL_REGIONS = "all regions, median"

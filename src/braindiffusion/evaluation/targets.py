@@ -13,7 +13,7 @@ inconclusive. A difference or a copy that is found counts at any number.
 
 from collections.abc import Iterator
 
-from braindiffusion.evaluation.compare import ALL_REGIONS, BELOW_HALF, BELOW_NYQUIST, BLOCK_EDGES, CONTRAST
+from braindiffusion.evaluation.compare import ALL_REGIONS, BELOW_HALF, BELOW_NYQUIST, BLOCK_EDGES, CONTRAST, SULCI
 from braindiffusion.runs.reports.evaluation import (
     ADHERENCE,
     COPIES,
@@ -53,7 +53,7 @@ def targets(evaluation: Evaluation) -> Iterator[TargetResult]:
         target, stretch = "power within 1 dB of real below Nyquist/2", f"2 dB to Nyquist: {_text(full.generated)}"
         yield _result("power spectrum", half, target, _at_most(half, 1), stretch, _at_most(full, 2))
     for row in evaluation.rows:
-        if row.group == "cortex" or row.name in (CONTRAST, BLOCK_EDGES):
+        if row.group == "cortex" or row.name in (CONTRAST, BLOCK_EDGES, SULCI):
             yield from _like_people(row, len(evaluation.generated))
     for space in evaluation.memorization:
         yield from _memorization(space, min(len(space.ratios), len(space.real_baseline_ratios)))

@@ -1,14 +1,17 @@
-"""Thickness of the cortex and depth of its sulci, from a region map by distance transforms."""
+"""Thickness of the cortex, depth of its sulci (from a region map), and their continuity (from the image)."""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects
+from skimage.feature import hessian_matrix, hessian_matrix_eigvals
 
 from braindiffusion.regions import REGIONS
 from braindiffusion.regions.table import Labels
 
 CLOSING_MM = 15.0
 """Radius of the ball that closes the sulci of a hemisphere (Schaer et al. 2008 take the same)."""
+SHEET_MM = 1.2
+"""Standard deviation of the Gaussian whose second derivatives find sulci."""
 CORTEX = tuple(r.index for r in REGIONS if r.name.endswith("cortex") and "cerebellar" not in r.name)
 """Regions of the cerebral cortex."""
 WHITE = tuple(r.index for r in REGIONS if r.name.endswith("cerebral white matter"))
@@ -40,6 +43,31 @@ def cortex_measures(labels: Labels, spacing: float) -> dict[str, float]:
         "cortex: cortical thickness": 2 * float(_distance(~white, spacing)[cortex].mean()),
         "cortex: sulcal depth": float(np.concatenate(depths).mean()),
     }
+
+
+def sulcal_continuity(voxels: NDArray[np.float32], labels: Labels, spacing: float) -> float:
+    """Return how evenly dark sulci run through the cortex: near 1 for whole sheets, less for rows of dots.
+
+    In a dark sheet the intensity curves across it alone. So 1 - |b| / a, where a >= b >= c are the eigenvalues of the
+    Hessian matrix: 1 within an even sheet, 0 in a round dot. The median is returned over the tenth of the voxels of the
+    cerebral cortex where a - |b| is largest, away from the surface of the brain; 0 without cortex. It does not depend
+    on contrast.
+
+    Args:
+        voxels: (x, y, z), the image.
+        labels: (x, y, z), grouped regions.
+        spacing: mm, isotropic.
+    """
+    brain = labels > 0
+    cortex = np.isin(labels, CORTEX) & binary_erosion(brain, iterations=2)
+    if not cortex.any():
+        return 0.0
+    box = find_objects(brain.astype(np.uint8))[0]
+    hessian = hessian_matrix(voxels[box].astype(np.float32), SHEET_MM / spacing, use_gaussian_derivatives=False)
+    across, along = (part[cortex[box]] for part in hessian_matrix_eigvals(hessian)[:2])
+    sheet = across - np.abs(along)
+    sulci = (sheet >= np.quantile(sheet, 0.9)) & (across > 0)
+    return float(1 - np.median(np.abs(along[sulci]) / across[sulci])) if sulci.any() else 0.0
 
 
 def _depths(hemisphere: NDArray[np.bool_], cortex: NDArray[np.bool_], spacing: float) -> NDArray[np.float64]:
