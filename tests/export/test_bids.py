@@ -4,6 +4,7 @@ import csv
 import errno
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,8 +17,9 @@ from braindiffusion.cli.app import app
 from braindiffusion.cohort.demographics import read_demographics
 from braindiffusion.cohort.find import find
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.example_data import sample_participants_path, samples_dir
+from braindiffusion.example_data import sample_labels_path, sample_participants_path, samples_dir
 from braindiffusion.export import bids, brains_in, write_bids
+from braindiffusion.regions import REGIONS, regions_of
 from braindiffusion.runs import GenerateRequest, Run
 from braindiffusion.runs.sidecar import load_sidecar as read_again
 from braindiffusion.runs.sidecar import read_sidecar, sidecar_path, write_sidecar
@@ -90,6 +92,49 @@ def test_real_brains_with_their_labels_and_ages(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(labels).data, load_volume(brains[0].labels).data)
     assert "Hippocampus" in (derivative / "dseg.tsv").read_text()
     assert find(out, labels=derivative)[0].labels == labels
+
+
+FREESURFER = np.zeros(256, np.int32)
+FREESURFER[[region.index for region in REGIONS]] = [next(iter(region.freesurfer), 0) for region in REGIONS]
+
+
+@pytest.mark.parametrize(
+    ("convert", "expected"),
+    [
+        (lambda dlmuse: dlmuse, {47: "Hippocampus_R", 48: "Hippocampus_L"}),
+        (regions_of, {4: "left lateral ventricle", 18: "left hippocampus", 32: "left cerebral white matter"}),
+        (lambda dlmuse: FREESURFER[regions_of(dlmuse)], {17: "left hippocampus", 53: "right hippocampus"}),
+        (lambda dlmuse: FREESURFER[regions_of(dlmuse)].astype(np.float32), {17: "left hippocampus"}),
+        (lambda dlmuse: 1 + dlmuse % 3, None),  # tissue classes
+        (lambda dlmuse: dlmuse > 0, None),
+        (lambda dlmuse: dlmuse + 5000, None),
+    ],
+)
+def test_labels_have_the_names_of_their_own_scheme(tmp_path: Path, convert: object, expected: dict | None) -> None:
+    scan = samples_dir() / "IXI-T1" / "IXI056-HH-1327-T1.nii.gz"
+    dlmuse = load_volume(sample_labels_path())
+    labels = Volume(np.asarray(convert(dlmuse.data.astype(np.int64))), dlmuse.affine)
+    save_volume(labels, tmp_path / "labels" / "IXI056-HH-1327_seg.nii.gz")
+    brains = brains_in([scan], labels=tmp_path / "labels")
+    list(write_bids(brains, tmp_path / "bids"))
+    assert_valid(tmp_path / "bids")
+    table = tmp_path / "bids" / "derivatives" / "braindiffusion" / "dseg.tsv"
+    assert table.exists() == (expected is not None)
+    if expected is not None:
+        with table.open(newline="") as file:
+            names = {int(row["index"]): row["name"] for row in csv.DictReader(file, delimiter="\t")}
+        assert names | expected == names
+        assert set(np.unique(labels.data).astype(int)) <= set(names)
+
+
+def test_label_maps_of_different_schemes_are_refused(tmp_path: Path) -> None:
+    brains = brains_in([samples_dir() / "IXI-T1"], labels=samples_dir() / "labels")[:2]
+    grouped = load_volume(brains[0].labels)
+    save_volume(Volume(regions_of(grouped.data.astype(np.int64)), grouped.affine), tmp_path / "grouped.nii.gz")
+    mixed = [replace(brains[0], labels=tmp_path / "grouped.nii.gz"), brains[1]]
+    with pytest.raises(BrainDiffusionError, match=r"regions of BrainDiffusion \(.*grouped.*values of DLMUSE \(.*"):
+        list(write_bids(mixed, tmp_path / "bids"))
+    assert not (tmp_path / "bids").exists()
 
 
 def test_sessions_channels_and_second_scans(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ dataset_description.json   participants.tsv, .json   README.md
 sub-gen001/anat/sub-gen001_T1w.nii.gz, .json
 derivatives/braindiffusion/dataset_description.json
 derivatives/braindiffusion/sub-gen001/anat/sub-gen001_dseg.nii.gz      region labels
-derivatives/braindiffusion/dseg.tsv, .json                             their names
+derivatives/braindiffusion/dseg.tsv, .json                             their names, where the scheme is known
 ```
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 from braindiffusion import __version__
 from braindiffusion.cohort.demographics import Demographics
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.example_data import region_names
 from braindiffusion.export.brains import Brain
 from braindiffusion.export.identity import place, shareable
+from braindiffusion.export.label_names import names_of_labels
 from braindiffusion.export.participants import participants
 from braindiffusion.files import write_whole
 from braindiffusion.untrusted import cell
@@ -54,7 +54,7 @@ def write_bids(
 
     Raises:
         BrainDiffusionError: there are no brains, the folder holds something, a volume cannot be read, or the disk is
-            full.
+            full; or label maps of different schemes.
     """
     out = Path(out).expanduser().absolute()
     if not brains:
@@ -62,7 +62,7 @@ def write_bids(
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BrainDiffusionError(f"{out} holds something already: a dataset needs a new or an empty folder.")
-        for path, content in tables(brains, name=name, people=people).items():
+        for path, content in tables(brains, name=name, people=people, regions=names_of_labels(brains)).items():
             (out / path).parent.mkdir(parents=True, exist_ok=True)
             write_whole(out / path, content)
         seen: Counter[str] = Counter()
@@ -89,7 +89,7 @@ def tables(
         brains: all brains of the dataset.
         name: name of the dataset.
         people: age and sex of real subjects.
-        regions: names of the values of the label maps; by default those of DLMUSE.
+        regions: names of the values of the label maps; none where they are not known.
         columns: fields of the sidecars that have a column in the participants table, too, with the descriptions of
             these.
         how: how the dataset was made, for its description.
@@ -102,13 +102,12 @@ def tables(
         Path("participants.json"): _json(described),
     }
     if any(brain.labels for brain in brains):
-        names = "".join(f"{index}\t{region}\n" for index, region in (regions or region_names()).items())
         derivative = Path("derivatives", DERIVATIVE)
-        files |= {
-            derivative / "dataset_description.json": _description(f"{name}: regions", "derivative", how),
-            derivative / "dseg.tsv": f"index\tname\n{names}",
-            derivative / "dseg.json": _json(DSEG),
-        }
+        files[derivative / "dataset_description.json"] = _description(f"{name}: regions", "derivative", how)
+        files[derivative / "dseg.json"] = _json(DSEG)
+        if regions:
+            names = "".join(f"{index}\t{region}\n" for index, region in regions.items())
+            files[derivative / "dseg.tsv"] = f"index\tname\n{names}"
     return files
 
 
