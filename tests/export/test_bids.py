@@ -107,6 +107,8 @@ FREESURFER[[region.index for region in REGIONS]] = [next(iter(region.freesurfer)
         (lambda dlmuse: FREESURFER[regions_of(dlmuse)].astype(np.float32), {17: "left hippocampus"}),
         (lambda dlmuse: 1 + dlmuse % 3, None),  # tissue classes
         (lambda dlmuse: dlmuse > 0, None),
+        (lambda dlmuse: (dlmuse == 47) + 0, None),  # a lesion, or one structure
+        (lambda dlmuse: 2 * (dlmuse > 200), None),  # of any size
         (lambda dlmuse: dlmuse + 5000, None),
     ],
 )
@@ -153,6 +155,29 @@ def test_sessions_channels_and_second_scans(tmp_path: Path) -> None:
         "sub-gen001_T1w.nii.gz",
         "sub-gen001_T2w.nii.gz",
     ] or names[1:3] == ["sub-01_ses-b_T1w.nii.gz", "sub-01_ses-b_run-2_T1w.nii.gz"]
+
+
+def test_every_label_map_of_a_subject_is_exported(tmp_path: Path) -> None:
+    for number, suffix in enumerate(("T1w", "T2w"), start=1):
+        brain(tmp_path / f"in/sub-01_{suffix}.nii.gz")
+        brain(tmp_path / f"in/sub-02_{suffix}.nii.gz")
+        brain(tmp_path / f"labels/sub-01_{suffix}_seg.nii.gz", number)
+    brain(tmp_path / "labels/sub-02_dseg.nii.gz", 3)  # of both volumes
+    out = tmp_path / "bids"
+    list(write_bids(brains_in([tmp_path / "in"], labels=tmp_path / "labels"), out))
+    assert_valid(out)
+    values = {path.name: int(load_volume(path).data.max()) for path in (out / "derivatives").rglob("*.nii.gz")}
+    assert values == {"sub-01_dseg.nii.gz": 1, "sub-01_desc-T2w_dseg.nii.gz": 2, "sub-02_dseg.nii.gz": 3}
+
+
+@pytest.mark.parametrize("name", ["王小明", "Мария", "___", "Müller"])
+def test_a_scan_is_never_named_as_a_generated_brain(generated: Path, tmp_path: Path, name: str) -> None:
+    brains = brains_in([brain(tmp_path / f"{name}.nii.gz"), brain(tmp_path / "other" / f"{name}.nii.gz"), generated])
+    *_, first, second = (one.subject for one in brains)
+    assert (first, second) == ("gen001", "gen002")
+    assert brains[0].subject.isascii()
+    assert brains[0].subject.isalnum()
+    assert not brains[0].subject.startswith("gen")
 
 
 def test_contrast_agents_are_an_entity(tmp_path: Path) -> None:

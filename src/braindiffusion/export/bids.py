@@ -132,13 +132,24 @@ def write_brain(brain: Brain, out: Path, seen: Counter[str]) -> Path:
         entities += f"_run-{times}"
     target = out / folder / f"{entities}_{suffix}.nii.gz"
     if brain.labels is not None:
-        place(brain.labels, out / "derivatives" / DERIVATIVE / folder / f"{entities}_dseg.nii.gz")
+        name = _labels_name(brain.labels, entities, suffix, seen)
+        place(brain.labels, out / "derivatives" / DERIVATIVE / folder / f"{name}.nii.gz")
     place(brain.path, target)
     told: dict[str, Any] = {"Modality": "MR", **shareable(brain.told)[0]}
     if brain.synthetic:
         told |= {"synthetic": True, "SkullStripped": bool(brain.told.get("background_cleared")), "file": target.name}
     write_whole(target.with_name(f"{entities}_{suffix}.json"), _json(told))
     return target
+
+
+def _labels_name(labels: Path, entities: str, modality: str, seen: Counter[str]) -> str:
+    """Return the name of a label map: with `desc` if an earlier volume of these entities has another map."""
+    name = f"{entities}_dseg"
+    mine = f"{name} {labels.absolute()}"
+    if seen[name] and not seen[mine]:
+        return f"{entities}_desc-{modality}_dseg"
+    seen[name] = seen[mine] = 1
+    return name
 
 
 def _description(name: str, kind: str, how: str) -> str:

@@ -204,7 +204,8 @@ def scheme_of(labels: NDArray[np.integer[Any]], spacing: float | Sequence[float]
         spacing: mm, one number for isotropic voxels or one for each axis.
     """
     if is_grouped(labels):
-        return None if table_problem(labels.astype(np.uint8), spacing) else "regions"
+        is_whole = np.count_nonzero(np.bincount(labels.ravel())) > len(REGIONS) // 2  # masks and tissue maps are not
+        return "regions" if is_whole and not table_problem(labels.astype(np.uint8), spacing) else None
     dlmuse, freesurfer = (_looked_up(labels, lookup) for lookup in (_DLMUSE, _FREESURFER))
     if dlmuse is not None:
         return "DLMUSE" if freesurfer is None or np.array_equal(dlmuse, freesurfer) else None
