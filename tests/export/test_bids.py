@@ -350,6 +350,29 @@ def test_a_generated_brain_is_never_called_scanned(tmp_path: Path) -> None:
     assert "`n/a` in that column" in (tmp_path / "bids" / "README.md").read_text()
 
 
+def test_an_edited_scan_is_never_called_scanned(tmp_path: Path) -> None:
+    """Neither where somebody knows the person's age, nor by a further volume of the subject."""
+    edited = {"synthetic": "part", "model": {"name": "ixi-2mm"}, "seed": 3, "scan_sha256": "0", "EchoTime": 0.003}
+    write_sidecar(brain(tmp_path / "in/sub-01_T1w.nii.gz"), edited)
+    write_sidecar(brain(tmp_path / "in/sub-02_T2w.nii.gz"), edited)
+    write_sidecar(brain(tmp_path / "in/sub-02_FLAIR.nii.gz"), {"EchoTime": 0.003})
+    made = {"description": "BrainDiffusion synthetic toy seed 4"}  # a generated brain was edited
+    save_volume(Volume(np.ones((1, 4, 5, 6)), np.eye(4), made), tmp_path / "in/sub-03_T1w.nii.gz")
+    write_sidecar(tmp_path / "in/sub-03_T1w.nii.gz", edited)
+    people = tmp_path / "participants.tsv"
+    people.write_text("participant_id\tage\tsex\nsub-01\t60\tF\n")
+    out = tmp_path / "bids"
+    written = list(write_bids(brains_in([tmp_path / "in"]), out, people=read_demographics(people)))
+    assert_valid(out)
+    rows = {row["participant_id"]: row["synthetic"] for row in rows_of(out)}
+    assert rows == {"sub-01": "part", "sub-02": "part", "sub-gen001": "yes"}
+    told = {path.name.removesuffix(".nii.gz"): read_sidecar(path) for path in written}
+    assert told["sub-01_T1w"] == {"Modality": "MR", "EchoTime": 0.003, "synthetic": "part"}
+    assert "synthetic" not in told["sub-02_FLAIR"]
+    assert "2 of them are edited scans" in (out / "README.md").read_text()
+    assert "neither sidecar nor header" not in (out / "README.md").read_text()
+
+
 def test_one_volume_that_bids_has_no_name_for_stops_no_other(tmp_path: Path) -> None:
     brain(tmp_path / "in/sub-01/anat/sub-01_T1w.nii.gz")
     (tmp_path / "in/sub-01/anat/sub-01_T1w.json").write_bytes(b'\xef\xbb\xbf{"EchoTime": 0.003}')

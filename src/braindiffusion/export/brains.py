@@ -19,6 +19,8 @@ SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {
 }
 """BIDS suffix of each modality that is spelled otherwise here, with the entity of a contrast agent."""
 ANATOMICAL = ("T1w", "T2w", "PDw", "FLAIR", "T2star", "inplaneT1", "inplaneT2", "angio", "UNIT1", "PDT2")
+EDITED = "part"
+"""What the sidecar of an edited scan says of what is synthetic."""
 _NO_BRAIN = ("_trajectory", "_preview", "_regions")
 
 
@@ -45,6 +47,11 @@ class Brain:
     told: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     synthetic: bool | None = None
+
+    @property
+    def edited(self) -> bool:
+        """Whether a part of it is synthetic: a scan that `edit` changed, and not a generated brain."""
+        return not self.synthetic and self.told.get("synthetic") == EDITED
 
 
 Tell = Callable[[str], object]
