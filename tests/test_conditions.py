@@ -1,5 +1,6 @@
 """A schema checks what is asked: percentiles, spellings, sides; each mistake is one sentence."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -33,6 +34,15 @@ def test_a_request_in_the_models_own_units() -> None:
     }
     checked = SCHEMA.check({"volumes": {"hippocampus": "50%"}})
     assert SCHEMA.check(checked) == checked
+
+
+@pytest.mark.parametrize("numbers", [(3, None, 20.0), [3.0, np.nan, 20], np.array([3, np.nan, 20]), "3,,20"])
+def test_volumes_that_are_numbers_get_their_names_and_their_range(numbers: object) -> None:
+    by_name = {"volumes": {"left hippocampus": 3.0, "brainstem": 20.0}}
+    assert SCHEMA.check({"volumes": numbers.tolist() if isinstance(numbers, np.ndarray) else numbers}) == by_name
+    assert SCHEMA.check(by_name) == by_name
+    with pytest.raises(BrainDiffusionError, match="brainstem = 32 ml is far from"):
+        SCHEMA.check({"volumes": (3, None, 32)})
 
 
 @pytest.mark.parametrize(

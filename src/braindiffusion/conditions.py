@@ -22,6 +22,8 @@ Value = float | str | dict[str, float | str] | tuple[float | None, ...]
 a number for each entry, None where it is left to the model."""
 FARTHEST = 10.0
 """Standard deviations, over the entries of a vector, that it may be from the mean of the training subjects."""
+VOLUMES = "volumes"
+"""Name of the vector that holds the volumes of regions in ml: its entries are the names of these."""
 
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -194,7 +196,11 @@ def _checked(field: AnyField, value: Value) -> Value:
         return value
     if isinstance(field, VectorField):
         if not isinstance(value, dict):
-            return _vector(field, value)
+            vector = _vector(field, value)
+            if field.name != VOLUMES:
+                return vector
+            # Sampled anatomy, tables and evaluation take volumes by their names.
+            value = {entry: x for entry, x in zip(field.entries, vector, strict=True) if x is not None}
         checked: dict[str, float | str] = {}
         for asked, number in value.items():
             for entry in _entries(field, asked, number):

@@ -9,7 +9,7 @@ import pytest
 from braindiffusion.cohort.find import find, from_name
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.jobs import perform
-from braindiffusion.runs import Finished, GenerateRequest, PrepareRequest, Run, TrainRequest
+from braindiffusion.runs import Failed, Finished, GenerateRequest, PrepareRequest, Run, TrainRequest
 from braindiffusion.runs.requests import BaseRequest
 from braindiffusion.volume import load_volume, save_volume
 
@@ -79,3 +79,26 @@ def test_channels_of_a_real_patient_are_learned_generated_and_written(
     assert [json.loads(file.with_name(file.name[:-7] + ".json").read_text())["channel"] for file in files] == list(
         CONTRASTS
     )
+
+
+@pytest.mark.parametrize(
+    ("modality", "stranger"),
+    [
+        ("T2", "T2"),
+        ("T1/T2", "T2"),
+        ("FLAIR/T1", "FLAIR"),
+        ("PD,T1", "PD"),
+        ("T1,T2", ""),
+        ("t1w", ""),
+        ("T1/T1ce", ""),
+    ],
+)
+def test_only_t1w_volumes_are_segmented_to_strip_them(
+    tmp_path: Path, tmp_runs: Path, modality: str, stranger: str
+) -> None:
+    """Volumes of their own each need a label map; of channels the first one."""
+    request = PrepareRequest(data_dir=tmp_path / "none", out=tmp_path / "c.zarr", modality=modality, skull="strip")
+    *_, last = perform(Run.create(request))
+    assert isinstance(last, Failed)
+    asked = f"Stripping {stranger} needs a folder of label maps: only T1w volumes can be segmented."
+    assert last.message == asked if stranger else "There is no folder" in last.message

@@ -213,6 +213,20 @@ def test_rows_of_sessions(tmp_path: Path) -> None:
     assert "the table says 30.0 and 32.0" in people.of("sub-1").problem
 
 
+@pytest.mark.parametrize("sessions", [("01", "02"), ("1", "2"), ("ses-01", "ses-02"), ("pre", "post")])
+def test_a_session_never_gets_the_age_of_another(tmp_path: Path, sessions: tuple[str, str]) -> None:
+    first, second = (one.removeprefix("ses-") for one in sessions)
+    text = f"participant_id\tsession_id\tage\tsex\tsite\nsub-1\t{sessions[0]}\t30\tF\tA\nsub-2\tn/a\t40\tM\tB\n"
+    people = read_demographics(table(tmp_path / "p.tsv", text))
+    assert people.of(f"sub-1_ses-{first}") == people.of("sub-1") == Person(30, "F", site="A")
+    other = people.of(f"sub-1_ses-{second}")
+    assert (other.age, other.sex, other.site) == (None, "F", None)
+    assert people.problems([f"sub-1_ses-{second}"]) == [
+        f"sub-1_ses-{second}: age unknown, the table has other sessions."
+    ]
+    assert people.of("sub-2_ses-1") == Person(40, "M", site="B")  # whatever the session
+
+
 def test_a_table_is_found_by_itself(tmp_path: Path) -> None:
     scans = tmp_path / "study" / "scans"
     scans.mkdir(parents=True)

@@ -6,9 +6,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, from_matvec
+from nibabel.eulerangles import euler2mat
 from scipy import ndimage
 
+from braindiffusion.cohort import transforms
 from braindiffusion.cohort.preprocessing import Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise, standardise_file
 from braindiffusion.errors import BrainDiffusionError
@@ -202,3 +204,41 @@ def test_the_sentence_names_the_file(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((50, 50, 50), np.uint8), np.diag([2.0, 2, 2, 1])), path)
     with pytest.raises(BrainDiffusionError, match=r"empty\.nii\.gz: the volume has the same value everywhere\.$"):
         standardise_file(path, None, Preprocessing(skull="keep"))
+
+
+@pytest.mark.parametrize("spacing", [0.5, 0.8, 0.9375, 1.0, 1.2, 3.0, 4.0, (1.0, 1.0, 1.2), (1.0, 0.9, 4.0)])
+@pytest.mark.parametrize("new", [1.0, 2.0])
+def test_a_label_map_is_not_moved_against_its_image(spacing: float | tuple[float, ...], new: float) -> None:
+    """Where voxels of the new grid lie between two of the old one, neither side of it is always taken."""
+    sizes = np.broadcast_to(spacing, 3)
+    affine = np.diag([*sizes, 1.0])
+    affine[:3, 3] = (-30, -20.3, 5)
+    shape = [round(60 / size) for size in sizes]
+    axes = ((np.arange(n) - (n - 1) / 2) * size for n, size in zip(shape, sizes, strict=True))
+    places = np.meshgrid(*axes, indexing="ij")
+    ball = (sum(place**2 for place in places) < 17.3**2).astype(np.uint16)
+    labels = ball * np.where(places[1] > 0, np.uint16(7), np.uint16(300))
+    image, grid = transforms.resample(ball[None].astype(np.float32), affine, new)
+    moved = transforms.resample_labels(labels, affine, image.shape[1:], grid)
+    assert moved.dtype == labels.dtype
+    middles = [apply_affine(at, ndimage.center_of_mass(one)) for one, at in ((moved > 0, grid), (image[0], grid))]
+    np.testing.assert_allclose(*middles, atol=0.06)
+    for value in (7, 300):
+        before = np.count_nonzero(labels == value) * np.prod(sizes)
+        after = np.count_nonzero(moved == value) * new**3
+        assert after == pytest.approx(before, rel=0.05)
+
+
+def test_labels_that_are_nearest_are_taken_as_they_are() -> None:
+    """Voting is of ties alone: of an oblique grid, and of one without ties, each voxel has the label of the nearest."""
+    labels = np.random.default_rng(0).integers(0, 9, (12, 14, 10)).astype(np.uint16)
+    oblique = from_matvec(2 * euler2mat(0.1, 0.2, 0.3), (1, 2, 3))
+    for target in (np.diag([1.31, 1.31, 1.31, 1.0]), oblique, from_matvec(np.eye(3), (0.2, 0, 0))):
+        moved = transforms.resample_labels(labels, np.eye(4), (6, 6, 5), target)
+        places = np.rint(apply_affine(target, np.argwhere(np.ones((6, 6, 5))))).astype(int)
+        inside = ((places >= 0) & (places < labels.shape)).all(1)
+        taken = np.where(inside, labels[tuple(np.where(inside[:, None], places, 0).T)], 0)
+        np.testing.assert_array_equal(moved.ravel(), taken)
+    doubled = labels.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    back = transforms.resample_labels(doubled, np.eye(4), labels.shape, from_matvec(2 * np.eye(3), [0.5] * 3))
+    np.testing.assert_array_equal(back, labels)

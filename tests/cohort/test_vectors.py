@@ -57,6 +57,21 @@ def test_tables_count_in_the_hash_of_the_cohorts_table_and_their_damage_is_seen(
         _ = Cohort.open(plain.path).tables
 
 
+@pytest.mark.parametrize("sessions", [("01", "02"), ("1", "2"), ("ses-01", "ses-02"), ("pre", "post")])
+def test_a_session_never_gets_the_row_of_another(tmp_path: Path, sessions: tuple[str, str]) -> None:
+    first, second = (one.removeprefix("ses-") for one in sessions)
+    text = (
+        f"participant_id\tsession_id\tx\nsub-01\t{sessions[0]}\t5\nsub-02\t{sessions[0]}\t6\nsub-02\t{sessions[1]}\t7\n"
+    )
+    table = read_vector_table(write(tmp_path, text + "sub-03\tn/a\t8\n", "one.tsv"))
+    assert table.of(f"sub-01_ses-{first}") == table.of("sub-01") == (5.0,)
+    assert table.of(f"sub-01_ses-{second}") is None
+    assert [table.of(f"sub-02_ses-{one}") for one in (first, second, "9")] == [(6.0,), (7.0,), None]
+    assert table.of("sub-03_ses-1") == table.of("sub-03") == (8.0,)
+    (told,) = table.problems(["sub-01", f"sub-01_ses-{second}"])
+    assert told.startswith(f"sub-01_ses-{second}: no row in one.tsv")
+
+
 def test_sessions_have_rows_of_their_own(tmp_path: Path) -> None:
     path = write(tmp_path, "participant_id,session,x\n01,1,5\n01,2,6\n02,ses-1,7\n", "one.csv")
     table = read_vector_table(path)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from nibabel.affines import apply_affine
+from scipy import ndimage
 
 from braindiffusion.cohort.preprocessing import Preprocessing
-from braindiffusion.editing.scan import averages_kept, upsampled
+from braindiffusion.editing.scan import averages_kept, coarsened, upsampled
 from braindiffusion.example_data import sample_t1_path
 from braindiffusion.jobs.edit import edit
 from braindiffusion.models.cascade import Cascade, save_model
@@ -47,6 +48,36 @@ def test_a_finer_grid_keeps_the_place_and_the_averages() -> None:
     slabs = upsampled(Volume(coarse.data, np.diag([2.0, 2.0, 6.0, 1.0])), 2.0)
     assert slabs.shape == (12, 10, 42)
     assert slabs.spacing == pytest.approx((2, 2, 2))
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 5.0), (0.9, 5.0, 0.9), (3.0, 1.3, 1.0), (0.47, 0.47, 0.47)])
+def test_axes_with_smaller_voxels_are_averaged_and_stay_in_place(spacing: tuple[float, float, float]) -> None:
+    """Noise falls, what is finer than the new voxels makes no pattern, and a ball stays where it is."""
+    shape = tuple(round(60 / size) for size in spacing)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = (-20, 5, 7)
+    noise = Volume(np.random.default_rng(0).standard_normal((1, *shape)) + 100, affine)
+    fine = upsampled(coarsened(noise, 2.0), 2.0)
+    assert fine.spacing == pytest.approx((2, 2, 2))
+    assert fine.data.mean() == pytest.approx(100, abs=0.1)
+    assert coarsened(noise, 2.0).data.std() < 1.25 * np.prod([min(1, size / 2) for size in spacing]) ** 0.5
+    places = [np.arange(n) * size for n, size in zip(shape, spacing, strict=True)]
+    for axis, (place, size) in enumerate(zip(places, spacing, strict=True)):
+        if size < 0.9:  # it can hold a grating of 1.9 mm
+            grating = 100 + 10 * np.cos(2 * np.pi * place / 1.9)
+            data = np.broadcast_to(grating.reshape([-1 if i == axis else 1 for i in range(3)]), shape)
+            made = upsampled(coarsened(Volume(data[None], affine), 2.0), 2.0)
+            assert np.ptp(made.data[0][(slice(5, -5),) * 3]) < 5  # 20 where voxels are picked
+    x, y, z = np.meshgrid(*places, indexing="ij")
+    ball = Volume(np.exp(-((x - 28) ** 2 + (y - 31) ** 2 + (z - 30) ** 2) / 150)[None], affine)
+    made = upsampled(coarsened(ball, 2.0), 2.0)
+    middles = [apply_affine(one.affine, ndimage.center_of_mass(one.data[0])) for one in (ball, made)]
+    np.testing.assert_allclose(*middles, atol=0.1)
+
+
+def test_a_scan_without_smaller_voxels_is_not_averaged() -> None:
+    scan = Volume(np.ones((1, 4, 5, 6), np.int16), np.diag([2.0, 1.9, 6.0, 1.0]))
+    assert coarsened(scan, 2.0) is scan
 
 
 def test_a_coarse_scan_gets_the_voxel_size_of_the_model(tmp_path: Path, tmp_runs: Path) -> None:

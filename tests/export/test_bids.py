@@ -4,6 +4,7 @@ import csv
 import errno
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,8 +17,9 @@ from braindiffusion.cli.app import app
 from braindiffusion.cohort.demographics import read_demographics
 from braindiffusion.cohort.find import find
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.example_data import sample_participants_path, samples_dir
+from braindiffusion.example_data import sample_labels_path, sample_participants_path, samples_dir
 from braindiffusion.export import bids, brains_in, write_bids
+from braindiffusion.regions import REGIONS, regions_of
 from braindiffusion.runs import GenerateRequest, Run
 from braindiffusion.runs.sidecar import load_sidecar as read_again
 from braindiffusion.runs.sidecar import read_sidecar, sidecar_path, write_sidecar
@@ -92,6 +94,51 @@ def test_real_brains_with_their_labels_and_ages(tmp_path: Path) -> None:
     assert find(out, labels=derivative)[0].labels == labels
 
 
+FREESURFER = np.zeros(256, np.int32)
+FREESURFER[[region.index for region in REGIONS]] = [next(iter(region.freesurfer), 0) for region in REGIONS]
+
+
+@pytest.mark.parametrize(
+    ("convert", "expected"),
+    [
+        (lambda dlmuse: dlmuse, {47: "Hippocampus_R", 48: "Hippocampus_L"}),
+        (regions_of, {4: "left lateral ventricle", 18: "left hippocampus", 32: "left cerebral white matter"}),
+        (lambda dlmuse: FREESURFER[regions_of(dlmuse)], {17: "left hippocampus", 53: "right hippocampus"}),
+        (lambda dlmuse: FREESURFER[regions_of(dlmuse)].astype(np.float32), {17: "left hippocampus"}),
+        (lambda dlmuse: 1 + dlmuse % 3, None),  # tissue classes
+        (lambda dlmuse: dlmuse > 0, None),
+        (lambda dlmuse: (dlmuse == 47) + 0, None),  # a lesion, or one structure
+        (lambda dlmuse: 2 * (dlmuse > 200), None),  # of any size
+        (lambda dlmuse: dlmuse + 5000, None),
+    ],
+)
+def test_labels_have_the_names_of_their_own_scheme(tmp_path: Path, convert: object, expected: dict | None) -> None:
+    scan = samples_dir() / "IXI-T1" / "IXI056-HH-1327-T1.nii.gz"
+    dlmuse = load_volume(sample_labels_path())
+    labels = Volume(np.asarray(convert(dlmuse.data.astype(np.int64))), dlmuse.affine)
+    save_volume(labels, tmp_path / "labels" / "IXI056-HH-1327_seg.nii.gz")
+    brains = brains_in([scan], labels=tmp_path / "labels")
+    list(write_bids(brains, tmp_path / "bids"))
+    assert_valid(tmp_path / "bids")
+    table = tmp_path / "bids" / "derivatives" / "braindiffusion" / "dseg.tsv"
+    assert table.exists() == (expected is not None)
+    if expected is not None:
+        with table.open(newline="") as file:
+            names = {int(row["index"]): row["name"] for row in csv.DictReader(file, delimiter="\t")}
+        assert names | expected == names
+        assert set(np.unique(labels.data).astype(int)) <= set(names)
+
+
+def test_label_maps_of_different_schemes_are_refused(tmp_path: Path) -> None:
+    brains = brains_in([samples_dir() / "IXI-T1"], labels=samples_dir() / "labels")[:2]
+    grouped = load_volume(brains[0].labels)
+    save_volume(Volume(regions_of(grouped.data.astype(np.int64)), grouped.affine), tmp_path / "grouped.nii.gz")
+    mixed = [replace(brains[0], labels=tmp_path / "grouped.nii.gz"), brains[1]]
+    with pytest.raises(BrainDiffusionError, match=r"regions of BrainDiffusion \(.*grouped.*values of DLMUSE \(.*"):
+        list(write_bids(mixed, tmp_path / "bids"))
+    assert not (tmp_path / "bids").exists()
+
+
 def test_sessions_channels_and_second_scans(tmp_path: Path) -> None:
     source = tmp_path / "in"
     for name in ("sub-01_ses-a_T1w.nii.gz", "sub-01_ses-b_T1w.nii.gz", "other/sub-01_ses-b_T1w.nii"):
@@ -108,6 +155,29 @@ def test_sessions_channels_and_second_scans(tmp_path: Path) -> None:
         "sub-gen001_T1w.nii.gz",
         "sub-gen001_T2w.nii.gz",
     ] or names[1:3] == ["sub-01_ses-b_T1w.nii.gz", "sub-01_ses-b_run-2_T1w.nii.gz"]
+
+
+def test_every_label_map_of_a_subject_is_exported(tmp_path: Path) -> None:
+    for number, suffix in enumerate(("T1w", "T2w"), start=1):
+        brain(tmp_path / f"in/sub-01_{suffix}.nii.gz")
+        brain(tmp_path / f"in/sub-02_{suffix}.nii.gz")
+        brain(tmp_path / f"labels/sub-01_{suffix}_seg.nii.gz", number)
+    brain(tmp_path / "labels/sub-02_dseg.nii.gz", 3)  # of both volumes
+    out = tmp_path / "bids"
+    list(write_bids(brains_in([tmp_path / "in"], labels=tmp_path / "labels"), out))
+    assert_valid(out)
+    values = {path.name: int(load_volume(path).data.max()) for path in (out / "derivatives").rglob("*.nii.gz")}
+    assert values == {"sub-01_dseg.nii.gz": 1, "sub-01_desc-T2w_dseg.nii.gz": 2, "sub-02_dseg.nii.gz": 3}
+
+
+@pytest.mark.parametrize("name", ["王小明", "Мария", "___", "Müller"])
+def test_a_scan_is_never_named_as_a_generated_brain(generated: Path, tmp_path: Path, name: str) -> None:
+    brains = brains_in([brain(tmp_path / f"{name}.nii.gz"), brain(tmp_path / "other" / f"{name}.nii.gz"), generated])
+    *_, first, second = (one.subject for one in brains)
+    assert (first, second) == ("gen001", "gen002")
+    assert brains[0].subject.isascii()
+    assert brains[0].subject.isalnum()
+    assert not brains[0].subject.startswith("gen")
 
 
 def test_contrast_agents_are_an_entity(tmp_path: Path) -> None:
@@ -278,6 +348,29 @@ def test_a_generated_brain_is_never_called_scanned(tmp_path: Path) -> None:
     assert_valid(tmp_path / "bids")
     assert sorted(row["synthetic"] for row in rows_of(tmp_path / "bids")) == ["n/a"] * 4 + ["no"] + ["yes"] * 2
     assert "`n/a` in that column" in (tmp_path / "bids" / "README.md").read_text()
+
+
+def test_an_edited_scan_is_never_called_scanned(tmp_path: Path) -> None:
+    """Neither where somebody knows the person's age, nor by a further volume of the subject."""
+    edited = {"synthetic": "part", "model": {"name": "ixi-2mm"}, "seed": 3, "scan_sha256": "0", "EchoTime": 0.003}
+    write_sidecar(brain(tmp_path / "in/sub-01_T1w.nii.gz"), edited)
+    write_sidecar(brain(tmp_path / "in/sub-02_T2w.nii.gz"), edited)
+    write_sidecar(brain(tmp_path / "in/sub-02_FLAIR.nii.gz"), {"EchoTime": 0.003})
+    made = {"description": "BrainDiffusion synthetic toy seed 4"}  # a generated brain was edited
+    save_volume(Volume(np.ones((1, 4, 5, 6)), np.eye(4), made), tmp_path / "in/sub-03_T1w.nii.gz")
+    write_sidecar(tmp_path / "in/sub-03_T1w.nii.gz", edited)
+    people = tmp_path / "participants.tsv"
+    people.write_text("participant_id\tage\tsex\nsub-01\t60\tF\n")
+    out = tmp_path / "bids"
+    written = list(write_bids(brains_in([tmp_path / "in"]), out, people=read_demographics(people)))
+    assert_valid(out)
+    rows = {row["participant_id"]: row["synthetic"] for row in rows_of(out)}
+    assert rows == {"sub-01": "part", "sub-02": "part", "sub-gen001": "yes"}
+    told = {path.name.removesuffix(".nii.gz"): read_sidecar(path) for path in written}
+    assert told["sub-01_T1w"] == {"Modality": "MR", "EchoTime": 0.003, "synthetic": "part"}
+    assert "synthetic" not in told["sub-02_FLAIR"]
+    assert "2 of them are edited scans" in (out / "README.md").read_text()
+    assert "neither sidecar nor header" not in (out / "README.md").read_text()
 
 
 def test_one_volume_that_bids_has_no_name_for_stops_no_other(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from braindiffusion.jobs.generate import generate
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.nifti import header_description
-from braindiffusion.runs import ArtifactWritten, Failed, GenerateRequest, Progress, Run, RunState
-from braindiffusion.volume import Volume
+from braindiffusion.runs import ArtifactWritten, Failed, Finished, GenerateRequest, Progress, Run, RunState
+from braindiffusion.volume import Volume, box_affine, save_volume
+
+from .conftest import SHAPE, generated
 
 
 def last(cascade: Cascade, seeds: list[int], **options: float) -> torch.Tensor:
@@ -175,3 +177,26 @@ def test_every_file_of_a_generated_brain_says_so_in_its_header(tmp_path: Path) -
     assert len(files) == 4
     for path in files:
         assert header_description(path).startswith("BrainDiffusion synthetic"), path
+
+
+@pytest.mark.parametrize("in_table", [True, False])
+def test_a_region_map_that_conditions_a_brain_is_never_written_over(
+    told_model: Path, tmp_path: Path, *, in_table: bool
+) -> None:
+    """Neither where a table names it, nor where overwriting is allowed."""
+    out = tmp_path / "out"
+    labels = np.zeros((1, *SHAPE), np.uint8)
+    labels[0, 4:10, 4:10, 4:10] = 7
+    given = out / "sample_002_regions.nii.gz"
+    save_volume(Volume(labels, box_affine(SHAPE, 2.0), {"kind": "labels"}), given)
+    before = given.read_bytes()
+    asked: dict[str, object] = {"condition": {"regions": str(given)}}
+    if in_table:
+        (out / "table.csv").write_text(f"age,regions\n50,\n,{given.name}\n")
+        asked = {"conditions": out / "table.csv", "only": (2,)}
+    *_, event = generated(told_model, out, num_samples=2, segmentation=True, overwrite=True, **asked)
+    assert isinstance(event, Failed)
+    assert f"{given} is an input, which is never written over" in event.message
+    assert given.read_bytes() == before
+    *_, event = generated(told_model, tmp_path / "elsewhere", num_samples=2, segmentation=True, **asked)
+    assert isinstance(event, Finished), event

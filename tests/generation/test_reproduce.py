@@ -7,14 +7,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from braindiffusion.conditions import ConditionSchema, Numbers, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.jobs.generate import generate, regenerate
 from braindiffusion.models.cascade import Cascade, save_model
+from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.runs import Finished, GenerateRequest, RegenerateRequest, Run, Warned
 from braindiffusion.runs.command import as_command
+from braindiffusion.runs.sidecar import read_sidecar
 
-from .conftest import CARD, speaking
+from .conftest import CARD, LEVEL, SCHEMA, SHAPE, generated, speaking
 
 
 @pytest.fixture
@@ -45,6 +48,41 @@ def test_the_very_same_to_the_last_bit(sidecar: Path) -> None:
     assert as_command(run.request.model_copy(update={"previews": False})) == (
         f"braindiffusion generate --reproduce {sidecar} --device cpu"
     )
+
+
+CONDITIONS: list[dict[str, object]] = [
+    {},
+    {"age": 55.0, "sex": "F"},
+    {"age": "90%"},
+    {"volumes": {"left hippocampus": 4.0, "brainstem": "20%"}},
+    {"volumes": [4.0, 5.0, 20.0]},
+    {"volumes": [None, 5.0, None]},
+    {"embeddings": [0.5, -1.0]},
+    {"embeddings": (0.5, None), "age": 50.0},
+    {"embeddings": "0.5,1"},
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_brain_of_any_condition_is_known_again_and_reproduced(
+    tmp_path: Path, tmp_runs: Path, condition: dict[str, object]
+) -> None:
+    numbers = Numbers(mean=0.0, std=1.0, quantiles=tuple(np.linspace(-2, 2, 11).tolist()))
+    fields = (*SCHEMA.fields, VectorField(name="embeddings", entries=("e1", "e2"), seen=(numbers, numbers)))
+    config = CascadeConfig(shape=SHAPE, depth=1, levels=(LEVEL,) * 2, condition=ConditionSchema(fields=fields))
+    save_model(speaking(config), tmp_path / "model", CARD)
+    out = tmp_path / "out"
+    *_, last = generated(tmp_path / "model", out, condition=condition)
+    assert isinstance(last, Finished), last
+    before = (out / "sample_001.nii.gz").stat().st_mtime_ns
+    *_, last = generated(tmp_path / "model", out, condition=condition)
+    assert isinstance(last, Finished), last
+    assert (out / "sample_001.nii.gz").stat().st_mtime_ns == before
+    events, run = again(out / "sample_001.json")
+    assert isinstance(events[-1], Finished)
+    assert "to the last bit" in events[-1].message
+    told, was = (read_sidecar(folder / "sample_001.nii.gz") for folder in (run.results, out))
+    assert told["condition"] == was["condition"]
 
 
 def test_says_when_it_is_not(sidecar: Path) -> None:

@@ -22,6 +22,7 @@ from braindiffusion.runs import ArtifactWritten, Failed, Finished, Run, Synthesi
 from braindiffusion.runs.reports.synthesis import read_cohort_report
 from braindiffusion.runs.requests.synthesis import MOST
 from braindiffusion.runs.sidecar import load_sidecar, sidecar_path
+from braindiffusion.synthesis.novelty import REFERENCE
 from braindiffusion.volume import Volume, load_volume, save_volume
 
 from .conftest import do
@@ -220,6 +221,27 @@ def test_a_finished_cohort_is_compared_later(
     do(ask(num=2, reference=reference))
     assert [row["redraws"] for row in rows(ask().out)] == ["0", "1"]
     assert read_cohort_report(ask().out).novelty[0].subjects == 2
+
+
+def test_a_finished_cohort_is_compared_with_another_reference(
+    ask: Ask, others: list[np.ndarray], cohort_of: CohortOf, tmp_path: Path
+) -> None:
+    """The one of before lacked a training brain, of which a subject is a copy."""
+    copies = copied(ask, others, tmp_path)
+    do(ask(num=2, reference=cohort_of(others)))
+    assert [row["redraws"] for row in rows(ask().out)] == ["0", "0"]
+    before = [load_sidecar(sidecar_path(path))[REFERENCE] for path in volumes(ask().out)]
+    shutil.rmtree(tmp_path / "reference.zarr")
+    reference = cohort_of(copies)
+    do(ask(num=2, reference=reference))
+    assert [row["redraws"] for row in rows(ask().out)] == ["0", "1"]
+    after = [load_sidecar(sidecar_path(path))[REFERENCE] for path in volumes(ask().out)]
+    assert len({*before, *after}) == 2
+    assert set(before).isdisjoint(after)
+    assert read_cohort_report(ask().out).novelty[0].copies == 0
+    times = [path.stat().st_mtime_ns for path in sorted(ask().out.glob("sub-*/anat/*.json"))]
+    do(ask(num=2, reference=reference))
+    assert times == [path.stat().st_mtime_ns for path in sorted(ask().out.glob("sub-*/anat/*.json"))]
 
 
 def test_a_folder_of_something_else_is_left_alone(ask: Ask, tmp_path: Path) -> None:

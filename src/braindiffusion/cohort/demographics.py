@@ -4,8 +4,8 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ TABLES = ("participants.tsv", "participants.csv", "IXI.xls")
 
 ID_COLUMNS = ("participant_id", "ixi_id", "subject_id", "subject", "id", "sub", "participant")
 SESSION_COLUMNS = ("session_id", "session")
+SESSION = "_ses-"
+"""Between the id of a person and that of a session."""
 _VISIT = "scan|mri|visit|session|baseline|imaging|acquisition|exam|examination|test|study|enrollment|enrolment"
 _AGE_COLUMN = re.compile(rf"age(?:_at_(?:the_)?(?:{_VISIT}))?(?:_in)?(?:_(?P<unit>[a-z]+))?")
 _SEX_COLUMNS = ("sex", "gender", "sex_id", "sex_at_birth", "biological_sex")
@@ -30,6 +32,10 @@ _YEARS = {
     **dict.fromkeys(("day", "days", "d"), 1 / 365.25),
 }
 """Years in each unit of age."""
+NOTHING = ("", "n/a", "na", "nan", "none")
+"""Cells that say nothing, in small letters."""
+OTHER_SESSIONS = "age unknown, the table has other sessions"
+"""Problem of a session that a table does not have."""
 _BRACKETS = re.compile(r"[(\[](.*?)[)\]]")
 
 
@@ -57,10 +63,18 @@ class Demographics:
         people: persons by id, as `read_demographics` reads it.
         source: name of the file.
         notes: sentences about the table as a whole, such as two columns of ages.
+        by_session: ids of persons with rows of sessions: what these say of age and site holds for no other session.
     """
 
-    def __init__(self, people: dict[str, Person] | None = None, source: str = "", notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        people: dict[str, Person] | None = None,
+        source: str = "",
+        notes: Sequence[str] = (),
+        by_session: Collection[str] = (),
+    ) -> None:
         self.people = people or {}
+        self._by_session = by_session
         self.source = source
         self.notes = tuple(notes)
 
@@ -68,7 +82,9 @@ class Demographics:
         """Return age, sex and site of a subject. IXI's numbers and BIDS ids with or without `sub-` are understood."""
         for key in id_keys(subject):
             if key in self.people:
-                return self.people[key]
+                person = self.people[key]
+                other = SESSION in subject and SESSION not in key and key in self._by_session
+                return replace(person, age=None, site=None, problem=OTHER_SESSIONS) if other else person
         return Person(problem=f"not in {self.source}" if self.source else "")
 
     def problems(self, subjects: Iterable[str]) -> list[str]:
@@ -150,11 +166,13 @@ def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) ->
     years = 1.0 if age is None else _years(path, age, described.get(age, {}), notes)
     levels = {} if sex is None else _levels(path, sex, described.get(sex, {}), [row[sex] for row in rows], notes)
     by_id: dict[str, list[dict[Any, Any]]] = defaultdict(list)
+    by_session: set[str] = set()
     for row in rows:
         if key := table_key(row[identity]):
             by_id[key].append(row)
-            if session is not None and (visit := table_key(row[session]).removeprefix("ses-")):
-                by_id[f"{key}_ses-{visit}"].append(row)
+            if session is not None and (visit := session_key(row[session])):
+                by_id[f"{key}{SESSION}{visit}"].append(row)
+                by_session.add(key)
     people = {
         key: _person(
             [_age(row[age], years) for row in same] if age is not None else [],
@@ -163,7 +181,7 @@ def read_demographics(path: Path, read: Callable[[Path], Table] = read_table) ->
         )
         for key, same in by_id.items()
     }
-    return Demographics(people, path.name, notes)
+    return Demographics(people, path.name, notes, by_session)
 
 
 def column_base(column: str) -> str:
@@ -251,7 +269,12 @@ def _person(ages: list[float | None], sexes: list[str | None], sites: list[str |
 
 def id_keys(subject: str) -> list[str]:
     """Return the ids that a subject may have in a table, the best first."""
-    keys = [table_key(subject), table_key(subject.split("_ses-")[0])]
+    person, mark, visit = subject.partition(SESSION)
+    keys = [
+        table_key(subject),
+        *([f"{table_key(person)}{SESSION}{session_key(visit)}"] if mark else []),
+        table_key(person),
+    ]
     if match := re.match(r"IXI(\d+)", subject):
         keys += [match[0], str(int(match[1])), match[1]]
     return keys
@@ -266,6 +289,14 @@ def table_key(value: object) -> str:
     return str(value).strip().removeprefix("sub-")
 
 
+def session_key(value: object) -> str:
+    """Return the content of a cell as a session, empty where it names none: `ses-01`, `01` and `1` are one."""
+    visit = table_key(value).removeprefix("ses-")
+    if visit.lower() in NOTHING:
+        return ""
+    return str(int(visit)) if visit.isdecimal() else visit
+
+
 def _age(value: object, years: float) -> float | None:
     text = str(value)
     try:
@@ -276,7 +307,7 @@ def _age(value: object, years: float) -> float | None:
 
 
 def _site(value: object) -> str | None:
-    return None if (name := table_key(value)).lower() in ("", "n/a", "na", "nan", "none") else name
+    return None if (name := table_key(value)).lower() in NOTHING else name
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -29,6 +29,8 @@ _CONTRAST = re.compile(rf"(?P<subject>.+?)[-_. ](?P<modality>{'|'.join(SPELLINGS
 _LABELS = re.compile(r".+[-_. ](seg|dseg|segmentation|labels?|mask|regions|aparc\+aseg|aseg|wmparc)$", re.IGNORECASE)
 _SCANS = frozenset(map(modality_name, SPELLINGS)) | {"bold", "dwi", "sbref", "epi", "T2star", "angio", "UNIT1"}
 """Modalities that are no label maps."""
+_BESIDE = ("_trajectory", "_preview")
+"""Ends of the names of images that `generate` writes beside a brain."""
 Naming = Literal["standard", "contrast", "labels", "none"]
 """How a file is named: as IXI or BIDS do, by its contrast, as a label map, or in no known way."""
 MOST_NAMED = 3
@@ -146,8 +148,8 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     A label map's name is that of the volume, or begins with it, or with the subject's; or it is the
     `SUBJECT/mri/aparc+aseg.mgz` of a FreeSurfer folder. A brain mask counts where there is no other map, a scan of
     another modality never. Of several maps that one counts whose folders have most names in common with those of the
-    volume; a map whose folders are rather those of another volume of that name is no map of this one. A record without
-    one gets a problem.
+    volume; a map whose folders are rather those of another volume of that name is no map of this one. Trajectories and
+    previews of generated brains are no maps. A record without one gets a problem.
 
     Raises:
         BrainDiffusionError: there is no such folder, or none of its files belongs to a subject.
@@ -156,7 +158,8 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     if not folder.is_dir():
         raise BrainDiffusionError(f"There is no folder of label maps at {folder}.")
     volumes = {path.resolve() for item in found for path in item.paths}
-    maps = [(_map_name(path), path) for path in _volume_files(folder)[0] if path.resolve() not in volumes]
+    files = [path for path in _volume_files(folder)[0] if not volume_stem(path).endswith(_BESIDE)]
+    maps = [(_map_name(path), path) for path in files if path.resolve() not in volumes]
     beginning: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for name, path in maps:
         for start in _beginnings(name):

@@ -8,14 +8,12 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 
 from braindiffusion.cohort.store import Cohort
-from braindiffusion.conditions import ConditionSchema, Numbers, VectorField
+from braindiffusion.conditions import VOLUMES, ConditionSchema, Numbers, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import REGIONS, regions_of, volumes_ml
 
 REFERENCE_BAND = (5.0, 50.0, 95.0)
 """Percentiles of the reference that the table shows."""
-VOLUMES = "volumes"
-"""Name of the condition that holds the region volumes of a model's training subjects."""
 
 
 @dataclass(frozen=True)

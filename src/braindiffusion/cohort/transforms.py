@@ -1,5 +1,6 @@
 """TorchIO transforms; no other module of the engine imports TorchIO. Imports torch."""
 
+import itertools
 from typing import cast
 
 import numpy as np
@@ -8,6 +9,8 @@ import torchio as tio
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+EQUAL, NUDGE = 1e-3, 1e-2
+"""Shares of a voxel: distances that differ by less are equal, and how far a voxel is moved to either side of a tie."""
 
 
 def resample(data: Array, affine: NDArray[np.float64], spacing: float) -> tuple[Array, NDArray[np.float64]]:
@@ -49,13 +52,48 @@ def resample_onto(
 def resample_labels(
     labels: NDArray[np.integer], affine: NDArray[np.float64], shape: tuple[int, int, int], target: NDArray[np.float64]
 ) -> NDArray[np.integer]:
-    """Bring a label map (x, y, z) onto another grid, nearest neighbour. Same grid: untouched."""
+    """Bring a label map (x, y, z) onto another grid, nearest neighbour. Same grid: untouched.
+
+    Where several voxels are equally near, as where their size doubles, most of them decide: one of them, always on the
+    same side, would move the map against the image.
+    """
     if labels.shape == shape and np.allclose(affine, target, atol=1e-3):
         return labels
     image = tio.LabelMap(tensor=torch.from_numpy(labels[None].astype(np.int32)), affine=affine)
-    resampled = tio.Resample((shape, target))(image)
-    moved: NDArray[np.integer] = resampled.numpy()[0].astype(labels.dtype)
-    return moved
+    sides = [(-NUDGE, NUDGE) if tied else (0.0,) for tied in _tied(affine, shape, target)]
+    nearest = []
+    for nudge in itertools.product(*sides):
+        nudged = target.copy()
+        nudged[:3, 3] += affine[:3, :3] @ nudge
+        nearest.append(tio.Resample((shape, nudged))(image).numpy()[0].astype(labels.dtype))
+    return _commonest(np.stack(nearest))
+
+
+def _tied(affine: NDArray[np.float64], shape: tuple[int, int, int], target: NDArray[np.float64]) -> list[bool]:
+    """Return along which axes voxels of a new grid lie in the middle between two of the old one."""
+    to_old = np.linalg.inv(affine) @ target
+    tied = []
+    for axis, number in enumerate(shape):
+        places = to_old[axis, axis] * np.arange(number) + to_old[axis, 3]
+        across = np.delete(to_old[axis, :3], axis) * np.delete(shape, axis)  # of an oblique grid hardly any
+        tied.append(bool((np.abs(across) < EQUAL).all() and (np.abs(places % 1 - 0.5) < EQUAL).any()))
+    return tied
+
+
+def _commonest(labels: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the commonest of several labels of each voxel, (N, x, y, z) to (x, y, z).
+
+    Of equally common ones the lowest in every other voxel, and the highest in those between, so that no label grows.
+    """
+    ordered = np.sort(labels, axis=0)
+    chosen: NDArray[np.integer] = ordered[0].copy()
+    differ = ordered[0] != ordered[-1]
+    several = ordered[:, differ]
+    counts = (several[:, None] == several[None]).sum(1)
+    lowest, highest = counts.argmax(0), len(counts) - 1 - counts[::-1].argmax(0)
+    odd = np.argwhere(differ).sum(1) % 2 == 1
+    chosen[differ] = np.take_along_axis(several, np.where(odd, highest, lowest)[None], axis=0)[0]
+    return chosen
 
 
 def cut_box(

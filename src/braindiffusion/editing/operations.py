@@ -17,7 +17,7 @@ from braindiffusion.editing.inpainting import Inpainting
 from braindiffusion.editing.interpolation import Interpolation
 from braindiffusion.editing.proposal import Proposal, conditioned, in_box, map_field
 from braindiffusion.editing.sampled_regions import sample_regions
-from braindiffusion.editing.scan import BoxedScan, box_scan, painted_voxels, upsampled
+from braindiffusion.editing.scan import BoxedScan, box_scan, coarsened, painted_voxels, upsampled
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy
 from braindiffusion.generation.guidance import guidance_from
@@ -203,7 +203,7 @@ def _finer(request: EditRequest, scan: Volume, generator: EditableGenerator) -> 
         )
         raise BrainDiffusionError(msg, "super_resolution")
     level = next(index for index, size in enumerate(sizes) if size < coarsest / 1.2)
-    return level, upsampled(scan, sizes[-1])
+    return level, upsampled(coarsened(scan, sizes[-1]), sizes[-1])
 
 
 def _library(request: EditRequest, generator: EditableGenerator, purpose: str) -> AnatomyLibrary:

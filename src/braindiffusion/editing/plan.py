@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from braindiffusion.devices import choose_device, choose_precision
 from braindiffusion.editing.files import save_like
 from braindiffusion.editing.operations import check_combination, editable_model, operation
-from braindiffusion.editing.scan import averages_kept
+from braindiffusion.editing.scan import averages_kept, coarsened
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.outputs import voxels_sha256
 from braindiffusion.generation.reproduce import model_identity
@@ -115,7 +115,8 @@ class EditPlan:
         path = self._path(number)
         with self.outputs.writing():
             if self.request.super_resolution:  # on a grid of its own
-                save_volume(averages_kept(load_volume(self.request.scan), edited), path)
+                known = coarsened(load_volume(self.request.scan), self.generator.voxel_sizes[-1])
+                save_volume(averages_kept(known, edited), path)
             else:
                 save_like(edited, self.scan.painted, self.request.scan, path)
         if self.is_sweep:

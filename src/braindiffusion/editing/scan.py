@@ -28,6 +28,8 @@ STRIPPED = 0.9
 """A scan with so much of one value outside the brain is skull-stripped, and that value its background."""
 MOST_BIHARMONIC, BIHARMONIC_MARGIN = 8000, 4
 """Voxels of the largest hole that is interpolated by the biharmonic equation, and voxels around it that count."""
+FINER = 0.9
+"""Voxels that are smaller than this share of the model's along an axis are averaged before resolution is added."""
 BACK_PROJECTIONS = 4
 """Times that a finer grid is corrected by what its averages lack."""
 CONTRAST = 0.03
@@ -89,11 +91,36 @@ class BoxedScan:
         return replace(self.scan, data=data)
 
 
+def coarsened(scan: Volume, spacing: float) -> Volume:
+    """Return a scan without voxels that are smaller than this along an axis: averaged along that axis, not picked.
+
+    Args:
+        scan: one channel.
+        spacing: mm; axes with voxels of at least `FINER` of this stay as they are.
+    """
+    for axis in range(3):
+        size, number = scan.spacing[axis], scan.shape[axis]
+        if size >= FINER * spacing:
+            continue
+        factor = spacing / size
+        edges = np.minimum(np.arange(int(np.ceil(number / factor - 1e-3)) + 1) * factor, number)
+        # The integral over a voxel is a difference of the cumulative sum, linear within old voxels.
+        values = np.moveaxis(scan.data[0].astype(np.float64), axis, -1)
+        total = np.concatenate((np.zeros((*values.shape[:-1], 1)), values.cumsum(-1)), axis=-1)
+        below = np.minimum(edges.astype(int), number - 1)
+        integral = total[..., below] + (edges - below) * values[..., below]
+        averages = np.moveaxis(np.diff(integral) / np.diff(edges), -1, axis)
+        step = np.eye(4)
+        step[axis, axis], step[axis, 3] = factor, (factor - 1) / 2
+        scan = Volume(averages[None].astype(np.float32), scan.affine @ step, scan.metadata)
+    return scan
+
+
 def upsampled(scan: Volume, spacing: float) -> Volume:
     """Return a scan on a finer grid, by cubic B-splines, such that the scan is its average over the old voxels.
 
     Args:
-        scan: one channel.
+        scan: one channel, `coarsened` along axes with smaller voxels.
         spacing: mm, voxel size of the result along each axis.
     """
     factors = np.array(scan.spacing) / spacing

@@ -5,7 +5,7 @@ dataset_description.json   participants.tsv, .json   README.md
 sub-gen001/anat/sub-gen001_T1w.nii.gz, .json
 derivatives/braindiffusion/dataset_description.json
 derivatives/braindiffusion/sub-gen001/anat/sub-gen001_dseg.nii.gz      region labels
-derivatives/braindiffusion/dseg.tsv, .json                             their names
+derivatives/braindiffusion/dseg.tsv, .json                             their names, where the scheme is known
 ```
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 from braindiffusion import __version__
 from braindiffusion.cohort.demographics import Demographics
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.example_data import region_names
-from braindiffusion.export.brains import Brain
+from braindiffusion.export.brains import EDITED, Brain
 from braindiffusion.export.identity import place, shareable
+from braindiffusion.export.label_names import names_of_labels
 from braindiffusion.export.participants import participants
 from braindiffusion.files import write_whole
 from braindiffusion.untrusted import cell
@@ -54,7 +54,7 @@ def write_bids(
 
     Raises:
         BrainDiffusionError: there are no brains, the folder holds something, a volume cannot be read, or the disk is
-            full.
+            full; or label maps of different schemes.
     """
     out = Path(out).expanduser().absolute()
     if not brains:
@@ -62,7 +62,7 @@ def write_bids(
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BrainDiffusionError(f"{out} holds something already: a dataset needs a new or an empty folder.")
-        for path, content in tables(brains, name=name, people=people).items():
+        for path, content in tables(brains, name=name, people=people, regions=names_of_labels(brains)).items():
             (out / path).parent.mkdir(parents=True, exist_ok=True)
             write_whole(out / path, content)
         seen: Counter[str] = Counter()
@@ -89,7 +89,7 @@ def tables(
         brains: all brains of the dataset.
         name: name of the dataset.
         people: age and sex of real subjects.
-        regions: names of the values of the label maps; by default those of DLMUSE.
+        regions: names of the values of the label maps; none where they are not known.
         columns: fields of the sidecars that have a column in the participants table, too, with the descriptions of
             these.
         how: how the dataset was made, for its description.
@@ -102,13 +102,12 @@ def tables(
         Path("participants.json"): _json(described),
     }
     if any(brain.labels for brain in brains):
-        names = "".join(f"{index}\t{region}\n" for index, region in (regions or region_names()).items())
         derivative = Path("derivatives", DERIVATIVE)
-        files |= {
-            derivative / "dataset_description.json": _description(f"{name}: regions", "derivative", how),
-            derivative / "dseg.tsv": f"index\tname\n{names}",
-            derivative / "dseg.json": _json(DSEG),
-        }
+        files[derivative / "dataset_description.json"] = _description(f"{name}: regions", "derivative", how)
+        files[derivative / "dseg.json"] = _json(DSEG)
+        if regions:
+            names = "".join(f"{index}\t{region}\n" for index, region in regions.items())
+            files[derivative / "dseg.tsv"] = f"index\tname\n{names}"
     return files
 
 
@@ -133,13 +132,26 @@ def write_brain(brain: Brain, out: Path, seen: Counter[str]) -> Path:
         entities += f"_run-{times}"
     target = out / folder / f"{entities}_{suffix}.nii.gz"
     if brain.labels is not None:
-        place(brain.labels, out / "derivatives" / DERIVATIVE / folder / f"{entities}_dseg.nii.gz")
+        name = _labels_name(brain.labels, entities, suffix, seen)
+        place(brain.labels, out / "derivatives" / DERIVATIVE / folder / f"{name}.nii.gz")
     place(brain.path, target)
     told: dict[str, Any] = {"Modality": "MR", **shareable(brain.told)[0]}
     if brain.synthetic:
         told |= {"synthetic": True, "SkullStripped": bool(brain.told.get("background_cleared")), "file": target.name}
+    elif brain.edited:
+        told |= {"synthetic": EDITED}
     write_whole(target.with_name(f"{entities}_{suffix}.json"), _json(told))
     return target
+
+
+def _labels_name(labels: Path, entities: str, modality: str, seen: Counter[str]) -> str:
+    """Return the name of a label map: with `desc` if an earlier volume of these entities has another map."""
+    name = f"{entities}_dseg"
+    mine = f"{name} {labels.absolute()}"
+    if seen[name] and not seen[mine]:
+        return f"{entities}_desc-{modality}_dseg"
+    seen[name] = seen[mine] = 1
+    return name
 
 
 def _description(name: str, kind: str, how: str) -> str:
@@ -156,12 +168,18 @@ def _description(name: str, kind: str, how: str) -> str:
 
 def _readme(name: str, brains: Sequence[Brain]) -> str:
     made = sum(brain.synthetic is True for brain in brains)
-    unknown = sum(brain.synthetic is None for brain in brains)
+    edited = sum(brain.edited for brain in brains)
+    unknown = sum(brain.synthetic is None and not brain.edited for brain in brains)
     text = f"# {name}\n\n{len(brains)} volumes, written by BrainDiffusion {__version__}.\n"
     if made:
         text += (
             f"\n{made} of them are synthetic: generated by a diffusion model, of no real person. The column "
             "`synthetic` of `participants.tsv` marks them, and their sidecars say how to generate each of them again.\n"
+        )
+    if edited:
+        text += (
+            f"\n{edited} of them are edited scans: a diffusion model generated a part of the brain, or changed it. "
+            "They are marked `part` in that column, and in their sidecars.\n"
         )
     if unknown:
         text += (

@@ -19,6 +19,8 @@ SUFFIXES = {modality: suffix for suffix, modality in BIDS_SUFFIXES.items()} | {
 }
 """BIDS suffix of each modality that is spelled otherwise here, with the entity of a contrast agent."""
 ANATOMICAL = ("T1w", "T2w", "PDw", "FLAIR", "T2star", "inplaneT1", "inplaneT2", "angio", "UNIT1", "PDT2")
+EDITED = "part"
+"""What the sidecar of an edited scan says of what is synthetic."""
 _NO_BRAIN = ("_trajectory", "_preview", "_regions")
 
 
@@ -46,6 +48,11 @@ class Brain:
     name: str = ""
     synthetic: bool | None = None
 
+    @property
+    def edited(self) -> bool:
+        """Whether a part of it is synthetic: a scan that `edit` changed, and not a generated brain."""
+        return not self.synthetic and self.told.get("synthetic") == EDITED
+
 
 Tell = Callable[[str], object]
 """Takes a sentence on what is left out, or not known."""
@@ -68,6 +75,9 @@ def brains_in(
     found = [item for source in sources for item in _found(Path(source), tell)]
     if labels is not None:
         found = match_labels(found, labels)
+        for item in found:
+            if item.labels is None:
+                tell(f"{item.path.name} is exported without a label map: {item.problem}.")
     return named([(item, _sidecar(item.path, tell)) for item in found], modality, tell)
 
 
@@ -99,7 +109,8 @@ def named(
         sample = (item.path.parent, told.get("sample", item.path), told.get("seed"))
         key: object = sample if synthetic else person
         wanted = "" if synthetic else re.sub(r"[^A-Za-z0-9]", "", person.removeprefix("sub-"))
-        subject = labels.get(key) or _free(wanted, set(labels.values()))
+        # A person's name may have no letter that BIDS allows.
+        subject = labels.get(key) or _free(wanted, set(labels.values()), "gen" if synthetic else "scan")
         labels[key] = subject
         brains.append(Brain(item.path, subject, session, suffix, item.labels, told, item.subject, synthetic))
     if left_out and not brains:
@@ -121,12 +132,12 @@ def _sidecar(volume: Path, tell: Tell) -> dict[str, Any]:
         return {}
 
 
-def _free(wanted: str, taken: set[str]) -> str:
-    """Return the wanted label if it is free, else with a number."""
+def _free(wanted: str, taken: set[str], otherwise: str) -> str:
+    """Return the wanted label if it is free, else with a number; without one, another word with a number."""
     if wanted and wanted not in taken:
         return wanted
     number = 1
-    while (label := f"{wanted or 'gen'}{number:03d}") in taken:
+    while (label := f"{wanted or otherwise}{number:03d}") in taken:
         number += 1
     return label
 

@@ -73,6 +73,8 @@ class Conditions:
         )
         self._sha256 = lru_cache(None)(lambda path: file_sha256(Path(path)))
         maps = {str(one[name]) for one in self._checked for name in self._maps if name in one}
+        self.paths = tuple(map(Path, sorted(maps)))
+        """Label maps of all samples."""
         for path in maps if len(maps) <= MAPS_REMEMBERED else ():  # of many, each when its turn comes
             self._labels(path)
 

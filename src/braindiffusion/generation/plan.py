@@ -111,7 +111,7 @@ class GenerationPlan:
             )
         if not resume:
             self.there = set()
-        self.outputs = Outputs.of(request, () if like is None else (like,))
+        self.outputs = Outputs.of(request, (*self.conditions.paths, *(() if like is None else (like,))))
         numbers = (number for numbers in self.shard.batches(request) for number in numbers)
         self.outputs.check(
             path for n in numbers if self.wants(n) and n not in self.there for path in self.sample(n).files

@@ -113,8 +113,9 @@ class _Made(BaseModel):
     @property
     def changes(self) -> dict[str, Any]:
         """Fields of the request that make this brain alone."""
+        vectors = {name: tuple(value) for name, value in self.condition.items() if isinstance(value, list)}
         return {
-            "condition": self.condition,
+            "condition": self.condition | vectors,
             "conditions": None,
             "only": (self.sample,),
             "precision": self.precision,

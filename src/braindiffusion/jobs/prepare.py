@@ -7,6 +7,7 @@ import numpy as np
 
 from braindiffusion.cohort import prepare as cohort
 from braindiffusion.cohort.find import find
+from braindiffusion.cohort.preprocessing import Modalities
 from braindiffusion.cohort.store import check_store_path
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.outputs import Outputs
@@ -41,8 +42,10 @@ def prepare(request: PrepareRequest, run: Run) -> Iterator[Event]:
     """
     check_store_path(request.out)
     if request.skull == "strip" and request.labels is None:
-        if not request.modality.startswith("T1"):
-            msg = f"Stripping {request.modality} needs a folder of label maps: only T1w volumes can be segmented."
+        asked = Modalities.parse(request.modality)
+        segmented = asked.names if asked.separate else asked.names[:1]  # of channels the first is
+        if strange := [name for name in segmented if not name.startswith("T1")]:
+            msg = f"Stripping {strange[0]} needs a folder of label maps: only T1w volumes can be segmented."
             raise BrainDiffusionError(msg, field="labels")
         yield from _segment_all(request)
         request = request.model_copy(update={"labels": request.out.with_suffix(".labels")})

@@ -99,7 +99,7 @@ class _Cohort:
     def find_complete(self) -> Iterator[Event]:
         """Find out which subjects are complete, and read the reference.
 
-        A complete subject that was not compared with the reference yet, is.
+        A complete subject that was not compared with this reference yet, is.
         """
         plan = self._plan(0, None)
         numbers = [number for numbers in self.shard.batches(plan.request) for number in numbers]
@@ -116,13 +116,13 @@ class _Cohort:
         self.missing = [number for number in numbers if number not in complete]
         for step, (number, path) in enumerate(complete.items()):
             yield Progress(stage="complete subjects", step=step, total=len(complete))
-            if self.reference is not None and "novelty" not in load_sidecar(sidecar_path(path)):
-                novelty = self.reference.compare(path, number)
-                if self.reference.is_copy(novelty):
+            if self.reference is not None and not self.reference.is_of(load_sidecar(sidecar_path(path))):
+                compared = self.reference.record(path, number)
+                if self.reference.is_copy(compared["novelty"]):
                     self.dataset.remove(number)
                     self.missing.append(number)
                 else:
-                    self.dataset.update(path, {"novelty": novelty})
+                    self.dataset.update(path, compared)
 
     def draw(self, redraws: int) -> Iterator[Event]:
         """Draw the subjects that are missing. Those that are too close to a training brain are missing afterwards."""
@@ -151,7 +151,7 @@ class _Cohort:
         number, volumes = sample.number, [Path(event.path) for event in sample.written()]
         more: dict[str, Any] = {"redraws": redraws}
         if self.reference is not None:
-            more["novelty"] = self.reference.compare(volumes[0], number)
+            more |= self.reference.record(volumes[0], number)
         event: Event
         if self.reference is not None and self.reference.is_copy(more["novelty"]):
             event = Log(message=f"sub-{subject(number)} is too close to a training brain, and is drawn again.")

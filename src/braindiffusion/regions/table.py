@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from braindiffusion.errors import BrainDiffusionError
 
 Labels = NDArray[np.uint8]
+Scheme = Literal["regions", "DLMUSE", "FreeSurfer"]
+"""Whose values a label map has; `regions` are those of this table."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,29 @@ def regions_of(labels: NDArray[np.integer[Any]]) -> Labels:
         BrainDiffusionError: as `group`.
     """
     return labels.astype(np.uint8) if is_grouped(labels) else group(labels)
+
+
+def scheme_of(labels: NDArray[np.integer[Any]], spacing: float | Sequence[float]) -> Scheme | None:
+    """Return whose values a label map of a whole brain has; None for any other scheme, or where it is not certain.
+
+    Args:
+        labels: (x, y, z).
+        spacing: mm, one number for isotropic voxels or one for each axis.
+    """
+    if is_grouped(labels):
+        is_whole = np.count_nonzero(np.bincount(labels.ravel())) > len(REGIONS) // 2  # masks and tissue maps are not
+        return "regions" if is_whole and not table_problem(labels.astype(np.uint8), spacing) else None
+    dlmuse, freesurfer = (_looked_up(labels, lookup) for lookup in (_DLMUSE, _FREESURFER))
+    if dlmuse is not None:
+        return "DLMUSE" if freesurfer is None or np.array_equal(dlmuse, freesurfer) else None
+    return None if freesurfer is None else "FreeSurfer"
+
+
+def freesurfer_names() -> dict[int, str]:
+    """Return the region that each value of FreeSurfer's aparc+aseg and wmparc is a part of, in words."""
+    names = {value: region.name for region in REGIONS for value in region.freesurfer}
+    names |= {3: "left cerebral cortex", 42: "right cerebral cortex"} | _SIDES
+    return dict(sorted(names.items()))
 
 
 def table_problem(labels: Labels, spacing: float | Sequence[float]) -> str:

@@ -33,7 +33,7 @@ class _Generated(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     model: dict[str, str] | None = None
-    condition: dict[str, float | str | dict[str, float | str]] | None = None
+    condition: dict[str, float | str | dict[str, float | str] | list[float | None]] | None = None
     seed: int | None = None
     sample: int | None = None
     channel: str | None = None

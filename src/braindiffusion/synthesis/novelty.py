@@ -6,6 +6,7 @@ by the cosine of the angle between two brains, is a similarity that ignores posi
 embedding is trained for that; ours is not, so it is reported and decides nothing.
 """
 
+import hashlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,8 @@ from braindiffusion.segmentation import SegmentationModel
 from braindiffusion.volume import load_volume
 
 EMBEDDING = "embedding"
+REFERENCE = "novelty_reference_sha256"
+"""Field of a sidecar: of the real brains that the distances under `novelty` are to."""
 STREAM = 15485
 
 
@@ -60,6 +63,27 @@ class Reference:
             training, held_out = self._directions
             found[EMBEDDING] = [neighbours(one[None], training, held_out, row) for row, one in enumerate(held_out)]
         return found
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the real brains, as far as brains are compared with them."""
+        groups = (self.training, self.held_out)
+        arrays = [array for group in groups for array in (group.vectors, group.features)]
+        total = hashlib.sha256(str([array.shape for array in arrays]).encode())
+        for array in arrays:
+            total.update(np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
+
+    def record(self, path: Path, number: int) -> dict[str, Any]:
+        """Compare a synthetic brain with the real ones, and return what its sidecar says of that.
+
+        Arguments and errors as those of `compare`.
+        """
+        return {"novelty": self.compare(path, number), REFERENCE: self.sha256}
+
+    def is_of(self, told: Mapping[str, Any]) -> bool:
+        """Return whether the distances in a sidecar are those to these real brains."""
+        return bool(told.get("novelty")) and told.get(REFERENCE) == self.sha256
 
     def threshold(self, space: str) -> float:
         """Return the distance to a training brain below which a brain counts as a copy."""

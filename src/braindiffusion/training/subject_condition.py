@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindiffusion.cohort.region_volumes import VOLUMES
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.conditions import (
+    VOLUMES,
     AnyField,
     CategoryField,
     ConditionSchema,

@@ -7,8 +7,7 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from braindiffusion.cohort.region_volumes import VOLUMES
-from braindiffusion.conditions import MapField, ScalarField, VectorField
+from braindiffusion.conditions import VOLUMES, MapField, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import ModelCard
 from braindiffusion.untrusted import markup

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from braindiffusion.cohort.demographics import ID_COLUMNS, SESSION_COLUMNS, column_base, id_keys, table_key
+from braindiffusion.cohort.demographics import (
+    ID_COLUMNS,
+    SESSION,
+    SESSION_COLUMNS,
+    column_base,
+    id_keys,
+    session_key,
+    table_key,
+)
 from braindiffusion.conditions import ConditionSchema, Value, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.tables import SHEETS, Table, read_table, read_table_apart
@@ -38,6 +46,7 @@ class VectorTable:
         rows: numbers by subject id, without `sub-`.
         source: name of the file.
         unknown: cells without a number.
+        of_one_session: subjects whose row is that of their only session in the table.
     """
 
     name: str
@@ -45,10 +54,15 @@ class VectorTable:
     rows: Mapping[str, Row]
     source: str
     unknown: int = 0
+    of_one_session: frozenset[str] = frozenset()
 
     def of(self, subject: str) -> Row | None:
-        """Return the numbers of a subject, None where it has no row. Ids are matched as those of participants are."""
-        return next((self.rows[key] for key in id_keys(subject) if key in self.rows), None)
+        """Return the numbers of a subject, None where it has no row. Ids are matched as those of participants are.
+
+        A session that the table does not have gets no row of another session.
+        """
+        others = self.of_one_session if SESSION in subject else frozenset[str]()
+        return next((self.rows[key] for key in id_keys(subject) if key in self.rows and key not in others), None)
 
     def problems(self, subjects: Sequence[str]) -> list[str]:
         """Return a sentence on the subjects without a row, and one on the cells without a number.
@@ -121,18 +135,17 @@ def read_vector_table(path: Path, read: Callable[[Path], Table] = read_table) ->
         key = table_key(row[identity])
         values = tuple(_number(row[entry], entry, key, path) for entry in entries)
         of_subject.setdefault(key, []).append(values)
-        visit = table_key(row[session]).removeprefix("ses-") if session is not None else ""
-        _put(numbers, f"{key}_ses-{visit}" if visit else key, values, path)
-    for key, several in of_subject.items():
-        if len(several) == 1:  # the only session of a subject
-            numbers.setdefault(key, several[0])
+        visit = session_key(row[session]) if session is not None else ""
+        _put(numbers, f"{key}{SESSION}{visit}" if visit else key, values, path)
+    alone = {key: several[0] for key, several in of_subject.items() if len(several) == 1 and key not in numbers}
+    numbers |= alone  # the only session of a subject
     empty = [entry for entry, column in zip(entries, zip(*numbers.values(), strict=True), strict=True) if not any(
         value is not None for value in column
     )]  # fmt: skip
     if empty:
         raise BrainDiffusionError(f"The column '{empty[0]}' of {path} holds no number: remove it.", field="table")
     unknown = sum(value is None for several in of_subject.values() for values in several for value in values)
-    return VectorTable(field_name(path), entries, numbers, path.name, unknown)
+    return VectorTable(field_name(path), entries, numbers, path.name, unknown, frozenset(alone))
 
 
 def field_name(path: Path) -> str:

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 
-from braindiffusion.cohort.region_volumes import VOLUMES
-from braindiffusion.conditions import AnyField, CategoryField, ConditionSchema, ScalarField, Value, VectorField
+from braindiffusion.conditions import VOLUMES, AnyField, CategoryField, ConditionSchema, ScalarField, Value, VectorField
 from napari_braindiffusion.widgets.forms.condition_rows import (
     ChoiceRow,
     ConditionRow,
