@@ -6,10 +6,10 @@ The cohort is prepared as the model's training data; its validation subjects on 
 brought to one age: younger ones to `--old`, older ones to `--young`. Figures of each method over the people:
 
 age slope       slope through 0 of the change of the read-back age (segmentation model) on the change that was asked
-of the reader's the same over the slope of the read age on the true age among all real held-out people: the reader
-                itself is a regression, which draws ages towards the mean
+over real slope the same over the slope of the read age on the true age among all real held-out people: reading an age
+                is itself a regression, which draws ages towards the mean
 volumes, intensities, embedding
-                the parts of the age slope that come from these features of the reader: they add up to it
+                the parts of the age slope that come from these features of the segmentation model: they add up to it
 ventricle slope the same for the logarithm of the volume of the lateral ventricles on what the regression of the
                 training subjects' volumes on age and sex predicts: 1 grows as the cohort does
 region slope    the same for all regions whose volume is to change by more than 3 %
@@ -66,10 +66,10 @@ def regression(cohort: Cohort, rows: list[int]) -> Grid:
     )
 
 
-def read_parts(reader: SegmentationModel, box: Grid) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def read_parts(segmentation: SegmentationModel, box: Grid) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Return the regions of a brain, and the years of its read age (4,): in all, and by `PARTS` of the features."""
-    regions, pooled = predict_regions(reader.net, box)
-    calibration, number = reader.calibration, len(REGIONS) - 1
+    regions, pooled = predict_regions(segmentation.net, box)
+    calibration, number = segmentation.calibration, len(REGIONS) - 1
     features = age_features(regions, box, pooled)
     years = (features - calibration.age_mean) / calibration.age_std * calibration.age_weights
     parts = np.split(years, (number, 2 * number))
@@ -108,7 +108,7 @@ def main(
     generator, library = cached_model(folder, CPU), load_anatomy(anatomy_folder(folder))
     if library is None or not isinstance(generator, EditableGenerator):
         raise typer.BadParameter(f"{model} has no region maps of its training subjects, or cannot edit.")
-    store, reader = Cohort.open(cohort), load_segmentation_model()
+    store, segmentation = Cohort.open(cohort), load_segmentation_model()
     row_of = {subject.id: row for row, subject in enumerate(store.subjects) if subject.age is not None}
     held = [row_of[name] for name in generator.card.split.validation if name in row_of]
     train = [row_of[name] for name in generator.card.split.train or [] if name in row_of]
@@ -120,10 +120,10 @@ def main(
     found: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
     last_level = len(generator.voxel_sizes)
     ages = [store.subjects[row].age for row in held]
-    own = [read_parts(reader, box)[1] for box in every.values()]
+    own = [read_parts(segmentation, box)[1] for box in every.values()]
     real = np.polyfit(ages, np.array(own), 1)[0]
     sys.stderr.write(
-        f"the reader's own slopes, {len(held)} real people: {dict(zip(PARTS, real.round(3), strict=True))}\n"
+        f"slopes of {len(held)} real people: {dict(zip(PARTS, real.round(3), strict=True))}\n"
     )
 
     for row in chosen:
@@ -131,7 +131,7 @@ def main(
         regions = regions_of(store.labels[row].astype(np.int64))
         before: dict[str, Value] = {"age": person.age, "sex": person.sex}
         target = old if person.age < middle else young
-        read_regions, read = read_parts(reader, box)
+        read_regions, read = read_parts(segmentation, box)
         ratios = volume_ratios(library, before, {"age": target})
         expected = ratios[VENTRICLES].mean()
         changing = np.flatnonzero(np.abs(np.log(ratios)) > np.log(1.03))
@@ -152,7 +152,7 @@ def main(
                 same = last(generator, hooks=hooks, condition=condition, edit_band=inversion.edit_band)
                 found[name]["round trip"].append(-10 * np.log10((((same - box) / 2)[mask] ** 2).mean()))
         for name, volume in made.items():
-            new_regions, again = read_parts(reader, volume.clip(-1, 1))
+            new_regions, again = read_parts(segmentation, volume.clip(-1, 1))
             now, was = (volumes_ml(map_, SPACING)[VENTRICLES].sum() for map_ in (new_regions, read_regions))
             grown = now / was
             reached = grown_by(read_regions, new_regions)[changing]
@@ -174,7 +174,7 @@ def main(
                 f"years by part {dict(zip(PARTS, (again - read).round(1).tolist(), strict=True))}\n"
             )
     writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
-    writer.writerow(("method", "people", "of the reader's", *COLUMNS))
+    writer.writerow(("method", "people", "over real slope", *COLUMNS))
     writer.writerow(("real people", len(held), 1, *(f"{one:.3g}" for one in real)))
     for name, one in found.items():
         figures = [

@@ -33,12 +33,12 @@ def main(
     """Print the correlation by dimension of asked and generated embedding, beside a shuffled baseline."""
     data, labels = ixi / "IXI-T1", ixi / "labels"
     chosen = tuple(item.subject for item in find(data, labels=labels) if not item.problem)[:subjects]
-    reader = load_segmentation_model()
+    segmentation = load_segmentation_model()
     plain = work / "plain.zarr"
     if not plain.exists():
         bd.prepare(data, plain, labels=labels, subjects=chosen)
     cohort = Cohort.open(plain)
-    real = np.stack([reader.predict(np.asarray(v[0], np.float32)).embedding for v in cohort.volumes])
+    real = np.stack([segmentation.predict(np.asarray(v[0], np.float32)).embedding for v in cohort.volumes])
     table = work / f"{NAME}.tsv"
     lines = ["\t".join(["participant_id", *(f"e{n:03d}" for n in range(real.shape[1]))])]
     lines += ["\t".join([one.id, *map(str, row)]) for one, row in zip(cohort.subjects, real, strict=True)]
@@ -51,7 +51,7 @@ def main(
     for number, row in enumerate(aside):
         asked = f"{table}#{cohort.subjects[row].id}"
         brain = model.sample(seed=number, condition={NAME: asked}, guidance=guidance)
-        made.append(reader.predict(brain.data[0] * 2 - 1).embedding)
+        made.append(segmentation.predict(brain.data[0] * 2 - 1).embedding)
     report(real[aside], np.stack(made))
 
 

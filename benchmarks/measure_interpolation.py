@@ -75,7 +75,7 @@ def main(
     model: Annotated[str, typer.Option(help="Name or path.")] = "ixi-2mm",
 ) -> None:
     """Print the table."""
-    generator, reader = cached_model(find_model(model), CPU), load_segmentation_model()
+    generator, segmentation = cached_model(find_model(model), CPU), load_segmentation_model()
     if not isinstance(generator, EditableGenerator):
         raise typer.BadParameter(f"{model} cannot edit.")
     store = Cohort.open(cohort)
@@ -114,13 +114,13 @@ def main(
                     scan, None, Path(folder) / name, model=model, first_level=FINE, anatomy=anatomy
                 )
                 made[name] = load_volume(path).data[0] * 2 - 1
-        ends = [reader.predict(box) for box in boxes]
+        ends = [segmentation.predict(box) for box in boxes]
         volumes = np.array([volumes_ml(end.regions, 2.0)[1:] for end in ends])
         low, high = volumes.min(0) * (1 - NEAR), volumes.max(0) * (1 + NEAR)
         sharp = np.mean([detail(box, mask) for box in boxes])
         own = [coefficients(generator, box) for box in boxes]
         for name, volume in made.items():
-            again, one = reader.predict(volume), found[name]
+            again, one = segmentation.predict(volume), found[name]
             now = volumes_ml(again.regions, 2.0)[1:]
             one["between"].append(float(((now >= low) & (now <= high)).mean()))
             one["age"].append((again.age - ends[0].age) / (ends[1].age - ends[0].age))

@@ -71,9 +71,9 @@ def _prepare(case: Path) -> None:
 
 
 def _segment(case: Path) -> None:
-    from braindiffusion.runs.requests import ReadRequest
+    from braindiffusion.runs.requests import SegmentRequest
 
-    _job(ReadRequest(input=case / "in", out=case / "out" / "regions"), case)
+    _job(SegmentRequest(input=case / "in", out=case / "out" / "regions"), case)
 
 
 def _export(case: Path) -> None:

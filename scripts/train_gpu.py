@@ -36,7 +36,7 @@ from braindiffusion.files import write_whole
 from braindiffusion.jobs import perform
 from braindiffusion.models.cascade import load_model, save_model
 from braindiffusion.runs import Failed, Finished, Metric, Run, TrainRequest
-from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.runs.requests import TrainSegmentationRequest
 from braindiffusion.segmentation.files import load_segmentation_model, save_segmentation_model
 from braindiffusion.training.plan import rows_of
 from braindiffusion.training.presets import preset
@@ -147,7 +147,7 @@ def plan_cascade(request: TrainRequest, minutes: float, work: Path) -> TrainRequ
     return request
 
 
-def plan_segmentation(request: TrainReaderRequest, minutes: float, work: Path) -> TrainReaderRequest:
+def plan_segmentation(request: TrainSegmentationRequest, minutes: float, work: Path) -> TrainSegmentationRequest:
     """Return the request with as many steps as its share of the time allows, as measured on the device."""
     run = Run.create(request.model_copy(update={"steps": TRIAL_STEPS}), root=work / "trial")
     job, seconds = perform(run), 0.0
@@ -187,7 +187,7 @@ def export(run: Run, out: Path) -> None:
         return
     folder = out / run.request.data.stem  # type: ignore[union-attr]
     shutil.rmtree(folder, ignore_errors=True)
-    if isinstance(run.request, TrainReaderRequest):
+    if isinstance(run.request, TrainSegmentationRequest):
         save_segmentation_model(load_segmentation_model(best), folder, dtype=torch.bfloat16)
     else:
         cascade, card = load_model(best)
@@ -269,7 +269,7 @@ def _run(
     cohort = unpack_cohort(path, work / f"{path.stem}.zarr")
     common = {"data": cohort.path, "device": device, "validation_subjects": validation_subjects}
     if cohort.preprocessing.skull == "keep":
-        heads = TrainReaderRequest.model_validate({**common, "checkpoint_minutes": 1})
+        heads = TrainSegmentationRequest.model_validate({**common, "checkpoint_minutes": 1})
         return Run.create(plan_segmentation(heads, total, work), root=runs)
     brains = TrainRequest.model_validate(
         {**common, "preset": networks, "batch_size": batch_size, "checkpoint_minutes": 1, "sample_minutes": 60}

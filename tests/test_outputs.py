@@ -41,7 +41,7 @@ from braindiffusion.runs import (
     TrainRequest,
     VisualizeRequest,
 )
-from braindiffusion.runs.requests import ReadRequest
+from braindiffusion.runs.requests import SegmentRequest
 from braindiffusion.volume import Volume, save_volume
 
 FOREIGN = b"a week of drawing by hand"
@@ -79,8 +79,8 @@ def reproduction(model: Path, brains: Path, out: Path) -> Request:
 
 
 JOBS: dict[str, tuple[Callable[[Path, Path, Path], Request], tuple[str, ...]]] = {
-    "read": (
-        lambda m, b, o: ReadRequest(input=b, out=o),
+    "segment": (
+        lambda m, b, o: SegmentRequest(input=b, out=o),
         ("a_T1w_mask.nii.gz", "a_T1w_regions.nii.gz", "readings.tsv"),
     ),
     "difference": (
@@ -162,7 +162,7 @@ def test_an_input_is_never_written_over(
         DifferenceRequest(first=a, second=b, out=a, overwrite=overwrite),
         DifferenceRequest(first=a, second=b, out=link, overwrite=overwrite),
         DifferenceRequest(first=a, second=b, out=brains / "a_T1w.nii.gz", overwrite=overwrite),  # its sidecar
-        ReadRequest(input=a, out=a.with_name("a_T1w.nii"), overwrite=overwrite),
+        SegmentRequest(input=a, out=a.with_name("a_T1w.nii"), overwrite=overwrite),
         GenerateRequest(
             model=str(model), out=like.parent, grid=like.with_name("sample_001.nii.gz"), overwrite=overwrite, seed=1
         ),

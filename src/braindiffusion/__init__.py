@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         generate,
         load_model,
         prepare,
-        read,
         segment,
         synthesize,
         train,
@@ -47,7 +46,6 @@ _HOMES = {
     "distill": "braindiffusion.api",
     "evaluate": "braindiffusion.api",
     "segment": "braindiffusion.api",
-    "read": "braindiffusion.api",
     "show": "braindiffusion.figures.show",
     "SyntheticDataset": "braindiffusion.synthesis.augmentation",
 }
@@ -65,7 +63,6 @@ __all__ = [
     "load_model",
     "load_volume",
     "prepare",
-    "read",
     "save_volume",
     "segment",
     "show",

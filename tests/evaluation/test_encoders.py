@@ -103,7 +103,7 @@ def test_radimagenet_in_2d(tmp_path: Path, make_brain: Callable) -> None:
     assert np.isfinite(seen).all()
 
 
-def test_regions_come_from_the_reader_or_else_from_the_brain_itself(make_brain: Callable) -> None:
+def test_regions_come_from_the_segmentation_model_or_else_from_the_brain_itself(make_brain: Callable) -> None:
     one = make_brain(1)
 
     class Reading:

@@ -87,7 +87,7 @@ def request(people: Path, brains: Path, model: Path, **more: object) -> Evaluate
 
 
 @pytest.fixture
-def with_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_segmentation_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("braindiffusion.generation.inputs.FEWEST_REGIONS", 3)  # a toy brain has six
     monkeypatch.setattr("braindiffusion.generation.inputs.table_problem", lambda labels, spacing: "")
     monkeypatch.setattr(job, "_segmenter", lambda wanted, groups: job._Segmenter("segmented by a toy", Reader()))
@@ -99,7 +99,7 @@ def test_the_whole_report(
     model: Path,
     tmp_runs: Path,
     tmp_path: Path,
-    with_reader: None,
+    with_segmentation_model: None,
     dom_of: Callable[..., str],
 ) -> None:
     table = tmp_path / "mine.npz"
@@ -183,11 +183,11 @@ def _opens_in_a_browser(page: Path, plots: int, dom_of: Callable[..., str]) -> N
     assert int(drawn[2]) == html.count("<img ") > 20
 
 
-def test_without_a_reader_the_report_says_what_it_lacks(
+def test_without_a_segmentation_model_the_report_says_what_it_lacks(
     people: Path, brains: Path, model: Path, tmp_runs: Path, tmp_path: Path
 ) -> None:
     (brains / "broken.nii.gz").unlink()
-    words = f"--real {people} --generated {brains} --model {model} --reader none --repeats 10 --pairs 2"
+    words = f"--real {people} --generated {brains} --model {model} --segmentation-model none --repeats 10 --pairs 2"
     result = CliRunner().invoke(app, ["evaluate", *words.split(), "--out", str(tmp_path / "report")])
     assert result.exit_code == 3, result.output  # the label map that is gone
     assert str(tmp_path / "report" / "report.html") in result.output
@@ -199,9 +199,9 @@ def test_without_a_reader_the_report_says_what_it_lacks(
     assert "Left out" in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_label_maps_of_all_brains_stand_in_for_a_reader(people: Path, model: Path, tmp_runs: Path) -> None:
+def test_label_maps_of_all_brains_stand_in_for_a_segmentation_model(people: Path, model: Path, tmp_runs: Path) -> None:
     """A cohort as the generated side: held-out people against themselves."""
-    run = Run.create(request(people, people, model, reader="none"))
+    run = Run.create(request(people, people, model, segmentation_model="none"))
     assert isinstance(list(perform(run))[-1], Finished)
     found = Evaluation.model_validate_json((run.results / "evaluation.json").read_bytes())
     assert found.row("volumes", "all regions, median") is not None
@@ -210,8 +210,10 @@ def test_label_maps_of_all_brains_stand_in_for_a_reader(people: Path, model: Pat
     assert all(near.copied for near in found.memorization[0].neighbours if near.training in near.generated)
 
 
-def test_a_reader_that_is_named_has_to_be_there(people: Path, brains: Path, model: Path, tmp_runs: Path) -> None:
-    run = Run.create(request(people, brains, model, reader="nobody"))
+def test_a_segmentation_model_that_is_named_has_to_be_there(
+    people: Path, brains: Path, model: Path, tmp_runs: Path
+) -> None:
+    run = Run.create(request(people, brains, model, segmentation_model="nobody"))
     with pytest.raises(BrainDiffusionError, match="nobody"):
         list(job.evaluate(run.request, run))
 
@@ -219,7 +221,7 @@ def test_a_reader_that_is_named_has_to_be_there(people: Path, brains: Path, mode
 def test_it_is_cancelled_between_brains_and_leaves_no_half_report(
     people: Path, brains: Path, model: Path, tmp_runs: Path
 ) -> None:
-    run = Run.create(request(people, brains, model, reader="none"))
+    run = Run.create(request(people, brains, model, segmentation_model="none"))
     events: list[Event] = []
     for event in perform(run):
         events.append(event)
@@ -232,7 +234,7 @@ def test_it_is_cancelled_between_brains_and_leaves_no_half_report(
 
 
 def test_people_are_measured_once(
-    people: Path, brains: Path, model: Path, tmp_runs: Path, tmp_path: Path, with_reader: None
+    people: Path, brains: Path, model: Path, tmp_runs: Path, tmp_path: Path, with_segmentation_model: None
 ) -> None:
     """The second evaluation measures nobody, and reports the same; one with a table of features measures anew."""
     table = tmp_path / "mine.npy"
@@ -248,7 +250,7 @@ def test_people_are_measured_once(
 
 
 def test_people_whom_coarser_levels_saw_are_told(
-    people: Path, brains: Path, model: Path, tmp_runs: Path, tmp_path: Path, with_reader: None
+    people: Path, brains: Path, model: Path, tmp_runs: Path, tmp_path: Path, with_segmentation_model: None
 ) -> None:
     card = json.loads((model / "model.json").read_text())
     card["split"]["seen_by_coarser_levels"] = card["split"]["validation"][:5]

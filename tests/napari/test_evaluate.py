@@ -75,7 +75,7 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def dock(viewer):
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Evaluate")
-    dock.form.fields["reader"].value = "none"
+    dock.form.fields["segmentation_model"].value = "none"
     dock.form.fields["pairs"].value = 2
     dock.form.fields["repeats"].value = 10
     return dock

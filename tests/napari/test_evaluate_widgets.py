@@ -33,7 +33,7 @@ from braindiffusion.runs.reports.evaluation import (
     TargetResult,
 )
 from braindiffusion.runs.reports.nearest import Match, Nearest, Normal
-from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.runs.requests import TrainSegmentationRequest
 from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.io.evaluation_inputs import Origin, known, origin
 from napari_braindiffusion.layers import files as layer_files
@@ -281,7 +281,7 @@ def test_an_earlier_request_is_asked_for_again(qtbot, tmp_path):
         real=(tmp_path / "r.zarr",),
         generated=(tmp_path / "g",),
         model="b",
-        reader="mine",
+        segmentation_model="mine",
         labels=tmp_path,
         features=(tmp_path / "f.csv",),
         pairs=3,
@@ -291,7 +291,7 @@ def test_an_earlier_request_is_asked_for_again(qtbot, tmp_path):
     assert EvaluateRequest(real=form.real.sources, generated=form.generated.sources, **form.values()) == request
     form.set_models([("a", "a", ""), ("b", "b", "")])
     form.set_segmentation_models([("mine", "mine", "")])
-    assert (form.values()["model"], form.values()["reader"]) == ("b", "mine")
+    assert (form.values()["model"], form.values()["segmentation_model"]) == ("b", "mine")
 
 
 def test_what_the_user_has_is_known(tmp_path, tmp_runs):
@@ -305,7 +305,7 @@ def test_what_the_user_has_is_known(tmp_path, tmp_runs):
     made.append(Finished())
     cancelled.append(Cancelled())
     Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "gone.zarr"))
-    reader = Run.create(TrainReaderRequest(data=tmp_path / "new.zarr"))
+    reader = Run.create(TrainSegmentationRequest(data=tmp_path / "new.zarr"))
     (reader.checkpoints / "best").mkdir()
     report = Run.create(EvaluateRequest(real=(tmp_path / "old.zarr",), generated=(made.path,)))
     found = known(tmp_runs)
@@ -313,7 +313,7 @@ def test_what_the_user_has_is_known(tmp_path, tmp_runs):
     ((text, path),) = found.generated
     assert path == made.path
     assert f"2 brains of {training.name}" in text
-    assert (found.trainings, found.readers) == ([training], [reader])
+    assert (found.trainings, found.segmentation_models) == ([training], [reader])
     assert found.reports == [(report, RunState.CREATED)]
 
     # a brain of one's own model is compared with what that learnt from, any other with what there is

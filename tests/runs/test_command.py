@@ -28,12 +28,12 @@ from braindiffusion.runs.requests import (
     NearestRequest,
     PrepareRequest,
     PreviewRequest,
-    ReadRequest,
     RegenerateRequest,
     Request,
+    SegmentRequest,
     SynthesizeRequest,
-    TrainReaderRequest,
     TrainRequest,
+    TrainSegmentationRequest,
     VisualizeRequest,
 )
 
@@ -193,8 +193,8 @@ STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
         modality=st.sampled_from(["T1", "T1,T2"]),
         workers=st.integers(0, 8),
     ),
-    TrainReaderRequest: st.builds(
-        TrainReaderRequest,
+    TrainSegmentationRequest: st.builds(
+        TrainSegmentationRequest,
         data=paths,
         start_from=maybe(st.sampled_from(["ixi-2mm-regions", "/models/my own"])),
         steps=counts,
@@ -224,8 +224,8 @@ STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
         device=st.sampled_from(["auto", "cpu"]),
         precision=precisions,
     ),
-    ReadRequest: st.builds(
-        ReadRequest, input=paths, out=paths, model=st.sampled_from(["ixi-2mm-regions", "/models/a b"])
+    SegmentRequest: st.builds(
+        SegmentRequest, input=paths, out=paths, model=st.sampled_from(["ixi-2mm-regions", "/models/a b"])
     ),
     RegenerateRequest: st.builds(
         RegenerateRequest, like=paths, out=paths, device=st.sampled_from(["auto", "cpu"]), previews=st.booleans()
@@ -288,13 +288,13 @@ def test_flags_take_underscores_too(asked: list[Request]) -> None:
     for words in (
         "train --data_dir /d --batch_size 2",
         "generate --num_samples 3 --model_path m",
-        "train_reader --data /d",
+        "train_segmentation --data /d",
     ):
         assert CliRunner().invoke(COMMAND_LINE, words.split()).exit_code == 0
     assert asked == [
         TrainRequest(data=Path("/d"), batch_size=2),
         GenerateRequest(num_samples=3, model="m", out=Path("generated").absolute()),
-        TrainReaderRequest(data=Path("/d")),
+        TrainSegmentationRequest(data=Path("/d")),
     ]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from braindiffusion.runs import EvaluateRequest, GenerateRequest, Request, Run, TrainRequest
 from braindiffusion.runs.failures import explain
-from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.runs.requests import TrainSegmentationRequest
 
 
 def said(error: Exception, request: Request, root: Path) -> str:
@@ -46,7 +46,7 @@ def test_what_is_done_already_is_not_advised(train: TrainRequest, tmp_path: Path
     assert "checkpointing" not in said(MemoryError(), request, tmp_path / "runs").split("(details")[0]
     assert "take 1" in said(MemoryError(), GenerateRequest(batch_size=4), tmp_path / "runs")
     assert "batch" not in said(MemoryError(), GenerateRequest(), tmp_path / "runs").split("(details")[0]
-    reader = TrainReaderRequest(data=train.data)
+    reader = TrainSegmentationRequest(data=train.data)
     assert "window" in said(MemoryError(), reader, tmp_path / "runs")
 
 

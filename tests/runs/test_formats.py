@@ -64,6 +64,25 @@ def test_runs_of_version_1_open() -> None:
     assert command_arguments(generation.request)[:3] == ["generate", "--model", "/data/runs/training"]
 
 
+@pytest.mark.parametrize(
+    ("earlier", "request_"),
+    [
+        ({"job": "read", "input": "/a.nii.gz", "out": "/b.nii.gz"}, SegmentRequest(input=Path("/a.nii.gz"), out="/b.nii.gz")),
+        ({"job": "train-reader", "data": "/c.zarr"}, TrainSegmentationRequest(data=Path("/c.zarr"))),
+        (
+            {"job": "evaluate", "real": ["/r"], "generated": ["/g"], "reader": "none"},
+            EvaluateRequest(real=(Path("/r"),), generated=(Path("/g"),), segmentation_model="none"),
+        ),
+    ],
+)
+def test_runs_of_version_2_open_under_the_present_names(
+    tmp_path: Path, earlier: dict[str, object], request_: Request
+) -> None:
+    record = {"request": earlier, "created": "2026-11-01T00:00:00Z", "format_version": 2}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert Run.open(tmp_path).request == request_
+
+
 def test_every_event_of_version_1_is_read() -> None:
     for name, last, kinds in (
         ("training", Finished, {Metric, CheckpointWritten}),

@@ -19,7 +19,7 @@ from braindiffusion.jobs import perform
 from braindiffusion.jobs import segment as job
 from braindiffusion.regions import REGIONS, group, region_index
 from braindiffusion.runs import Failed, Finished, PrepareRequest, Run, Warned
-from braindiffusion.runs.requests import ReadRequest
+from braindiffusion.runs.requests import SegmentRequest
 from braindiffusion.segmentation import Segmentation, SegmentationModel
 from braindiffusion.segmentation import model as segmentation_model
 from braindiffusion.segmentation.network import SegmentationConfig
@@ -131,7 +131,7 @@ def test_a_folder_is_read_into_maps_masks_and_one_table(
     folder: Path, tmp_path: Path, seeing: None, tmp_runs: Path
 ) -> None:
     out = tmp_path / "read"
-    *_, last = perform(Run.create(ReadRequest(input=folder, out=out, embedding=True)))
+    *_, last = perform(Run.create(SegmentRequest(input=folder, out=out, embedding=True)))
     assert isinstance(last, Finished)
     embeddings = read_vector_table(out / "embedding.tsv")  # as `prepare` takes it
     assert list(embeddings.rows) == ["01", "02"]
@@ -155,11 +155,11 @@ def test_one_volume_is_read_into_files_beside_each_other(
 ) -> None:
     out = tmp_path / "one" / "regions.nii.gz"
     source = folder / "sub-02_T1w.nii.gz"
-    *_, last = perform(Run.create(ReadRequest(input=source, out=out)))
+    *_, last = perform(Run.create(SegmentRequest(input=source, out=out)))
     assert isinstance(last, Finished)
     assert sorted(p.name for p in out.parent.glob("[!.]*")) == ["regions.nii.gz", "regions.tsv", "regions_mask.nii.gz"]
-    for bad, words in ((ReadRequest(input=source, out=tmp_path / "x"), "end in .nii.gz"),
-                       (ReadRequest(input=folder, out=tmp_path / "x.nii"), "a folder too")):  # fmt: skip
+    for bad, words in ((SegmentRequest(input=source, out=tmp_path / "x"), "end in .nii.gz"),
+                       (SegmentRequest(input=folder, out=tmp_path / "x.nii"), "a folder too")):  # fmt: skip
         *_, last = perform(Run.create(bad))
         assert isinstance(last, Failed)
         assert words in last.message
@@ -224,7 +224,7 @@ def test_what_is_no_head_is_left_out_and_the_others_are_read(
         save_volume(Volume(data, head.affine), folder / f"{name}_T1w.nii.gz")
     (folder / "sub-08_T1w.nii.gz").symlink_to("nowhere.nii.gz")
     save_volume(Volume(head.data, np.diag([2000.0, 2000, 2000, 1])), folder / "sub-09_T1w.nii.gz")
-    *events, last = perform(Run.create(ReadRequest(input=folder, out=tmp_path / "read")))
+    *events, last = perform(Run.create(SegmentRequest(input=folder, out=tmp_path / "read")))
     assert isinstance(last, Finished)
     assert last.problems == 7
     told = [event.message for event in events if isinstance(event, Warned)]
@@ -251,7 +251,7 @@ def test_an_exception_of_a_library_leaves_out_one_file(
         return predict(self, volume)
 
     monkeypatch.setattr(FixedSegmentation, "predict_volume", fail)
-    *events, last = perform(Run.create(ReadRequest(input=folder, out=tmp_path / "read")))
+    *events, last = perform(Run.create(SegmentRequest(input=folder, out=tmp_path / "read")))
     assert isinstance(last, Finished)
     told = [event.message for event in events if isinstance(event, Warned)]
     assert any("sub-01_T1w.nii.gz cannot be used (RuntimeError: ITK ERROR" in sentence for sentence in told)

@@ -15,7 +15,7 @@ from braindiffusion.jobs import perform
 from braindiffusion.models.registry import list_models, list_segmentation_models
 from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.runs import Failed, Finished, Metric, Run
-from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.runs.requests import TrainSegmentationRequest
 from braindiffusion.segmentation import files, load_segmentation_model, save_segmentation_model
 from braindiffusion.segmentation.calibration import uncalibrated
 from braindiffusion.segmentation.examples import Examples
@@ -68,7 +68,7 @@ def test_the_job_trains_and_calibrates_and_goes_on(
     heads: Cohort, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("braindiffusion.jobs.train_segmentation.METRIC_SECONDS", 0.0)
-    request = TrainReaderRequest(
+    request = TrainSegmentationRequest(
         data=heads.path, steps=3, window=(16, 16, 24), validation_subjects=1, device="cpu", precision="float32"
     )
     run = Run.create(request)
@@ -97,7 +97,7 @@ def test_the_job_trains_and_calibrates_and_goes_on(
 def test_a_training_starts_from_another_models_weights_and_split(heads: Cohort, tmp_runs: Path) -> None:
     def train(**settings: object) -> Run:
         asked = {"data": heads.path, "window": (16, 16, 24), "device": "cpu", "precision": "float32", **settings}
-        run = Run.create(TrainReaderRequest.model_validate(asked))
+        run = Run.create(TrainSegmentationRequest.model_validate(asked))
         *_, last = perform(run)
         assert isinstance(last, Finished), last
         return run
@@ -125,7 +125,9 @@ def test_a_training_starts_from_another_models_weights_and_split(heads: Cohort, 
 def test_a_warm_start_never_ends_worse_than_it_began(
     heads: Cohort, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = TrainReaderRequest(data=heads.path, steps=1, window=(16, 16, 24), validation_subjects=1, device="cpu")
+    request = TrainSegmentationRequest(
+        data=heads.path, steps=1, window=(16, 16, 24), validation_subjects=1, device="cpu"
+    )
     first = Run.create(request)
     assert isinstance(list(perform(first))[-1], Finished)
     scores = iter((0.9, 0.5))
@@ -146,7 +148,7 @@ def test_a_warm_start_never_ends_worse_than_it_began(
 def test_an_initial_model_of_another_box_is_told(heads: Cohort, tmp_runs: Path, tmp_path: Path) -> None:
     config = SegmentationConfig(shape=(16, 24, 32), widths=(8, 16), down_blocks=(0, 1), up_blocks=(1, 1), hidden=32)
     save_segmentation_model(SegmentationModel(SegmentationNet(config), uncalibrated(config.features), {}), tmp_path)
-    request = TrainReaderRequest(data=heads.path, validation_subjects=1, start_from=str(tmp_path))
+    request = TrainSegmentationRequest(data=heads.path, validation_subjects=1, start_from=str(tmp_path))
     *_, last = perform(Run.create(request))
     assert isinstance(last, Failed)
     assert "segments a box of 16 x 24 x 32 voxels of 2 mm" in last.message
@@ -158,7 +160,7 @@ def test_an_initial_model_of_another_box_is_told(heads: Cohort, tmp_runs: Path, 
 
 
 def test_the_job_says_what_it_cannot_learn_from(heads: Cohort, tmp_runs: Path) -> None:
-    *_, last = perform(Run.create(TrainReaderRequest(data=heads.path, validation_subjects=4)))
+    *_, last = perform(Run.create(TrainSegmentationRequest(data=heads.path, validation_subjects=4)))
     assert isinstance(last, Failed)
     assert "Cannot keep 4 of 4" in last.message
 

@@ -283,7 +283,7 @@ def evaluate(
         generated: The same.
         out: Folder of `report.html` and `evaluation.json`; the run's by default.
         on_event: Is called with each event.
-        options: Any other field of `EvaluateRequest`: `model`, `labels`, `reader`, `features`, ...
+        options: Any other field of `EvaluateRequest`: `model`, `labels`, `segmentation_model`, `features`, ...
 
     Raises:
         BrainDiffusionError: there are too few brains, or they cannot be compared.
@@ -328,6 +328,3 @@ def segment(volume: Volume | str | Path, model: str | Path = DEFAULT_SEGMENTATIO
     volumes = {region.name: float(sizes[region.index]) for region in REGIONS[1:]}
     age = None if np.isnan(found.age) else float(found.age)
     return Volume(found.regions[None], brain.affine, {"kind": "labels", "age": age, "volumes_ml": volumes})
-
-
-read = segment  # the name that it had

@@ -29,7 +29,7 @@ from braindiffusion.runs.requests import (
     EditRequest,
     EvaluateRequest,
     NearestRequest,
-    ReadRequest,
+    SegmentRequest,
     SynthesizeRequest,
 )
 
@@ -87,7 +87,7 @@ COMMANDS: list[Callable[..., None] | type[BaseRequest]] = [
     NearestRequest,
     DifferenceRequest,
     export_bids,
-    ReadRequest,
+    SegmentRequest,
     train_segmentation,
     DemoRequest,
     runs,
@@ -101,7 +101,5 @@ for one in COMMANDS:
         app.command(command_name(one))(_plain(one))
     else:
         app.command()(one)
-app.command("read", hidden=True)(_plain(ReadRequest))  # the name that it had
-app.command("train-reader", hidden=True)(train_segmentation)
 app.add_typer(estimate, name="estimate")
 app.add_typer(visualize, name="visualize")

@@ -58,7 +58,7 @@ def evaluate(request: EvaluateRequest, run: Run) -> Iterator[Event]:
     outputs = Outputs.of(request)
     outputs.check((out / JSON, out / PAGE))
     groups = choose_groups(request)
-    segmenter = _segmenter(request.reader, groups)
+    segmenter = _segmenter(request.segmentation_model, groups)
     if ask_for_more := too_few(len(groups.generated), len(groups.held_out)):
         yield Warned(message=ask_for_more)
     names = [one.name for one in groups.every]

@@ -14,7 +14,7 @@ from braindiffusion.files import write_whole
 from braindiffusion.outputs import Outputs
 from braindiffusion.regions import REGIONS
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Progress, Run, Warned
-from braindiffusion.runs.requests import ReadRequest
+from braindiffusion.runs.requests import SegmentRequest
 from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.segmentation.files import load_segmentation_model
 from braindiffusion.segmentation.model import Segmentation, SegmentationModel
@@ -27,7 +27,7 @@ LONGEST_NAME = 255
 COLUMNS = ("volume", "age", "brain", *(region.name for region in REGIONS[1:]))
 
 
-def segment(request: ReadRequest, run: Run | None = None) -> Iterator[Event]:
+def segment(request: SegmentRequest, run: Run | None = None) -> Iterator[Event]:
     """Segment one volume, or all T1w volumes of a folder.
 
     Args:
@@ -94,7 +94,7 @@ def segment_file(model: SegmentationModel, path: Path) -> tuple[Volume, Segmenta
         return volume, model.predict_volume(volume)
 
 
-def _targets(request: ReadRequest) -> tuple[list[tuple[Path, Path, Path]], Path, list[str], list[str]]:
+def _targets(request: SegmentRequest) -> tuple[list[tuple[Path, Path, Path]], Path, list[str], list[str]]:
     """Return each volume with the paths of its label map and mask; the path of the table; sentences on other files."""
     source, out = request.input, request.out
     if source.is_dir():

@@ -1,4 +1,4 @@
-"""The job `train-reader`: train a segmentation model on a cohort of whole heads with label maps."""
+"""The job `train-segmentation`: train a segmentation model on a cohort of whole heads with label maps."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -17,7 +17,7 @@ from braindiffusion.models.card import Split
 from braindiffusion.regions.overlap import region_dice
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Event, Finished, Metric, Progress, Run
 from braindiffusion.runs.durations import seconds_left
-from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.runs.requests import TrainSegmentationRequest
 from braindiffusion.segmentation.calibration import age_features, calibrate, uncalibrated
 from braindiffusion.segmentation.examples import SHIFT, Examples
 from braindiffusion.segmentation.files import load_segmentation_model, save_segmentation_model
@@ -30,10 +30,10 @@ from braindiffusion.training.warm_start import keep_initial_model
 
 METRIC_SECONDS = 5.0
 VALIDATION_HEADS = 6
-STAGE, FITTING = "reader", "ages"
+STAGE, FITTING = "segmentation", "ages"
 
 
-def train_segmentation(request: TrainReaderRequest, run: Run) -> Iterator[Event]:
+def train_segmentation(request: TrainSegmentationRequest, run: Run) -> Iterator[Event]:
     """Train a segmentation model, or resume the training of this run.
 
     Args:
@@ -163,7 +163,7 @@ def fit(model: SegmentationModel, examples: Examples, folder: Path) -> Generator
 
 
 def _initial_network(
-    start: SegmentationModel, config: SegmentationConfig, request: TrainReaderRequest, cohort: Cohort
+    start: SegmentationModel, config: SegmentationConfig, request: TrainSegmentationRequest, cohort: Cohort
 ) -> SegmentationNet:
     """Return the network of the initial model, whose box has to be that of the cohort.
 
@@ -196,7 +196,9 @@ def validate(net: SegmentationNet, examples: Examples, rows: list[int]) -> float
     return float(np.mean(scores))
 
 
-def _card(request: TrainReaderRequest, cohort: Cohort, training: list[int], validation: list[int]) -> dict[str, Any]:
+def _card(
+    request: TrainSegmentationRequest, cohort: Cohort, training: list[int], validation: list[int]
+) -> dict[str, Any]:
     names = [subject.id for subject in cohort.subjects]
     return {
         "name": request.data.stem,

@@ -124,6 +124,11 @@ class ModelCard(BaseModel):
         levels = self.configuration.get("levels")
         return isinstance(levels, list) and any(isinstance(one, dict) and one.get("noise_levels") for one in levels)
 
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _earlier_kind(cls, value: Any) -> Any:
+        return "segmentation" if value == "reader" else value
+
     @field_validator("preprocessing", "configuration", "split", mode="before")
     @classmethod
     def _absent(cls, value: Any) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "ixi-2mm"
 DEFAULT_SEGMENTATION_MODEL = "ixi-2mm-regions"
-SEGMENTATION_KIND = "reader"
+SEGMENTATION_KIND = "segmentation"
 """`kind` in the card of a segmentation model."""
 KINDS = {
     CASCADE_KIND: "braindiffusion.models.cascade.generator:load_generator",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.outputs import input_paths
 from braindiffusion.runs.folder import Run
-from braindiffusion.runs.requests import GenerateRequest, TrainReaderRequest, TrainRequest
+from braindiffusion.runs.requests import GenerateRequest, TrainRequest, TrainSegmentationRequest
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -57,7 +57,7 @@ def _advice(error: Exception, run: Run) -> str:
             less = [batch, "a preset with smaller patches"]
             less += [] if request.checkpointing else ["gradient checkpointing (slower, but much less memory)"]
             return f"take {', '.join(less[:-1])} or {less[-1]}; and {others}. Resume goes on from the last checkpoint"
-        case TrainReaderRequest():
+        case TrainSegmentationRequest():
             return f"take a smaller batch size (now {request.batch_size}) or window; and {others}"
         case GenerateRequest() if request.batch_size > 1:
             return f"make fewer at once (batch size {request.batch_size}: take 1); and {others}"

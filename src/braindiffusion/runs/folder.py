@@ -41,7 +41,7 @@ from braindiffusion.runs.events import (
 )
 from braindiffusion.runs.lock import EVENTS, is_alive, run_lock
 from braindiffusion.runs.requests import Request
-from braindiffusion.runs.versions import FORMAT_VERSION, check_format, versions
+from braindiffusion.runs.versions import FORMAT_VERSION, check_format, versions, with_present_names
 from braindiffusion.untrusted import read_json
 
 RUNS_VARIABLE = "BRAINDIFFUSION_RUNS"
@@ -158,6 +158,7 @@ class Run:
         try:
             told = read_json(file)
             check_format(told, file)
+            told = with_present_names(told)
             return RunRecord.model_validate(told)
         except FileNotFoundError:
             msg = f"{self.path} is no run folder: it has no run.json."

@@ -7,9 +7,10 @@ from pathlib import Path
 from braindiffusion import __version__
 from braindiffusion.errors import BrainDiffusionError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of `run.json` and of sidecars. 1, which is not written down: before errors told the field that they are about
-and runs their format."""
+and runs their format. 2: with other names of jobs and fields, see `with_present_names`."""
+EARLIER_JOBS = {"read": "segment", "train-reader": "train-segmentation"}
 
 
 def check_format(told: object, file: Path) -> None:
@@ -26,6 +27,16 @@ def check_format(told: object, file: Path) -> None:
     if isinstance(found, int) and found > FORMAT_VERSION:
         msg = f"{file} has format version {found}, and this version of BrainDiffusion reads {FORMAT_VERSION} at most"
         raise BrainDiffusionError(f"{msg}: update BrainDiffusion.")
+
+
+def with_present_names(told: object) -> object:
+    """Return the contents of a `run.json` with the present names of jobs and fields."""
+    if not isinstance(told, dict) or not isinstance(request := told.get("request"), dict):
+        return told
+    job = request.get("job")
+    renamed = {"segmentation_model" if job == "evaluate" and name == "reader" else name: value for name, value in
+               request.items()}  # fmt: skip
+    return told | {"request": renamed | ({"job": EARLIER_JOBS[job]} if job in EARLIER_JOBS else {})}
 
 
 def package_version(name: str) -> str | None:

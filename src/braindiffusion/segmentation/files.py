@@ -1,4 +1,4 @@
-"""Files of a segmentation model: a model folder whose card has `"kind": "reader"`."""
+"""Files of a segmentation model: a model folder whose card has `"kind": "segmentation"`."""
 
 import json
 from dataclasses import asdict

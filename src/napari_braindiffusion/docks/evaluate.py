@@ -154,7 +154,7 @@ class EvaluateDock(Dock):
             return
         packaged = [(model.name, model.name, str(model.card.description)) for model in list_models()]
         self.form.set_models([*packaged, *map(_own, found.trainings)])
-        self.form.set_segmentation_models(map(_own, found.readers))
+        self.form.set_segmentation_models(map(_own, found.segmentation_models))
         self.form.generated.suggest(found.generated)
         self.form.real.suggest(found.real)
         self.reports.set_runs(found.reports)

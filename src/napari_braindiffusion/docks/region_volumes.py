@@ -25,7 +25,7 @@ from braindiffusion.files import write_whole
 from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.regions import REGIONS, volumes_ml
 from braindiffusion.runs import Run
-from braindiffusion.runs.requests import ReadRequest
+from braindiffusion.runs.requests import SegmentRequest
 from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import LayerJobDock
@@ -100,10 +100,10 @@ class RegionVolumesDock(LayerJobDock):
             return
         self._source = brain
 
-        def request(paths: list[Path]) -> ReadRequest:
+        def request(paths: list[Path]) -> SegmentRequest:
             (path,) = paths
             out = settings().runs_folder / FOLDER / f"{path.parent.name}_{volume_stem(path)}_regions.nii.gz"
-            return ReadRequest(input=path, out=out)
+            return SegmentRequest(input=path, out=out)
 
         self.job.ask([brain], request)
 

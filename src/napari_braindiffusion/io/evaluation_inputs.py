@@ -19,7 +19,7 @@ from braindiffusion.runs import (
     TrainRequest,
     list_runs,
 )
-from braindiffusion.runs.requests import TrainReaderRequest
+from braindiffusion.runs.requests import TrainSegmentationRequest
 
 MOST = 8
 """Largest number of suggestions of a kind, newest first."""
@@ -35,14 +35,14 @@ class Known:
         real: prepared cohorts and other real brains of earlier runs, as (name, path).
         generated: finished runs that made brains.
         trainings: runs that have a model.
-        readers: runs that have a reader.
+        segmentation_models: runs that trained one.
         reports: evaluations, with or without a report.
     """
 
     real: Named
     generated: Named
     trainings: list[Run]
-    readers: list[Run]
+    segmentation_models: list[Run]
     reports: list[tuple[Run, RunState]]
 
 
@@ -64,7 +64,7 @@ def known(folder: Path) -> Known:
     real: dict[Path, str] = {}
     generated: Named = []
     trainings: list[Run] = []
-    readers: list[Run] = []
+    segmentation_models: list[Run] = []
     reports: list[tuple[Run, RunState]] = []
     for run in list_runs(folder):
         request = run.request
@@ -76,12 +76,12 @@ def known(folder: Path) -> Known:
                 generated.append((f"{run.name} ({brains} of {Path(request.model).name})", run.path))
             case TrainRequest() if (run.checkpoints / "best").exists():
                 trainings.append(run)
-            case TrainReaderRequest() if (run.checkpoints / "best").exists():
-                readers.append(run)
+            case TrainSegmentationRequest() if (run.checkpoints / "best").exists():
+                segmentation_models.append(run)
             case EvaluateRequest():
                 reports.append((run, run.state))
     there = [(name, path) for path, name in real.items() if path.exists()]
-    return Known(there[:MOST], generated[:MOST], trainings, readers, reports)
+    return Known(there[:MOST], generated[:MOST], trainings, segmentation_models, reports)
 
 
 def origin(told: Mapping[str, Any], folder: Path) -> Origin:

@@ -14,7 +14,7 @@ from braindiffusion.jobs import perform
 from braindiffusion.runs import CheckpointWritten, Event, Finished, Run, TrainRequest
 from braindiffusion.runs.command import command_name
 from braindiffusion.runs.process_rank import ProcessRank
-from braindiffusion.runs.requests import DistillRequest, TrainReaderRequest
+from braindiffusion.runs.requests import DistillRequest, TrainSegmentationRequest
 
 THE_ONLY_COHORT = "the one .zarr of the current folder"
 Resume = Annotated[
@@ -49,10 +49,10 @@ def train(
         _train(run, out)
 
 
-@takes(TrainReaderRequest, optional={"data": THE_ONLY_COHORT})
+@takes(TrainSegmentationRequest, optional={"data": THE_ONLY_COHORT})
 def train_segmentation(
-    options: Options[TrainReaderRequest],
-    out: Published = Path("reader"),
+    options: Options[TrainSegmentationRequest],
+    out: Published = Path("segmentation-model"),
     resume: Resume = None,
     name: RunName = None,
 ) -> None:
@@ -61,7 +61,7 @@ def train_segmentation(
     The cohort must have been prepared with `--skull keep`, `--labels` and a `--shape` with room around the head.
     """
     if resume is not None:
-        run = runner.find_run(resume, "train-reader")
+        run = runner.find_run(resume, "train-segmentation")
         check_published(out, run)
     else:
         check_published(out)

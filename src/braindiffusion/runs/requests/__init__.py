@@ -11,9 +11,9 @@ from braindiffusion.runs.requests.editing import AnomalyRequest, EditRequest
 from braindiffusion.runs.requests.evaluation import DifferenceRequest, EvaluateRequest, NearestRequest
 from braindiffusion.runs.requests.figures import FigureName, VisualizeRequest
 from braindiffusion.runs.requests.generation import DemoRequest, GenerateRequest, PreviewRequest, RegenerateRequest
-from braindiffusion.runs.requests.segmentation import ReadRequest
+from braindiffusion.runs.requests.segmentation import SegmentRequest
 from braindiffusion.runs.requests.synthesis import SynthesizeRequest
-from braindiffusion.runs.requests.training import DistillRequest, TrainReaderRequest, TrainRequest
+from braindiffusion.runs.requests.training import DistillRequest, TrainRequest, TrainSegmentationRequest
 
 
 class EstimateRequest(BaseRequest):
@@ -28,9 +28,9 @@ Request = Annotated[
     PrepareRequest
     | InspectRequest
     | TrainRequest
-    | TrainReaderRequest
+    | TrainSegmentationRequest
     | DistillRequest
-    | ReadRequest
+    | SegmentRequest
     | GenerateRequest
     | PreviewRequest
     | RegenerateRequest
@@ -85,12 +85,12 @@ __all__ = [
     "NearestRequest",
     "PrepareRequest",
     "PreviewRequest",
-    "ReadRequest",
     "RegenerateRequest",
     "Request",
+    "SegmentRequest",
     "SynthesizeRequest",
-    "TrainReaderRequest",
     "TrainRequest",
+    "TrainSegmentationRequest",
     "VisualizeRequest",
     "label",
     "make_request",

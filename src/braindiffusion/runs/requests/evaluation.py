@@ -19,10 +19,10 @@ class EvaluateRequest(BaseRequest):
     """Folder of the report (`report.html`, `evaluation.json`)."""
     model: JudgedModel = None
     labels: RealLabels = None
-    reader: str = Field(
+    segmentation_model: str = Field(
         default="auto",
         title="Segmentation model",
-        json_schema_extra={"cli": ["--segmentation-model", "--reader"], "choices": ["auto", "none"], "path": True},
+        json_schema_extra={"choices": ["auto", "none"], "path": True},
     )
     """Segmentation model that measures regions, age and embedding of all brains: a name or a path; `auto` takes the
     packaged one where it fits, `none` leaves out the metrics that need one."""

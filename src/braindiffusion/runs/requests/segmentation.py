@@ -1,18 +1,17 @@
 """The request to segment volumes."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from braindiffusion.runs.requests.base import BaseRequest, Overwrite
 
 
-class ReadRequest(BaseRequest):
+class SegmentRequest(BaseRequest):
     """Segment brains: a map of 40 regions, the brain mask, and a table of volumes (ml) and age."""
 
-    command: ClassVar[str] = "segment"
-    job: Literal["read"] = "read"
+    job: Literal["segment"] = "segment"
     input: Path = Field(title="Input", json_schema_extra={"positional": True})
     """A T1w volume, whole head or skull-stripped, or a folder of them."""
     out: Path = Field(title="Output")

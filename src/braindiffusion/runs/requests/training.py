@@ -1,7 +1,7 @@
 """Requests to train a model that generates brains, one that generates them faster, or one that segments them."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -104,11 +104,10 @@ class TrainRequest(BaseRequest):
     """Minutes between two training samples, from when every level has begun to train."""
 
 
-class TrainReaderRequest(BaseRequest):
+class TrainSegmentationRequest(BaseRequest):
     """Train a segmentation model: regions, brain mask, embedding and age of any T1w head."""
 
-    command: ClassVar[str] = "train-segmentation"
-    job: Literal["train-reader"] = "train-reader"
+    job: Literal["train-segmentation"] = "train-segmentation"
     data: Path = Field(title="Data", json_schema_extra={"cli": ["--data-dir", "--data"]})
     """A cohort (`.zarr`) preprocessed with the skull kept, with label maps, and on a grid with room around the head."""
     start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"path": True})

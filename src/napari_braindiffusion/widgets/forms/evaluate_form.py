@@ -9,7 +9,7 @@ from napari_braindiffusion.widgets.forms.field_widgets import Choice
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 from napari_braindiffusion.widgets.source_list import SourceList
 
-ADVANCED = ("model", "labels", "reader", "features", "uncnn", "pairs", "repeats", "seed")
+ADVANCED = ("model", "labels", "segmentation_model", "features", "uncnn", "pairs", "repeats", "seed")
 SEGMENTATION_MODELS: tuple[Choice, ...] = (
     ("packaged", "auto", "Measures regions, age and an embedding of all brains that lie on its grid."),
     ("none", "none", "Faster: regions come from label maps where all brains have them, the rest is left out."),
@@ -30,7 +30,7 @@ class EvaluateForm(RequestForm):
             options={
                 "model": {"choices": (), "default": "from sidecars"},
                 "labels": {"mode": "d", "default": "none"},
-                "reader": {"choices": SEGMENTATION_MODELS},
+                "segmentation_model": {"choices": SEGMENTATION_MODELS},
                 "features": {
                     "filter": "Features (*.csv *.npz *.npy *.pth *.pt *.safetensors);;All files (*)",
                     "default": "none",
@@ -47,7 +47,7 @@ class EvaluateForm(RequestForm):
 
     def set_segmentation_models(self, models: Iterable[Choice]) -> None:
         """Offer segmentation models. What was chosen stays chosen."""
-        self.fields["reader"].offer([*SEGMENTATION_MODELS, *models])
+        self.fields["segmentation_model"].offer([*SEGMENTATION_MODELS, *models])
 
     def show_request(self, request: EvaluateRequest) -> None:
         """Show the settings of an earlier evaluation."""
