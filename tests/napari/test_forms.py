@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from magicgui.widgets import CheckBox
+from napari.layers import Labels
 from pydantic import BaseModel, Field
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
@@ -310,7 +311,7 @@ class TestConditionForm:
         assert form.asked() == {}
 
     def test_shows_what_was_asked_and_asks_for_the_same(self, form):
-        form.offer_layers(["painted"])
+        form.offer_layers([Labels(np.zeros((2, 2, 2), np.uint8), name="painted")])
         asked = {"age": 33.3, "sex": "M", "volumes": {"left caudate": "10%"}, "regions": "painted"}
         form.ask(asked)
         assert form.asked() == asked

@@ -90,11 +90,11 @@ class EditDock(LayerJobDock):
             event.connect(self._offer_layers)
         self._offer_layers()
         if is_brain(active := napari_viewer.layers.selection.active):
-            self.form.image.setCurrentText(active.name)
+            self.form.image.choose(active)
 
     def add_mask(self) -> Labels | None:
         """Add an empty Labels layer on the grid of the chosen image, with the brush in hand."""
-        image = self._chosen(self.form.image.currentText())
+        image = self.form.image.layer
         if image is None:
             show_error("Open an image first: a 3D brain (T1w).")
             return None
@@ -112,19 +112,19 @@ class EditDock(LayerJobDock):
         )
         self._viewer.add_layer(mask)
         mask.brush_size, mask.n_edit_dimensions, mask.mode = BRUSH, 3, "paint"
-        self.form.mask.setCurrentText(mask.name)
+        self.form.mask.choose(mask)
         return mask
 
     def generate(self) -> None:
         """Edit the chosen image; each proposal, or value of a sweep, comes as a layer."""
-        image = self._chosen(self.form.image.currentText())
+        image = self.form.image.layer
         if not is_brain(image):
             show_error("Choose an image that is one brain: a 3D image (T1w).")
             return
         sources, label = {"scan": image}, None
         operation = self.form.operation.currentData()
         if operation == "mask":
-            mask = self._chosen(self.form.mask.currentText())
+            mask = self.form.mask.layer
             if not isinstance(mask, Labels) or mask.ndim != image.ndim:
                 show_error("Choose a mask: press New mask layer and paint, or take a segmentation.")
                 return
@@ -132,7 +132,7 @@ class EditDock(LayerJobDock):
             label = int(mask.selected_label) if self.form.selected_only.isChecked() else None
             self._show_slice_of(mask, label)
         elif operation == "second":
-            second = self._chosen(self.form.second.currentText())
+            second = self.form.second.layer
             if not is_brain(second) or second == image:
                 show_error("Choose a second image: another brain (T1w).")
                 return
@@ -184,17 +184,14 @@ class EditDock(LayerJobDock):
         super().release()
         self._remove_preview()
 
-    def _layer_events(self) -> tuple[Any, Any]:
+    def _layer_events(self) -> tuple[Any, ...]:
         events = self._viewer.layers.events
-        return events.inserted, events.removed
-
-    def _chosen(self, name: str) -> Layer | None:
-        return next((layer for layer in self._viewer.layers if layer.name == name), None)
+        return events.inserted, events.removed, events.renamed
 
     def _offer_layers(self, event: object = None) -> None:
         layers = [layer for layer in self._viewer.layers if layer.ndim == 3]
-        images = [layer.name for layer in layers if is_brain(layer) and layer not in self.proposals]
-        self.form.offer(images, [layer.name for layer in layers if isinstance(layer, Labels)])
+        images = [layer for layer in layers if is_brain(layer) and layer not in self.proposals]
+        self.form.offer(images, [layer for layer in layers if isinstance(layer, Labels)])
 
     def _on_model(self) -> None:
         """Offer the changes that the chosen model knows."""

@@ -111,7 +111,9 @@ class GenerateDock(Dock):
         self.preview.failed.connect(show_error)
         self.form.asked_anew.connect(self._ask_preview)
         self.form.model_changed.connect(self._on_model)
-        for event in (napari_viewer.layers.events.inserted, napari_viewer.layers.events.removed):
+        events = napari_viewer.layers.events
+        self._layer_events = (events.inserted, events.removed, events.renamed)
+        for event in self._layer_events:
             event.connect(self._offer_maps)
         self._offer_maps()
         self.generate_button.clicked.connect(lambda: self.generate())
@@ -206,7 +208,7 @@ class GenerateDock(Dock):
         return self.job is None or questions.ask_cancel(self.window(), self.job.run.name)
 
     def release(self) -> None:  # noqa: D102 the base class says it
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+        for event in self._layer_events:
             event.disconnect(self._offer_maps)
         self._caption.close()
         self.preview.close()
@@ -244,8 +246,8 @@ class GenerateDock(Dock):
         self._warmed = False
 
     def _offer_maps(self, event: object = None) -> None:
-        names = [layer.name for layer in self._viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
-        self.form.conditions.offer_layers(names)
+        maps = [layer for layer in self._viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
+        self.form.conditions.offer_layers(maps)
 
     def _ask_preview(self) -> None:
         if self.job is None and self.form.live.value and self.form.conditions.rows:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 
@@ -33,7 +34,7 @@ class ConditionForm(QWidget):
         self.rows: dict[str, ConditionRow] = {}
         self._form = form_layout()
         self._schema = ConditionSchema()
-        self._layers: list[str] = []
+        self._layers: list[Layer] = []
         self.clear_button = QPushButton("Clear conditions")
         self.clear_button.setToolTip("Remove all conditions: brains of any kind are generated.")
         self.clear_button.clicked.connect(lambda: self.ask({}))
@@ -67,9 +68,9 @@ class ConditionForm(QWidget):
         self.setVisible(bool(schema))
         self.drawn.emit()
 
-    def offer_layers(self, names: Iterable[str]) -> None:
+    def offer_layers(self, layers: Iterable[Layer]) -> None:
         """Offer the Labels layers that can be a region map."""
-        self._layers = list(names)
+        self._layers = list(layers)
         for row in self.rows.values():
             if isinstance(row, LayerRow):
                 row.offer(self._layers)
