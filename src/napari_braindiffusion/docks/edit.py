@@ -105,6 +105,7 @@ class EditDock(LayerJobDock):
             translate=image.translate,
             rotate=image.rotate,
             shear=image.shear,
+            affine=image.affine,
             units=image.units,
             axis_labels=image.axis_labels,
             metadata={DISPLAY_TO_WORLD: image.metadata[DISPLAY_TO_WORLD]} if DISPLAY_TO_WORLD in image.metadata else {},
@@ -170,6 +171,8 @@ class EditDock(LayerJobDock):
             return
         painted = mask.data > 0 if label is None else mask.data == label
         axis = dims.order[-3] - (dims.ndim - mask.ndim)
+        if axis < 0:  # two axes of the mask are not shown, beside the steps of another layer
+            return
         counts = painted.sum(tuple(other for other in range(mask.ndim) if other != axis))
         shown = round(mask.world_to_data(dims.point[-mask.ndim :])[axis])
         if counts.any() and not (0 <= shown < len(counts) and counts[shown]):
