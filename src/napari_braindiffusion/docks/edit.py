@@ -20,7 +20,7 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import LayerJobDock, NextStepButton
 from napari_braindiffusion.layers.display import show_mosaic, show_trajectory, show_volume
 from napari_braindiffusion.layers.files import PROVENANCE, is_brain
-from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
+from napari_braindiffusion.layers.geometry import place_of
 from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import settings
@@ -108,7 +108,7 @@ class EditDock(LayerJobDock):
             affine=image.affine,
             units=image.units,
             axis_labels=image.axis_labels,
-            metadata={DISPLAY_TO_WORLD: image.metadata[DISPLAY_TO_WORLD]} if DISPLAY_TO_WORLD in image.metadata else {},
+            metadata=place_of(image),
             opacity=0.5,
         )
         self._viewer.add_layer(mask)
