@@ -177,10 +177,14 @@ def test_3d_and_back(viewer):
     viewer.dims.ndisplay = 3
     back_to_planes(viewer)
     assert viewer.dims.ndisplay == 2
-    toggle_3d(viewer)
-    viewer.dims.ndisplay = 2
-    toggle_3d(viewer)
-    assert viewer.dims.ndisplay == 3
+    for again in (toggle_3d, show_in_3d):
+        toggle_3d(viewer)
+        assert (real.rendering, regions.visible) == ("attenuated_mip", False)
+        viewer.dims.ndisplay = 2
+        assert (real.rendering, regions.visible) == ("mip", True)
+        again(viewer)
+        assert viewer.dims.ndisplay == 3
+        back_to_planes(viewer)
 
 
 def test_nothing_to_show_in_3d(viewer):
@@ -351,6 +355,23 @@ def test_where_the_cursor_is(viewer):
     viewer.dims.set_point(0, -20)
     assert "outside real" in in_words(viewer)
     assert in_words(ViewerModel()) == ""
+
+
+@pytest.mark.parametrize("kind", ["colour", "pyramid", "pyramid of labels", "whole numbers"])
+def test_the_cursor_reads_every_kind_of_volume(viewer, kind):
+    data = np.full((8, 8, 8), 7, np.uint8)
+    layer, expected = {
+        "colour": (lambda: Image(np.stack([data, data + 1, data * 0], axis=-1), rgb=True), "7, 8, 0 in"),
+        "pyramid": (lambda: Image([data / 2, data[::2, ::2, ::2] / 2], multiscale=True), "3.5 in"),
+        "pyramid of labels": (lambda: Labels([data, data[::2, ::2, ::2]], multiscale=True), "7 in"),
+        "whole numbers": (lambda: Image(data), "7 in"),
+    }[kind]
+    viewer.layers.append(layer())
+    viewer.layers[-1].name = "new"
+    viewer.dims.set_point((0, 1, 2), (4, 4, 4))
+    assert in_words(viewer).split("\n")[1] == f"{expected} new"
+    viewer.dims.set_point((0, 1, 2), (-15, -15, -15))
+    assert in_words(viewer).split("\n")[1] == "outside new"
 
 
 def test_an_oblique_volume_says_its_true_place():
