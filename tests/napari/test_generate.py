@@ -21,6 +21,7 @@ from braindiffusion.runs import GenerateRequest, list_runs
 from braindiffusion.training.presets import AUTO, PRESETS
 from napari_braindiffusion import commands
 from napari_braindiffusion.docks.generate import LOW_RESOLUTION, GenerateDock
+from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
 from napari_braindiffusion.widgets.forms.train_form import TrainForm
@@ -372,3 +373,15 @@ def test_a_pair_of_regions_is_asked_for_at_once(qtbot):
     assert row.value() == {"right caudate": "30%"}
     row.set_value({"sulcal csf": 10.0})  # in ml, as a request may say it
     assert row.value() == {"sulcal csf": "50%"}
+
+
+def test_the_caption_of_a_trajectory_goes_with_the_last_dock_that_shows_it(dock, viewer):
+    frames = [{"level": 0, "step": step, "of": 3} for step in range(3)]
+    other = TrajectoryCaption(viewer)
+    viewer.add_image(np.zeros((3, 4, 5, 6)), metadata={"provenance": {"trajectory": frames}})
+    overlay = viewer.canvas.overlays.text
+    assert overlay.visible
+    dock.end()
+    assert overlay.visible
+    other.close()
+    assert not overlay.visible

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 from napari.layers import Layer
 from napari.utils.events import Event
@@ -10,6 +11,8 @@ from napari.viewer import Viewer
 from napari_braindiffusion.layers.files import PROVENANCE
 
 Frame = Mapping[str, float]
+
+_open: "WeakSet[TrajectoryCaption]" = WeakSet()
 
 
 class TrajectoryCaption:
@@ -33,6 +36,7 @@ class TrajectoryCaption:
         for layer in viewer.layers:
             layer.events.visible.connect(self._tell)
         viewer.layers.events.inserted.connect(self._watch)
+        _open.add(self)
 
     def close(self) -> None:
         """Follow no longer."""
@@ -41,6 +45,11 @@ class TrajectoryCaption:
         self._viewer.layers.events.inserted.disconnect(self._watch)
         for layer in self._viewer.layers:
             layer.events.visible.disconnect(self._tell)
+        _open.discard(self)
+        if self._told:
+            self._viewer.canvas.overlays.text.visible = False
+            for other in _open:  # of another dock, perhaps of this viewer
+                other._tell()
 
     def _watch(self, event: Event) -> None:
         event.value.events.visible.connect(self._tell)
