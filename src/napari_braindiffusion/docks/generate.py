@@ -54,6 +54,7 @@ from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import add_recent_path, recent_paths, settings
 from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import CopyButton
+from napari_braindiffusion.widgets.forms.condition_rows import readable
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 
@@ -337,7 +338,13 @@ class GenerateDock(Dock):
 
     def _copy_settings(self) -> None:
         with self.errors_shown():
-            self.form.show_request(generation_settings(self._viewer.layers.selection.active))
+            told = generation_settings(self._viewer.layers.selection.active)
+            self.form.show_request(told)
+            if lost := self.form.conditions.not_shown(told.condition):
+                show_warning(
+                    f"The form cannot show what was asked for exactly: {', '.join(map(readable, lost))}. 'Reproduce' "
+                    "makes the same brain again."
+                )
 
     def _open_folder(self) -> None:
         folder = Path(self._viewer.layers.selection.active.metadata["path"]).parent

@@ -1,6 +1,6 @@
 """The form of a model's conditions, made from its schema: sliders, choices, percentiles of region volumes, a layer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from napari.layers import Layer
 from qtpy.QtCore import Signal
@@ -91,8 +91,20 @@ class ConditionForm(QWidget):
             row.set_value(asked.get(name))
         self._allow_clear()
 
+    def not_shown(self, asked: Mapping[str, Value]) -> list[str]:
+        """Return the names of conditions of a request that the rows, which were set to it, do not ask for.
+
+        Numbers outside of a slider or between its steps, files of region maps, fields of another model.
+        """
+        shown = self.asked()
+        return [name for name, value in asked.items() if _plain(shown.get(name)) != _plain(value)]
+
     def _allow_clear(self) -> None:
         self.clear_button.setEnabled(bool(self.asked()))
+
+
+def _plain(value: Value | None) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _label(field: AnyField) -> str:
