@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
@@ -43,6 +44,9 @@ def show_volume(
     layer.reset_contrast_limits_range()
     for attribute in ("name", "contrast_limits", "metadata"):
         setattr(layer, attribute, attributes[attribute])
+    for attribute in ("scale", "translate"):
+        if not np.array_equal(getattr(layer, attribute), attributes[attribute]):  # napari slices anew
+            setattr(layer, attribute, attributes[attribute])
     return layer
 
 
