@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import region_names, sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume, load_volume, to_ras
-from napari_braindiffusion.layers.display import show_volume
+from napari_braindiffusion.layers.display import show_trajectory, show_volume
 from napari_braindiffusion.layers.geometry import (
     layer_to_volume,
     region_features,
@@ -291,3 +291,10 @@ def test_a_layer_that_goes_on_with_another_volume_takes_its_place(make_napari_vi
         assert before is None or layer == before
         assert layer_to_volume(layer).affine == pytest.approx(affine)
         np.testing.assert_array_equal(layer.scale, volume_to_layer_data(volume, "preview")[1]["scale"])
+
+
+def test_a_trajectory_is_shown_at_its_last_step_beside_a_layer_with_more_axes():
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((2, 6, 4, 5, 6), np.float32))
+    show_trajectory(viewer, Volume(np.random.default_rng(0).random((3, 4, 5, 6), np.float32), np.eye(4)), "way")
+    assert viewer.dims.point[1] == 2

@@ -60,7 +60,7 @@ def show_regions(viewer: Viewer, volume: Volume, name: str) -> Layer:
 def show_trajectory(viewer: Viewer, volume: Volume, name: str, *, metadata: Mapping[str, Any] | None = None) -> Layer:
     """Show a denoising trajectory as a 4D layer with axes (step, x, y, z), at its last step."""
     layer = _add(viewer, trajectory_to_layer_data(volume, name, metadata=dict(metadata or {})))
-    viewer.dims.set_point(0, float(layer.data.shape[0] - 1))
+    viewer.dims.set_point(-4, float(layer.data.shape[0] - 1))
     return layer
 
 
