@@ -14,6 +14,7 @@ from napari_braindiffusion.layers import lazy
 from napari_braindiffusion.layers.cohort import in_words, open_cohort, show_cohort
 from napari_braindiffusion.layers.display import show_volume
 from napari_braindiffusion.layers.lazy import ChunkReader, LazyVolumes
+from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 
 SHAPE = (8, 10, 12)
 COUNT = 7
@@ -206,3 +207,27 @@ def test_a_store_without_volumes_is_told(tmp_path):
     Cohort.create(tmp_path / "empty.zarr", Preprocessing(spacing=4.0, shape=SHAPE))
     with pytest.raises(BrainDiffusionError, match="holds no volumes yet"):
         list(open_cohort(tmp_path / "empty.zarr"))
+
+
+def test_each_layer_with_a_slider_has_its_own_text(viewer, cohort, tmp_path):
+    """Cohorts, trajectories and other 4D layers share a slider and a line of text: it is that of the selected one."""
+    first, *_ = show_cohort(viewer, cohort)
+    second, *_ = show_cohort(viewer, make(tmp_path / "more.zarr"))
+    caption = TrajectoryCaption(viewer)
+    frames = [{"level": 0, "step": step, "of": COUNT} for step in range(COUNT)]
+    told = {"trajectory": frames}
+    way = viewer.add_image(np.zeros((COUNT, *SHAPE)), name="way", metadata={"provenance": told}, units="mm")
+    channels = viewer.add_image(np.zeros((COUNT, *SHAPE)), name="channels", units="mm")
+    overlay = viewer.canvas.overlays.text
+    texts = {first: "sub-2 · ", second: "sub-2 · ", way: "level 1 of 1 · step 2", channels: None}
+    viewer.dims.set_point(0, 2)
+    for layer in (first, second, first, way, second, way, first, channels, way, channels, second):
+        viewer.layers.selection.active = layer
+        for _ in range(2):
+            assert overlay.visible == (texts[layer] is not None), layer.name
+            assert texts[layer] is None or overlay.text.startswith(texts[layer]), layer.name
+            viewer.dims.set_point(0, 1)
+            viewer.dims.set_point(0, 2)
+    caption.close()
+    assert overlay.visible
+    assert overlay.text.startswith("sub-2 · ")

@@ -241,3 +241,38 @@ def test_previews_come_while_an_edit_runs_and_leave_the_selection_alone(viewer, 
     dock.job.cancelled.emit()
     assert preview not in viewer.layers
     assert "Cancelled" in dock.progress.label.text()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"affine": [[-2, 0, 0, 50], [0, 2, 0, -20], [0, 0, 2, 10], [0, 0, 0, 1]]},
+        {"affine": np.diag([1, 2, -3, 1]), "scale": (1, 2, 1), "translate": (1, 2, 3)},
+        {"affine": [[1, 0, 0, 5], [0, 0.8, -0.6, 0], [0, 0.6, 0.8, 0], [0, 0, 0, 1]], "scale": (3, 2, 1)},
+    ],
+)
+def test_a_new_mask_lies_on_the_image_however_that_is_placed(viewer, place):
+    """As other plugins place their layers."""
+    dock = open_dock(viewer, "Edit")
+    image = viewer.add_image(np.ones((4, 5, 6), np.float32), units="mm", **place)
+    mask = dock.add_mask()
+    for corner in ((0, 0, 0), (4, 0, 0), (0, 5, 0), (0, 0, 6)):
+        assert mask.data_to_world(corner) == pytest.approx(image.data_to_world(corner))
+
+
+def test_a_mask_is_edited_while_the_axes_are_rolled(viewer, dock, notices, monkeypatch):
+    """With a trajectory in the viewer, a slice may go along its steps."""
+    image, _ = viewer.open_sample(PLUGIN, "real")
+    viewer.add_image(np.zeros((3, 4, 5, 6), np.float32), name="way")
+    dock.form.image.choose(image)
+    mask = dock.add_mask()
+    mask.data[40:44, 50:54, 5:8] = 1
+    asked = []
+    monkeypatch.setattr(dock.job, "ask", lambda sources, _: asked.append(sources))
+    for turn in range(4):
+        viewer.dims.roll()
+        viewer.dims.set_point(0, 1)
+        dock.generate()
+        assert asked.pop() == [image, mask], turn
+        assert viewer.dims.point[0] == 1  # of the steps
+    assert [message for level, message in notices() if level == "error"] == []

@@ -13,7 +13,7 @@ from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 from napari_braindiffusion.io.export import ask_and_export
-from napari_braindiffusion.layers.files import PROVENANCE, save_brain
+from napari_braindiffusion.layers.files import PROVENANCE, save_brain, write_layers
 from napari_braindiffusion.widgets.forms.export_form import ExportDialog
 
 PLUGIN = "napari-braindiffusion"
@@ -60,6 +60,22 @@ def test_selected_layers_become_files_with_sidecars(viewer, tmp_path, qtbot, not
     assert written == {load_volume(path).data.max() for path in (sample_t1_path(), sample_labels_path())}
     (sidecar,) = (tmp_path / "out").glob("*.json")
     assert json.loads(sidecar.read_text())["seed"] == 4
+
+
+def test_layers_of_any_name_become_files(viewer, tmp_path, qtbot, notices):
+    """Layers are named after their conditions, which may be forty region volumes."""
+    for name in ("age 75, " * 40, "é" * 300, "/", ".", "..", ""):
+        viewer.add_image(np.ones((4, 5, 6), np.float32), name=name or "x", units="mm")
+    viewer.layers[-1].name = ""
+    handed: list[object] = []
+    write_layers(viewer, list(viewer.layers), handed.append)
+    qtbot.waitUntil(lambda: len(handed) == 1, timeout=30_000)
+    assert len({path.name for path in handed[0]}) == len(viewer.layers)
+    assert all(path.is_file() for path in handed[0])
+    viewer.layers.selection = set(viewer.layers)
+    save(ask_and_export(viewer, bids=False), tmp_path / "out", qtbot)
+    assert told(notices, qtbot) == [("info", f"6 volumes are in {tmp_path / 'out'}.")]
+    assert len(list((tmp_path / "out").iterdir())) == 6
 
 
 def test_selected_layers_become_a_dataset_with_their_labels(viewer, tmp_path, qtbot, notices):

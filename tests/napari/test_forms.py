@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from magicgui.widgets import CheckBox
+from napari.layers import Labels
 from pydantic import BaseModel, Field
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
@@ -113,6 +114,26 @@ class TestRequestForm:
         request = form.make_request()
         form.set_values(request)
         assert form.make_request() == request
+
+    def test_numbers_of_a_command_are_shown_as_they_are(self, form):
+        """A spin box has few digits and narrow bounds; a request from a terminal knows neither."""
+        for name, widget in form.fields.items():
+            if isinstance(widget, NumberEdit):
+                kind = int if widget._integer else float
+                for number in (0.0123456, 1.2375, 0.3, 3_000_000_000.0, 7.0):
+                    if number == kind(number) and validates(form._request, name, kind(number)):
+                        form.set_values({name: kind(number)})
+                        assert (name, widget.value) == (name, number)
+                if widget._nullable:
+                    form.set_values({name: None})
+                    assert (name, widget.value) == (name, None)
+
+    def test_a_number_that_no_field_holds_is_told(self, shown):
+        form = shown(RequestForm(GenerateRequest, ["seed"]))
+        with pytest.raises(BrainDiffusionError, match=f"^Seed: {2**60} cannot be shown in the form"):
+            form.set_values(GenerateRequest(seed=2**60))
+        form.set_values({"seed": 3})
+        assert form.values() == {"seed": 3}
 
     def test_changes_are_told_once(self, shown):
         form, told = shown(RequestForm(GenerateRequest, ["seed", "sampler", "trajectory"])), []
@@ -310,7 +331,7 @@ class TestConditionForm:
         assert form.asked() == {}
 
     def test_shows_what_was_asked_and_asks_for_the_same(self, form):
-        form.offer_layers(["painted"])
+        form.offer_layers([Labels(np.zeros((2, 2, 2), np.uint8), name="painted")])
         asked = {"age": 33.3, "sex": "M", "volumes": {"left caudate": "10%"}, "regions": "painted"}
         form.ask(asked)
         assert form.asked() == asked

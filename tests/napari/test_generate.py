@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from napari.qt.threading import WorkerBase
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication
@@ -21,6 +22,7 @@ from braindiffusion.runs import GenerateRequest, list_runs
 from braindiffusion.training.presets import AUTO, PRESETS
 from napari_braindiffusion import commands
 from napari_braindiffusion.docks.generate import LOW_RESOLUTION, GenerateDock
+from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.forms.percentiles import PercentilesRow
 from napari_braindiffusion.widgets.forms.train_form import TrainForm
@@ -372,3 +374,39 @@ def test_a_pair_of_regions_is_asked_for_at_once(qtbot):
     assert row.value() == {"right caudate": "30%"}
     row.set_value({"sulcal csf": 10.0})  # in ml, as a request may say it
     assert row.value() == {"sulcal csf": "50%"}
+
+
+def test_settings_that_the_form_cannot_show_are_told(dock, viewer, model, notices):
+    """A command may have asked for more than sliders and spin boxes have."""
+
+    def copied(condition, **settings):
+        request = GenerateRequest(model=str(model), condition=condition, **settings)
+        told = {"synthetic": True, "request": request.model_dump(mode="json"), "seed": request.seed}
+        layer = viewer.add_image(np.zeros((4, 4, 4)), metadata={"provenance": told})
+        viewer.layers.selection.active = layer
+        notification_manager.records.clear()
+        dock.copy_settings_action.trigger()
+        return dock.form.request()
+
+    request = copied({"age": 50.0}, seed=3_000_000_000, guidance=1.2375)
+    assert notices() == []
+    assert (request.seed, request.guidance, request.condition) == (3_000_000_000, 1.2375, {"age": 50.0})
+    for condition in ({"age": 50.25}, {"age": 95.0}, {"age": 50.0, "regions": "/somewhere/regions.nii.gz"}):
+        copied(condition)
+        ((level, message),) = notices()
+        assert level == "warning"
+        assert "The form cannot show what was asked for exactly: " in message
+    copied({}, seed=2**60)
+    assert notices() == [("error", f"Seed: {2**60} cannot be shown in the form.")]
+
+
+def test_the_caption_of_a_trajectory_goes_with_the_last_dock_that_shows_it(dock, viewer):
+    frames = [{"level": 0, "step": step, "of": 3} for step in range(3)]
+    other = TrajectoryCaption(viewer)
+    viewer.add_image(np.zeros((3, 4, 5, 6)), metadata={"provenance": {"trajectory": frames}})
+    overlay = viewer.canvas.overlays.text
+    assert overlay.visible
+    dock.end()
+    assert overlay.visible
+    other.close()
+    assert not overlay.visible

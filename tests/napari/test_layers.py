@@ -1,6 +1,7 @@
 """Volume -> layer -> volume: the same voxels at the same places, whatever was done to the layer in between."""
 
 import dask.array
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import region_names, sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume, load_volume, to_ras
+from napari_braindiffusion.layers.display import show_trajectory, show_volume
 from napari_braindiffusion.layers.geometry import (
     layer_to_volume,
     region_features,
@@ -275,3 +277,24 @@ def test_label_schemes_are_told_by_their_values():
     assert names_of_labels([0, 47, 48]) is not None  # DLMUSE
     assert names_of_labels([0, 2, 1001, 2035])[1001]  # FreeSurfer
     assert names_of_labels([0, 99_999]) is None
+
+
+def test_a_layer_that_goes_on_with_another_volume_takes_its_place(make_napari_viewer_proxy):
+    """A preview of one model, then one of another with the same box: voxels of another size, elsewhere."""
+    viewer = make_napari_viewer_proxy()
+    voxels = np.random.default_rng(0).random((1, 4, 5, 6), np.float32)
+    turned = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, 0.1, 0.15), [3.0, -5.0, 2.0])
+    layer = None
+    for affine in (np.diag([4.0, 4, 4, 1]), np.diag([2.0, 2, 3, 1]), turned, np.diag([4.0, 4, 4, 1])):
+        before, volume = layer, Volume(voxels, affine)
+        layer = show_volume(viewer, volume, "preview", layer=layer)
+        assert before is None or layer == before
+        assert layer_to_volume(layer).affine == pytest.approx(affine)
+        np.testing.assert_array_equal(layer.scale, volume_to_layer_data(volume, "preview")[1]["scale"])
+
+
+def test_a_trajectory_is_shown_at_its_last_step_beside_a_layer_with_more_axes():
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((2, 6, 4, 5, 6), np.float32))
+    show_trajectory(viewer, Volume(np.random.default_rng(0).random((3, 4, 5, 6), np.float32), np.eye(4)), "way")
+    assert viewer.dims.point[1] == 2

@@ -140,6 +140,19 @@ def test_one_cursor_in_all_planes(viewer, qtbot):
     settled(dock, qtbot)
     assert [layer.name for layer in coronal.model.layers] == [layer.name for layer in viewer.layers]
     assert plane_of(coronal.model) is CORONAL
+    # napari's own buttons: back from 3D, and axes rolled until the slices go along the steps.
+    dock.form.in_3d_button.click()
+    viewer.dims.ndisplay = 2
+    assert not dock.form.in_3d_button.isChecked()
+    dock.form.in_3d_button.click()
+    assert viewer.dims.ndisplay == 3
+    dock.form.in_3d_button.click()
+    for _ in range(4):
+        viewer.dims.roll()
+        assert not dock.form.in_3d_button.isChecked()
+        assert None in [pane.plane for pane in dock.panes]
+    settled(dock, qtbot)
+    coronal = pane_of(dock, CORONAL)
     viewer.layers.remove(way)
     assert len(coronal.model.layers) == 2
     viewer.theme = "light"

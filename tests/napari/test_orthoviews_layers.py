@@ -11,7 +11,7 @@ from braindiffusion.runs import DifferenceRequest
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.layers.display import set_axial_view
-from napari_braindiffusion.layers.geometry import layer_to_volume, volume_to_layer_data
+from napari_braindiffusion.layers.geometry import layer_to_volume, place_of, volume_to_layer_data
 from napari_braindiffusion.layers.jobs import LayerJob
 from napari_braindiffusion.orthoviews.cursor_values import in_words
 from napari_braindiffusion.orthoviews.difference import check_pair
@@ -177,10 +177,14 @@ def test_3d_and_back(viewer):
     viewer.dims.ndisplay = 3
     back_to_planes(viewer)
     assert viewer.dims.ndisplay == 2
-    toggle_3d(viewer)
-    viewer.dims.ndisplay = 2
-    toggle_3d(viewer)
-    assert viewer.dims.ndisplay == 3
+    for again in (toggle_3d, show_in_3d):
+        toggle_3d(viewer)
+        assert (real.rendering, regions.visible) == ("attenuated_mip", False)
+        viewer.dims.ndisplay = 2
+        assert (real.rendering, regions.visible) == ("mip", True)
+        again(viewer)
+        assert viewer.dims.ndisplay == 3
+        back_to_planes(viewer)
 
 
 def test_nothing_to_show_in_3d(viewer):
@@ -254,9 +258,77 @@ def test_side_by_side_in_other_orders(viewer):
     assert regions.visible
 
 
+def plain(name: str, **place) -> Image:
+    """A bright corner in a layer that was born in napari or in another plugin."""
+    data = np.zeros((20, 24, 22), np.float32)
+    data[4:9, 5:10, 6:11] = np.random.default_rng(0).uniform(0.8, 1, (5, 5, 5))
+    return Image(data, name=name, **place)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"translate": (50, -20, 10)},
+        {"affine": [[-2, 0, 0, 50], [0, 2, 0, -20], [0, 0, 2, 10], [0, 0, 0, 1]]},
+        {"affine": [[0, 2, 0, 50], [2, 0, 0, -20], [0, 0, 2, 10], [0, 0, 0, 1]], "scale": (2, 1, 3)},
+        {"translate": (50, -20, 10), "units": "um"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+def test_layers_of_other_plugins_keep_their_place_side_by_side(place):
+    first, second = plain("first", units=place.get("units", "mm")), plain("second", **place)
+    viewer = ViewerModel()
+    viewer.layers.extend([first, second])
+    world, shown = layer_to_volume(second).affine, second.data_to_world((0, 0, 0))
+    compared = SideBySide(viewer, [first, second])
+    for _ in range(2):
+        assert middle(second) == pytest.approx(middle(first), abs=1e-6)
+        assert layer_to_volume(second).affine == pytest.approx(world)
+        compared.restore_positions()
+        compared.align_centers()
+    compared.end()
+    assert layer_to_volume(second).affine == pytest.approx(world)
+    assert second.data_to_world((0, 0, 0)) == pytest.approx(shown)
+    assert second.metadata == {}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_labels_that_are_added_side_by_side_go_back_with_their_brain(viewer, known):
+    real, _, made = viewer.layers
+    made.data = np.roll(made.data, 2, axis=0)  # its grid is not that of the other while they are compared
+    if not known:
+        made.metadata = {}
+    compared = SideBySide(viewer, [real, made])
+    mask = Labels(np.ones(made.data.shape, np.uint8), scale=made.scale, translate=made.translate, units="mm")
+    mask.metadata = place_of(made)
+    painted = viewer.add_labels(mask.data.copy(), scale=made.scale, translate=made.translate, units="mm")
+    viewer.layers.append(mask)
+    assert layer_to_volume(mask).affine == pytest.approx(layer_to_volume(made).affine)
+    compared.end()
+    for layer in (mask, painted):
+        assert tuple(layer.translate) == pytest.approx(made.translate)
+        assert layer_to_volume(layer).affine == pytest.approx(layer_to_volume(made).affine)
+
+
+def test_brains_with_voxels_that_are_no_numbers_are_compared():
+    """As many programs write what is outside of the head."""
+    first, second = plain("first"), plain("second", translate=(5, 5, 5))
+    for image, value in ((first, np.nan), (second, np.inf)):
+        image.data = np.where(image.data > 0, image.data, value)
+    viewer = ViewerModel()
+    viewer.layers.extend([first, second, plain("nothing")])
+    viewer.layers["nothing"].data = np.full((20, 24, 22), np.nan, np.float32)
+    compared = SideBySide(viewer, list(viewer.layers))
+    for image in viewer.layers:
+        assert np.isfinite([*image.contrast_limits, *image.translate]).all()
+    assert middle(second) == pytest.approx(middle(first), abs=1e-6)
+    compared.end()
+
+
 def test_fewer_than_two_cannot_be_compared(viewer):
     viewer.layers["made"].visible = False
     viewer.add_image(np.zeros((4, 4, 4)), metadata={DIFFERENCE: {}})
+    viewer.add_image(np.zeros((4, 4, 4, 3), np.uint8), rgb=True)
     with pytest.raises(BrainDiffusionError, match="Select two brains"):
         chosen(viewer)
 
@@ -283,6 +355,23 @@ def test_where_the_cursor_is(viewer):
     viewer.dims.set_point(0, -20)
     assert "outside real" in in_words(viewer)
     assert in_words(ViewerModel()) == ""
+
+
+@pytest.mark.parametrize("kind", ["colour", "pyramid", "pyramid of labels", "whole numbers"])
+def test_the_cursor_reads_every_kind_of_volume(viewer, kind):
+    data = np.full((8, 8, 8), 7, np.uint8)
+    layer, expected = {
+        "colour": (lambda: Image(np.stack([data, data + 1, data * 0], axis=-1), rgb=True), "7, 8, 0 in"),
+        "pyramid": (lambda: Image([data / 2, data[::2, ::2, ::2] / 2], multiscale=True), "3.5 in"),
+        "pyramid of labels": (lambda: Labels([data, data[::2, ::2, ::2]], multiscale=True), "7 in"),
+        "whole numbers": (lambda: Image(data), "7 in"),
+    }[kind]
+    viewer.layers.append(layer())
+    viewer.layers[-1].name = "new"
+    viewer.dims.set_point((0, 1, 2), (4, 4, 4))
+    assert in_words(viewer).split("\n")[1] == f"{expected} new"
+    viewer.dims.set_point((0, 1, 2), (-15, -15, -15))
+    assert in_words(viewer).split("\n")[1] == "outside new"
 
 
 def test_an_oblique_volume_says_its_true_place():

@@ -30,6 +30,7 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.command import command_arguments
 from braindiffusion.runs.provenance import provenance
+from braindiffusion.runs.requests import EvaluateRequest, Request, SegmentRequest, TrainSegmentationRequest
 from braindiffusion.runs.sidecar import load_sidecar, read_sidecar
 from braindiffusion.runs.versions import FORMAT_VERSION
 
@@ -67,7 +68,10 @@ def test_runs_of_version_1_open() -> None:
 @pytest.mark.parametrize(
     ("earlier", "request_"),
     [
-        ({"job": "read", "input": "/a.nii.gz", "out": "/b.nii.gz"}, SegmentRequest(input=Path("/a.nii.gz"), out="/b.nii.gz")),
+        (
+            {"job": "read", "input": "/a.nii.gz", "out": "/b.nii.gz"},
+            SegmentRequest(input=Path("/a.nii.gz"), out=Path("/b.nii.gz")),
+        ),
         ({"job": "train-reader", "data": "/c.zarr"}, TrainSegmentationRequest(data=Path("/c.zarr"))),
         (
             {"job": "evaluate", "real": ["/r"], "generated": ["/g"], "reader": "none"},

@@ -5,7 +5,7 @@ from pathlib import Path
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from braindiffusion.models.registry import NORMATIVE, list_models
 from braindiffusion.runs import AnomalyRequest, Run
@@ -16,7 +16,8 @@ from napari_braindiffusion.layers.files import PROVENANCE, is_brain
 from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.orthoviews.difference import COLORS
 from napari_braindiffusion.orthoviews.rendering import DIFFERENCE
-from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow, wrapping_label
+from napari_braindiffusion.widgets.forms.layer_box import LayerBox
+from napari_braindiffusion.widgets.forms.layout import form_layout, wrapping_label
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 
@@ -41,10 +42,9 @@ class AnomalyDock(LayerJobDock):
         self._source: Image | None = None
 
         layers = QWidget()
-        self.image = QComboBox()
+        self.image = LayerBox()
         self.image.setAccessibleName("Image")
         self.image.setToolTip("Image (T1w) to compare with healthy brains.")
-        make_narrow(self.image)
         form_layout(layers).addRow("Image", self.image)
         self.form = RequestForm(
             AnomalyRequest,
@@ -62,16 +62,16 @@ class AnomalyDock(LayerJobDock):
         self.map_button.clicked.connect(lambda: self.make_map())
         self.job.finished.connect(self._on_finished)
         events = napari_viewer.layers.events
-        self._layer_events = (events.inserted, events.removed)
+        self._layer_events = (events.inserted, events.removed, events.renamed)
         for event in self._layer_events:
             event.connect(self._offer_layers)
         self._offer_layers()
         if is_brain(active := napari_viewer.layers.selection.active):
-            self.image.setCurrentText(active.name)
+            self.image.choose(active)
 
     def make_map(self) -> None:
         """Make the anomaly map of the chosen image."""
-        image = next((layer for layer in self._viewer.layers if layer.name == self.image.currentText()), None)
+        image = self.image.layer
         if not is_brain(image):
             show_error("Choose an image that is one brain: a 3D image (T1w).")
             return
@@ -86,11 +86,8 @@ class AnomalyDock(LayerJobDock):
         super().release()
 
     def _offer_layers(self, event: object = None) -> None:
-        chosen = self.image.currentText()
-        self.image.clear()
         shown = [layer for layer in self._viewer.layers if is_brain(layer) and layer.ndim == 3]
-        self.image.addItems([layer.name for layer in shown if DIFFERENCE not in layer.metadata])
-        self.image.setCurrentIndex(max(0, self.image.findText(chosen)))
+        self.image.offer(layer for layer in shown if DIFFERENCE not in layer.metadata)
 
     def _on_finished(self, run: Run, artifacts: Artifacts) -> None:
         self._on_job_end("The map lies on top of the image.")

@@ -20,7 +20,7 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import LayerJobDock, NextStepButton
 from napari_braindiffusion.layers.display import show_mosaic, show_trajectory, show_volume
 from napari_braindiffusion.layers.files import PROVENANCE, is_brain
-from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
+from napari_braindiffusion.layers.geometry import place_of
 from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import settings
@@ -90,11 +90,11 @@ class EditDock(LayerJobDock):
             event.connect(self._offer_layers)
         self._offer_layers()
         if is_brain(active := napari_viewer.layers.selection.active):
-            self.form.image.setCurrentText(active.name)
+            self.form.image.choose(active)
 
     def add_mask(self) -> Labels | None:
         """Add an empty Labels layer on the grid of the chosen image, with the brush in hand."""
-        image = self._chosen(self.form.image.currentText())
+        image = self.form.image.layer
         if image is None:
             show_error("Open an image first: a 3D brain (T1w).")
             return None
@@ -105,26 +105,27 @@ class EditDock(LayerJobDock):
             translate=image.translate,
             rotate=image.rotate,
             shear=image.shear,
+            affine=image.affine,
             units=image.units,
             axis_labels=image.axis_labels,
-            metadata={DISPLAY_TO_WORLD: image.metadata[DISPLAY_TO_WORLD]} if DISPLAY_TO_WORLD in image.metadata else {},
+            metadata=place_of(image),
             opacity=0.5,
         )
         self._viewer.add_layer(mask)
         mask.brush_size, mask.n_edit_dimensions, mask.mode = BRUSH, 3, "paint"
-        self.form.mask.setCurrentText(mask.name)
+        self.form.mask.choose(mask)
         return mask
 
     def generate(self) -> None:
         """Edit the chosen image; each proposal, or value of a sweep, comes as a layer."""
-        image = self._chosen(self.form.image.currentText())
+        image = self.form.image.layer
         if not is_brain(image):
             show_error("Choose an image that is one brain: a 3D image (T1w).")
             return
         sources, label = {"scan": image}, None
         operation = self.form.operation.currentData()
         if operation == "mask":
-            mask = self._chosen(self.form.mask.currentText())
+            mask = self.form.mask.layer
             if not isinstance(mask, Labels) or mask.ndim != image.ndim:
                 show_error("Choose a mask: press New mask layer and paint, or take a segmentation.")
                 return
@@ -132,7 +133,7 @@ class EditDock(LayerJobDock):
             label = int(mask.selected_label) if self.form.selected_only.isChecked() else None
             self._show_slice_of(mask, label)
         elif operation == "second":
-            second = self._chosen(self.form.second.currentText())
+            second = self.form.second.layer
             if not is_brain(second) or second == image:
                 show_error("Choose a second image: another brain (T1w).")
                 return
@@ -170,6 +171,8 @@ class EditDock(LayerJobDock):
             return
         painted = mask.data > 0 if label is None else mask.data == label
         axis = dims.order[-3] - (dims.ndim - mask.ndim)
+        if axis < 0:  # two axes of the mask are not shown, beside the steps of another layer
+            return
         counts = painted.sum(tuple(other for other in range(mask.ndim) if other != axis))
         shown = round(mask.world_to_data(dims.point[-mask.ndim :])[axis])
         if counts.any() and not (0 <= shown < len(counts) and counts[shown]):
@@ -184,17 +187,14 @@ class EditDock(LayerJobDock):
         super().release()
         self._remove_preview()
 
-    def _layer_events(self) -> tuple[Any, Any]:
+    def _layer_events(self) -> tuple[Any, ...]:
         events = self._viewer.layers.events
-        return events.inserted, events.removed
-
-    def _chosen(self, name: str) -> Layer | None:
-        return next((layer for layer in self._viewer.layers if layer.name == name), None)
+        return events.inserted, events.removed, events.renamed
 
     def _offer_layers(self, event: object = None) -> None:
         layers = [layer for layer in self._viewer.layers if layer.ndim == 3]
-        images = [layer.name for layer in layers if is_brain(layer) and layer not in self.proposals]
-        self.form.offer(images, [layer.name for layer in layers if isinstance(layer, Labels)])
+        images = [layer for layer in layers if is_brain(layer) and layer not in self.proposals]
+        self.form.offer(images, [layer for layer in layers if isinstance(layer, Labels)])
 
     def _on_model(self) -> None:
         """Offer the changes that the chosen model knows."""

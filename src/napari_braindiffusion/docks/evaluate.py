@@ -226,7 +226,8 @@ class EvaluateDock(Dock):
         self.view.hide()
         if run is None or not isinstance(run.request, EvaluateRequest):
             return
-        self.form.show_request(run.request)
+        with self.errors_shown():
+            self.form.show_request(run.request)
         folder = run.request.out or run.results
         if (folder / JSON).exists():
             self.show_report(folder)

@@ -54,6 +54,7 @@ from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import add_recent_path, recent_paths, settings
 from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.copy_button import CopyButton
+from napari_braindiffusion.widgets.forms.condition_rows import readable
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 
@@ -111,7 +112,9 @@ class GenerateDock(Dock):
         self.preview.failed.connect(show_error)
         self.form.asked_anew.connect(self._ask_preview)
         self.form.model_changed.connect(self._on_model)
-        for event in (napari_viewer.layers.events.inserted, napari_viewer.layers.events.removed):
+        events = napari_viewer.layers.events
+        self._layer_events = (events.inserted, events.removed, events.renamed)
+        for event in self._layer_events:
             event.connect(self._offer_maps)
         self._offer_maps()
         self.generate_button.clicked.connect(lambda: self.generate())
@@ -206,7 +209,7 @@ class GenerateDock(Dock):
         return self.job is None or questions.ask_cancel(self.window(), self.job.run.name)
 
     def release(self) -> None:  # noqa: D102 the base class says it
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+        for event in self._layer_events:
             event.disconnect(self._offer_maps)
         self._caption.close()
         self.preview.close()
@@ -244,8 +247,8 @@ class GenerateDock(Dock):
         self._warmed = False
 
     def _offer_maps(self, event: object = None) -> None:
-        names = [layer.name for layer in self._viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
-        self.form.conditions.offer_layers(names)
+        maps = [layer for layer in self._viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
+        self.form.conditions.offer_layers(maps)
 
     def _ask_preview(self) -> None:
         if self.job is None and self.form.live.value and self.form.conditions.rows:
@@ -335,7 +338,13 @@ class GenerateDock(Dock):
 
     def _copy_settings(self) -> None:
         with self.errors_shown():
-            self.form.show_request(generation_settings(self._viewer.layers.selection.active))
+            told = generation_settings(self._viewer.layers.selection.active)
+            self.form.show_request(told)
+            if lost := self.form.conditions.not_shown(told.condition):
+                show_warning(
+                    f"The form cannot show what was asked for exactly: {', '.join(map(readable, lost))}. 'Reproduce' "
+                    "makes the same brain again."
+                )
 
     def _open_folder(self) -> None:
         folder = Path(self._viewer.layers.selection.active.metadata["path"]).parent

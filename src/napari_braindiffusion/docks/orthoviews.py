@@ -191,12 +191,14 @@ class OrthoviewsDock(Dock):
 
     def _share_out(self, event: object = None) -> None:
         """The pane that shows what the large canvas has come to show takes what nobody shows."""
-        own = plane_of(self._viewer)
+        own, solid = plane_of(self._viewer), self._viewer.dims.ndisplay == 3
+        self.form.set_in_3d(solid)
+        if own is None and not solid:
+            return  # a slice along the steps of a 4D layer, which no pane shows
         for pane in self.panes:
             if pane.plane == own:
                 shown = {own, *(other.plane for other in self.panes if other is not pane)}
                 pane.show_plane(next(view for view in VIEWS if view not in shown), self.form.convention)
-        self.form.set_in_3d(own is None)
 
     def _turn_all(self) -> None:
         remember("look", "convention", self.form.convention)

@@ -31,7 +31,7 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import LayerJobDock
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.evaluation_inputs import Known, known
-from napari_braindiffusion.layers.files import is_brain
+from napari_braindiffusion.layers.files import file_name, is_brain
 from napari_braindiffusion.layers.geometry import layer_to_volume, region_features, volume_to_layer_data
 from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.settings import settings
@@ -120,7 +120,7 @@ class RegionVolumesDock(LayerJobDock):
     def export(self, path: Path | None = None) -> None:
         """Save the table as TSV; asks for the file where none is given."""
         if path is None:
-            suggestion = f"{self._title or 'region'}_volumes.tsv".replace(" ", "_")
+            suggestion = f"{file_name(self._title or 'region')}_volumes.tsv"
             chosen, _ = QFileDialog.getSaveFileName(self, "Export region volumes", suggestion, "Tables (*.tsv)")
             if not chosen:
                 return

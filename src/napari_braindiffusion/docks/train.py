@@ -196,7 +196,8 @@ class TrainDock(Dock):
             return
         self._quiet()
         if isinstance(run.request, TrainRequest):
-            self.form.set_values(run.request)
+            with self.errors_shown():
+                self.form.set_values(run.request)
         self.start_button.setEnabled(False)
         run_in_thread(read_history, run, then=lambda history: self._on_history(run, history))  # may take long
 

@@ -21,7 +21,7 @@ from braindiffusion.files import PrivateFolder
 from braindiffusion.runs.sidecar import sidecar_path
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.threads import in_background
-from napari_braindiffusion.layers.files import provenance_of, save_brain
+from napari_braindiffusion.layers.files import file_name, provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.widgets.forms.export_form import ExportChoice, ExportDialog
 
@@ -161,7 +161,7 @@ def _rgb(layer: Layer) -> bool:
 
 def _free(folder: Path, name: str) -> Path:
     """A file that is not there yet, called as the layer."""
-    plain = re.sub(r"[^\w.-]+", "_", name).strip("_.") or "brain"
+    plain = file_name(name)
     number = 1
     while True:
         path = folder / f"{plain}{f'-{number}' if number > 1 else ''}.nii.gz"

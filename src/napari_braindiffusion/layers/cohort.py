@@ -15,6 +15,7 @@ from braindiffusion.cohort.store import Cohort, Subject
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.engine.threads import load_for_layers
+from napari_braindiffusion.layers.canvas_text import CanvasText
 from napari_braindiffusion.layers.display import set_axial_view
 from napari_braindiffusion.layers.geometry import LayerData, region_features, volume_to_layer_data
 from napari_braindiffusion.layers.lazy import ChunkReader, LazyVolumes
@@ -91,7 +92,7 @@ class _Shown(QObject):
         super().__init__()
         self._viewer = viewer
         self._subjects = cohort.subjects
-        self._told = False
+        self._text = CanvasText(viewer)
         self._damage: set[str] = set()
         first = not viewer.layers
         self.layers = self._make(cohort, regions)
@@ -158,15 +159,13 @@ class _Shown(QObject):
                 layer.refresh(extent=False)
 
     def _tell(self, event: object = None) -> None:
-        overlay = self._viewer.canvas.overlays.text
         active = self._viewer.layers.selection.active
         seen = any(layer.visible for layer in self.layers) and (active is None or active in self.layers)
         if seen and self._viewer.dims.ndim > 3:  # the last layer that is 4D takes the slider with it
             number = min(max(round(self._viewer.dims.point[-4]), 0), len(self._subjects) - 1)
-            overlay.text = in_words(self._subjects[number], number, len(self._subjects))
-            overlay.visible = self._told = True
-        elif self._told:
-            overlay.visible = self._told = False
+            self._text.write(in_words(self._subjects[number], number, len(self._subjects)))
+        else:
+            self._text.clear()
 
     def _on_removed(self, event: Any) -> None:
         if event.value not in self.layers:
@@ -180,5 +179,4 @@ class _Shown(QObject):
             for emitter in self._events:
                 emitter.disconnect(self._tell)
             self._viewer.layers.events.removed.disconnect(self._on_removed)
-            if self._told:
-                self._viewer.canvas.overlays.text.visible = False
+            self._text.clear()

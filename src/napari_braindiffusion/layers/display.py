@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
@@ -43,6 +44,9 @@ def show_volume(
     layer.reset_contrast_limits_range()
     for attribute in ("name", "contrast_limits", "metadata"):
         setattr(layer, attribute, attributes[attribute])
+    for attribute in ("scale", "translate"):
+        if not np.array_equal(getattr(layer, attribute), attributes[attribute]):  # napari slices anew
+            setattr(layer, attribute, attributes[attribute])
     return layer
 
 
@@ -56,7 +60,7 @@ def show_regions(viewer: Viewer, volume: Volume, name: str) -> Layer:
 def show_trajectory(viewer: Viewer, volume: Volume, name: str, *, metadata: Mapping[str, Any] | None = None) -> Layer:
     """Show a denoising trajectory as a 4D layer with axes (step, x, y, z), at its last step."""
     layer = _add(viewer, trajectory_to_layer_data(volume, name, metadata=dict(metadata or {})))
-    viewer.dims.set_point(0, float(layer.data.shape[0] - 1))
+    viewer.dims.set_point(-4, float(layer.data.shape[0] - 1))
     return layer
 
 

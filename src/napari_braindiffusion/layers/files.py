@@ -25,6 +25,8 @@ from napari_braindiffusion.settings import settings
 
 FOLDER = "layers"
 """Folder of the written layers, beside the runs."""
+LONGEST_NAME = 150
+"""Bytes of a file's name; most file systems take 255, of which temporary names and suffixes need some."""
 PROVENANCE, SIDECAR = "provenance", "sidecar"
 """Keys of a layer's metadata: how a generated brain was made; what a JSON file beside any other volume says."""
 
@@ -58,6 +60,12 @@ def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
             msg = f"The sidecar of {path} could not be written ({error.strerror}): free some space and save it again."
             raise BrainDiffusionError(msg) from error
     return path
+
+
+def file_name(name: str) -> str:
+    """Return a name for a file, without a suffix, from that of a layer: as long as any file system takes it."""
+    plain = re.sub(r"[^\w.-]+", "_", name).strip("_.")
+    return plain.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip("_.") or "brain"
 
 
 def provenance_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,6 +157,6 @@ def _kept(one: _Outgoing, folder: Path) -> Path:
 
 def _free(name: str, taken: set[str]) -> str:
     """Return an unused file name made from the name of the layer."""
-    plain = re.sub(r"[^\w.-]+", "_", name).strip("_.") or "brain"
+    plain = file_name(name)
     numbered = (f"{plain}_{number}" for number in range(2, len(taken) + 3))
     return plain if plain not in taken else next(one for one in numbered if one not in taken)

@@ -29,6 +29,9 @@ AXIS_LABELS = ("x", "y", "z")
 DISPLAY_TO_WORLD = "display_to_world"
 """Key of a layer's metadata: (4, 4), displayed to world millimetres; the identity unless the volume is oblique."""
 
+SHOWN_AWAY = "shown_away"
+"""Key of a layer's metadata: (3,), by how much a layer without `DISPLAY_TO_WORLD` is shown away from its place."""
+
 # Voxels looked at for the contrast limits: enough for a percentile, cheap for any volume.
 _SAMPLE = 200_000
 
@@ -61,6 +64,11 @@ def trajectory_to_layer_data(volume: Volume, name: str = "Trajectory", **kwargs:
         # The last step is the brain: what is outside its range is noise, and may saturate.
         attributes["contrast_limits"] = _contrast_limits(volume.data[-1])
     return data, attributes, layer_type
+
+
+def place_of(layer: "Layer") -> dict[str, Any]:
+    """Return what a layer's metadata say of its place, for another one that is drawn on it."""
+    return {key: layer.metadata[key] for key in (DISPLAY_TO_WORLD, SHOWN_AWAY) if key in layer.metadata}
 
 
 def region_features(names: Mapping[int, str]) -> dict[str, list[Any]]:
@@ -224,6 +232,7 @@ def _to_millimetres(
     ).affine_matrix
     affine = attributes.get("affine")
     matrix = own if affine is None else np.asarray(affine, dtype=np.float64) @ own
+    matrix[-4:-1, -1] -= (attributes.get("metadata") or {}).get(SHOWN_AWAY, 0.0)
     factors, seconds = _unit_factors(name, attributes.get("units") or ("pixel",) * ndim)
     matrix = np.diag([*factors, 1.0]) @ matrix
     if ndim == 3:

@@ -115,9 +115,9 @@ class TrainingSamples(QObject):
             self.layer = show_trajectory(self._viewer, volume, name, metadata=told)
         else:
             before = self.layer.data.shape[0] - 1
-            follows = self._viewer.dims.point[0] >= before  # whoever looks at the newest wants the newest
+            follows = self._viewer.dims.point[-4] >= before  # whoever looks at the newest wants the newest
             self.layer.data = volume.data
             self.layer.metadata = {**self.layer.metadata, **told}
             if follows:
-                self._viewer.dims.set_point(0, float(len(frames.steps) - 1))
+                self._viewer.dims.set_point(-4, float(len(frames.steps) - 1))
         self.shown.emit(self.layer)

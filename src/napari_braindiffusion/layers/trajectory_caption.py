@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 from napari.layers import Layer
 from napari.utils.events import Event
 from napari.viewer import Viewer
 
+from napari_braindiffusion.layers.canvas_text import CanvasText
 from napari_braindiffusion.layers.files import PROVENANCE
 
 Frame = Mapping[str, float]
+
+_open: "WeakSet[TrajectoryCaption]" = WeakSet()
 
 
 class TrajectoryCaption:
@@ -21,7 +25,7 @@ class TrajectoryCaption:
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
-        self._told = False
+        self._text = CanvasText(viewer)
         self._events = (
             viewer.dims.events.point,
             viewer.layers.events.inserted,
@@ -33,6 +37,7 @@ class TrajectoryCaption:
         for layer in viewer.layers:
             layer.events.visible.connect(self._tell)
         viewer.layers.events.inserted.connect(self._watch)
+        _open.add(self)
 
     def close(self) -> None:
         """Follow no longer."""
@@ -41,27 +46,33 @@ class TrajectoryCaption:
         self._viewer.layers.events.inserted.disconnect(self._watch)
         for layer in self._viewer.layers:
             layer.events.visible.disconnect(self._tell)
+        _open.discard(self)
+        self._text.clear()
+        for other in _open:  # of another dock, perhaps of this viewer
+            other._tell()
 
     def _watch(self, event: Event) -> None:
         event.value.events.visible.connect(self._tell)
 
     def _tell(self, event: object = None) -> None:
-        overlay = self._viewer.canvas.overlays.text
         trajectory = self._trajectory()
         if trajectory is None:
-            if self._told:
-                overlay.visible = self._told = False
+            self._text.clear()
             return
         captions = frame_captions(trajectory)
         step = min(max(round(self._viewer.dims.point[-4]), 0), len(captions) - 1)
-        overlay.text = captions[step]
-        overlay.position = "bottom_left"  # at the right its first letters are cut off
-        overlay.visible = self._told = True
+        self._text.write(captions[step])
 
     def _trajectory(self) -> Layer | None:
-        """The active layer if its frames have captions, else the uppermost that has."""
+        """The active layer if its frames have captions, else the uppermost that has.
+
+        None where the active layer has another axis for the slider: a cohort has its own text.
+        """
         layers = self._viewer.layers
-        order = [layers.selection.active, *reversed(layers)]
+        active = layers.selection.active
+        if active is not None and active.ndim > 3 and active.visible and not frame_captions(active):
+            return None
+        order = [active, *reversed(layers)]
         return next((layer for layer in order if layer is not None and layer.visible and frame_captions(layer)), None)
 
 

@@ -1,5 +1,6 @@
 """Values under the cursor: its position in mm, and the value of each layer there."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,22 @@ def _place(viewer: ViewerModel, shown: list[Layer]) -> str:
 
 
 def _value(viewer: ViewerModel, layer: Layer) -> str:
-    value: Any = layer.get_value(viewer.dims.point[-layer.ndim :], world=True)
+    point = viewer.dims.point[-layer.ndim :]
+    value = _finest(layer, point) if layer.multiscale else layer.get_value(point, world=True)
     if value is None:
         return f"outside {layer.name}"
     if isinstance(layer, Labels):
         return f"{_region(layer, int(value))} in {layer.name}"
-    return f"{float(value):.4g} in {layer.name}"
+    several = ", ".join(f"{one:.4g}" for one in np.ravel(value).tolist())  # of a colour
+    return f"{several} in {layer.name}"
+
+
+def _finest(layer: Layer, point: Sequence[float]) -> Any:
+    """Return the value of a pyramid, of which napari knows what is on the screen."""
+    data = layer.data[0]
+    place = np.rint(layer.world_to_data(point)).astype(int)
+    inside = all(0 <= at < size for at, size in zip(place, data.shape, strict=False))
+    return np.asarray(data[tuple(place)]) if inside else None
 
 
 def _region(layer: Labels, label: int) -> str:

@@ -61,15 +61,24 @@ def show_in_3d(viewer: ViewerModel) -> None:
     looks = [(image, image.rendering, image.attenuation) for image in solid]
     view = camera.orientation, camera.center, camera.zoom
 
+    def restore_layers() -> None:
+        for image, rendering, attenuation in looks:
+            image.rendering, image.attenuation = rendering, attenuation
+        for layer in covering:
+            layer.visible = True
+
     def back() -> None:
         viewer.dims.ndisplay = 2
         if len(order) == viewer.dims.ndim:
             viewer.dims.order, viewer.dims.point = order, point
         camera.orientation, camera.center, camera.zoom = view
-        for image, rendering, attenuation in looks:
-            image.rendering, image.attenuation = rendering, attenuation
-        for layer in covering:
-            layer.visible = True
+        restore_layers()
+
+    def on_ndisplay(event: object = None) -> None:
+        """The way back ends with the rendering, also where the user goes back by napari's own button."""
+        viewer.dims.events.ndisplay.disconnect(on_ndisplay)
+        if _ways_back.pop(viewer, None) is not None:
+            restore_layers()
 
     _ways_back[viewer] = back
     for layer in covering:
@@ -78,6 +87,7 @@ def show_in_3d(viewer: ViewerModel) -> None:
         render(image)
     set_front_view(viewer)
     viewer.dims.point = point  # napari has taken it for the camera's
+    viewer.dims.events.ndisplay.connect(on_ndisplay)
 
 
 def back_to_planes(viewer: ViewerModel) -> None:
@@ -98,5 +108,4 @@ def toggle_3d(viewer: ViewerModel) -> None:
     if viewer.dims.ndisplay == 3:
         back_to_planes(viewer)
     else:
-        _ways_back.pop(viewer, None)  # the user went back by napari's own button
         show_in_3d(viewer)

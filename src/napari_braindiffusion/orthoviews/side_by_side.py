@@ -16,7 +16,7 @@ from napari.utils.events import Event
 from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
-from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD
+from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD, SHOWN_AWAY, place_of
 from napari_braindiffusion.orthoviews.rendering import is_volume_rendered
 
 ALIKE = 2.0
@@ -36,6 +36,8 @@ class _Brain:
     image: Image
     labels: list[Labels] = field(default_factory=list)
     moved: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    added: list[Labels] = field(default_factory=list)
+    """Labels that were added on its grid while it was compared, such as a mask to paint: they move with it."""
 
     @property
     def layers(self) -> list[Layer]:
@@ -70,6 +72,7 @@ class SideBySide:
 
     def align_centers(self) -> None:
         """Show each brain where its middle meets that of the first."""
+        self._adopt()
         first = middle(self.brains[0].image)
         for brain in self.brains[1:]:
             _move(brain, first - middle(brain.image))
@@ -77,6 +80,7 @@ class SideBySide:
 
     def restore_positions(self) -> None:
         """Show each brain at its own millimetres."""
+        self._adopt()
         for brain in self.brains:
             _move(brain, -brain.moved)
         self._viewer.reset_view()
@@ -84,6 +88,7 @@ class SideBySide:
     def end(self) -> None:
         """Everything as it was before."""
         viewer, (order, enabled, stride, shape) = self._viewer, self._before
+        self._adopt()
         for brain in self.brains:
             _move(brain, -brain.moved)
         for image, limits in self._contrast.items():
@@ -109,6 +114,17 @@ class SideBySide:
         shape = (1, len(self.brains)) if len(self.brains) < 4 else (-1, -1)
         grid.update({"stride": stride, "shape": shape, "enabled": True})
         viewer.reset_view()
+
+    def _adopt(self) -> None:
+        """Find the labels that were added meanwhile on the grid of a brain."""
+        known = [*self._before[0], *(layer for brain in self.brains for layer in brain.added)]
+        for layer in self._viewer.layers:
+            if isinstance(layer, Labels) and layer not in known:
+                owners = [brain for brain in self.brains if _same_grid(brain.image, layer)]
+                owner = next((one for one in owners if place_of(layer) in ({}, place_of(one.image))), None)
+                if owner is not None:
+                    layer.metadata = {**layer.metadata, **place_of(owner.image)}
+                    owner.added.append(layer)
 
     def _on_contrast(self, event: Event) -> None:
         if not self._same:
@@ -141,7 +157,9 @@ def chosen(viewer: Viewer) -> list[Image]:
         BrainDiffusionError: there are fewer than two.
     """
     images = [
-        layer for layer in viewer.layers if is_volume_rendered(layer) and layer.ndim in (3, 4) and not layer.multiscale
+        layer
+        for layer in viewer.layers
+        if is_volume_rendered(layer) and layer.ndim in (3, 4) and not layer.multiscale and not layer.rgb
     ]
     selected = [image for image in images if image in viewer.layers.selection]
     found = selected if len(selected) > 1 else [image for image in images if image.visible]
@@ -178,7 +196,9 @@ def _thinned(data: Any) -> npt.NDArray[np.float32]:
     volume = data
     while len(volume.shape) > 3:
         volume = volume[-1]
-    return np.asarray(volume[tuple(slice(None, None, max(1, size // SAMPLE)) for size in volume.shape)], np.float32)
+    thin = np.asarray(volume[tuple(slice(None, None, max(1, size // SAMPLE)) for size in volume.shape)], np.float32)
+    known = np.isfinite(thin)
+    return thin if known.all() else np.where(known, thin, thin[known].min() if known.any() else 0)
 
 
 def _range(data: npt.NDArray[np.float32]) -> Range:
@@ -203,6 +223,7 @@ def _same_grid(one: Layer, other: Layer) -> bool:
         one.data.shape == other.data.shape
         and np.allclose(one.scale, other.scale)
         and np.allclose(one.translate, other.translate)
+        and np.allclose(one.affine.affine_matrix, other.affine.affine_matrix)
     )
 
 
@@ -211,11 +232,17 @@ def _move(brain: _Brain, by: npt.NDArray[np.float64]) -> None:
     brain.moved = brain.moved + by
     back = np.eye(4)
     back[:3, 3] = -by
-    for layer in brain.layers:
-        layer.translate = (*layer.translate[:-3], *(layer.translate[-3:] + by))
-        if DISPLAY_TO_WORLD in layer.metadata:
-            world = np.asarray(layer.metadata[DISPLAY_TO_WORLD]) @ back
-            layer.metadata = {**layer.metadata, DISPLAY_TO_WORLD: world.tolist()}
+    for layer in (*brain.layers, *brain.added):
+        own = np.linalg.solve(layer.affine.affine_matrix[-4:-1, -4:-1], by)  # the affine comes after it
+        layer.translate = (*layer.translate[:-3], *(layer.translate[-3:] + own))
+        metadata = dict(layer.metadata)
+        if DISPLAY_TO_WORLD in metadata:
+            metadata[DISPLAY_TO_WORLD] = (np.asarray(metadata[DISPLAY_TO_WORLD]) @ back).tolist()
+        else:
+            away = np.asarray(metadata.pop(SHOWN_AWAY, (0.0, 0.0, 0.0))) + by
+            if not np.allclose(away, 0):
+                metadata[SHOWN_AWAY] = away.tolist()
+        layer.metadata = metadata
 
 
 def _show(wanted: Mapping[Layer, bool]) -> None:

@@ -1,7 +1,8 @@
 """The form of a model's conditions, made from its schema: sliders, choices, percentiles of region volumes, a layer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 
@@ -32,7 +33,7 @@ class ConditionForm(QWidget):
         self.rows: dict[str, ConditionRow] = {}
         self._form = form_layout()
         self._schema = ConditionSchema()
-        self._layers: list[str] = []
+        self._layers: list[Layer] = []
         self.clear_button = QPushButton("Clear conditions")
         self.clear_button.setToolTip("Remove all conditions: brains of any kind are generated.")
         self.clear_button.clicked.connect(lambda: self.ask({}))
@@ -66,9 +67,9 @@ class ConditionForm(QWidget):
         self.setVisible(bool(schema))
         self.drawn.emit()
 
-    def offer_layers(self, names: Iterable[str]) -> None:
+    def offer_layers(self, layers: Iterable[Layer]) -> None:
         """Offer the Labels layers that can be a region map."""
-        self._layers = list(names)
+        self._layers = list(layers)
         for row in self.rows.values():
             if isinstance(row, LayerRow):
                 row.offer(self._layers)
@@ -89,8 +90,20 @@ class ConditionForm(QWidget):
             row.set_value(asked.get(name))
         self._allow_clear()
 
+    def not_shown(self, asked: Mapping[str, Value]) -> list[str]:
+        """Return the names of conditions of a request that the rows, which were set to it, do not ask for.
+
+        Numbers outside of a slider or between its steps, files of region maps, fields of another model.
+        """
+        shown = self.asked()
+        return [name for name, value in asked.items() if _plain(shown.get(name)) != _plain(value)]
+
     def _allow_clear(self) -> None:
         self.clear_button.setEnabled(bool(self.asked()))
+
+
+def _plain(value: Value | None) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _label(field: AnyField) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QBoxLayout,
@@ -16,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from braindiffusion.conditions import CategoryField, MapField, Numbers, ScalarField, Value
-from napari_braindiffusion.widgets.forms.layout import make_narrow
+from napari_braindiffusion.widgets.forms.layer_box import LayerBox
 
 ANY = "any"
 
@@ -113,8 +114,7 @@ class LayerRow(ConditionRow):
 
     def __init__(self, field: MapField) -> None:
         super().__init__()
-        self.first = self.box = QComboBox()
-        make_narrow(self.box)
+        self.first = self.box = LayerBox("none")
         self.box.setToolTip(
             "A Labels layer of the 40 regions (or of DLMUSE values): the brain is generated with its regions there."
         )
@@ -123,25 +123,17 @@ class LayerRow(ConditionRow):
         column = without_margins(QVBoxLayout(self))  # side by side they would widen the dock
         column.addWidget(label)
         column.addWidget(self.box)
-        self.offer(())
         self.box.currentIndexChanged.connect(lambda _: self.changed.emit())
 
-    def offer(self, names: Iterable[str]) -> None:
+    def offer(self, layers: Iterable[Layer]) -> None:
         """Offer these layers. What was chosen stays chosen while it is among them."""
-        chosen = self.box.currentData()
-        self.box.blockSignals(True)
-        self.box.clear()
-        self.box.addItem("none", None)
-        for name in names:
-            self.box.addItem(name, name)
-        self.set_value(chosen)
-        self.box.blockSignals(False)
+        self.box.offer(layers)
 
     def value(self) -> Value | None:  # noqa: D102 the base class says it
-        return self.box.currentData()
+        return None if self.box.layer is None else self.box.layer.name
 
     def set_value(self, value: Value | None) -> None:  # noqa: D102 the base class says it
-        self.box.setCurrentIndex(max(0, self.box.findData(value)))
+        self.box.choose_name(value)
 
 
 def range_text(seen: Sequence[Numbers], unit: str = "") -> str:

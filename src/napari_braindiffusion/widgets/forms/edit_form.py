@@ -1,10 +1,11 @@
 """The form of an edit: the image, what is done with it, and how that is generated."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import CheckBox
+from napari.layers import Layer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from braindiffusion.conditions import ConditionSchema
@@ -13,6 +14,7 @@ from braindiffusion.runs.requests.editing import CHANGEABLE
 from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
 from napari_braindiffusion.widgets.forms.condition_rows import without_margins
 from napari_braindiffusion.widgets.forms.field_widgets import Choice
+from napari_braindiffusion.widgets.forms.layer_box import LayerBox
 from napari_braindiffusion.widgets.forms.layout import form_layout, make_narrow
 from napari_braindiffusion.widgets.forms.request_form import RequestForm
 
@@ -46,7 +48,8 @@ class EditForm(RequestForm):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         layers = QWidget()
-        self.image, self.operation, self.mask, self.second = (QComboBox() for _ in range(4))
+        self.image, self.mask, self.second = (LayerBox() for _ in range(3))
+        self.operation = QComboBox()
         self.new_mask = QPushButton("&New mask layer")
         self.new_mask.setToolTip("Add an empty Labels layer on the grid of the image, ready to paint on.")
         self.selected_only = QCheckBox("Only the selected la&bel")
@@ -95,15 +98,11 @@ class EditForm(RequestForm):
         self.fields["num_proposals"].changed.connect(lambda _: self._show_operation())
         self._show_operation()
 
-    def offer(self, images: Iterable[str], masks: Iterable[str]) -> None:
-        """Offer layers by name. What was chosen stays chosen."""
-        images, masks = list(images), list(masks)
-        for combo, names in ((self.image, images), (self.second, images), (self.mask, masks)):
-            chosen = combo.currentText()
-            combo.clear()
-            combo.addItems(names)
-            other = min(1, combo.count() - 1) if combo is self.second else 0  # than the image itself
-            combo.setCurrentIndex(combo.findText(chosen) if chosen in names else other)
+    def offer(self, images: Sequence[Layer], masks: Sequence[Layer]) -> None:
+        """Offer layers. What was chosen stays chosen."""
+        self.image.offer(images)
+        self.second.offer(images, default=1)  # another than the image itself
+        self.mask.offer(masks)
 
     def set_models(self, models: Iterable[Choice]) -> None:
         """Offer models. What was chosen stays chosen."""

@@ -4,6 +4,7 @@ They add to magicgui's own widgets a visible default where a field may be `None`
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +25,19 @@ Choice = tuple[str, Any, str]
 
 NARROWEST = 60
 """Pixels that a field needs at least: labels and fields fit into a dock of 300."""
+MOST_DIGITS = 9
+"""Largest number of digits after the point."""
+EXACT = 2**53
+"""Above it, a spin box has no place for every whole number."""
 _PATTERNS = {int: r"\d+", float: r"\d+(\.\d*)?", str: r"[^,\s]+"}
 _NOUNS = {int: "whole numbers", float: "numbers", str: "names"}
 _EMPTY = "none"
 """Text of an empty sequence where `None` is something else."""
+
+
+def digits_after_point(number: object) -> int:
+    """Return how many digits after the point a decimal number has; 0 for anything else."""
+    return max(0, -int(Decimal(str(number)).as_tuple().exponent)) if isinstance(number, float) else 0
 
 
 class _SpinBox(QDoubleSpinBox):
@@ -84,6 +94,19 @@ class NumberEdit(FloatSpinBox):
             self.native.setValue(self.native.minimum())
         else:
             super().set_value(value)
+
+    def make_room(self, value: Any) -> None:
+        """Let the field show the number of a request as it is, with all of its digits.
+
+        Bounds and digits of the field are for who types; a command or a script may have asked for others.
+        """
+        if value is None or abs(value) > EXACT:
+            return
+        if not self._integer:
+            self._decimals = max(self._decimals, min(digits_after_point(value), MOST_DIGITS))
+            self.native.setDecimals(self._decimals)
+        below = 10.0**-self._decimals if self._nullable else 0.0
+        self.native.setRange(min(self.native.minimum(), value - below), max(self.native.maximum(), value))
 
     def show_default(self, text: str) -> None:
         """Set the text of the lowest position, which means `None`."""

@@ -3,7 +3,6 @@
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
@@ -23,6 +22,7 @@ from napari_braindiffusion.widgets.forms.field_widgets import (
     OptionalLineEdit,
     PathEdit,
     SequenceEdit,
+    digits_after_point,
 )
 from napari_braindiffusion.widgets.forms.layout import collapsed
 
@@ -93,16 +93,29 @@ class RequestForm(QWidget):
         return {name: widget.value for name, widget in self.fields.items()}
 
     def set_values(self, request: BaseModel | Mapping[str, Any]) -> None:
-        """Show the values of a request, or of some of its fields. `changed` comes once."""
+        """Show the values of a request, or of some of its fields. `changed` comes once.
+
+        Raises:
+            BrainDiffusionError: a field cannot show its value.
+        """
         values = request if isinstance(request, Mapping) else dict(request)
         self._quiet = True
         try:
             for name, widget in self.fields.items():
                 if name in values:
-                    widget.value = values[name]
+                    self._show_value(name, widget, values[name])
         finally:
             self._quiet = False
         self.changed.emit()
+
+    def _show_value(self, name: str, widget: Any, value: Any) -> None:
+        if isinstance(widget, NumberEdit):
+            widget.make_room(value)
+        try:
+            widget.value = value
+        except ValueError as error:
+            msg = f"{label_of(self._request, name)}: {value} cannot be shown in the form."
+            raise BrainDiffusionError(msg) from error
 
     def missing(self) -> list[str]:
         """Return the labels of the fields that the request cannot do without and that are empty."""
@@ -278,7 +291,7 @@ def _choice(values: Sequence[Any], options: Mapping[str, Any], common: dict[str,
 def _number(kind: type, info: FieldInfo, options: Mapping[str, Any], common: dict[str, Any]) -> NumberEdit:
     minimum, maximum = -LARGEST, LARGEST
     bounds = {key: getattr(one, key) for one in info.metadata for key in ("ge", "gt", "le", "lt") if hasattr(one, key)}
-    decimals = int(options.get("decimals", max(2 if bounds.get("le", 2) <= 1 else 1, _decimals(info.default))))
+    decimals = int(options.get("decimals", max(2 if bounds.get("le", 2) <= 1 else 1, digits_after_point(info.default))))
     nearest = 1 if kind is int else 10.0**-decimals
     minimum = bounds.get("ge", bounds["gt"] + nearest if "gt" in bounds else minimum)
     maximum = bounds.get("le", bounds["lt"] - nearest if "lt" in bounds else maximum)
@@ -293,11 +306,6 @@ def _number(kind: type, info: FieldInfo, options: Mapping[str, Any], common: dic
         step=step,
         **common,
     )
-
-
-def _decimals(number: object) -> int:
-    """Return how many digits after the point a default has."""
-    return max(0, -int(Decimal(str(number)).as_tuple().exponent)) if isinstance(number, float) else 0
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
