@@ -122,9 +122,7 @@ def main(
     ages = [store.subjects[row].age for row in held]
     own = [read_parts(segmentation, box)[1] for box in every.values()]
     real = np.polyfit(ages, np.array(own), 1)[0]
-    sys.stderr.write(
-        f"slopes of {len(held)} real people: {dict(zip(PARTS, real.round(3), strict=True))}\n"
-    )
+    sys.stderr.write(f"slopes of {len(held)} real people: {dict(zip(PARTS, real.round(3), strict=True))}\n")
 
     for row in chosen:
         person, box, mask = store.subjects[row], every[row], np.asarray(store.masks[row], bool)
