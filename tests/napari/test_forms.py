@@ -26,12 +26,12 @@ from braindiffusion.runs import (
     SynthesizeRequest,
     TrainRequest,
 )
-from braindiffusion.runs.requests import EstimateRequest
+from braindiffusion.runs.requests import EstimateRequest, PrepareRequest
 from napari_braindiffusion.widgets.forms.cohort_form import CohortForm
 from napari_braindiffusion.widgets.forms.condition_form import ConditionForm
 from napari_braindiffusion.widgets.forms.field_widgets import ChoiceEdit, NumberEdit, PathEdit
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
-from napari_braindiffusion.widgets.forms.request_form import RequestForm, label_of, tooltip_of
+from napari_braindiffusion.widgets.forms.request_form import RequestForm, build_widget, label_of, tooltip_of
 from napari_braindiffusion.widgets.forms.train_form import TrainForm
 
 REQUESTS = get_args(get_args(Request)[0])
@@ -435,3 +435,10 @@ class TestForms:
         form.fields["labels"].value = None
         assert len(told) == 2
         assert form.request().labels is None
+
+
+@pytest.mark.parametrize("size", [0.75, 1.25, 2])
+def test_voxel_sizes_are_typed_to_hundredths_of_a_millimetre(size: float, qapp: QApplication) -> None:
+    field = build_widget("spacing", PrepareRequest.model_fields["spacing"], "Voxel size")
+    field.native.setValue(size)
+    assert field.value == size

@@ -163,7 +163,7 @@ STRATEGIES: dict[type[BaseModel], st.SearchStrategy[Any]] = {
         out=paths,
         model=maybe(st.sampled_from(["ixi-2mm", "/models/my own"])),
         labels=maybe(paths),
-        reader=st.sampled_from(["auto", "none", "/readers/my own"]),
+        segmentation_model=st.sampled_from(["auto", "none", "/readers/my own"]),
         features=st.lists(paths, max_size=2).map(tuple),
         pairs=counts,
         repeats=st.integers(10, 1000),

@@ -21,7 +21,7 @@ class PrepareRequest(BaseRequest):
     """Table of numbers (`.tsv`, `.csv`, `.xlsx`) with a row a subject, such as embeddings or scores: its columns become
     a condition of the model, which has the name of the file."""
     modality: Modality = "T1"
-    spacing: float = Field(default=2.0, gt=0, title="Voxel size", json_schema_extra={"unit": "mm"})
+    spacing: float = Field(default=2.0, gt=0, title="Voxel size", json_schema_extra={"unit": "mm", "decimals": 2})
     """Edge of the isotropic voxels that all volumes are resampled to, in mm."""
     shape: tuple[int, int, int] | None = Field(
         default=None, title="Grid size", json_schema_extra={"unit": "voxels", "advanced": True}
