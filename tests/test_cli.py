@@ -256,6 +256,13 @@ def test_wrong_input_is_one_sentence(
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_training_that_never_began_cannot_be_resumed(braindiffusion: Command, tmp_runs: Path) -> None:
+    done = braindiffusion("train", "--data", "nowhere.zarr")
+    assert done.returncode == 1
+    assert "nowhere.zarr" in done.stderr
+    assert "resume" not in done.stderr
+
+
 def test_runs_lists_tells_and_stops(braindiffusion: Command, tmp_runs: Path) -> None:
     done = Run.create(DemoRequest(seed=3), tmp_runs, "old")
     for step in (1, 2):

@@ -105,12 +105,10 @@ def find_brains(paths: Iterable[Path], preprocessing: Preprocessing, labels: Pat
 
 def _cohort(path: Path, preprocessing: Preprocessing) -> Iterator[Source]:
     cohort = Cohort.open(path)
-    theirs, ours = (
-        (each.shape, each.spacing, each.skull, each.percentiles) for each in (cohort.preprocessing, preprocessing)
-    )
+    theirs, ours = _in_words(cohort.preprocessing), _in_words(preprocessing)
     if theirs != ours:
         raise BrainDiffusionError(
-            f"{path} was prepared as {theirs}, and the model's brains are {ours}: prepare it anew."
+            f"The brains of {path} are {theirs}; those of the model are {ours}: preprocess the cohort as the model's."
         )
     for row, subject in enumerate(cohort.subjects):
 
@@ -121,6 +119,15 @@ def _cohort(path: Path, preprocessing: Preprocessing) -> Iterator[Source]:
             return Brain(name, voxels, labels, cohort.preprocessing.spacing)
 
         yield Source(subject.id, read, subject)
+
+
+def _in_words(preprocessing: Preprocessing) -> str:
+    sides = " x ".join(map(str, preprocessing.shape))
+    skull = "without" if preprocessing.skull == "strip" else "with"
+    low, high = preprocessing.percentiles
+    return (
+        f"{sides} voxels of {preprocessing.spacing:g} mm, {skull} the skull, scaled from percentile {low:g} to {high:g}"
+    )
 
 
 def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Iterator[Source]:

@@ -94,9 +94,10 @@ def _train(run: Run, out: Path) -> None:
             publish_checkpoints(run, out)
 
     last = runner.run_with_progress(run, copy)
-    for model in publish_checkpoints(run, out):  # the last one may have been written while the training stopped
+    models = publish_checkpoints(run, out)  # the last one may have been written while the training stopped
+    for model in models:
         typer.echo(model)
-    if not isinstance(last, Finished):
+    if models and not isinstance(last, Finished):
         typer.echo(
             f"To resume: braindiffusion {command_name(type(run.request))} --resume {run.name} --out {out}", err=True
         )
