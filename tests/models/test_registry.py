@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models import registry as pretrained
 from braindiffusion.models.card import ModelCard
-from braindiffusion.models.registry import PretrainedModel, find_model, list_models
+from braindiffusion.models.registry import PretrainedModel, find_model, list_models, read_card
 from braindiffusion.runs import Run, TrainRequest
 
 
@@ -114,3 +115,12 @@ def test_cards_of_packaged_models_name_no_folder_of_a_machine(path: Path) -> Non
 
     card = json.loads(path.read_text(encoding="utf-8"))
     assert [word for word in words(card) if word.startswith(("/", "~")) or word[1:3] == ":\\"] == []
+
+
+@pytest.mark.parametrize("path", sorted(pretrained._HOME.glob("*/anatomy.npz")), ids=lambda path: path.parent.name)
+def test_packaged_region_maps_are_of_training_subjects(path: Path) -> None:
+    split = read_card(path.parent).split
+    with np.load(path) as library:
+        subjects = set(library["subjects"].tolist())
+    assert subjects <= set(split.train or ())
+    assert not subjects & set(split.validation)
