@@ -17,9 +17,10 @@ UNUSUAL = (5.0, 95.0)
 
 
 class _Number(QTableWidgetItem):
-    """A cell that is sorted by its number; unknown values come last."""
+    """A cell that is sorted by its number; unknown values come last. Numbers from 10 have a digit less, for room."""
 
     def __init__(self, value: float | None, digits: int) -> None:
+        digits -= value is not None and digits > 1 and value >= 10
         super().__init__("n/a" if value is None else f"{value:.{digits}f}")
         self._value = float("inf") if value is None else value
         self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
