@@ -166,6 +166,8 @@ def test_a_change_that_cannot_be_made_is_told(model: Path, tmp_runs: Path, tmp_p
         ("guidance scale has no effect", {"second": sample_t1_path(), "guidance": 1.0}),
         ("A sweep needs a change", {"num_values": 3, "first_level": 1}),
         ("one proposal", {"change": {"age": 70}, "num_values": 3, "num_proposals": 2}),
+        ("give the mask, too", {"label": 17, "first_level": 1}),
+        ("give the mask, too", {"label": 17, "change": {"age": 70}}),
         ("2 levels", {"change": {"age": 70}, "first_level": 3}),
         ("no region maps of its own voxel size", {"change": {"age": 70}, "model": str(plain), "first_level": 1}),
         ("cannot be changed", {"change": {"site": "HH"}}),

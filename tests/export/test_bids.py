@@ -373,6 +373,18 @@ def test_an_edited_scan_is_never_called_scanned(tmp_path: Path) -> None:
     assert "neither sidecar nor header" not in (out / "README.md").read_text()
 
 
+def test_the_values_of_a_sweep_are_exported_once(tmp_path: Path) -> None:
+    edited = {"synthetic": "part", "model": {"name": "ixi-2mm"}, "seed": 3, "scan_sha256": "0"}
+    for name in ("sweep_001", "sweep_002"):
+        write_sidecar(brain(tmp_path / f"in/{name}.nii.gz"), edited)
+    save_volume(Volume(np.ones((2, 4, 5, 6)), np.eye(4)), tmp_path / "in/sweep.nii.gz")
+    write_sidecar(tmp_path / "in/sweep.nii.gz", edited | {"values": [{"name": "age 60"}, {"name": "age 70"}]})
+    told: list[str] = []
+    found = brains_in([tmp_path / "in"], tell=told.append)
+    assert [one.path.name for one in found] == ["sweep_001.nii.gz", "sweep_002.nii.gz"]
+    assert "sweep.nii.gz is left out" in " ".join(told)
+
+
 def test_one_volume_that_bids_has_no_name_for_stops_no_other(tmp_path: Path) -> None:
     brain(tmp_path / "in/sub-01/anat/sub-01_T1w.nii.gz")
     (tmp_path / "in/sub-01/anat/sub-01_T1w.json").write_bytes(b'\xef\xbb\xbf{"EchoTime": 0.003}')

@@ -54,6 +54,8 @@ def check_combination(request: EditRequest) -> None:
     if request.guidance is not None and {"change", "second"} & set(given):
         msg = "The guidance scale has no effect on a change or an interpolation: leave it out."
         raise BrainDiffusionError(msg, "guidance")
+    if request.label is not None and request.mask is None:
+        raise BrainDiffusionError("A label is one of a mask: give the mask, too, or leave the label out.", "label")
     if not given and not request.first_level:
         msg = "Give a mask of what shall be regenerated, or a first level above 0 to vary the whole brain."
         raise BrainDiffusionError(msg, "mask")

@@ -78,7 +78,14 @@ def brains_in(
         for item in found:
             if item.labels is None:
                 tell(f"{item.path.name} is exported without a label map: {item.problem}.")
-    return named([(item, _sidecar(item.path, tell)) for item in found], modality, tell)
+    kept = []
+    for item in found:
+        told = _sidecar(item.path, tell)
+        if told.get("synthetic") == EDITED and "values" in told:
+            tell(f"{item.path.name} is left out: it holds all values of a sweep, each of which has a file of its own.")
+        else:
+            kept.append((item, told))
+    return named(kept, modality, tell)
 
 
 def named(
