@@ -82,6 +82,21 @@ def test_a_brain_without_a_map_lies_over_the_brain_of_the_grid(tmp_path: Path, t
         Placement(request, generator, Conditions(request, generator))
 
 
+def test_a_grid_far_from_the_region_map_is_refused(tmp_path: Path, told: Cascade) -> None:
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    save_map(tmp_path / "map.nii.gz", (21, 25, 19), affine, (5, 6, 4))
+    affine[:3, 3] = 500, 0, 0
+    save_map(tmp_path / "far.nii.gz", (21, 25, 19), affine, (5, 6, 4))
+    generator = CascadeGenerator(told, ModelCard())
+    condition = {"regions": str(tmp_path / "map.nii.gz")}
+    request = GenerateRequest(condition=condition, grid=tmp_path / "far.nii.gz", anatomy="none")
+    placement = Placement(request, generator, Conditions(request, generator))
+    voxels = np.pad(np.ones((1, 12, 20, 12), np.float32), ((0, 0), (2, 2), (2, 2), (2, 2)))
+    brain = placement.place(Volume(voxels, np.eye(4)), 1)
+    with pytest.raises(BrainDiffusionError, match=r"outside of the grid of .*far\.nii\.gz"):
+        placement.on_grid(brain)
+
+
 def test_the_job_writes_the_place(told_model: Path, tmp_path: Path, tmp_runs: Path) -> None:
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = 11, -7, 3

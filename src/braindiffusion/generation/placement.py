@@ -58,10 +58,18 @@ class Placement:
         return replace(volume, affine=self.affine(number))
 
     def on_grid(self, volume: Volume) -> Volume:
-        """Return a placed volume on the grid that was asked for; the same volume where none was."""
+        """Return a placed volume on the grid that was asked for; the same volume where none was.
+
+        Raises:
+            BrainDiffusionError: all of it lies outside of that grid, as a region map elsewhere makes it.
+        """
         if self._grid is None:
             return volume
-        return resample(volume, self._grid.affine, self._grid.shape)
+        moved = resample(volume, self._grid.affine, self._grid.shape)
+        if volume.data.any() and not moved.data.any():
+            msg = f"The brain lies over its region map, outside of the grid of {self._path}: choose a volume"
+            raise BrainDiffusionError(f"{msg} that covers the region map, or none.", "grid")
+        return moved
 
     def record(self, number: int) -> dict[str, Any] | None:
         """Return what the sidecar says of the place; None where the box lies around 0 mm."""
