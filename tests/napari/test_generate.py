@@ -234,7 +234,7 @@ class TestCard:
         qtbot.addWidget(card)
         card.show_card(packaged.card, packaged.path)
         for word in (
-            "117 subjects",
+            "118 subjects",
             "Age (20",
             "F or M",
             "40 regions",

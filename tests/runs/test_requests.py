@@ -9,7 +9,7 @@ from braindiffusion.runs.requests import Request
 
 KINDS: tuple[type[BaseModel], ...] = get_args(get_args(Request)[0])
 FIELDS = [(kind, name) for kind in KINDS for name in kind.model_fields if name != "job"]
-HINTS = {"cli", "positional", "cli_default", "choices", "unit", "path", "advanced"}
+HINTS = {"cli", "positional", "cli_default", "choices", "unit", "decimals", "path", "advanced"}
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=lambda value: getattr(value, "__name__", value))

@@ -14,6 +14,8 @@ the run's own `results` folder. Extra hints, all optional:
     Values to offer, with a sentence on each where they need one. Others are possible, unless the type says otherwise.
 `unit`
     The unit of a number.
+`decimals`
+    How many digits after the point a form takes.
 `path`
     The text may be the path of a file or folder.
 `advanced`
