@@ -17,10 +17,11 @@ UNUSUAL = (5.0, 95.0)
 
 
 class _Number(QTableWidgetItem):
-    """A cell that is sorted by its number; unknown values come last. Numbers from 10 have a digit less, for room."""
+    """A cell that is sorted by its number; unknown values come last. From 10 on, one digit after the point is enough."""
 
     def __init__(self, value: float | None, digits: int) -> None:
-        digits -= value is not None and digits > 1 and value >= 10
+        if value is not None and value >= 10:
+            digits = min(digits, 1)
         super().__init__("n/a" if value is None else f"{value:.{digits}f}")
         self._value = float("inf") if value is None else value
         self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
