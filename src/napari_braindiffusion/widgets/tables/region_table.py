@@ -17,7 +17,7 @@ UNUSUAL = (5.0, 95.0)
 
 
 class _Number(QTableWidgetItem):
-    """A cell that is sorted by its number; unknown values come last. From 10 on, one digit after the point is enough."""
+    """A cell that is sorted by its number; unknown values come last. From 10 on it has one digit after the point."""
 
     def __init__(self, value: float | None, digits: int) -> None:
         if value is not None and value >= 10:
