@@ -232,3 +232,13 @@ def test_even_draws_are_the_schedule_stratified(name: Schedule) -> None:
 def test_what_is_no_schedule_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"needs 0 < sigma_min|moves the end of a table"):
         NoiseSchedule(**settings)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("count", [1, 8, 32, 1000])
+def test_a_batch_never_has_a_noise_level_of_zero(name: Schedule, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest random number below 1, in the last of `count` parts, is 1 in float32."""
+    monkeypatch.setattr(torch, "rand", lambda size, generator: torch.full((size,), 1 - 2**-24))
+    sigmas = NoiseSchedule(name).training_sigmas(count, torch.Generator())
+    assert bool((sigmas > 0).all())
+    assert bool(sigmas.log().isfinite().all())

@@ -128,3 +128,19 @@ def test_boxes_may_have_few_sizes() -> None:
     for one, other in zip(small, large, strict=True):
         assert other.start <= one.start < one.stop <= other.stop
         assert other.start % 2 == 0
+
+
+@pytest.mark.parametrize("voxel", [(0, 0, 0), (31, 31, 15), (16, 30, 1), (5, 6, 7)])
+@pytest.mark.parametrize("multiple", [1, 8])
+def test_a_box_is_as_long_as_a_patch_wherever_it_lies(voxel: tuple[int, int, int], multiple: int) -> None:
+    """A level that learned on patches must not be given less than one of them, at either end of the grid."""
+    patch = 12
+    levels = (TINY, TINY, TINY.model_copy(update={"patch": patch}))
+    level = Cascade(CascadeConfig(shape=(32, 32, 16), depth=2, levels=levels)).level(2)
+    level.box_multiple = multiple
+    where = torch.zeros(32, 32, 16, dtype=torch.bool)
+    where[voxel] = True
+    for box, sites, place in zip(level.window(where), level.grid, voxel, strict=True):
+        assert box.stop - box.start >= min(patch, sites)
+        assert 0 <= box.start <= place // 2 < box.stop <= sites
+        assert box.start % 2 == 0

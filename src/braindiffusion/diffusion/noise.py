@@ -126,5 +126,6 @@ def table_sigmas(table: Table, *, zero_terminal_snr: bool = False) -> Tensor:
 
 
 def _strata(count: int, generator: torch.Generator) -> Tensor:
-    """One number of each of `count` equal parts of [0, 1)."""
-    return (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    """One number of each of `count` equal parts of [0, 1), which the last of them would reach by rounding."""
+    parts = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    return parts.clamp_max(1 - torch.finfo(torch.float32).eps / 2)

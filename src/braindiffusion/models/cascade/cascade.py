@@ -162,9 +162,11 @@ class Level(nn.Module):
             found = where.any(others[1]).any(others[0]).nonzero()
             first, last = (int(found.min()), int(found.max())) if len(found) else (0, sites)
             start, stop = first - margin, last + 1 + margin
-            short = max(0, (self.config.patch or 0) - (stop - start))
-            start = max(0, (start - short // 2) // 2 * 2)  # even: the U-Net halves
-            stop = min(sites, max(stop, start + (self.config.patch or 0)))
+            patch = min(self.config.patch or 0, sites)
+            short = max(0, patch - (stop - start))
+            start = min(start - short // 2, sites - patch)
+            start = max(0, start // 2 * 2)  # even: the U-Net halves
+            stop = min(sites, max(stop, start + patch))
             length = -(-(stop - start) // self.box_multiple) * self.box_multiple
             start = max(0, min(start, (sites - length) // 2 * 2))
             stop = min(sites, start + length)
