@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from braindiffusion.conditions import CategoryField, ConditionSchema, Numbers, ScalarField, VectorField
+from braindiffusion.conditions import (
+    CategoryField,
+    ConditionSchema,
+    Numbers,
+    ScalarField,
+    VectorField,
+    deviation,
+)
 from braindiffusion.errors import BrainDiffusionError
 
 
@@ -80,3 +87,14 @@ def test_a_category_may_have_a_default() -> None:
     assert schema.choices() == {"site": "HH or IOP (default HH)"}
     with pytest.raises(ValidationError, match="none of the values"):
         CategoryField(name="site", values=("HH", "IOP"), default="Guys")
+
+
+@pytest.mark.parametrize("constant", [0.008, 0.1, 30.3, -7e4])
+@pytest.mark.parametrize("number", [1, 3, 7, 100, 158])
+def test_equal_numbers_have_no_spread(constant: float, number: int) -> None:
+    """Rounding alone gives them one of 1e-15, by which the input of a network would be divided."""
+    same = np.full(number, constant)
+    assert deviation(np.append(same, np.nan)) == 0
+    assert Numbers.of(same).std == 1
+    one_more = np.append(same, 1.01 * constant)
+    assert Numbers.of(one_more).std == deviation(one_more) == pytest.approx(one_more.std(), rel=1e-12)

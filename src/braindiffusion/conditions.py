@@ -22,6 +22,8 @@ Value = float | str | dict[str, float | str] | tuple[float | None, ...]
 a number for each entry, None where it is left to the model."""
 FARTHEST = 10.0
 """Standard deviations, over the entries of a vector, that it may be from the mean of the training subjects."""
+EQUAL = 1e-6
+"""Standard deviation, relative to the largest of some numbers, up to which they are equal: networks get float32."""
 VOLUMES = "volumes"
 """Name of the vector that holds the volumes of regions in ml: its entries are the names of these."""
 
@@ -36,6 +38,13 @@ class _Field(BaseModel):
     name: str = Field(min_length=1, max_length=100)
     dropout: float = Field(default=0.15, ge=0, le=1)
     """How often training hides it, so that the model can do without."""
+
+
+def deviation(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
+    """Return the standard deviation of values, NaN left out; 0 where they are equal but for rounding, or none known."""
+    known = values[np.isfinite(values)]
+    std = float(known.std()) if len(known) else 0.0
+    return std if std > EQUAL * float(np.abs(known).max(initial=0)) else 0.0
 
 
 class Numbers(BaseModel):
@@ -60,7 +69,7 @@ class Numbers(BaseModel):
         """Return the distribution of values, NaN left out."""
         known = values[np.isfinite(values)]
         quantiles = tuple(round(float(q), 4) for q in np.percentile(known, QUANTILES))
-        return cls(mean=float(known.mean()), std=float(known.std()) or 1.0, quantiles=quantiles)
+        return cls(mean=float(known.mean()), std=deviation(known) or 1.0, quantiles=quantiles)
 
     def span(self, unit: str) -> str:
         """From the least to the most, in words."""

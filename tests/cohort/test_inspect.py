@@ -232,6 +232,18 @@ def test_a_text_file_is_no_volume_rather_than_one_without_a_label_map(
     assert "label map" not in told(rows["IXI999-HH-9999"])["file"]
 
 
+@pytest.mark.parametrize("voxels", [2, 50, 500])
+def test_a_volume_of_a_few_bright_voxels_is_told(tmp_path: Path, voxels: int) -> None:
+    """The 99.9th percentile of its intensities is the lowest of them."""
+    data = np.zeros((100, 100, 100), np.float32)
+    data.flat[np.linspace(333_333, 666_666, voxels).astype(int)] = np.linspace(50, 100, voxels)
+    (tmp_path / "images").mkdir()
+    nib.save(nib.Nifti1Image(data, np.diag([2, 2, 2, 1.0])), tmp_path / "images" / "dots.nii.gz")
+    rows, events = look(tmp_path / "images", tmp_path / "run")
+    assert isinstance(events[-1], Finished)
+    assert "no brain and no head" in told(rows["dots"])["size"]
+
+
 def test_whom_the_table_does_not_know(one: Callable[..., tuple[Rows, list[Event]]], tmp_path: Path) -> None:
     table = tmp_path / "people.tsv"
     table.write_text(f"participant_id\tage\tsex\n{SUBJECTS[0]}\tn/a\tF\n")

@@ -40,3 +40,12 @@ def test_region_maps_of_the_segmentation_model_are_conditions(tmp_path: Path) ->
 @pytest.mark.parametrize("values", [[0, 1], [0, 999]])
 def test_a_mask_and_strange_labels_are_not(tmp_path: Path, values: list[int]) -> None:
     assert schema_of(labelled(tmp_path / "mask.zarr", values), [0, 1]).names == ()
+
+
+@pytest.mark.parametrize("age", [30.3, 72.7])
+def test_one_age_is_no_condition(tmp_path: Path, age: float) -> None:
+    store = Cohort.create(tmp_path / "one.zarr", Preprocessing(spacing=8.0, shape=SHAPE, skull="strip"))
+    for number in range(7):
+        volume = np.zeros((1, *SHAPE), np.float16)
+        store.put(Subject(id=f"s{number}", age=age), PreparedVolume(volume, volume[0] > -1, None, np.eye(4)))
+    assert schema_of(store, list(range(7))).names == ()

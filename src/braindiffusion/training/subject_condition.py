@@ -16,6 +16,7 @@ from braindiffusion.conditions import (
     Numbers,
     ScalarField,
     VectorField,
+    deviation,
 )
 from braindiffusion.diffusion.condition import Condition, null_condition
 from braindiffusion.errors import BrainDiffusionError
@@ -72,7 +73,7 @@ def schema_of(
 def _fields(cohort: Cohort, rows: list[int]) -> Iterable[AnyField]:
     subjects = [cohort.subjects[row] for row in rows]
     ages = np.array([np.nan if subject.age is None else subject.age for subject in subjects])
-    if np.isfinite(ages).any() and np.nanstd(ages) > 0:
+    if deviation(ages):
         yield ScalarField(name="age", unit="years", seen=Numbers.of(ages))
     for name in CATEGORIES:
         values = sorted({value for subject in subjects if (value := getattr(subject, name))})
@@ -91,7 +92,7 @@ def _fields(cohort: Cohort, rows: list[int]) -> Iterable[AnyField]:
         yield MapField(name="regions", labels=len(REGIONS))
     for name, table in cohort.tables.items():
         columns = table.values[rows].T.astype(np.float64)
-        known = [i for i, column in enumerate(columns) if np.isfinite(column).any() and np.nanstd(column) > 0]
+        known = [i for i, column in enumerate(columns) if deviation(column)]
         if known:
             entries = tuple(table.entries[i] for i in known)
             yield VectorField(name=name, entries=entries, seen=tuple(Numbers.of(columns[i]) for i in known))

@@ -180,7 +180,7 @@ def _intensities(data: NDArray[Any]) -> Iterator[QCFlag]:
         yield _warning("intensities", f"{share:.0%} of it has the highest intensity, {high:g}: it is clipped")
     elif len(np.unique(head)) < LEVELS:
         yield _warning("intensities", f"it has only {len(np.unique(head))} grey values")
-    if high - low > HOT * max(upper - low, 1e-6):
+    if upper > low and high - low > HOT * (upper - low):
         yield QCFlag(
             kind="intensities",
             severity="note",
