@@ -1,7 +1,9 @@
 """What a level is shown: the right coefficients, from the right place, the same at every resume."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import psutil
@@ -13,7 +15,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import augment
-from braindiffusion.training.patches import Blocks, CopyCache, PatchDataset
+from braindiffusion.training.patches import Blocks, Brain, CopyCache, PatchDataset
 from braindiffusion.training.presets import LevelRecipe
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,))
@@ -135,6 +137,30 @@ def test_kept_tensors_lie_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     assert empty.shape == (0, 3)
     assert len({one.untyped_storage().data_ptr() for one in kept}) == 1
     assert len({one.untyped_storage().data_ptr() for one in (kept[0], large, after)}) == 3
+
+
+def test_what_was_read_is_released_when_no_copy_is_being_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads make batches: one may begin a block while the other is about to go through all of them."""
+    cache, adding, may_end = CopyCache(), Event(), Event()
+    order: list[str] = []
+
+    def keep(_: Blocks, tensor: torch.Tensor) -> torch.Tensor:
+        adding.set()
+        may_end.wait(10)
+        order.append("added")
+        return tensor
+
+    monkeypatch.setattr(Blocks, "keep", keep)
+    monkeypatch.setattr(Blocks, "release", lambda _: order.append("released"))
+    with ThreadPoolExecutor(2) as threads:
+        put = threads.submit(cache.put, (0, 0), {0: Brain(torch.ones(4), torch.ones(4), {})})
+        assert adding.wait(10)
+        release = threads.submit(cache.release)
+        wait([release], timeout=0.2)
+        may_end.set()
+        put.result()
+        release.result()
+    assert order == ["added", "added", "released"]
 
 
 def test_a_folder_that_takes_no_copies_is_told(tmp_path: Path) -> None:

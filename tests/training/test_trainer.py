@@ -105,6 +105,24 @@ def test_validation_leaves_no_trace(cohort: Cohort) -> None:
         assert torch.equal(tensor, before[name]), name
 
 
+def test_a_validation_that_fails_leaves_no_trace_either(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint that is written then must hold the trained weights, not their average."""
+    trainer, patches = make(cohort)
+    for _ in trainer.run(patches, 3):
+        pass
+    before = {name: tensor.clone() for name, tensor in trainer.state().items()}
+
+    def out_of_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(trainer, "loss", out_of_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.validate(patches)
+    for name, tensor in trainer.state().items():
+        assert torch.equal(tensor, before[name]), name
+    assert trainer.module.training
+
+
 def test_closing_stops_after_a_whole_step(cohort: Cohort) -> None:
     trainer, patches = make(cohort)
     steps = trainer.run(patches, 100)
@@ -143,6 +161,6 @@ def test_power_ema_is_the_power_function_average() -> None:
     centre = quad(lambda t: t * (gamma + 1) * t**gamma, 0, 1)[0]
     width = quad(lambda t: (t - centre) ** 2 * (gamma + 1) * t**gamma, 0, 1)[0] ** 0.5
     assert width == pytest.approx(0.10, rel=1e-6)
-    # ... and the running average is the average under that profile.
-    weights = np.arange(1, 401.0) ** gamma
-    assert float(ema.state()["weight"]) == pytest.approx(np.average(values, weights=weights), abs=0.01)
+    # ... and the running average is the average under that profile: each step weighs its integral over that step.
+    weights = np.diff(np.arange(401.0) ** (gamma + 1))
+    assert float(ema.state()["weight"]) == pytest.approx(np.average(values, weights=weights), rel=1e-9)

@@ -176,7 +176,8 @@ class CopyCache:
 
     def release(self) -> None:
         """Free the memory of what was read; it stays on disk."""
-        self._blocks.release()
+        with self._lock:
+            self._blocks.release()
 
     def _kept(self, brains: dict[int, Brain]) -> dict[int, Brain]:
         """Return the same copies with their tensors in blocks; what levels share stays shared."""

@@ -262,14 +262,16 @@ class LevelTrainer:
     def validate(self, patches: PatchDataset) -> float:
         """Return the loss of the averaged weights on held-out brains, always of the same patches and noise."""
         trained = {name: p.detach().clone() for name, p in self.level.named_parameters()}
-        self._use(self.ema.state())
-        self.module.eval()
         at_once = max(4, self.recipe.batch_size)
         multiple = at_once * self.distributed.world
         size = math.ceil(max(HELD_OUT, self.samples) / multiple) * multiple
-        losses = [self.loss(batch, size, VALIDATION) for batch in self._batches(patches, 0, size, at_once)]
-        self._use(trained)
-        self.module.train()
+        self._use(self.ema.state())
+        self.module.eval()
+        try:
+            losses = [self.loss(batch, size, VALIDATION) for batch in self._batches(patches, 0, size, at_once)]
+        finally:  # a training that stops here writes a checkpoint of these
+            self._use(trained)
+            self.module.train()
         return float(self.distributed.mean(torch.stack(losses).mean()))
 
     @torch.no_grad()
