@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
+from braindiffusion.jobs.train_segmentation import fit
 from braindiffusion.models.registry import list_models, list_segmentation_models
 from braindiffusion.regions.overlap import mask_dice, region_dice
 from braindiffusion.runs import Failed, Finished, Metric, Run
 from braindiffusion.runs.requests import TrainSegmentationRequest
 from braindiffusion.segmentation import files, load_segmentation_model, save_segmentation_model
-from braindiffusion.segmentation.calibration import uncalibrated
+from braindiffusion.segmentation.calibration import calibrate, uncalibrated
 from braindiffusion.segmentation.examples import Examples
 from braindiffusion.segmentation.model import SegmentationModel
 from braindiffusion.segmentation.network import SegmentationConfig, SegmentationNet
@@ -64,9 +65,11 @@ def test_going_on_from_a_state_is_exact(heads: Cohort) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize("stop", [1, 3])
 def test_the_job_trains_and_calibrates_and_goes_on(
-    heads: Cohort, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch
+    heads: Cohort, tmp_runs: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
+    """Wherever it was stopped: after the last step, too, when its model is validated and calibrated."""
     monkeypatch.setattr("braindiffusion.jobs.train_segmentation.METRIC_SECONDS", 0.0)
     request = TrainSegmentationRequest(
         data=heads.path, steps=3, window=(16, 16, 24), validation_subjects=1, device="cpu", precision="float32"
@@ -74,11 +77,11 @@ def test_the_job_trains_and_calibrates_and_goes_on(
     run = Run.create(request)
     stopped = perform(run)
     for event in stopped:
-        if isinstance(event, Metric) and event.step == 1:
+        if isinstance(event, Metric) and event.step == stop:
             break
     stopped.close()
     state = run.checkpoints / "resume" / "level-0.safetensors"
-    assert int(load_file(state)["step"]) == 1
+    assert int(load_file(state)["step"]) == stop
     *_, last = perform(run)
     assert isinstance(last, Finished), last
     assert int(load_file(state)["step"]) == 3
@@ -92,6 +95,29 @@ def test_the_job_trains_and_calibrates_and_goes_on(
     list(perform(other))
     one, two = (load_file(r.checkpoints / "best" / "model.safetensors") for r in (run, other))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_all_sessions_of_a_person_are_left_out_together_when_ages_are_fitted(
+    heads: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("a_ses-1", "b", "a_ses-2", "c")
+    subjects = [one.model_copy(update={"id": n, "person": n[0]}) for one, n in zip(heads.subjects, names, strict=True)]
+    sessions = Cohort.open(heads.path)
+    sessions.subjects = subjects
+    examples = Examples(sessions, [0, 1, 2, 3], CONFIG.shape, CONFIG.shape, 0)
+    model = SegmentationModel(SegmentationNet(CONFIG).eval(), uncalibrated(CONFIG.features), {})
+    seen = []
+
+    def calibrated(pooled: np.ndarray, features: np.ndarray, ages: np.ndarray, people: np.ndarray) -> object:
+        seen.extend(people.tolist())
+        return calibrate(pooled, features, ages, people)
+
+    monkeypatch.setattr("braindiffusion.jobs.train_segmentation.calibrate", calibrated)
+    for _ in fit(model, examples, tmp_path / "model"):
+        pass
+    a, a_stripped, b, _, other_session, _, c, _ = seen
+    assert a == a_stripped == other_session
+    assert len({a, b, c}) == 3
 
 
 def test_a_training_starts_from_another_models_weights_and_split(heads: Cohort, tmp_runs: Path) -> None:

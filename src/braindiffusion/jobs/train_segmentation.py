@@ -105,21 +105,23 @@ def train_segmentation(request: TrainSegmentationRequest, run: Run) -> Iterator[
     yield Progress(stage=STAGE, step=first, total=request.steps)
     try:
         for done in trainer.run(examples):
-            now, last = monotonic(), done.step == request.steps
+            now, last, events = monotonic(), done.step == request.steps, list[Event]()
             losses.append(done.loss)
             if now - reported >= METRIC_SECONDS or last:
                 reported = now
                 left = seconds_left(started, done.step - first, request.steps - first)
-                yield Progress(stage=STAGE, step=done.step, total=request.steps, seconds_left=left)
+                events.append(Progress(stage=STAGE, step=done.step, total=request.steps, seconds_left=left))
                 values = {"loss": sum(losses) / len(losses), "learning_rate": done.learning_rate}
-                yield Metric(stage=STAGE, step=done.step, values=values | {"seconds_per_step": done.seconds})
+                values["seconds_per_step"] = done.seconds
+                events.append(Metric(stage=STAGE, step=done.step, values=values))
                 losses.clear()
             if now - saved >= 60 * request.checkpoint_minutes or last:
                 dice = validate(trainer.averaged(), examples, (held_out or rows)[:VALIDATION_HEADS])
                 save(dice)
                 saved, saved_step = monotonic(), done.step
-                yield Metric(stage=STAGE, step=done.step, values={"validation_dice": dice})
-                yield CheckpointWritten(path=str(best), step=done.step)
+                events.append(Metric(stage=STAGE, step=done.step, values={"validation_dice": dice}))
+                events.append(CheckpointWritten(path=str(best), step=done.step))
+            yield from events  # the run may be stopped here: the last weights are validated by then
     finally:
         if saved_step < trainer.step:
             save(-math.inf)
@@ -152,9 +154,9 @@ def fit(model: SegmentationModel, examples: Examples, folder: Path) -> Generator
                 pooled.append(means)
             features.append(age_features(regions, box, means))
         yield Progress(stage=FITTING, step=done, total=len(examples.rows))
-    people = np.repeat(examples.rows, 2)
-    known = [examples.cohort.subjects[row].age for row in people]
-    ages = np.array([np.nan if age is None else age for age in known])
+    subjects = [examples.cohort.subjects[row] for row in np.repeat(examples.rows, 2)]
+    ages = np.array([np.nan if one.age is None else one.age for one in subjects])
+    _, people = np.unique([one.person for one in subjects], return_inverse=True)
     calibration, error = calibrate(np.array(pooled), np.array(features), ages, people)
     save_segmentation_model(
         SegmentationModel(model.net, calibration, {**model.card, "age_error_left_out": error}), folder
