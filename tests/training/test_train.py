@@ -38,6 +38,7 @@ from braindiffusion.runs import (
     TrainRequest,
     Warned,
 )
+from braindiffusion.training.checkpoints import save_posthoc_ema
 from braindiffusion.training.patches import Batch
 from braindiffusion.training.plan import rows_of
 from braindiffusion.training.presets import PRESETS, preset
@@ -430,6 +431,23 @@ def test_a_new_level_holds_out_whom_the_levels_below_learnt_from(cohort: Cohort)
         assert training == set(people) - kept
     with pytest.raises(BrainDiffusionError, match="was trained on 6"):
         rows_of(cohort, 2, Split(train=people))
+
+
+def test_other_averages_of_what_fine_tuning_trained_leave_the_other_levels(
+    trained: tuple[Run, list[object]], cohort: Cohort, tmp_path: Path
+) -> None:
+    asked = request(cohort, validation_subjects=2, start_from=str(trained[0].path), levels=(1,), epochs=2)
+    run = Run.create(asked, root=tmp_path)
+    assert isinstance(list(perform(run))[-1], Finished)
+    narrow, card = load_cascade(save_posthoc_ema(run, 0.07, tmp_path / "narrow"))
+    kept, last = load_cascade(run.checkpoints / "last")
+    assert card.level_steps == last.level_steps == (4, 8, 4, 4)
+    differ = {n.split(".")[1] for n, weight in narrow.state_dict().items() if not weight.equal(kept.state_dict()[n])}
+    assert differ == {"1"}
+    for file in (run.checkpoints / "averages" / "level-1").iterdir():
+        file.unlink()
+    with pytest.raises(BrainDiffusionError, match=r"Level 1 of .* stored its averages 0 times"):
+        save_posthoc_ema(run, 0.07, tmp_path / "none")
 
 
 @pytest.fixture(scope="module")

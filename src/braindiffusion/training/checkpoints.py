@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -240,21 +240,23 @@ def save_posthoc_ema(run: Run, width: float, out: Path) -> Path:
     outputs = Outputs()
     outputs.check((out / CARD, out / WEIGHTS))
     cascade, card = load_cascade(run.checkpoints / "last")
-    steps = []
+    steps = list(card.level_steps)
     for index in range(cascade.config.number_of_levels):
         stored = _load_averages(run.checkpoints / "averages", index)
-        if card.level_steps[index] and len(stored) < FEWEST_AVERAGES:
+        trained = _trained_steps(run.checkpoints / "resume", index)
+        if not stored and not trained:  # as it was in the initial model, or not trained yet
+            continue
+        if len(stored) < FEWEST_AVERAGES:
             msg = (
                 f"Level {index} of {run.name} stored its averages {len(stored)} times, and it takes {FEWEST_AVERAGES}: "
                 "train longer."
             )
             raise BrainDiffusionError(msg)
-        steps.append(max(stored, default=0))
-        if not stored:
-            continue
+        last = max(stored)
+        steps[index] += last - trained if trained else 0
         keys = [(step, sigma_rel) for step in stored for sigma_rel in SIGMA_RELS]
         try:
-            coefficients = posthoc_coefficients([s for s, _ in keys], [rel for _, rel in keys], steps[-1], width)
+            coefficients = posthoc_coefficients([s for s, _ in keys], [rel for _, rel in keys], last, width)
         except ValueError as error:
             raise BrainDiffusionError(str(error)) from error
         for name, parameter in cascade.level(index).named_parameters():
@@ -264,6 +266,18 @@ def save_posthoc_ema(run: Run, width: float, out: Path) -> Path:
     with outputs.writing():
         save_model(cascade, out, {**card.to_json(), **averaged})
     return out
+
+
+def _trained_steps(folder: Path, level: int) -> int:
+    """Return the steps that a run trained a level, by its resume file; 0 where there is none."""
+    path = _state_path(folder, level)
+    if not path.is_file():
+        return 0
+    try:
+        with safe_open(path, "pt") as state:
+            return int(state.get_tensor("step"))
+    except (SafetensorError, OSError) as error:
+        raise BrainDiffusionError(f"The checkpoint {path} is damaged ({error}).") from error
 
 
 def _load_averages(folder: Path, level: int) -> dict[int, dict[str, Tensor]]:
