@@ -6,8 +6,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from braindiffusion.conditions import ConditionSchema, MapField
+from braindiffusion.generation.guidance import Guidance
+from braindiffusion.models.card import ModelCard
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
+from braindiffusion.models.cascade.generator import CascadeGenerator, SampledCascade
 from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.models.generator import BandEdit
 
@@ -113,6 +116,21 @@ def test_air_is_neither_computed_nor_changed_and_a_sample_does_not_depend_on_its
     level = cascade.level(2)
     assert level.windows_without_air(cascade.decompose(volume, 2)[:, 0])[0] == (slice(4, 11), slice(2, 10), slice(0, 7))
     assert level.windows_without_air(torch.full((1, 1, 16, 16, 8), 3.0)) == [(slice(0, 16), slice(0, 16), slice(0, 8))]
+
+
+def test_a_weaker_model_that_guides_leaves_air_as_it_is() -> None:
+    """Neither model has learnt what detail air has, and the difference of two guesses would be added to it."""
+    noise = torch.Generator().manual_seed(0)
+    strong, weak = (SampledCascade(Cascade(PATCHED).eval(), ModelCard()) for _ in range(2))
+    with torch.no_grad():
+        for one in (strong, weak):
+            for p in one.cascade.parameters():
+                p.copy_(0.1 * torch.randn(p.shape, generator=noise))
+    volume = torch.full((1, 1, 32, 32, 16), -1.0)
+    volume[0, :, 10:20, 8:17, 3:12] = 0.5
+    guidance = Guidance(2.0, weak=CascadeGenerator(weak.cascade, weak.card))
+    *_, step = strong.sample([7], hooks=[guidance], edit_band=_at_the_finest(volume))
+    torch.testing.assert_close(step.denoised[0, 0, 22:], torch.full((10, 32, 16), -1.0))
 
 
 def test_boxes_may_have_few_sizes() -> None:

@@ -59,7 +59,7 @@ class Inversion:
             return self._found[key]
         own = self._generator.coarse_band(self._volume, level)
         if own is not None and context.coarse is not None:
-            context = replace(context, coarse=own + context.coarse - self._clean[level])
+            context = replace(context, coarse=own + context.coarse - self._clean[level], windows=None)
         *_, step = ddim_inversion(
             self._generator.denoiser(context),
             self._generator.coefficients(self._volume, level),

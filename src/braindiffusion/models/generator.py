@@ -30,6 +30,8 @@ class LevelContext:
         coarse_sigma: (batch,), noise level of that band; None at level 0.
         moved: whether the level's grid is moved by half a site (`cascade.refinement`): its coefficients are then not
             those of `EditableGenerator.coefficients`, and a hook that knows some of these returns the denoiser it got.
+        windows: the box of sites (x, y, z) of each sample outside of which the level takes its estimate for 0; None
+            where it computes all.
     """
 
     level: int
@@ -38,6 +40,7 @@ class LevelContext:
     coarse: Tensor | None = None
     coarse_sigma: Tensor | None = None
     moved: bool = False
+    windows: Sequence[tuple[slice, slice, slice]] | None = None
 
 
 Hook = Callable[[LevelContext, Denoiser], Denoiser]
@@ -212,6 +215,7 @@ class EditableGenerator(Generator, Protocol):
         Args:
             context: the level.
             where: (x, y, z) bool, the voxels whose estimate is needed; a level may leave all others 0 and save time.
+                None is those of the context's windows.
         """
         ...
 

@@ -124,7 +124,8 @@ class CascadeGenerator(SampledCascade):
     def denoiser(self, context: LevelContext, where: Tensor | None = None) -> Denoiser:
         """Return D(x, sigma, condition) of a level, without hooks; levels trained on patches compute a box only."""
         level = self.cascade.level(context.level)
-        windows = None if where is None or level.config.patch is None else [level.window(where)] * len(context.seeds)
+        windows = context.windows if where is None else [level.window(where)] * len(context.seeds)
+        windows = None if level.config.patch is None else windows
         return level.denoiser(context.coarse, context.coarse_sigma, windows, moved=context.moved)
 
     def coefficients(self, volume: Tensor, level: int) -> Tensor:

@@ -94,8 +94,8 @@ def sample_cascade(
                 coarse = clean * level.std[0] + level.mean[0]
             given = clean + level.config.coarse_sigma * noise(*clean.shape[1:])
         sigmas = level.config.sampling_sigmas(by_level[index])
-        context = LevelContext(index, tuple(seeds), sigmas, given, coarse_sigma)
         windows = None if coarse is None else level.windows_without_air(coarse)
+        context = LevelContext(index, tuple(seeds), sigmas, given, coarse_sigma, windows=windows)
         denoiser = apply_hooks(hooks, context, level.denoiser(given, coarse_sigma, windows))
         refines = level.config.refinement is not None and index >= first_refined
         run = _sampler(sampler or level.config.sampler, eta)
