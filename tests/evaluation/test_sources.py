@@ -39,6 +39,17 @@ def test_a_generated_brain_is_taken_as_it_is_with_what_it_was_asked(write: Calla
     assert [one.name for one in find_brains([folder / "sample_001.nii.gz"], BOX)] == ["sample_001"]
 
 
+def test_a_generated_brain_on_another_grid_is_brought_into_the_box(tmp_path: Path, make_person: Callable) -> None:
+    """Its grid may happen to have as many voxels as the box."""
+    voxels, _ = make_person(7)
+    save_volume(Volume(voxels[None], np.diag([4.0, 4, 4, 1])), tmp_path / "small.nii.gz")
+    write_sidecar(tmp_path / "small.nii.gz", {"synthetic": True})
+    (source,) = find_brains([tmp_path], BOX)
+    brain = source.read()
+    assert brain.voxels.shape == BOX.shape
+    assert np.count_nonzero(brain.voxels) == pytest.approx(np.count_nonzero(voxels) / 8, rel=0.3)
+
+
 def test_a_run_of_generate_is_the_folder_that_it_wrote_into(
     write: Callable, make_person: Callable, tmp_runs: Path
 ) -> None:

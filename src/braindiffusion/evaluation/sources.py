@@ -168,7 +168,8 @@ def _read_file(
     map_ = None if labels is None else load_volume(labels)
     asked = (sidecar.get("condition") or {}) if is_generated(sidecar) else {}
     spacing = preprocessing.spacing
-    if is_synthetic(path, sidecar) and volume.shape == preprocessing.shape:  # it is in the box, and in its unit
+    in_box = volume.shape == preprocessing.shape and np.allclose(volume.spacing, spacing, atol=1e-3)
+    if is_synthetic(path, sidecar) and in_box:  # and in the unit of the box
         drawn = None if map_ is None else on_grid(map_, volume)
         return Brain(name, np.asarray(volume.data[0], np.float32), drawn, spacing, asked)
     first = Volume(volume.data[:1], volume.affine)
