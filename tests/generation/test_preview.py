@@ -114,7 +114,7 @@ def test_the_distilled_model_shows_it_unless_other_guidance_is_asked_for(tmp_pat
         return totals(request)
 
     assert steps() == steps(fast=True) == [2] * 6
-    assert steps(guidance=2.0) == [4] * 12
+    assert steps(guidance=2.0) == steps(guidance=0.0) == [4] * 12
     request = of(tmp_path / "quick")  # chosen itself
     assert totals(request) == [2] * 6
 

@@ -90,6 +90,8 @@ def _quick_model(asked: GenerateRequest) -> Path:
     """Return the distilled model of the one that is asked for, if it has one and no other guidance is asked for."""
     folder = find_model(asked.model)
     settings = read_card(folder).fast
-    if settings is None or settings.model is None or any(getattr(asked, name) for name in GUIDANCE):
+    if settings is None or settings.model is None:
+        return folder
+    if any(getattr(asked, name) != GenerateRequest.model_fields[name].default for name in GUIDANCE):
         return folder
     return find_model(settings.model)
