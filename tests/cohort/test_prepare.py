@@ -79,9 +79,11 @@ def test_a_damaged_store_is_repaired(ixi: Path, ask: Ask, tmp_path: Path) -> Non
     assert contents(tmp_path / "out.zarr") == whole
 
 
-def test_two_processes_do_not_write_one_store(ixi: Path, ask: Ask) -> None:
+@pytest.mark.parametrize("step", [0, 1])
+def test_two_processes_do_not_write_one_store(ixi: Path, ask: Ask, step: int) -> None:
+    """From the beginning, when the store of the first holds no subject yet."""
     events = prepare(ask(ixi))
-    until_step(events, 1)
+    until_step(events, step)
     with pytest.raises(BrainDiffusionError, match=r"The cohort out\.zarr is being written by another process"):
         list(prepare(ask(ixi)))
     assert isinstance(list(events)[-1], Finished)

@@ -20,7 +20,7 @@ from braindiffusion.cohort.find import Found, search
 from braindiffusion.cohort.parallel import in_order
 from braindiffusion.cohort.preprocessing import Modalities, Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise_file
-from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
+from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject, check_store_path
 from braindiffusion.cohort.vectors.table import VectorTable, read_vector_tables
 from braindiffusion.errors import BrainDiffusionError, about
 from braindiffusion.runs.durations import seconds_left
@@ -74,11 +74,16 @@ def prepare(request: PrepareRequest, run: "Run | None" = None) -> Iterator[Event
         for sentence in table.problems([item.subject for item in found if not item.problem]):
             yield Warned(message=sentence)
     preprocessing = _preprocessing(request)
-    _open_or_create(request, preprocessing, found)
+    check_store_path(request.out)
+    try:
+        request.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{request.out} cannot be written ({error.strerror or type(error).__name__}): choose another place."
+        raise BrainDiffusionError(msg) from error
     with run_lock(request.out, "The cohort {} is being written by another process already"):
+        cohort = _open_or_create(request, preprocessing, found)
         for leftover in request.out.rglob("*.partial"):  # Zarr's temporary files, of a process that was killed
             leftover.unlink()
-        cohort = Cohort.open(request.out, mode="r+")
         yield from _fill(request, cohort, preprocessing, found, people, tables)
 
 
@@ -205,7 +210,7 @@ def _id(item: Found, preprocessing: Preprocessing) -> str:
 
 def _open_or_create(request: PrepareRequest, preprocessing: Preprocessing, found: list[Found]) -> Cohort:
     out = request.out
-    if not out.is_dir() or not any(out.iterdir()):
+    if not (out / "zarr.json").is_file():
         return _create(request, preprocessing)
     cohort = Cohort.open(out, mode="r+")
     if not cohort.subjects:

@@ -6,6 +6,7 @@ died is a shorter store and never a wrong one.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,8 @@ if TYPE_CHECKING:  # its import takes 0.2 s: the plugin's docks pay for it when 
 FORMAT = "braindiffusion-cohort"
 CHECKED = ("volumes", "masks", "labels", "affines")
 """The arrays that a subject's checksum is of, in this order."""
-
+MEMBERS = ("zarr.json", *CHECKED, GROUP)
+"""Files and folders of a store."""
 
 SMALL, AT_ONCE = 1000, 100
 """Subjects up to which the table is written with each, and of how many at once beyond: it is written whole, so that the
@@ -116,7 +118,7 @@ class Cohort:
         """Make an empty store, open for writing.
 
         Args:
-            path: the folder to make; it must not exist, or be empty, or hold a cohort without volumes.
+            path: the folder to make; it must not exist, or be empty but for a lock, or hold a cohort without volumes.
             preprocessing: how its volumes will be prepared.
             channels: C.
             labels: type of the label maps; None stores none.
@@ -131,7 +133,11 @@ class Cohort:
         if _holds_anything(path) and len(cls.open(path)):
             raise BrainDiffusionError(f"{path} holds a cohort already: choose another place to prepare into.")
         try:
-            group = zarr.create_group(path, overwrite=True)
+            for member in (path / name for name in MEMBERS):  # not all of the folder: it has the lock of its writer
+                if member.is_dir():
+                    shutil.rmtree(member)
+                member.unlink(missing_ok=True)
+            group = zarr.create_group(path)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise BrainDiffusionError(f"{path} cannot be written ({reason}): choose another place.") from error
@@ -292,22 +298,15 @@ def check_store_path(path: Path) -> None:
         Cohort.open(path)
     except BrainDiffusionError as error:
         raise BrainDiffusionError(msg if not (path / "zarr.json").is_file() else str(error), "out") from error
-    strangers = {entry.name for entry in path.iterdir()} - {
-        "zarr.json",
-        "volumes",
-        "masks",
-        "labels",
-        "affines",
-        GROUP,
-        LOCK,
-    }
+    strangers = {entry.name for entry in path.iterdir()} - {*MEMBERS, LOCK}
     if strangers:
         msg = f"{path} holds {min(strangers)}, which is no part of a cohort: choose another place, or move it."
         raise BrainDiffusionError(msg, "out")
 
 
 def _holds_anything(path: Path) -> bool:
-    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+    """Return whether a file is there, or a folder that holds more than the lock of its writer."""
+    return path.exists() and (not path.is_dir() or any(entry.name != LOCK for entry in path.iterdir()))
 
 
 def _first_line(error: Exception) -> str:
