@@ -38,7 +38,7 @@ _GZIP_LEVEL = 6
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A brain as it crosses between rooms.
+    """A volume: voxels and their place in the world, the one form in which brains pass between packages.
 
     Examples:
         >>> empty = Volume(np.zeros((1, 80, 104, 88), np.float32), np.diag([2, 2, 2, 1]))

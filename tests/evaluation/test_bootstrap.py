@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braindiffusion.evaluation.bootstrap import GroupRows, compare, of_one
+from braindiffusion.evaluation.bootstrap import GroupRows, between, compare, of_one
 from braindiffusion.evaluation.metrics import distances
 
 
@@ -42,6 +42,19 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
         found = of_one(np.mean, rng.normal(3, 2, size=40), 200, rng)
         assert found.low < found.value < found.high
         covered += bool(found.low <= 3 <= found.high)
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+@pytest.mark.parametrize("size", [30, 20], ids=["all", "samples of 20"])
+def test_the_interval_of_a_comparison_covers_the_truth_as_often_as_it_says(size: int) -> None:
+    """Both groups vary: an interval of the first alone would be too narrow."""
+    rng = np.random.default_rng(4)
+    rows, others = np.arange(30), np.arange(30, 50)
+    covered = 0
+    for _ in range(200):
+        table = rng.normal(np.repeat([0.5, 0.0], (30, 20)), np.repeat([0.5, 2.0], (30, 20)))
+        found = between(lambda a, b, table=table: table[a].mean() - table[b].mean(), rows, others, size, 100, rng)
+        covered += bool(found.low <= 0.5 <= found.high)
     assert 0.88 <= covered / 200 <= 0.99
 
 

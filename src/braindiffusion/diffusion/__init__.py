@@ -1,1 +1,1 @@
-"""The mathematics: noise, denoiser, loss weights, samplers, guidance. No files, no networks' insides."""
+"""The mathematics: noise, denoiser, loss weights, samplers, guidance. No files, no network internals."""

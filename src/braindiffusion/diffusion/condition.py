@@ -1,7 +1,7 @@
-"""A condition as the denoiser gets it: one tensor a field, first axis the batch. The mathematics only hides fields.
+"""A condition as the denoiser gets it: one tensor for each field, first axis the batch; and how fields are hidden.
 
-Numbers, categories and vectors are float tensors (batch, n) where NaN says "not asked for"; maps are uint8
-(batch, x, y, z) where 255 says so.
+Numbers, categories and vectors are float tensors (batch, n), maps are uint8 (batch, x, y, z). NaN, or 255 in a map, is
+null: nothing is asked for.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ NULL_LABEL = 255
 
 
 def null_condition(field: Tensor) -> Tensor:
-    """A field that asks for nothing, shaped as this one."""
+    """Return a null field, shaped as this one."""
     return torch.full_like(field, torch.nan if field.is_floating_point() else NULL_LABEL)
 
 
 def without_fields(condition: Condition, names: Iterable[str] | None = None) -> Condition:
-    """The condition with some fields hidden; None hides all.
+    """Return the condition with some fields null; None is all of them.
 
     Raises:
         KeyError: the condition has no such field.
@@ -29,7 +29,13 @@ def without_fields(condition: Condition, names: Iterable[str] | None = None) -> 
 
 
 def drop_fields(condition: Condition, shares: Mapping[str, float], generator: torch.Generator) -> Condition:
-    """Hide each field of each sample on its own, as often as its share says (Ho and Salimans 2022, algorithm 1)."""
+    """Return a condition whose fields are null at random (Ho and Salimans 2022, algorithm 1).
+
+    Args:
+        condition: of a batch.
+        shares: probability of each field to be null, by name; each sample is drawn on its own.
+        generator: on the CPU.
+    """
     result = {}
     for name, field in condition.items():
         drop = torch.rand(len(field), generator=generator) < shares[name]

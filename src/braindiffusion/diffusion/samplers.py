@@ -1,8 +1,7 @@
-"""Samplers are generators: each step yields a record, and whoever drives owns progress, preview and cancel.
+"""Samplers: generators of steps from noise to a sample. The caller shows progress and previews, and may stop.
 
-All work on `x = clean + sigma * noise`, where every one of them walks along the noise direction
-`(x - D(x, sigma)) / sigma` from one noise level to the next. Sampling noise is drawn by a function, so that each sample
-of a batch keeps to its own seed.
+All work on `x = clean + sigma * noise`, and move along the noise direction `(x - D(x, sigma)) / sigma` from one noise
+level to the next. Sampling noise is drawn by a function, so that each sample of a batch has its own seed.
 """
 
 import itertools
@@ -28,9 +27,9 @@ class Step:
     """One step of a sampler.
 
     Attributes:
-        step: from 1.
-        of: how many.
-        sigma: the noise level that `x` has now.
+        step: number, from 1.
+        of: number of steps.
+        sigma: the noise level that `x` has now, in standard deviations of the data.
         x: (batch, channels, x, y, z), the current noisy sample.
         denoised: the denoiser's estimate of the clean data, from which `x` was made.
     """
@@ -50,7 +49,7 @@ class Sampler(Protocol):
         x: noise times sigmas[0], (batch, channels, x, y, z).
         sigmas: (steps + 1,) falling. The last is 0; a larger one stops there.
         condition: handed to the denoiser.
-        noise: what `ddpm`, and `ddim` with eta, add on their way; the others need none.
+        noise: what `ddpm`, and `ddim` with eta, add at each step; the others need none.
 
     Raises:
         ValueError: sigmas that do not fall, or noise that is needed and not there.
@@ -65,7 +64,7 @@ class Sampler(Protocol):
         *,
         noise: Noise | None = None,
     ) -> Iterator[Step]:
-        """Walk down the noise levels."""
+        """Yield a step for each noise level, falling."""
         ...
 
 
@@ -198,7 +197,7 @@ SAMPLERS: dict[SamplerName, Sampler] = {
     "heun": heun,
     "euler_flow": euler_flow,
 }
-"""Every way down, by name. Only `ddim` takes an `eta` of its own."""
+"""The samplers by name. Only `ddim` takes an `eta` of its own."""
 
 
 def evaluations(sampler: SamplerName, steps: int) -> int:

@@ -1,4 +1,4 @@
-"""The job `read`: segment T1w volumes into label maps, brain masks and one table of region volumes and ages."""
+"""The job `segment`: segment T1w volumes into label maps, brain masks and one table of region volumes and ages."""
 
 import csv
 import io

@@ -1,7 +1,7 @@
-"""The cascade: a list of levels, and the way between a volume and what each level generates.
+"""The cascade: a list of levels, and the transforms between a volume and what each level generates.
 
-Level 0 makes the coarsest band; each finer level makes seven detail bands given the band below it. All levels work on
-normalised coefficients (zero mean, unit variance inside brains), whose constants live in the model.
+Level 0 generates the coarsest band, each finer level seven detail bands, given the band of the level before. All levels
+work on normalised coefficients (zero mean, unit variance inside brains); the constants are part of the model.
 """
 
 from collections.abc import Sequence

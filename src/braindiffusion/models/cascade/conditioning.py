@@ -1,8 +1,8 @@
-"""The conditioning of a network: numbers and words for the whole volume, labels for each voxel.
+"""The conditioning of a network: numbers and categories for the whole volume, labels for each voxel.
 
-All of it starts as nothing and says nothing where nothing is asked for, so that a model can learn new conditions, and a
-hidden field is the very network that never had it. (The missing token of a field is zero: contributions are added, so a
-learned one would only move the bias that they are added to.)
+Each field adds to an embedding, and adds exactly zero where it is null and before it is trained: a model can learn new
+conditions, and with a null field it is the network that never had it. (A learned token for null fields would only move
+the bias that contributions are added to.)
 """
 
 from typing import cast

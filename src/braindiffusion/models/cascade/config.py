@@ -1,4 +1,4 @@
-"""The shape of a model, as data: written into its card, read back when it is loaded."""
+"""The configuration of a cascade: networks, training noise and sampling of each level, as its card has it."""
 
 import itertools
 from collections.abc import Sequence
@@ -76,9 +76,9 @@ class LevelConfig(_Config):
     log_sigma_mean: float = Field(default=-0.3, ge=-20, le=20)
     log_sigma_std: float = Field(default=1.3, gt=0, le=20)
     coarse_sigma_max: float = Field(default=0.3, ge=0, le=MOST_SIGMA)
-    """The coarse band is noised by up to this much in training, so that a level forgives the level below."""
+    """Highest noise level of the coarse band in training: a level learns to correct errors of the level before it."""
     coarse_sigma: float = Field(default=0.03, ge=0, le=MOST_SIGMA)
-    """And by this much in sampling."""
+    """Noise level of the coarse band in sampling."""
     sampler: SamplerName = "ddim"
     steps: int = Field(default=10, ge=1, le=10_000)
     """Sampler steps."""
