@@ -283,7 +283,8 @@ def _mark_doubles(found: list[Found], only: str | None) -> list[Found]:
     for item in found:
         key = item.subject, item.modality or only
         taken = item if item.problem else first.setdefault(key, item)
-        problem = item.problem if taken is item else f"{taken.path.name} is there for {item.subject} already"
+        twin = taken.path if taken.path.name == item.path.name else taken.path.name  # in another folder
+        problem = item.problem if taken is item else f"{twin} is there for {item.subject} already"
         marked.append(replace(item, problem=problem))
     return marked
 

@@ -43,7 +43,7 @@ def inspect(
 
 def _table(rows: list[Inspected]) -> Table:
     subject = Column("subject", no_wrap=True, overflow="fold")  # ids stay whole in a narrow terminal
-    table = Table(subject, "age", "sex", "site", "kind", "voxels", "mm", "remarks")
+    table = Table(subject, "age", "sex", "site", "kind", "voxels", "mm", Column("remarks", overflow="fold"))
     for row in rows:
         table.add_row(
             row.subject,
