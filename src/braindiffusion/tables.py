@@ -147,7 +147,8 @@ def lines_of_text(content: bytes, *, strict: bool = False) -> Iterator[list[str]
             text = content.decode("latin-1")
     first = next((line for line in text.splitlines() if line.strip()), "")
     _check_columns(first)
-    delimiter = max(",\t;", key=first.count)
+    delimiter = max("\t,;", key=first.count)
+    delimiter = delimiter if delimiter in first else ","  # one column
     for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict):
         if line:
             yield [cell.strip() for cell in line]
