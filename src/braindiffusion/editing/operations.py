@@ -184,7 +184,7 @@ def _regeneration(
             here, anatomy = sample_regions(library, boxed.regions, boxed.hole, request.seed + number - 1)
             told["anatomy"] = anatomy
         condition = conditioned(generator, asked, here)
-        every = [*hooks, inpainting]
+        every: list[Hook] = [*hooks, inpainting]
         edit_band = inpainting.edit_band
         return Proposal(boxed.box, every, condition, edit_band, sampler, told, first_level, refine_from=first_level)
 
