@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,13 +287,13 @@ def test_it_starts_without_torch_and_with_passive_waiting(tmp_path: Path) -> Non
     assert done.stderr.endswith(b"torch=False omp=PASSIVE")
 
 
-def alone(job: str, run: Run) -> "subprocess.Popen[bytes]":
+def alone(job: str, run: Run, stderr: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
     arguments = ["--run", str(run.path)]
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER.format(tests=str(TESTS), job=job, arguments=arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         start_new_session=True,
     )
 
@@ -301,6 +302,15 @@ def alone(job: str, run: Run) -> "subprocess.Popen[bytes]":
 def test_alone_it_performs_one_run_and_tells_only_its_folder(run: Run, job: str, status: int, state: RunState) -> None:
     assert alone(job, run).wait(SECONDS) == status
     assert run.state is state
+
+
+def test_alone_it_tells_its_log_of_a_failure_that_the_folder_cannot_take(run: Run) -> None:
+    process = alone("endless", run, subprocess.PIPE)
+    wait_for_progress(run, process)
+    shutil.rmtree(run.path)
+    _, told = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert told.decode().count(f"The run folder {run.path} has gone") == 1
 
 
 def test_a_warm_one_has_imported_what_generating_needs() -> None:

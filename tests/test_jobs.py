@@ -95,7 +95,9 @@ def test_no_memory_comes_with_advice(make_run: Make) -> None:
     assert "close other programs" in last.message
 
 
-def test_a_run_folder_that_vanishes_is_told_though_nothing_can_be_written(make_run: Make) -> None:
+def test_a_run_folder_that_vanishes_is_told_once_though_nothing_can_be_written(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = make_run("endless")
     events = perform(run)
     list(islice(events, 3))
@@ -103,6 +105,7 @@ def test_a_run_folder_that_vanishes_is_told_though_nothing_can_be_written(make_r
     *_, last = events
     assert isinstance(last, Failed)
     assert f"The run folder {run.path} has gone" in last.message
+    assert capsys.readouterr().err == ""  # whoever performs the run shows its events
 
 
 def test_a_full_disk_is_named(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ from braindiffusion.runs import (
     SynthesizeRequest,
     TrainRequest,
     VisualizeRequest,
+    Warned,
 )
 from braindiffusion.runs.requests import SegmentRequest
 from braindiffusion.volume import Volume, save_volume
@@ -139,6 +140,26 @@ def test_a_file_of_the_user_is_never_written_over(
     assert "choose another" in last.message
     assert "bug" not in last.message
     assert mine.read_bytes() == FOREIGN
+
+
+@pytest.mark.parametrize("job", sorted(JOBS.keys() - {"regenerate"}))  # whose sidecar lies in that folder
+def test_a_folder_that_takes_no_files_is_told_before_any_work(
+    job: str, model: Path, brains: Path, tmp_path: Path, tmp_runs: Path
+) -> None:
+    (tmp_path / "file").write_bytes(FOREIGN)
+    *events, last = perform(JOBS[job][0](model, brains, tmp_path / "file" / "out"))
+    assert isinstance(last, Failed), last
+    assert str(tmp_path / "file") in last.message
+    assert "choose another" in last.message
+    assert not [event for event in events if isinstance(event, Warned)]
+
+
+def test_a_folder_without_permission_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path or not mode & os.W_OK)
+    with pytest.raises(BrainDiffusionError, match=r"Cannot write into .*out \(no permission\): choose another folder"):
+        Outputs().check([tmp_path / "out" / "a.nii.gz"])
+    result = CliRunner().invoke(app, ["train", "--data", str(tmp_path), "--out", str(tmp_path / "models")])
+    assert "no permission" in str(result.exception)
 
 
 def test_every_request_with_an_output_is_among_these() -> None:

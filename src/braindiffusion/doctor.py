@@ -16,7 +16,7 @@ from braindiffusion import __version__
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import find_model, list_models
 from braindiffusion.runs import default_runs_dir
-from braindiffusion.runs.versions import package_version
+from braindiffusion.runs.versions import in_words, package_version
 
 if TYPE_CHECKING:
     import torch
@@ -52,9 +52,9 @@ def examine() -> Iterator[Finding]:
 def _versions() -> Finding:
     names = ("torch", "torchio", "nibabel", "zarr", "napari")
     found = {name: package_version(name) for name in names}
-    told = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
     verdict: Literal["good", "bad"] = "good" if all(found[name] for name in names if name != "napari") else "bad"
-    return Finding("versions", verdict, f"braindiffusion {__version__}, Python {platform.python_version()}, {told}.")
+    told = {"braindiffusion": __version__, "Python": platform.python_version(), **found}
+    return Finding("versions", verdict, f"{in_words(told)}.")
 
 
 def _memory() -> Finding:

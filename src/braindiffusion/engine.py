@@ -149,7 +149,9 @@ def perform_alone(path: Path, stop: threading.Event) -> int:
     run = Run.open(path)
     events = perform(run)
     try:
-        for _ in events:
+        for event in events:
+            if isinstance(event, Failed):  # its folder may be full or gone
+                sys.stderr.write(f"{event.message}\n")
             if stop.is_set():
                 break
     finally:

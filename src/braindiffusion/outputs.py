@@ -8,6 +8,7 @@ without hidden files), volumes and sidecars are known by what they say of themse
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -57,13 +58,14 @@ class Outputs:
         """Check that files may be written. Temporary files that a killed process left of them are removed.
 
         Raises:
-            BrainDiffusionError: one is an input, a folder, or a file of the user.
+            BrainDiffusionError: one is an input, a folder, or a file of the user; or nothing can be written there.
         """
         inputs = {_identity(path) for path in self.inputs} - {None}
         by_folder: dict[Path, list[Path]] = defaultdict(list)
         for path in paths:
             by_folder[path.parent].append(path)
         for folder, files in by_folder.items():
+            check_folder(folder)
             remove_temporaries(folder, [path.name for path in files])
             for path in files:
                 if (identity := _identity(path)) is None:
@@ -91,6 +93,20 @@ class Outputs:
             self._recorded[path.parent] = _read_record(path.parent)
         known = self._recorded[path.parent].get(path.name)
         return says_it_is_ours(path) if known is None else _sha256(path) in known
+
+
+def check_folder(folder: Path) -> None:
+    """Check, before long work, that files can be written into a folder, which need not exist yet.
+
+    Raises:
+        BrainDiffusionError: they cannot.
+    """
+    every = (folder, *folder.parents)
+    there = next((one for one in every if os.path.exists(one)), folder)  # noqa: PTH110 never raises, unlike Path.exists
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    why = "no permission" if there.is_dir() else f"{there} is no folder"
+    raise BrainDiffusionError(f"Cannot write into {folder} ({why}): choose another folder.", "out")
 
 
 def input_paths(request: BaseModel) -> Iterator[Path]:

@@ -105,26 +105,14 @@ def main(path: str) -> None:
 
 
 def _read_text(content: bytes) -> Table:
-    """Read a table of text: with tabs, commas or semicolons, with or without a byte order mark.
+    """Read a table of text, see `lines_of_text`.
 
     Empty cells at the ends of rows are ignored, whether or not the header has a name for them.
 
     Raises:
         ValueError: it is empty, is no text, or a row has more cells than the header.
     """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = content.decode("utf-16")
-    else:
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = content.decode("latin-1")
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    _check_columns(first)
-    delimiter = max("\t,;", key=first.count)
-    read = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    cells = ([cell.strip() for cell in line] for line in read)
-    lines = [*islice((line for line in cells if any(line)), MOST_ROWS + 2)]
+    lines = [*islice((line for line in lines_of_text(content) if any(line)), MOST_ROWS + 2)]
     if not lines:
         raise ValueError("it is empty")
     header, *others = lines
@@ -137,6 +125,33 @@ def _read_text(content: bytes) -> Table:
         pairs = zip(header, [*line, *[""] * len(header)], strict=False)
         rows.append(dict(reversed(list(pairs))))  # of two columns of one name the first counts
     return rows, header
+
+
+def lines_of_text(content: bytes, *, strict: bool = False) -> Iterator[list[str]]:
+    """Yield the cells of each line of a table of text that is not empty, without spaces around them.
+
+    Args:
+        content: of the file: with tabs, commas or semicolons, with or without a byte order mark.
+        strict: whether quotation marks that do not match are an error.
+
+    Raises:
+        ValueError: it is no text, or has too many columns.
+        csv.Error: it cannot be taken apart.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16")
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    _check_columns(first)
+    delimiter = max("\t,;", key=first.count)
+    delimiter = delimiter if delimiter in first else ","  # one column
+    for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict):
+        if line:
+            yield [cell.strip() for cell in line]
 
 
 def _check_columns(header: str) -> None:

@@ -24,11 +24,13 @@ def inspect(*words: object) -> Result:
     return CliRunner().invoke(app, ["inspect", *map(str, words)])
 
 
-def test_a_table_of_who_is_there(folder: Path) -> None:
+@pytest.mark.parametrize("columns", ["200", "60"])
+def test_a_table_of_who_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
     result = inspect(folder)
     assert result.exit_code == 0
     assert SUBJECTS[0] in result.stdout
-    assert "2 x 2 x 2" in result.stdout
+    assert columns == "60" or "2 x 2 x 2" in result.stdout
     assert "there is no table of participants" in result.stderr
 
 

@@ -43,7 +43,7 @@ def test_problems_of_names_come_first(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "sub-1_T1w.nii").touch()
     rows = list(describe(find(tmp_path)))
-    assert rows[1].problem == "sub-1_T1w.nii is there for sub-1 already"
+    assert rows[1].problem == f"{tmp_path / 'a' / 'sub-1_T1w.nii'} is there for sub-1 already"
     assert rows[0].shape is None
 
 

@@ -65,8 +65,13 @@ def test_named_files_leave_derived_ones_out(tmp_path: Path) -> None:
 
 
 def test_a_second_volume_of_a_subject_has_a_problem(tmp_path: Path) -> None:
-    found = find(touch(tmp_path, "a/IXI012-HH-1211-T1.nii.gz", "b/IXI012-HH-1211-T1.nii"))
-    assert [item.problem for item in found] == ["", "IXI012-HH-1211-T1.nii.gz is there for IXI012-HH-1211 already"]
+    """The other volume is told by its name, and by its folder where both have one name."""
+    found = find(touch(tmp_path, "a/IXI012-HH-1211-T1.nii.gz", "b/IXI012-HH-1211-T1.nii", "c/IXI012-HH-1211-T1.nii.gz"))
+    assert [item.problem for item in found] == [
+        "",
+        "IXI012-HH-1211-T1.nii.gz is there for IXI012-HH-1211 already",
+        f"{tmp_path / 'a' / 'IXI012-HH-1211-T1.nii.gz'} is there for IXI012-HH-1211 already",
+    ]
 
 
 def test_nothing_there_says_what_was_looked_for(tmp_path: Path) -> None:

@@ -213,6 +213,15 @@ def test_a_store_with_damaged_metadata_is_told_in_one_sentence(store: Path, file
         Cohort.open(store)
 
 
+def test_a_store_without_permission_is_not_called_damaged(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(store / "zarr.json"))
+
+    monkeypatch.setattr("zarr.open_group", refuse)
+    with pytest.raises(BrainDiffusionError, match=r"zarr\.json cannot be read \(Permission denied\)\.$"):
+        Cohort.open(store)
+
+
 def test_damaged_attributes_and_arrays_are_told_in_one_sentence(store: Path) -> None:
     plain = json.loads((store / "zarr.json").read_text())
     for name in ("subjects", "preprocessing", "checksums"):

@@ -26,7 +26,7 @@ from braindiffusion.jobs.edit import edit
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import REGIONS, region_index, volumes_ml
-from braindiffusion.runs import ArtifactWritten, EditRequest, Run
+from braindiffusion.runs import ArtifactWritten, EditRequest, Progress, Run
 from braindiffusion.volume import load_volume
 
 SETTINGS = Preprocessing(spacing=8.0, shape=(20, 26, 22))
@@ -123,7 +123,10 @@ def test_a_sweep_is_written_as_volumes_and_as_one_4d_volume(model: Path, tmp_pat
         out=tmp_path,
         device="cpu",
     )
-    events = [event for event in edit(request, Run.create(request)) if isinstance(event, ArtifactWritten)]
+    every = list(edit(request, Run.create(request)))
+    stages = [event.stage for event in every if isinstance(event, Progress)]
+    assert stages[2:] == [f"value {number} of 3, deformed" for number in (1, 2, 3)]
+    events = [event for event in every if isinstance(event, ArtifactWritten)]
     assert [event.name for event in events] == ["age 40", "age 55", "age 70", "sweep", "animation"]
     assert [event.kind for event in events] == ["volume"] * 3 + ["trajectory", "figure"]
     with Image.open(tmp_path / "sweep.gif") as animation:
@@ -139,6 +142,7 @@ def test_a_sweep_is_written_as_volumes_and_as_one_4d_volume(model: Path, tmp_pat
     told = json.loads((tmp_path / "proposal_002.json").read_text())
     assert told["after"] == {"age": 55.0}
     assert told["before"] == {"age": 40.0, "sex": "F"}
+    assert (told["sampler"], told["steps"], told["steps_by_level"]) == (None, 0, [0, 0])
     assert [one["after"]["age"] for one in json.loads((tmp_path / "sweep.json").read_text())["values"]] == [40, 55, 70]
 
 
@@ -153,6 +157,21 @@ def test_a_change_is_generated_from_the_noise_of_the_brain(model: Path, tmp_path
     assert told["sampler"] == "ddim"
     assert told["guidance"] == GUIDANCE
     assert told["largest_displacement_mm"] > 0
+
+
+@pytest.mark.parametrize(
+    "operation", [{"change": {"age": 70}}, {"second": sample_t1_path(1)}, {"seed": 1}], ids=["change", "second", "vary"]
+)
+def test_only_levels_that_are_generated_are_reported(
+    operation: dict[str, object], model: Path, tmp_path: Path, tmp_runs: Path
+) -> None:
+    request = EditRequest(
+        scan=sample_t1_path(), first_level=1, model=str(model), out=tmp_path, device="cpu", **operation
+    )
+    stages = [event.stage for event in edit(request, Run.create(request)) if isinstance(event, Progress)]
+    assert set(stages[2:]) == {"proposal 1 of 1, level 1"}
+    told = json.loads((tmp_path / "proposal_001.json").read_text())
+    assert (told["steps"], told["steps_by_level"]) == (2, [0, 2])
 
 
 def test_a_change_that_cannot_be_made_is_told(model: Path, tmp_runs: Path, tmp_path: Path) -> None:

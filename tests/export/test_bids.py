@@ -141,12 +141,13 @@ def test_label_maps_of_different_schemes_are_refused(tmp_path: Path) -> None:
 
 def test_sessions_channels_and_second_scans(tmp_path: Path) -> None:
     source = tmp_path / "in"
-    for name in ("sub-01_ses-a_T1w.nii.gz", "sub-01_ses-b_T1w.nii.gz", "other/sub-01_ses-b_T1w.nii"):
+    for name in ("sub-01_ses-a_T1w.nii.gz", "sub-01_ses-b_T1w.nii.gz", "sub-01_ses-b_run-2_T1w.nii"):
         brain(source / name)
     for channel in ("T1", "T2"):
         brain(tmp_path / f"made/sample_001_{channel}.nii.gz", sample=1, seed=3, channel=channel)
     out = tmp_path / "bids"
-    names = [path.name for path in write_bids(brains_in([source, tmp_path / "made"]), out)]
+    twice = [source, tmp_path / "made", source / "sub-01_ses-a_T1w.nii.gz"]  # this one is in the folder, too
+    names = [path.name for path in write_bids(brains_in(twice), out)]
     assert_valid(out)
     assert names == [
         "sub-01_ses-a_T1w.nii.gz",
@@ -155,6 +156,35 @@ def test_sessions_channels_and_second_scans(tmp_path: Path) -> None:
         "sub-gen001_T1w.nii.gz",
         "sub-gen001_T2w.nii.gz",
     ] or names[1:3] == ["sub-01_ses-b_T1w.nii.gz", "sub-01_ses-b_run-2_T1w.nii.gz"]
+
+
+@pytest.mark.parametrize("inside", ["", "sub-01/anat", "sub-01/ses-1/anat", "mri"])
+def test_two_people_of_one_name_are_two_subjects(inside: str, tmp_path: Path) -> None:
+    """Sites that number their people alike, a contrast in a folder of its own, and proposals of two edits."""
+    for site in ("a", "b"):
+        session = "_ses-1" if "ses-1" in inside else ""
+        brain(tmp_path / site / inside / f"sub-01{session}_T1w.nii.gz")
+        brain(tmp_path / f"{site}{site}" / inside / f"sub-01{session}_T2w.nii.gz")
+        edited = brain(tmp_path / "edits" / site / "proposal_001.nii.gz")
+        write_sidecar(edited, {"synthetic": "part"})
+    brain(tmp_path / "b" / "sub-02_T1w.nii.gz")
+    (tmp_path / "people.tsv").write_text("participant_id\tage\nsub-01\t40\nsub-02\t50\n")
+    told: list[str] = []
+    brains = brains_in([tmp_path / name for name in ("a", "aa", "b", "edits")], tell=told.append)
+    list(write_bids(brains, tmp_path / "out", people=read_demographics(tmp_path / "people.tsv")))
+    assert_valid(tmp_path / "out")
+    assert {row["participant_id"]: row["age"] for row in rows_of(tmp_path / "out")} == {
+        "sub-01": "n/a",
+        "sub-01001": "n/a",
+        "sub-02": "50",
+        "sub-proposal001": "n/a",
+        "sub-proposal001001": "n/a",
+    }
+    assert len([one for one in brains if one.subject == "01"]) == 2  # T1w and T2w
+    assert [sentence.split(",")[0].replace(str(tmp_path), "") for sentence in told] == [
+        f"sub-01 of /b{'/mri' if inside == 'mri' else ''} becomes sub-01001",
+        "proposal_001 of /edits/b becomes sub-proposal001001",
+    ]
 
 
 def test_every_label_map_of_a_subject_is_exported(tmp_path: Path) -> None:
@@ -172,7 +202,8 @@ def test_every_label_map_of_a_subject_is_exported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["王小明", "Мария", "___", "Müller"])
 def test_a_scan_is_never_named_as_a_generated_brain(generated: Path, tmp_path: Path, name: str) -> None:
-    brains = brains_in([brain(tmp_path / f"{name}.nii.gz"), brain(tmp_path / "other" / f"{name}.nii.gz"), generated])
+    scans = [brain(tmp_path / f"{name}.nii.gz"), brain(tmp_path / "other" / f"{name}.nii.gz")]
+    brains = brains_in([*scans, generated], tell=lambda _: None)
     *_, first, second = (one.subject for one in brains)
     assert (first, second) == ("gen001", "gen002")
     assert brains[0].subject.isascii()

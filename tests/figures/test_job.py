@@ -39,9 +39,18 @@ def test_each_figure_is_a_page(files: dict[str, Path], tmp_runs: Path, figure: s
     assert "Plotly.newPlot" in Path(written.path).read_text()
 
 
-@pytest.mark.parametrize(("figure", "names"), [("compare", "a"), ("volume", "a b")])
-def test_too_few_or_too_many_volumes_are_told(files: dict[str, Path], tmp_runs: Path, figure: str, names: str) -> None:
+@pytest.mark.parametrize(
+    ("figure", "names", "needed"),
+    [
+        ("compare", "a", "takes 2 to 4 volumes, not 1."),
+        ("regions", "a", "takes 2 volumes, a brain and its label map, not 1."),
+        ("volume", "a b", "takes 1 volume, not 2."),
+    ],
+)
+def test_too_few_or_too_many_volumes_are_told(
+    files: dict[str, Path], tmp_runs: Path, figure: str, names: str, needed: str
+) -> None:
     paths = [files[name] for name in names.split()]
     last = list(perform(Run.create(VisualizeRequest.model_validate({"figure": figure, "paths": paths}))))[-1]
     assert isinstance(last, Failed)
-    assert "takes" in last.message
+    assert last.message.endswith(needed)

@@ -49,11 +49,21 @@ def test_a_table_has_a_row_a_sample(tmp_path: Path) -> None:
     tabs = tmp_path / "cohort.tsv"
     tabs.write_text("age\tsex\n63\tF\n")
     assert from_table(tabs) == [{"age": "63", "sex": "F"}]
+    table.write_text('\ufeff"age";sex\r\n"63";F\r\n;\r\n', encoding="utf-8")  # as a European Excel writes it
+    assert from_table(table) == [{"age": "63", "sex": "F"}, {}]
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("age,sex\n", "has no rows"), ("age,sex\n63\n", "more or fewer cells"), ("age\n63,F\n", "more or fewer cells")],
+    [
+        ("", "has no rows"),
+        ("age,sex\n", "has no rows"),
+        ("age,sex\n63\n", "more or fewer cells"),
+        ("age\n63,F\n", "more or fewer cells"),
+        ("age;sex\n60;F;1\n", "more or fewer cells"),
+        ("age,age\n60,61\n", "the column 'age' twice"),
+        ('age,sex\n"60"1,F\n', "cannot be read"),
+    ],
 )
 def test_odd_tables_are_told(tmp_path: Path, text: str, told: str) -> None:
     table = tmp_path / "cohort.csv"
@@ -62,3 +72,5 @@ def test_odd_tables_are_told(tmp_path: Path, text: str, told: str) -> None:
         from_table(table)
     with pytest.raises(BrainDiffusionError, match="cannot be read"):
         from_table(tmp_path / "none.csv")
+    with pytest.raises(BrainDiffusionError, match="workbook: save its sheet"):
+        from_table(tmp_path / "cohort.xlsx")

@@ -69,7 +69,10 @@ def test_folders_that_vanish(train: TrainRequest, tmp_path: Path) -> None:
     assert said(OSError("x"), request, tmp_path / "runs").startswith(f"{tmp_path / 'real'} has gone")
 
 
-def test_a_bug_whose_traceback_cannot_be_written(train: TrainRequest, tmp_path: Path) -> None:
+def test_a_bug_whose_traceback_cannot_be_written(
+    train: TrainRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = Run.create(train, tmp_path / "runs")
     run.error_file.mkdir()
     assert "its traceback is in the terminal" in explain(KeyError("x"), run)
+    assert capsys.readouterr().err == "KeyError: 'x'\n"

@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from braindiffusion.runs.requests import Request
+from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.requests import GenerateRequest, Request, make_request
 
 KINDS: tuple[type[BaseModel], ...] = get_args(get_args(Request)[0])
 FIELDS = [(kind, name) for kind in KINDS for name in kind.model_fields if name != "job"]
@@ -28,3 +29,10 @@ def test_help_and_label_know_no_door(kind: type[BaseModel], name: str) -> None:
     field = kind.model_fields[name]
     assert "--" not in f"{field.title} {field.description}"
     assert "button" not in f"{field.title} {field.description}".lower()
+
+
+def test_a_value_that_is_refused_is_told_in_plain_words() -> None:
+    with pytest.raises(
+        BrainDiffusionError, match=r"^Sampling steps: Each level needs at least 1 step \(was \(0,\)\)\.$"
+    ):
+        make_request(GenerateRequest, steps=(0,))

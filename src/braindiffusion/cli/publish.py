@@ -20,7 +20,7 @@ def check_published(out: Path, run: Run | None = None) -> None:
         run: The training that is resumed: copies of its own models may be replaced.
 
     Raises:
-        BrainDiffusionError: a file in `best` or `last` is the user's.
+        BrainDiffusionError: a file in `best` or `last` is the user's, or nothing can be written there.
     """
     for name in PUBLISHED:
         target = out / name
@@ -45,7 +45,10 @@ def publish_checkpoints(run: Run, out: Path) -> list[Path]:
     Raises:
         BrainDiffusionError: the folder cannot be written to, or holds files of the user's.
     """
-    check_published(out, run)
+    try:
+        check_published(out, run)
+    except BrainDiffusionError as error:  # it was well when the training began
+        raise BrainDiffusionError(f"{error} The models are in {run.checkpoints}.", error.field) from error
     written = []
     for name in PUBLISHED:
         source = run.checkpoints / name

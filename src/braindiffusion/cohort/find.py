@@ -171,7 +171,7 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
     for item in found:
         named = beginning.get(volume_stem(item.path)) or beginning.get(item.subject, [])
         named = [one for one in named if one[0] == volume_stem(item.path) or not _is_other_scan(one[1], item)]
-        # `read` writes a mask beside each map of regions.
+        # `segment` writes a mask beside each map of regions.
         named = [one for one in named if not one[0].endswith("_mask")] or named
         nearest = max((_in_common(item.path, path) for _, path in named), default=0)
         own = [
@@ -283,7 +283,8 @@ def _mark_doubles(found: list[Found], only: str | None) -> list[Found]:
     for item in found:
         key = item.subject, item.modality or only
         taken = item if item.problem else first.setdefault(key, item)
-        problem = item.problem if taken is item else f"{taken.path.name} is there for {item.subject} already"
+        twin = taken.path if taken.path.name == item.path.name else taken.path.name  # in another folder
+        problem = item.problem if taken is item else f"{twin} is there for {item.subject} already"
         marked.append(replace(item, problem=problem))
     return marked
 

@@ -115,6 +115,7 @@ class Counterfactual:
             inversion.edit_band,
             "ddim",
             told,
+            self._first_level,
         )
 
 

@@ -51,4 +51,6 @@ class Interpolation:
         share = float(self.values[number - 1])
         noise = InterpolatedNoise(self._one, self._other, share, self._first_level)
         told = {"share": round(share, 4), "name": f"share {share:.2g}"}
-        return Proposal(self._box, [self._kept, noise], self._condition, noise.edit_band, "ddim", told)
+        return Proposal(
+            self._box, [self._kept, noise], self._condition, noise.edit_band, "ddim", told, self._first_level
+        )

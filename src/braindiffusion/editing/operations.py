@@ -184,9 +184,9 @@ def _regeneration(
             here, anatomy = sample_regions(library, boxed.regions, boxed.hole, request.seed + number - 1)
             told["anatomy"] = anatomy
         condition = conditioned(generator, asked, here)
-        return Proposal(
-            boxed.box, [*hooks, inpainting], condition, inpainting.edit_band, sampler, told, refine_from=first_level
-        )
+        every: list[Hook] = [*hooks, inpainting]
+        edit_band = inpainting.edit_band
+        return Proposal(boxed.box, every, condition, edit_band, sampler, told, first_level, refine_from=first_level)
 
     return proposal
 

@@ -63,13 +63,14 @@ class EditPlan:
         self._proposal = self._propose(1)
         self._swept: list[NDArray[np.float32]] = []
         self._told: list[dict[str, Any]] = []
-        steps = generator.steps(request.steps)
+        kept = self.first_level
+        steps = tuple(0 if level < kept else n for level, n in enumerate(generator.steps(request.steps)))
         painted_ml = np.count_nonzero(self.scan.painted) * abs(np.linalg.det(scan.affine[:3, :3])) / 1000
         self._details = provenance(
             run,
             request=request,
             model=model_identity(folder),
-            sampler=", ".join(dict.fromkeys(generator.samplers(self._proposal.sampler))),
+            sampler=", ".join(dict.fromkeys(generator.samplers(self._proposal.sampler)[kept:])) or None,
             steps=sum(steps),
             steps_by_level=steps,
             synthetic="part",
@@ -86,6 +87,11 @@ class EditPlan:
     def number(self) -> int:
         """Volumes to generate: proposals, or values of a sweep."""
         return self.request.num_proposals * self.request.num_values
+
+    @property
+    def first_level(self) -> int:
+        """The first level that is generated; the number of levels where a brain is only deformed."""
+        return self._proposal.first_level
 
     def steps(self, number: int) -> Iterator[GenerationStep]:
         """Generate a proposal (from 1)."""

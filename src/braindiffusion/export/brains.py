@@ -72,7 +72,11 @@ def brains_in(
     Raises:
         BrainDiffusionError: there is nothing in one of them, or a modality that BIDS has no name for.
     """
-    found = [item for source in sources for item in _found(Path(source), tell)]
+    unique: dict[Path, Found] = {}
+    for source in sources:
+        for item in _found(Path(source), tell):
+            unique.setdefault(item.path.resolve(), item)
+    found = list(unique.values())
     if labels is not None:
         found = match_labels(found, labels)
         for item in found:
@@ -93,6 +97,9 @@ def named(
 ) -> list[Brain]:
     """Give BIDS labels to brains: generated ones are `gen001`, `gen002`, ...; any other keeps what BIDS allows.
 
+    Two volumes of one subject, session and modality are two runs if they lie in one folder. Those of two folders may be
+    of two people, and become two subjects.
+
     Args:
         found: volumes with the contents of their sidecars.
         modality: as in `brains_in`.
@@ -104,17 +111,18 @@ def named(
     brains: list[Brain] = []
     labels: dict[object, str] = {}
     left_out: list[str] = []
+    kept: list[tuple[Found, Mapping[str, Any], str, bool | None]] = []
     for item, told in found:
         try:
-            suffix = _suffix(item, told, modality)
+            kept.append((item, told, _suffix(item, told, modality), is_synthetic(item.path, told)))
         except BrainDiffusionError as error:
             left_out.append(str(error))
-            continue
+    namesakes = _namesakes((item, suffix) for item, _, suffix, synthetic in kept if not synthetic)
+    for item, told, suffix, synthetic in kept:
         person, _, session = item.subject.partition("_ses-")
-        synthetic = is_synthetic(item.path, told)
         # The channels of one sample are one subject.
         sample = (item.path.parent, told.get("sample", item.path), told.get("seed"))
-        key: object = sample if synthetic else person
+        key: object = sample if synthetic else (person, namesakes[person, _folder(item)])
         wanted = "" if synthetic else re.sub(r"[^A-Za-z0-9]", "", person.removeprefix("sub-"))
         # A person's name may have no letter that BIDS allows.
         subject = labels.get(key) or _free(wanted, set(labels.values()), "gen" if synthetic else "scan")
@@ -124,7 +132,39 @@ def named(
         raise BrainDiffusionError(left_out[0])
     for sentence in left_out:
         tell(f"Left out: {sentence}")
+    for (person, folder), number in namesakes.items():
+        if number:
+            tell(
+                f"{person} of {folder} becomes sub-{labels[person, number]}, since another folder has a volume of this "
+                "name, and age and sex of both are left out: give two people two names, or two scans of one person "
+                "sessions (sub-01_ses-1_T1w.nii.gz)."
+            )
     return brains
+
+
+def _folder(item: Found) -> Path:
+    """Return the folder of a scan, above those that BIDS makes for the subject and the session."""
+    folder = item.path.absolute().parent
+    while folder.name in ("anat", item.person) or folder.name.startswith("ses-"):
+        folder = folder.parent
+    return folder
+
+
+def _namesakes(scans: Iterable[tuple[Found, str]]) -> dict[tuple[str, Path], int]:
+    """Return a number for each person and folder: folders with the same volume of a person have different ones."""
+    held: dict[tuple[str, Path], set[tuple[str, str]]] = {}
+    for item, suffix in scans:
+        held.setdefault((item.person, _folder(item)), set()).add((item.subject, suffix))
+    people: dict[str, list[set[tuple[str, str]]]] = {}
+    numbers = {}
+    for (person, folder), volumes in held.items():
+        groups = people.setdefault(person, [])
+        number = next((i for i, group in enumerate(groups) if group.isdisjoint(volumes)), len(groups))
+        if number == len(groups):
+            groups.append(set())
+        groups[number] |= volumes
+        numbers[person, folder] = number
+    return numbers
 
 
 def _sidecar(volume: Path, tell: Tell) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The table of subjects of a dataset, `participants.tsv`, and the description of its columns."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -48,9 +49,13 @@ def participants(
     """
     more = more or {}
     rows: dict[str, dict[str, str]] = {}
+    # Two subjects of one name: the table of people means one of them, and does not say which.
+    named = Counter(name for name, _ in {(_person(brain), brain.subject) for brain in brains})
+    nobody = Demographics()
     for brain in brains:
         told = {name: _word(brain.told[name]) for name in more if name in brain.told}
-        row = rows.setdefault(brain.subject, _row(brain, people or Demographics()) | told)
+        known = nobody if people is None or named[_person(brain)] > 1 else people
+        row = rows.setdefault(brain.subject, _row(brain, known) | told)
         if brain.edited:  # any volume of the subject
             row["synthetic"] = EDITED
     asked = sorted({column for row in rows.values() for column in row} - set(COLUMNS) - set(more))
@@ -63,6 +68,11 @@ def participants(
     described |= {name: {"Description": f"Requested condition: {name.replace('_', ' ')}."} for name in asked}
     described |= {name: {"Description": meaning} for name, meaning in more.items()}
     return "\n".join(lines) + "\n", described
+
+
+def _person(brain: Brain) -> str:
+    """Return the original name of a subject, the same for all sessions; the label where there is none."""
+    return brain.name.partition("_ses-")[0] or brain.subject
 
 
 def _row(brain: Brain, people: Demographics) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from braindiffusion.conditions import Value
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.tables import SHEETS, lines_of_text
 
 ConditionArgs = dict[str, Value]
 
@@ -32,32 +33,27 @@ def from_table(path: Path) -> list[ConditionArgs]:
     """One condition for each row of a table; an empty cell asks for nothing, and an empty line is no row.
 
     Args:
-        path: `.csv` or `.tsv`. Columns are fields, and entries of vectors as `volumes.left hippocampus`; label maps are
-            paths, from the table's folder.
+        path: table of text, with tabs, commas or semicolons. Columns are fields, and entries of vectors as
+            `volumes.left hippocampus`; label maps are paths, from the table's folder.
 
     Raises:
-        BrainDiffusionError: it cannot be read, or has no rows.
+        BrainDiffusionError: it cannot be read, is a workbook, has no rows, has a column twice, or has a row of another
+            number of cells.
     """
+    if path.suffix.lower() in SHEETS:
+        raise BrainDiffusionError(f"The table {path} is a workbook: save its sheet as .csv.")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-            rows = [_row(row, path) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        header, *rows = [*lines_of_text(path.read_bytes(), strict=True)] or [[]]
+    except (OSError, ValueError, csv.Error) as error:
         raise BrainDiffusionError(f"The table {path} cannot be read ({error}).") from error
     if not rows:
         raise BrainDiffusionError(f"The table {path} has no rows: give it a line of column names and a line a sample.")
-    return rows
-
-
-def _row(row: dict[str | None, str | None], path: Path) -> ConditionArgs:
-    if None in row or None in row.values():
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        raise BrainDiffusionError(f"The table {path} has the column '{twice}' twice: leave one out.")
+    if any(len(row) != len(header) for row in rows):
         raise BrainDiffusionError(f"The table {path} has a row with more or fewer cells than it has columns.")
-    pairs = []
-    for name, cell in row.items():
-        value = (cell or "").strip()
-        if value:
-            pairs.append(((name or "").strip(), _absolute(value, path.parent)))
-    return _nested(pairs)
+    pairs = (zip(header, row, strict=True) for row in rows)
+    return [_nested((name, _absolute(cell, path.parent)) for name, cell in row if cell) for row in pairs]
 
 
 def _absolute(value: str, folder: Path = Path()) -> str:

@@ -6,9 +6,9 @@ Nothing heavy is imported until a job is: the first event is there at once.
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -127,7 +127,10 @@ def _perform(run: Run, lock: RunLock) -> Generator[Event, None, None]:
         raise
     except Exception as error:  # noqa: BLE001 a bug in a job must end in Failed too
         _cancel(job, run)  # where it was not the job that failed, it saves what it has
-        yield _append_or_print(run, Failed(message=explain(error, run), field=getattr(error, "field", None) or ""))
+        failed = Failed(message=explain(error, run), field=getattr(error, "field", None) or "")
+        with suppress(OSError):  # a full disk, a missing folder: whoever performs the run reports it all the same
+            run.append(failed)
+        yield failed
     finally:
         run.forget_stop()
 
@@ -156,15 +159,6 @@ def _hold(run: Run) -> Iterator[Event]:
 def _append(run: Run, event: Event) -> Event:
     run.append(event)
     return event
-
-
-def _append_or_print(run: Run, failed: Failed) -> Event:
-    """Record the failure in the run; print it where that is impossible (a full disk, a missing folder)."""
-    try:
-        run.append(failed)
-    except OSError:
-        sys.stderr.write(f"{failed.message}\n")
-    return failed
 
 
 def _find(name: str) -> Job:

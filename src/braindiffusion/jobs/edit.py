@@ -19,7 +19,8 @@ def edit(request: EditRequest, run: Run) -> Iterator[Event]:
         run: gets the volumes where the request names no folder, and previews.
 
     Yields:
-        Progress for each sampler step, previews where they were asked for, and each proposal as it is written.
+        Progress for each sampler step of the levels that are generated, previews where they were asked for, and each
+        proposal as it is written.
 
     Raises:
         BrainDiffusionError: the scan or the mask cannot be used, or the model cannot edit them.
@@ -30,14 +31,16 @@ def edit(request: EditRequest, run: Run) -> Iterator[Event]:
     previewed = perf_counter()
     try:
         for number in range(1, plan.number + 1):
+            which = f"{plan.noun} {number} of {plan.number}"
             for step in plan.steps(number):
-                if step.step:  # 0 is the initial noise
-                    stage = f"{plan.noun} {number} of {plan.number}, level {step.level}"
-                    yield Progress(stage=stage, step=step.step, total=step.of)
+                if step.step and step.level >= plan.first_level:  # 0 is the initial noise
+                    yield Progress(stage=f"{which}, level {step.level}", step=step.step, total=step.of)
                 due = step.step and perf_counter() - previewed > PREVIEW_SECONDS and not step.last
                 if request.previews and due:
                     previewed = perf_counter()
                     yield plan.preview(step, number)
+            if step.level < plan.first_level:  # no level is generated
+                yield Progress(stage=f"{which}, deformed", step=1, total=1)
             yield plan.write(step, number)
         if plan.is_sweep:
             yield plan.write_sweep()

@@ -21,7 +21,7 @@ from braindiffusion.segmentation.model import Segmentation, SegmentationModel
 from braindiffusion.untrusted import cell
 from braindiffusion.volume import WRITABLE_SUFFIXES, Volume, load_volume, save_volume
 
-STAGE = "read"
+STAGE = "segment"
 LONGEST_NAME = 255
 """Bytes of a file's name, which no usual file system takes more of."""
 COLUMNS = ("volume", "age", "brain", *(region.name for region in REGIONS[1:]))

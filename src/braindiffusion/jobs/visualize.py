@@ -50,10 +50,12 @@ def figure_of(request: VisualizeRequest) -> go.Figure:
         BrainDiffusionError: a volume cannot be read or shown, is named twice, or there are too few or too many.
     """
     first, *others = request.paths
-    needed = {"compare": (2, 4), "regions": (2, 2)}.get(request.figure, (1, 1))
-    if not needed[0] <= len(request.paths) <= needed[1]:
-        msg = f"The figure '{request.figure}' takes {needed[0]} to {needed[1]} volumes, not {len(request.paths)}."
-        raise BrainDiffusionError(msg)
+    least, most, needed = {
+        "compare": (2, 4, "2 to 4 volumes"),
+        "regions": (2, 2, "2 volumes, a brain and its label map"),
+    }.get(request.figure, (1, 1, "1 volume"))
+    if not least <= len(request.paths) <= most:
+        raise BrainDiffusionError(f"The figure '{request.figure}' takes {needed}, not {len(request.paths)}.")
     title, channel = first.name, request.channel
     match request.figure:
         case "volume":

@@ -86,9 +86,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _keep_traceback(error: Exception, run: Run) -> str:
-    """Write the traceback, and return where it is; empty where it could not be written."""
+    """Write the traceback, and return where it is; print it where it cannot be written, and return nothing."""
+    text = "".join(traceback.format_exception(error))
     try:
-        run.error_file.write_text("".join(traceback.format_exception(error)))
+        run.error_file.write_text(text)
     except OSError:
+        sys.stderr.write(text)
         return ""
     return str(run.error_file)

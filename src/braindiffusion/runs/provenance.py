@@ -22,7 +22,7 @@ def file_sha256(path: Path) -> str:
 
 
 def provenance(
-    run: Run, *, request: Request, model: Mapping[str, str], sampler: str, steps: int, **details: object
+    run: Run, *, request: Request, model: Mapping[str, str], sampler: str | None, steps: int, **details: object
 ) -> dict[str, object]:
     """Return all that is needed to generate the same volume again.
 
@@ -30,7 +30,7 @@ def provenance(
         run: The run that makes it.
         request: The request that makes the same again.
         model: Name and SHA-256 of the model.
-        sampler: Name of the sampler.
+        sampler: Name of the sampler; None where nothing is sampled.
         steps: Sampler steps in all.
         **details: Anything else that JSON can hold.
 

@@ -1,6 +1,7 @@
 """Versions: of the software that made something, asked without importing it, and of the files that are written."""
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def package_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def in_words(found: Mapping[str, str | None]) -> str:
+    """Return versions as a reader wants to see them.
+
+    Examples:
+        >>> in_words({"braindiffusion": "0.1.0", "torch": None})
+        'braindiffusion 0.1.0, torch missing'
+    """
+    return ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
 
 
 def versions() -> dict[str, str | None]:

@@ -24,7 +24,7 @@ from braindiffusion.regions import REGIONS, volumes_ml
 from braindiffusion.runs import SynthesizeRequest
 from braindiffusion.runs.command import as_command
 from braindiffusion.runs.reports.synthesis import Ages, CohortReport, Novelty, RegionRow
-from braindiffusion.runs.versions import versions
+from braindiffusion.runs.versions import in_words, versions
 from braindiffusion.synthesis.novelty import EMBEDDING, Reference, neighbours_of, similarity
 from braindiffusion.untrusted import markup
 from braindiffusion.volume import load_volume
@@ -183,7 +183,7 @@ def report_page(report: CohortReport, brains: Sequence[Brain]) -> str:
         "<ul>" + "".join(f"<li>{markup(one)}</li>" for one in report.limits) + "</ul>",
         "<h2>Region volumes</h2>",
         _region_table(report.regions),
-        f"<p><small>{markup(report.command)}<br>{markup(str(report.versions))}</small></p>",
+        f"<p><small>{markup(report.command)}<br>{markup(in_words(report.versions))}</small></p>",
     ]
     return document("BrainDiffusion: synthetic cohort", "\n".join(parts))
 

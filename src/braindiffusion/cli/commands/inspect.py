@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from braindiffusion.cli import runner
@@ -42,7 +42,8 @@ def inspect(
 
 
 def _table(rows: list[Inspected]) -> Table:
-    table = Table("subject", "age", "sex", "site", "kind", "voxels", "mm", "remarks")
+    subject = Column("subject", no_wrap=True, overflow="fold")  # ids stay whole in a narrow terminal
+    table = Table(subject, "age", "sex", "site", "kind", "voxels", "mm", Column("remarks", overflow="fold"))
     for row in rows:
         table.add_row(
             row.subject,

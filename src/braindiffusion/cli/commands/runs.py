@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from braindiffusion.cli.runner import FAILED, find_run
 from braindiffusion.errors import BrainDiffusionError
@@ -116,7 +116,7 @@ def _print_runs(found: list[Run], as_json: bool) -> None:
     if not found:
         typer.echo(f"No runs yet in {default_runs_dir()}.", err=True)
         return
-    table = Table("run", "job", "state", "created")
+    table = Table(Column("run", no_wrap=True, overflow="fold"), "job", "state", "created")
     for run in found:
         row = _summary(run)
         table.add_row(row["name"], row["job"], row["state"], row["created"][:19])

@@ -102,6 +102,8 @@ class Cohort:
         except (FileNotFoundError, NotADirectoryError) as error:
             msg = f"There is no prepared cohort at {path}: make one with `prepare`."
             raise BrainDiffusionError(msg) from error
+        except PermissionError as error:  # nothing is damaged
+            raise BrainDiffusionError(f"{error.filename or path} cannot be read ({error.strerror}).") from error
         except Exception as error:  # a damaged store can make Zarr raise nearly anything
             if not (path / "zarr.json").is_file():
                 msg = f"There is no prepared cohort at {path}: make one with `prepare`."

@@ -11,6 +11,7 @@ from braindiffusion.evaluation.report.plots import plots
 from braindiffusion.evaluation.targets import MINIMUM
 from braindiffusion.files import write_whole
 from braindiffusion.runs.reports.evaluation import Estimate, Evaluation, Outcome, Row
+from braindiffusion.runs.versions import in_words
 from braindiffusion.untrusted import markup
 
 STYLE = """
@@ -69,7 +70,7 @@ def write_page(evaluation: Evaluation, galleries: Sequence[Gallery], path: Path)
             *figures,
             "<h2>All estimates</h2>",
             _rows(evaluation.rows),
-            f"<p><small>{markup(evaluation.command)}<br>{markup(str(evaluation.versions))}</small></p>",
+            f"<p><small>{markup(evaluation.command)}<br>{markup(in_words(evaluation.versions))}</small></p>",
         ]
     )
     write_whole(path, document("BrainDiffusion: evaluation", body))

@@ -19,7 +19,13 @@ class SynthesizeRequest(BaseRequest):
         default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model", "--model-path"], "path": True}
     )
     """Name of a packaged model or of a training run, or path of a model folder, a checkpoint or a run."""
-    num: int = Field(default=20, ge=1, le=MOST, title="Number of subjects")
+    num: int = Field(
+        default=20,
+        ge=1,
+        le=MOST,
+        title="Number of subjects",
+        json_schema_extra={"cli": ["--num", "--num-subjects"]},  # torchrun takes --num for its own --numa-binding
+    )
     """Number of subjects. Subject i is the same however many are asked for: a finished cohort can be made larger."""
     age: str | None = Field(default=None, title="Age range", json_schema_extra={"unit": "years"})
     """Ages, as `20:80`: each subject's is drawn from this range, all equally likely. By default the range of the
