@@ -47,6 +47,24 @@ def test_a_generation_that_fails(viewer, qtbot, fake_engine, notices, model, adv
     assert dock.generate_button.isEnabled()
 
 
+@pytest.mark.parametrize("with_map", [False, True])
+def test_a_runs_folder_that_cannot_be_written(viewer, notices, tmp_path, monkeypatch, with_map):
+    """A file where the folder would be; a full or protected disk fails in the same place."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BRAINDIFFUSION_RUNS", str(tmp_path / "file" / "runs"))
+    dock = GenerateDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Generate")
+    dock.form.live.value = False
+    if with_map:
+        dock.form.conditions.ask({"regions": "painted by hand"})
+    assert dock.generate() is None
+    ((severity, message),) = notices()
+    assert severity == "error"
+    assert str(tmp_path / "file" / "runs") in message
+    assert ("could not be written" if with_map else "in napari's preferences") in message
+    assert dock.generate_button.isEnabled()
+
+
 def test_a_training_whose_folder_vanishes(viewer, qtbot, fake_engine, notices, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "ENGINE", fake_engine)
     dock = TrainDock(viewer)

@@ -18,8 +18,9 @@ from braindiffusion.models.card import FastSampling, ModelCard
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.models.registry import find_model, list_models, read_card
-from braindiffusion.runs import GenerateRequest, list_runs
+from braindiffusion.runs import ArtifactWritten, GenerateRequest, list_runs
 from braindiffusion.training.presets import AUTO, PRESETS
+from braindiffusion.volume import Volume
 from napari_braindiffusion import commands
 from napari_braindiffusion.docks.generate import LOW_RESOLUTION, GenerateDock
 from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
@@ -176,6 +177,21 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     done(qtbot, dock)
     assert "gone" in notices()[-1][1]
     assert notices()[-1][0] == "error"
+
+
+def test_previews_leave_the_selection_alone(dock, viewer):
+    """Whoever paints keeps the brush; a finished brain is selected."""
+    first, second = (Volume(np.full((1, 4, 5, 6), value, np.float32), np.diag([4.0, 4, 4, 1])) for value in (1, 2))
+    painted = viewer.add_labels(np.zeros((4, 5, 6), np.uint8), units="mm")
+    dock._on_preview(first)
+    assert viewer.layers[LOW_RESOLUTION] is not None
+    assert viewer.layers.selection == {painted}
+    dock._remove_preview()
+    dock._on_artifact(ArtifactWritten(kind="preview", path="preview.nii"), first)
+    assert len(viewer.layers) == 2
+    assert viewer.layers.selection == {painted}
+    dock._on_artifact(ArtifactWritten(kind="volume", path="brain.nii", name="brain"), second)
+    assert viewer.layers.selection.active == viewer.layers["brain"]
 
 
 def test_what_cannot_be_made_again_says_so(dock, viewer, notices, tmp_path, monkeypatch):

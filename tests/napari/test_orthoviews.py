@@ -1,13 +1,17 @@
 """The linked view in a real viewer: its canvases, its cursor, its letters, and how it ends."""
 
+import gc
+
 import nibabel as nib
 import numpy as np
 import pytest
 from napari.components.overlays import TextOverlay
 from napari.layers import Layer
+from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QMouseEvent, QOpenGLContext
 from qtpy.QtWidgets import QApplication
+from vispy.gloo.context import GLContext
 
 from braindiffusion.example_data import region_names, sample_labels_path
 from braindiffusion.volume import Volume
@@ -171,6 +175,32 @@ def test_one_cursor_in_all_planes(viewer, qtbot):
     qtbot.waitUntil(lambda: not dock.panes)
     assert letters_of(viewer) == {}
     assert viewer.scene.camera.mouse_pan
+
+
+def test_each_canvas_frees_what_it_drew_in_its_own_context(viewer, qtbot, monkeypatch):
+    """In another one, it would free what that draws, and the process would crash."""
+    viewer.open_sample(PLUGIN, "real")
+    dock = look(viewer, qtbot)
+    canvases = {canvas.canvas._scene_canvas for canvas in dock.window().findChildren(QtViewer)}
+    qtbot.waitUntil(lambda: all(scene.native.isValid() for scene in canvases), timeout=60_000)
+    flush, freed, wrong = GLContext.flush_commands, set(), []
+
+    def watched(context, event=None):
+        for scene in canvases:
+            if scene.context is context:
+                freed.add(scene)
+                if QOpenGLContext.currentContext() is not scene.native.context():
+                    wrong.append(scene)
+        flush(context, event)
+
+    dock.panes[0].native.makeCurrent()
+    with monkeypatch.context() as patch:
+        patch.setattr(GLContext, "flush_commands", watched)
+        viewer.layers.pop()
+    assert freed == canvases
+    assert wrong == []
+    viewer.window.remove_dock_widget(dock.area)
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and len(QtViewer._instances) == 1, timeout=30_000)
 
 
 def test_left_stays_left(viewer, qtbot, tmp_path):

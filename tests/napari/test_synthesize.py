@@ -47,6 +47,7 @@ def dock(make_napari_viewer_proxy, tmp_path):
 
 def test_a_cohort_is_generated_in_the_background(dock, qtbot, notices, tmp_path, monkeypatch):
     assert dock.form.fields["age"].native.placeholderText() == "All ages of the model (20 to 70)"
+    assert dock.form.fields["out"].line_edit.native.placeholderText() == "Folder of the dataset"  # it has no default
     qtbot.mouseClick(dock.start_button, Qt.MouseButton.LeftButton)
     assert dock.job is None
     assert [message for _, message in notices()] == ["Choose a folder for the BIDS dataset first."]

@@ -297,8 +297,11 @@ def test_brains_emerge_as_one_layer_that_grows(dock, viewer, qtbot, tmp_path):
 
     sample(10)
     sample(20)
+    painted = viewer.add_labels(np.zeros((4, 5, 6), np.uint8), scale=(2, 2, 2), units="mm")
     show(dock, qtbot, run)
     qtbot.waitUntil(lambda: dock.training_samples.layer is not None, timeout=TIMEOUT)
+    assert viewer.layers.selection == {painted}  # the brush stays in hand
+    viewer.layers.remove(painted)
     layer = dock.training_samples.layer
     assert layer.data.shape == (2, 4, 5, 6)
     np.testing.assert_allclose(layer.scale, (1, 2, 2, 2))

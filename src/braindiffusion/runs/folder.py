@@ -122,7 +122,10 @@ class Run:
             run.results.mkdir()
             write_whole(run.path / "run.json", record.model_dump_json(indent=2) + "\n")
         except OSError as error:
-            msg = f"Cannot make a run folder in {root} ({error.strerror}); choose another with {RUNS_VARIABLE}."
+            msg = (
+                f"Cannot make a run folder in {root} ({error.strerror}): choose another runs folder in napari's "
+                f"preferences (BrainDiffusion), or with the environment variable {RUNS_VARIABLE}."
+            )
             raise BrainDiffusionError(msg) from error
         return run
 

@@ -18,7 +18,7 @@ from braindiffusion.runs import ArtifactWritten, EditRequest, Run
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import LayerJobDock, NextStepButton
-from napari_braindiffusion.layers.display import show_mosaic, show_trajectory, show_volume
+from napari_braindiffusion.layers.display import selection_kept, show_mosaic, show_trajectory, show_volume
 from napari_braindiffusion.layers.files import PROVENANCE, is_brain
 from napari_braindiffusion.layers.geometry import place_of
 from napari_braindiffusion.layers.jobs import Artifacts
@@ -219,10 +219,9 @@ class EditDock(LayerJobDock):
             return
         source = self._source.name if self._source else "scan"
         if event.kind == "preview":
-            selected = self._viewer.layers.selection.active
             name = f"{source} {event.name} (preview)"
-            self._preview = show_volume(self._viewer, volume, name, layer=self._preview)
-            self._viewer.layers.selection.active = selected  # the brush stays in hand
+            with selection_kept(self._viewer):
+                self._preview = show_volume(self._viewer, volume, name, layer=self._preview)
             return
         self._remove_preview()
         told = {PROVENANCE: read_sidecar(Path(event.path)), "path": event.path}

@@ -40,7 +40,13 @@ from napari_braindiffusion.docks.run_browser import Training, find_trainings
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import run_in_thread
-from napari_braindiffusion.layers.display import show_mosaic, show_regions, show_trajectory, show_volume
+from napari_braindiffusion.layers.display import (
+    selection_kept,
+    show_mosaic,
+    show_regions,
+    show_trajectory,
+    show_volume,
+)
 from napari_braindiffusion.layers.files import PROVENANCE, keep_label_map
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.layers.reproduce import (
@@ -257,7 +263,8 @@ class GenerateDock(Dock):
 
     def _on_preview(self, volume: Volume) -> None:
         # What is made in full goes on in the same layer.
-        self._preview_layer = show_volume(self._viewer, volume, LOW_RESOLUTION, layer=self._preview_layer)
+        with selection_kept(self._viewer):
+            self._preview_layer = show_volume(self._viewer, volume, LOW_RESOLUTION, layer=self._preview_layer)
 
     def _on_progress(self, event: Progress) -> None:
         self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
@@ -270,9 +277,11 @@ class GenerateDock(Dock):
             name = layer_name(read_sidecar(Path(event.path)), event.kind) or name
         match event.kind:
             case "preview":
-                self._preview_layer = show_volume(self._viewer, volume, PREVIEW, layer=self._preview_layer)
+                with selection_kept(self._viewer):
+                    self._preview_layer = show_volume(self._viewer, volume, PREVIEW, layer=self._preview_layer)
             case "volume":
                 made = show_volume(self._viewer, volume, name, layer=self._preview_layer, metadata=_origin(event.path))
+                self._viewer.layers.selection.active = made
                 self._made.append(made)
                 self._preview_layer = None
                 if len(self._made) > 1 and self.form.grid.value:

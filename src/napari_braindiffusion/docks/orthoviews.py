@@ -17,7 +17,7 @@ from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
 from napari_braindiffusion.orthoviews.crosshair import Crosshair, Following
 from napari_braindiffusion.orthoviews.cursor_values import in_words
 from napari_braindiffusion.orthoviews.difference import check_pair, show_difference
-from napari_braindiffusion.orthoviews.pane import Pane
+from napari_braindiffusion.orthoviews.pane import Pane, free_in_own_context
 from napari_braindiffusion.orthoviews.planes import PLANES, Letters, Plane, plane_of, turn
 from napari_braindiffusion.orthoviews.rendering import back_to_planes, show_in_3d
 from napari_braindiffusion.orthoviews.side_by_side import SideBySide, chosen
@@ -182,6 +182,7 @@ class OrthoviewsDock(Dock):
     def _take_the_canvas(self) -> None:
         """Cross and letters over the viewer's own canvas, and its mouse for the cursor."""
         canvas = self.window().findChild(QtViewer)
+        free_in_own_context(canvas)
         own = plane_of(self._viewer)
         if own is not None:
             turn(self._viewer, own, self.form.convention)

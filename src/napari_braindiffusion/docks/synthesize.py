@@ -50,6 +50,7 @@ class SynthesizeDock(Dock):
                 "age": {"default": "All ages of the model"},
                 "sex": {"default": "Balanced"},
                 "reference": {"default": "None"},
+                "out": {"default": "Folder of the dataset"},
             },
         )
         self.start_button = QPushButton("&Synthesize")

@@ -88,7 +88,7 @@ def _several(viewer: Viewer) -> list[Layer]:
         chosen = brains_among(layer for layer in viewer.layers if layer in layers)
         if 2 <= len(chosen) <= MAX_COMPARED:
             return list(chosen)
-    raise BrainDiffusionError(f"Select two to {MAX_COMPARED} brains to compare: 3D images.")
+    raise BrainDiffusionError(f"Select 2 to {MAX_COMPARED} brains to compare: 3D images.")
 
 
 def _same_box(one: Layer, other: Layer) -> bool:

@@ -1,6 +1,7 @@
 """Show volumes in the viewer: as layers, and from which direction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,18 @@ def show_volume(
         if not np.array_equal(getattr(layer, attribute), attributes[attribute]):  # napari slices anew
             setattr(layer, attribute, attributes[attribute])
     return layer
+
+
+@contextmanager
+def selection_kept(viewer: Viewer) -> Iterator[None]:
+    """Keep the selected layers while one is added that comes by itself, such as a preview.
+
+    napari selects a layer that is added: whoever is painting would lose the brush.
+    """
+    selected = set(viewer.layers.selection)
+    yield
+    if selected:
+        viewer.layers.selection = {layer for layer in selected if layer in viewer.layers}
 
 
 def show_regions(viewer: Viewer, volume: Volume, name: str) -> Layer:

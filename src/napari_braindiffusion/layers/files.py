@@ -130,12 +130,15 @@ def as_paths(viewer: Viewer, sources: Sequence[Layer | Path], done: Callable[[li
 
 
 def keep_label_map(volume: Volume) -> Path:
-    """Write a painted map of regions beside the runs, once: a request, and its replay next year, names this file."""
+    """Write a painted map of regions beside the runs, once: a request, and its replay next year, names this file.
+
+    Raises:
+        BrainDiffusionError: The file cannot be written.
+    """
     labels = volume.data.astype(np.int32)
     digest = hashlib.sha256(labels.tobytes() + volume.affine.tobytes()).hexdigest()[:16]
     path = settings().runs_folder / "label-maps" / f"{digest}.nii.gz"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         save_volume(replace(volume, data=labels), path)
     return path
 

@@ -17,7 +17,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import PrivateFolder
 from braindiffusion.runs import Run
 from braindiffusion.volume import Volume, load_volume
-from napari_braindiffusion.layers.display import show_trajectory
+from napari_braindiffusion.layers.display import selection_kept, show_trajectory
 
 PATTERN = "sample_step_*.nii.gz"
 
@@ -112,7 +112,8 @@ class TrainingSamples(QObject):
         name = f"Training samples ({frames.run.name})"
         told = {"run": str(frames.run.path), "steps": list(frames.steps)}
         if self.layer is None or self.layer not in self._viewer.layers:
-            self.layer = show_trajectory(self._viewer, volume, name, metadata=told)
+            with selection_kept(self._viewer):
+                self.layer = show_trajectory(self._viewer, volume, name, metadata=told)
         else:
             before = self.layer.data.shape[0] - 1
             follows = self._viewer.dims.point[-4] >= before  # whoever looks at the newest wants the newest

@@ -1,6 +1,9 @@
 """One small canvas of the linked view: a plane, or a rendering, of what the viewer shows."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
+from weakref import ref
 
 from napari.components import ViewerModel
 from napari.qt import QtViewer
@@ -18,6 +21,24 @@ from napari_braindiffusion.settings import Convention
 SMALLEST = 110
 """Pixels below which one sees nothing."""
 RENDERING = "3D"
+
+
+def free_in_own_context(canvas: QtViewer) -> None:
+    """Let a canvas free textures and buffers in its own OpenGL context.
+
+    When a layer is removed, napari 0.9 frees them in whatever context is current. Where several canvases are open, it
+    freed those of another one, and the process crashed when that was drawn.
+    """
+    scene = canvas.canvas._scene_canvas
+    scene.context.finish = partial(_finish, ref(scene))
+
+
+def _finish(reference: "ref[Any]") -> None:
+    """Do what is left to do in the context of a canvas; nothing before it is first drawn."""
+    scene = reference()
+    if scene is not None and scene.native.isValid():
+        scene.set_current()
+        type(scene.context).finish(scene.context)
 
 
 class Pane(QWidget):
@@ -47,6 +68,7 @@ class Pane(QWidget):
             self.canvas = QtViewer(self.model)
         self.canvas.dims.hide()  # the viewer has the sliders
         self.canvas.setAcceptDrops(False)  # files are dropped on the viewer
+        free_in_own_context(self.canvas)
         self.native = self.canvas.canvas.native
         self.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go to the viewer
         self.canvas.setMinimumSize(SMALLEST, SMALLEST)
