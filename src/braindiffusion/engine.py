@@ -1,13 +1,13 @@
-"""The engine: a process that does jobs, so that a viewer stays smooth and outlives a crash.
+"""The engine: a process that does jobs, so that the viewer stays responsive and survives a crash.
 
 `python -m braindiffusion.engine` reads commands from its standard input and writes answers to its standard output, one
 JSON object a line (`runs/messages.py`). `python -m braindiffusion.engine --run FOLDER` performs one run to its end
-without pipes, and goes on when its parent ends: whoever wants to know follows the folder, and stops it with
-`Run.ask_to_stop`. That process has a lower priority: what somebody waits for in the viewer comes first.
+without pipes, and goes on when its parent ends: its progress is read from its folder, and `Run.ask_to_stop` stops it.
+That process has a lower priority than the viewer's worker process.
 
 Jobs are done in the main thread, one after the other. A second thread does nothing but turn lines into a queue; the
 main thread looks into that queue between two events of a job, which is what "cancels within one step" means. The end of
-standard input, SIGTERM and SIGINT all mean `Quit`. Another thread says every few seconds that the process lives.
+standard input, SIGTERM and SIGINT all mean `Quit`. Another thread reports every few seconds that the process is alive.
 """
 
 import argparse

@@ -134,7 +134,7 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 
 
 class _Screen:
-    """Events as a person wants to see them. Where no terminal is, a line now and then instead of bars."""
+    """Show events as progress bars, or, without a terminal, as a line now and then."""
 
     SECONDS_BETWEEN_LINES = 10.0
 

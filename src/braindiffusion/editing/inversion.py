@@ -25,7 +25,7 @@ class Inversion:
     Args:
         generator: the model.
         volume: (1, channels, x, y, z) in [-1, 1].
-        condition: of the volume, as the denoiser takes it; None asks for nothing.
+        condition: of the volume, as the denoiser takes it; None is no condition.
         iterations: network evaluations at each noise level, see `ddim_inversion`.
         first: the first level that starts from the noise of the volume; those before it are left as they are.
     """

@@ -30,7 +30,7 @@ def from_flags(flags: Iterable[str]) -> ConditionArgs:
 
 
 def from_table(path: Path) -> list[ConditionArgs]:
-    """One condition for each row of a table; an empty cell asks for nothing, and an empty line is no row.
+    """One condition for each row of a table; an empty cell is no condition, and an empty line is skipped.
 
     Args:
         path: table of text, with tabs, commas or semicolons. Columns are fields, and entries of vectors as

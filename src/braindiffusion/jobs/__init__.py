@@ -1,6 +1,6 @@
 """Performing a run: find its job, run it, write down each event.
 
-Command line, engine process and Python functions all use `perform`, so a run's folder reads the same whoever did it.
+Command line, worker process and Python functions all use `perform`, so that run folders are the same.
 Nothing heavy is imported until a job is: the first event is there at once.
 """
 
@@ -128,7 +128,7 @@ def _perform(run: Run, lock: RunLock) -> Generator[Event, None, None]:
     except Exception as error:  # noqa: BLE001 a bug in a job must end in Failed too
         _cancel(job, run)  # where it was not the job that failed, it saves what it has
         failed = Failed(message=explain(error, run), field=getattr(error, "field", None) or "")
-        with suppress(OSError):  # a full disk, a missing folder: whoever performs the run reports it all the same
+        with suppress(OSError):  # a full disk or a missing folder: the caller reports the failure anyway
             run.append(failed)
         yield failed
     finally:

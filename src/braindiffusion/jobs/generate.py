@@ -29,7 +29,7 @@ from braindiffusion.runs.sidecar import load_sidecar, sidecar_path
 from braindiffusion.volume import Volume
 
 FEW = 20
-"""Up to so many samples, each has its own progress by level; of more, what is told is how many are done."""
+"""Up to this number of samples, progress is reported by level; of more, by finished samples."""
 
 
 def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:

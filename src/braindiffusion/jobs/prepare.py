@@ -86,5 +86,5 @@ def _is_outdated(target: Path, volume: Path) -> bool:
         if made_of is None:  # of an earlier version
             return target.stat().st_mtime < volume.stat().st_mtime
         return bool(made_of != file_sha256(volume))
-    except OSError:  # it is told when it is segmented
+    except OSError:  # reported when it is segmented
         return True

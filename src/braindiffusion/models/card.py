@@ -141,7 +141,7 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelCard":
-        # Fields that this version does not know are of another version: whoever needs the whole record says so.
+        # Fields that this version does not know are of another version: callers that need the whole record check it.
         told = {name: self.preprocessing[name] for name in Preprocessing.model_fields if name in self.preprocessing}
         if told:
             prepared = Preprocessing.model_validate(told)

@@ -73,7 +73,7 @@ class CheckpointWritten(_Event):
 
 
 class Log(_Event):
-    """A line for whoever reads the record."""
+    """A line of text for the record."""
 
     type: Literal["log"] = "log"
     message: str

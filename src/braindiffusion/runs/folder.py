@@ -137,7 +137,7 @@ class Run:
             BrainDiffusionError: the folder is not there, or its `run.json` cannot be read.
         """
         run = cls(Path(path))
-        _ = run.record  # a folder that is no run is told at once
+        _ = run.record  # fails at once where the folder is no run
         return run
 
     def __repr__(self) -> str:
@@ -288,7 +288,7 @@ class Run:
                     continue
 
     def ask_to_stop(self) -> None:
-        """Ask whoever performs this run, in whatever process, to cancel it at its next event."""
+        """Ask the process that performs this run to cancel it at its next event."""
         (self.path / "stop").touch()
 
     @property
@@ -301,7 +301,7 @@ class Run:
         (self.path / "stop").unlink(missing_ok=True)
 
     def ask_to_pause(self) -> None:
-        """Ask whoever performs this run to hold after its next event, until `ask_to_go_on`."""
+        """Ask the process that performs this run to pause after its next event, until `ask_to_go_on`."""
         (self.path / "pause").touch()
 
     @property

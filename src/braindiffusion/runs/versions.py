@@ -49,7 +49,7 @@ def package_version(name: str) -> str | None:
 
 
 def in_words(found: Mapping[str, str | None]) -> str:
-    """Return versions as a reader wants to see them.
+    """Return versions as text.
 
     Examples:
         >>> in_words({"braindiffusion": "0.1.0", "torch": None})

@@ -93,7 +93,7 @@ class EditDock(LayerJobDock):
             self.form.image.choose(active)
 
     def add_mask(self) -> Labels | None:
-        """Add an empty Labels layer on the grid of the chosen image, with the brush in hand."""
+        """Add an empty Labels layer on the grid of the chosen image, and activate its paint tool."""
         image = self.form.image.layer
         if image is None:
             show_error("Open an image first: a 3D brain (T1w).")

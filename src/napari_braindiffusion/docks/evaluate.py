@@ -182,7 +182,7 @@ class EvaluateDock(Dock):
         self.jobs.ask([brain, *real], request)
 
     def _is_complete(self) -> bool:
-        """Whether both lists hold something; the user is told where they do not."""
+        """Return whether both lists have entries; show a message where they do not."""
         for what, brains in (("generated", self.form.generated), ("real", self.form.real)):
             if not brains.sources:
                 show_error(f"Add the {what} brains first: layers, folders, prepared cohorts or runs.")

@@ -1,4 +1,4 @@
-"""Open the docks: one of each kind, as tabs of one area, whoever asks for it (menu, palette, tour or script)."""
+"""Open the docks (from the menu, the command palette, the tour or a script): one of each kind, as tabs of one area."""
 
 from typing import Any
 

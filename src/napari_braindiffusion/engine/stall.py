@@ -5,7 +5,7 @@ from time import monotonic, time
 from qtpy.QtCore import QObject, QTimer, Signal
 
 STALL_SECONDS = 600.0
-"""Seconds without an event after which the user is told."""
+"""Seconds without an event after which a message is shown."""
 CHECK_MS = 10_000
 """Milliseconds between two checks."""
 

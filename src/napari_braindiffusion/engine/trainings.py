@@ -32,7 +32,7 @@ History = tuple[list[Event], int, RunState]
 
 def read_history(run: Run) -> History:
     """Return the events of a run so far. Reading may take long: call it in a worker thread."""
-    state = run.state  # before the events: a run that ends in between is seen to end by whoever follows it
+    state = run.state  # read before the events, so that the last events of a run that ends in between are not missed
     events, offset = run.read_events()
     return events, offset, state
 

@@ -55,7 +55,7 @@ def show_volume(
 def selection_kept(viewer: Viewer) -> Iterator[None]:
     """Keep the selected layers while one is added that comes by itself, such as a preview.
 
-    napari selects a layer that is added: whoever is painting would lose the brush.
+    napari selects a layer that is added, which would end painting in another layer.
     """
     selected = set(viewer.layers.selection)
     yield
@@ -103,7 +103,7 @@ def show_mosaic(viewer: Viewer, brains: Sequence[Image], *, share_contrast: bool
     """
     shown = [layer for layer in brains if layer in viewer.layers]
     for layer in viewer.layers:
-        if layer.visible != (layer in shown):  # napari slices a layer anew whenever it is told
+        if layer.visible != (layer in shown):  # napari slices a layer again at each assignment
             layer.visible = layer in shown
     for layer in shown:
         if share_contrast:

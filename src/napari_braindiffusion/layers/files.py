@@ -1,4 +1,4 @@
-"""Layers as files that a request can name: written in a worker thread, once, and found again next year.
+"""Layers as files for requests: written once, in a worker thread, and kept so that a request can be repeated.
 
 A layer is kept beside the runs under the hash of what it holds: a run that is repeated, or copied as a command, finds
 the brain as it was.
@@ -130,7 +130,7 @@ def as_paths(viewer: Viewer, sources: Sequence[Layer | Path], done: Callable[[li
 
 
 def keep_label_map(volume: Volume) -> Path:
-    """Write a painted map of regions beside the runs, once: a request, and its replay next year, names this file.
+    """Write a painted region map beside the runs, once: a request refers to this file, also when it is repeated later.
 
     Raises:
         BrainDiffusionError: The file cannot be written.

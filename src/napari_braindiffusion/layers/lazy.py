@@ -1,7 +1,7 @@
 """A lazy array: reads a chunk in the background when it is shown, without blocking napari.
 
-napari slices in the GUI thread. A chunk that is not in memory is read in a thread of ours; what is asked of it before
-it is there is blank, and whoever asked hears of it. Neighbours are read ahead, so a slider that moves on finds them.
+napari slices in the GUI thread. A chunk that is not in memory is read in a worker thread; until then it is
+blank, and a callback tells when it has been read. Neighbours are read ahead, for a slider that moves on.
 """
 
 import threading
@@ -133,7 +133,7 @@ class LazyVolumes:
         return np.stack(volumes) if volumes else np.empty((0, *self._blank[tuple(rest)].shape), self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """All of it, for whoever needs that (to save it, for instance)."""
+        """Return all of it, for instance to save it."""
         return np.stack([self._of(self.reader.read(number)) for number in range(len(self))]).astype(dtype or self.dtype)
 
     def _volume(self, number: int) -> NDArray[Any]:

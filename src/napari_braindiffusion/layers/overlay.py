@@ -46,7 +46,7 @@ def offer_overlay(viewer: Viewer) -> None:
 
 
 def overlay(viewer: Viewer) -> None:
-    """Replace the rotated layers by layers on RAS grids, in a worker thread; the user is told."""
+    """Replace the rotated layers by layers on RAS grids, in a worker thread, and show a message."""
     layers = rotated_layers(viewer)
     if not layers:
         show_info("All layers have the same axes: nothing to resample.")

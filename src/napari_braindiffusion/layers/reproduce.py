@@ -25,7 +25,7 @@ def was_generated(layer: Layer | None) -> bool:
 def reproduce_layer(layer: Layer | None) -> RegenerateRequest:
     """The request that makes the brain of a layer again.
 
-    Its provenance is kept beside the runs, under its own hash, since a request, and its replay next year, names a file.
+    Its provenance is kept beside the runs, under its own hash, since a request refers to a file, also when repeated.
 
     Raises:
         BrainDiffusionError: the layer does not tell where it comes from.

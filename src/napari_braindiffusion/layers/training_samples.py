@@ -116,7 +116,7 @@ class TrainingSamples(QObject):
                 self.layer = show_trajectory(self._viewer, volume, name, metadata=told)
         else:
             before = self.layer.data.shape[0] - 1
-            follows = self._viewer.dims.point[-4] >= before  # whoever looks at the newest wants the newest
+            follows = self._viewer.dims.point[-4] >= before  # a view of the newest sample follows new ones
             self.layer.data = volume.data
             self.layer.metadata = {**self.layer.metadata, **told}
             if follows:

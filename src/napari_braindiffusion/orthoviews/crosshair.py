@@ -1,6 +1,6 @@
 """One cursor for all planes: a cross that lies over a canvas, and a mouse that moves it.
 
-The cursor is the viewer's own `dims.point`: whoever moves a slider moves it, too.
+The cursor is the viewer's `dims.point`: moving a slider of the viewer moves it, too.
 """
 
 from collections.abc import Callable, Generator, Sequence

@@ -46,7 +46,7 @@ class Mirror:
         """Show what the source shows; in 3D, only what means something there."""
         self._solid = solid
         visible = self.source.visible and (not solid or is_volume_rendered(self.source))
-        if self.layer.visible != visible:  # napari slices anew whenever it is told
+        if self.layer.visible != visible:  # napari slices again at each assignment
             self.layer.visible = visible
 
     def close(self) -> None:

@@ -246,7 +246,7 @@ def _move(brain: _Brain, by: npt.NDArray[np.float64]) -> None:
 
 
 def _show(wanted: Mapping[Layer, bool]) -> None:
-    """Napari slices a layer anew whenever it is told, so it is told only what it does not know."""
+    """Napari slices a layer again at each assignment, even of the same value, so only changes are assigned."""
     for layer, visible in wanted.items():
         if layer.visible != visible:
             layer.visible = visible

@@ -1,4 +1,4 @@
-"""An array of a cohort on the disk, read so that a damaged or lost chunk is told, and never read as an empty brain."""
+"""An array of a cohort on the disk, read so that a damaged or lost chunk is an error, and never an empty brain."""
 
 import hashlib
 from collections.abc import Sequence

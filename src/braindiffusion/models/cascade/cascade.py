@@ -116,7 +116,7 @@ class Level(nn.Module):
             coarse: (batch, channels, x, y, z) normalised coarse band, noised by coarse_sigma; None at level 0.
             coarse_sigma: (batch,).
             coordinates: (batch, 3, x, y, z) mm.
-            condition: a tensor for each field of the model's schema; None asks for nothing.
+            condition: a tensor for each field of the model's schema; None is no condition.
         """
         signals = [log_sigma]
         if self.has_coarse:

@@ -92,8 +92,8 @@ class UNet(nn.Module):
         config: widths, blocks, attention.
         inputs: channels of the input (noisy coefficients and the coarse band).
         outputs: channels of the output.
-        signals: numbers that the whole volume is told (noise level, noise of the coarse band).
-        maps: whether it can be told a label map.
+        signals: number of inputs that hold for the whole volume (noise level, noise of the coarse band).
+        maps: whether it takes a label map.
     """
 
     def __init__(self, config: UNetConfig, inputs: int, outputs: int, signals: int, *, maps: bool = False) -> None:

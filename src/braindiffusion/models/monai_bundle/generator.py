@@ -97,7 +97,7 @@ class Schedule:
         return torch.cat((found, found.new_zeros(1)))
 
     def times(self, sigma: Tensor) -> Tensor:
-        """Return the time step that the network is told at a noise level, (batch,)."""
+        """Return the time step that is the network's input at a noise level, (batch,)."""
         if self.is_flow:
             time = self.count * sigma / (1 + sigma)
             return time.round() if self._discrete else time
