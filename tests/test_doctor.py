@@ -13,8 +13,8 @@ def test_it_looks_at_everything(tmp_runs: Path) -> None:
     assert set(findings) == {
         "versions", "memory", "runs folder", "packaged models", "screen", "device", "threads", "bfloat16",
     }  # fmt: skip
-    assert torch.__version__ in findings["versions"].told
-    assert str(tmp_runs) in findings["runs folder"].told
+    assert torch.__version__ in findings["versions"].detail
+    assert str(tmp_runs) in findings["runs folder"].detail
     assert findings["bfloat16"].verdict in ("good", "fair")
 
 
@@ -28,14 +28,14 @@ def test_wrong_arithmetic_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.functional, "conv3d", wrong)
     finding = doctor._bfloat16(torch.device("cpu"))
     assert finding.verdict == "bad"
-    assert "float32" in finding.told
+    assert "float32" in finding.detail
 
 
 def test_a_missing_library_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "package_version", lambda name: None if name == "zarr" else "1")
     finding = doctor._versions()
     assert finding.verdict == "bad"
-    assert "zarr missing" in finding.told
+    assert "zarr missing" in finding.detail
 
 
 def test_missing_screen_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_missing_screen_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None if name == "xcb-cursor" else name)
     finding = doctor._screen()
     assert finding.verdict == "fair"
-    assert "without libxcb-cursor" in finding.told
+    assert "without libxcb-cursor" in finding.detail
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_runs: Path) -> None:

@@ -142,7 +142,7 @@ def test_synthetic_brains_are_mixed_into_a_training(tmp_path: Path) -> None:
         save_volume(Volume(rng.random(shape, np.float32), np.eye(4)), path)
         save_volume(Volume(rng.integers(0, 41, shape, np.uint8), np.eye(4), {"kind": "labels"}), map_)
         told = {"synthetic": True, "condition": {}}
-        brains.append(Brain(path, f"gen{number:03d}", labels=map_, told=told, synthetic=True))
+        brains.append(Brain(path, f"gen{number:03d}", labels=map_, sidecar=told, synthetic=True))
     list(write_bids(brains, tmp_path / "cohort"))
     for folder, data in (("images", rng.random(shape, np.float32)), ("labels", rng.integers(0, 4, shape, np.uint8))):
         save_volume(Volume(data, np.eye(4)), tmp_path / folder / "01.nii.gz")

@@ -165,19 +165,19 @@ class ConditionSchema(BaseModel):
 
     def choices(self) -> dict[str, str]:
         """Return the possible values of each field, and of each entry of a vector, in words."""
-        told = {}
+        ranges = {}
         for field in self.fields:
             if isinstance(field, CategoryField):
                 default = f" (default {field.default})" if field.default else ""
-                told[field.name] = " or ".join(field.values) + default
+                ranges[field.name] = " or ".join(field.values) + default
             elif isinstance(field, MapField):
-                told[field.name] = "file of a label map"
+                ranges[field.name] = "file of a label map"
             elif isinstance(field, VectorField):
                 named = zip(field.entries, field.seen, strict=True)
-                told |= {f"{field.name}.{entry}": seen.span(field.unit) for entry, seen in named}
+                ranges |= {f"{field.name}.{entry}": seen.span(field.unit) for entry, seen in named}
             else:
-                told[field.name] = field.seen.span(field.unit)
-        return told
+                ranges[field.name] = field.seen.span(field.unit)
+        return ranges
 
     def check(self, asked: Mapping[str, Value]) -> dict[str, Value]:
         """Return a request in the schema's units: percentiles as numbers, words in the spelling of the model.

@@ -31,12 +31,12 @@ class Finding:
     Attributes:
         what: The thing.
         verdict: `good`; `fair`, which works but could be better; `bad`, which will fail.
-        told: One sentence.
+        detail: One sentence.
     """
 
     what: str
     verdict: Literal["good", "fair", "bad"]
-    told: str
+    detail: str
 
 
 def examine() -> Iterator[Finding]:
@@ -53,14 +53,14 @@ def _versions() -> Finding:
     names = ("torch", "torchio", "nibabel", "zarr", "napari")
     found = {name: package_version(name) for name in names}
     verdict: Literal["good", "bad"] = "good" if all(found[name] for name in names if name != "napari") else "bad"
-    told = {"braindiffusion": __version__, "Python": platform.python_version(), **found}
-    return Finding("versions", verdict, f"{in_words(told)}.")
+    used = {"braindiffusion": __version__, "Python": platform.python_version(), **found}
+    return Finding("versions", verdict, f"{in_words(used)}.")
 
 
 def _memory() -> Finding:
     memory = psutil.virtual_memory()
-    told = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free."
-    return Finding("memory", "good" if memory.available > 3 * GIB else "fair", told)
+    detail = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free."
+    return Finding("memory", "good" if memory.available > 3 * GIB else "fair", detail)
 
 
 def _disk() -> Finding:
@@ -71,8 +71,8 @@ def _disk() -> Finding:
         return Finding(
             "runs folder", "bad", f"{folder} cannot be written to; set BRAINDIFFUSION_RUNS to another folder."
         )
-    told = f"{folder}, {free / GIB:.0f} GiB free."
-    return Finding("runs folder", "good" if free > 2 * GIB else "fair", told)
+    detail = f"{folder}, {free / GIB:.0f} GiB free."
+    return Finding("runs folder", "good" if free > 2 * GIB else "fair", detail)
 
 
 def _models() -> Finding:
@@ -96,8 +96,8 @@ def _screen() -> Finding:
         )
     display = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
     if not display:
-        told = "none here; the command line needs none, napari can use xvfb-run."
-        return Finding("screen", "fair", told)
+        detail = "none here; the command line needs none, napari can use xvfb-run."
+        return Finding("screen", "fair", detail)
     return Finding("screen", "good", f"display {display}, OpenGL libraries are there.")
 
 
@@ -152,7 +152,7 @@ def _bfloat16(device: "torch.device") -> Finding:
     (quickest, _), _ = min(times.milliseconds.items(), key=lambda one: one[1])
     layout = LAYOUTS[choose_layout(device)]
     if quickest is torch.bfloat16:
-        told = f"right to {times.error:.2%} and faster than float32 ({times}). Convolutions run {layout}."
-        return Finding("bfloat16", "good", told)
-    told = f"right to {times.error:.2%} but slower than float32: take the precision float32 ({times})."
-    return Finding("bfloat16", "fair", told)
+        detail = f"right to {times.error:.2%} and faster than float32 ({times}). Convolutions run {layout}."
+        return Finding("bfloat16", "good", detail)
+    detail = f"right to {times.error:.2%} but slower than float32: take the precision float32 ({times})."
+    return Finding("bfloat16", "fair", detail)

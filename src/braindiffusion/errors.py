@@ -35,8 +35,8 @@ def about(path: Path) -> Iterator[None]:
     try:
         yield
     except BrainDiffusionError as error:
-        told = str(error)
-        raise BrainDiffusionError(told if str(path) in told else f"{path}: {told.rstrip('.')}.") from error
+        reason = str(error)
+        raise BrainDiffusionError(reason if str(path) in reason else f"{path}: {reason.rstrip('.')}.") from error
     except _FOREIGN as error:
         detail = " ".join(str(error).split())[:200]
         raise BrainDiffusionError(f"{path} cannot be used ({type(error).__name__}: {detail}).") from error

@@ -136,8 +136,8 @@ def says_it_is_ours(path: Path) -> bool:
     name = path.name.lower()
     try:
         if name.endswith(".json"):
-            told = read_json(path)
-            versions = told.get("versions") if isinstance(told, dict) else None
+            content = read_json(path)
+            versions = content.get("versions") if isinstance(content, dict) else None
             return isinstance(versions, dict) and "braindiffusion" in versions
         if name.endswith(READABLE_SUFFIXES):
             header = nib.load(path).header

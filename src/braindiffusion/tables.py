@@ -98,10 +98,10 @@ def main(path: str) -> None:
     """Print a table as JSON for `read_table_apart`: rows, columns, and what is wrong."""
     try:
         rows, columns = read_table(Path(path))
-        told: list[Any] = [[[row[name] for name in columns] for row in rows], columns, ""]
+        result: list[Any] = [[[row[name] for name in columns] for row in rows], columns, ""]
     except BrainDiffusionError as error:
-        told = [[], [], str(error)]
-    sys.stdout.write(json.dumps(told, default=str))
+        result = [[], [], str(error)]
+    sys.stdout.write(json.dumps(result, default=str))
 
 
 def _read_text(content: bytes) -> Table:

@@ -113,7 +113,7 @@ def every_page(folder: Path) -> list[Path]:
         created=datetime.now(UTC), command=RUNS, versions={RUNS: RUNS}, model=RUNS, seed=0, asked=1, subjects=1,
         ages=Ages(youngest=30, median=30, oldest=30), sexes={RUNS: 1}, regions=[row], redrawn=[RUNS], limits=[RUNS],
     )  # fmt: skip
-    (folder / "cohort.html").write_text(report_page(report, [Brain(path=a, subject=RUNS, told=told)]))
+    (folder / "cohort.html").write_text(report_page(report, [Brain(path=a, subject=RUNS, sidecar=told)]))
     return [*pages, folder / "evaluation.html", folder / "cohort.html"]
 
 

@@ -35,7 +35,7 @@ def cohort(tmp_path: Path) -> Path:
         labels = volume(tmp_path / f"in/{number}_seg.nii.gz", rng.integers(0, 41, SHAPE, np.uint8), kind="labels")
         told = {"synthetic": made, "model": {"name": "toy"}, "condition": {}}
         write_sidecar(path, told)
-        brains.append(Brain(path, f"gen{number:03d}", labels=labels, told=told, synthetic=made))
+        brains.append(Brain(path, f"gen{number:03d}", labels=labels, sidecar=told, synthetic=made))
     list(write_bids(brains, tmp_path / "cohort"))
     return tmp_path / "cohort"
 

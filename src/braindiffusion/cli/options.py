@@ -123,8 +123,8 @@ def _bounds(field: FieldInfo) -> str:
     """Return the smallest and the largest value in words, where there is one."""
     said = {name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le") if hasattr(one, name)}
     words = {"ge": "at least {:g}", "gt": "above {:g}", "le": "at most {:g}"}
-    told = ", ".join(words[name].format(value) for name, value in said.items())
-    return f" ({told[0].upper()}{told[1:]}.)" if told else ""
+    text = ", ".join(words[name].format(value) for name, value in said.items())
+    return f" ({text[0].upper()}{text[1:]}.)" if text else ""
 
 
 def _value(kind: type[BaseModel], name: str, value: Any) -> Any:

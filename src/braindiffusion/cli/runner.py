@@ -205,5 +205,5 @@ class _Screen:
             now = time.monotonic()
             if step.step == step.total or now - self._said > self.SECONDS_BETWEEN_LINES:
                 self._said = now
-                told = [f"{step.step} of {step.total}", left, self._news.pop(step.stage, "")]
-                self.say(f"{step.stage}: {', '.join(part for part in told if part)}")
+                parts = [f"{step.step} of {step.total}", left, self._news.pop(step.stage, "")]
+                self.say(f"{step.stage}: {', '.join(part for part in parts if part)}")

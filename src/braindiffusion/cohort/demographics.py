@@ -204,14 +204,14 @@ def _description(path: Path, notes: list[str]) -> dict[str, dict[str, Any]]:
         notes.append(f"{beside.name} cannot be read ({type(error).__name__}), so that {path.name} is taken without it.")
         return {}
     content = content if isinstance(content, dict) else {}
-    return {column: told for column, told in content.items() if isinstance(told, dict)}
+    return {column: description for column, description in content.items() if isinstance(description, dict)}
 
 
 def _years(path: Path, column: str, described: dict[str, Any], notes: list[str]) -> float:
     """Return the years in one unit of a column of ages; NaN, and a note, where the unit is not known."""
     match = _AGE_COLUMN.fullmatch(column_base(column))
-    told = [match["unit"] if match else None, *_BRACKETS.findall(column.lower()), described.get("Units")]
-    units = [unit.strip().lower() for unit in told if isinstance(unit, str) and unit.strip()]
+    candidates = [match["unit"] if match else None, *_BRACKETS.findall(column.lower()), described.get("Units")]
+    units = [unit.strip().lower() for unit in candidates if isinstance(unit, str) and unit.strip()]
     known = {_YEARS[unit] for unit in units if unit in _YEARS}
     if not units or (len(known) == 1 and all(unit in _YEARS for unit in units)):
         return known.pop() if known else 1.0
@@ -227,11 +227,11 @@ def _levels(
 ) -> dict[str, str]:
     """Return the sex that each value of a column means."""
     levels = described.get("Levels")
-    told = {str(code): text for code, text in levels.items()} if isinstance(levels, dict) else {}
+    meanings = {str(code): text for code, text in levels.items()} if isinstance(levels, dict) else {}
     for brackets in _BRACKETS.findall(column):
-        told |= dict(re.findall(r"(\w+)\s*[=:]\s*(\w+)", brackets))
+        meanings |= dict(re.findall(r"(\w+)\s*[=:]\s*(\w+)", brackets))
     meant: dict[str, str] = {}
-    for code, text in told.items():
+    for code, text in meanings.items():
         words = re.findall(r"[a-z]+", json.dumps(text).lower())
         sexes = {_SEX_WORDS[word] for word in words if word in _SEX_WORDS}
         if len(sexes) == 1:

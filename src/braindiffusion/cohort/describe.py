@@ -51,11 +51,11 @@ class Description:
     @property
     def flags(self) -> tuple[QCFlag, ...]:
         """Problem and note as flags."""
-        told = (
+        flags = (
             QCFlag(kind="file", severity="problem", message=self.problem),
             QCFlag(kind="person", severity="note", message=self.note),
         )
-        return tuple(flag for flag in told if flag.message)
+        return tuple(flag for flag in flags if flag.message)
 
 
 def describe(found: Sequence[Found], people: Demographics | None = None) -> Iterator[Description]:

@@ -197,9 +197,9 @@ def _preprocessing(request: PrepareRequest) -> Preprocessing:
     try:
         return Preprocessing(spacing=request.spacing, shape=shape, skull=skull, modality=modality)
     except ValidationError as error:
-        told = error.errors()[0]
-        where = f"{told['loc'][0]}: " if told["loc"] else ""
-        raise BrainDiffusionError(f"Volumes cannot be preprocessed like that ({where}{told['msg']}).") from error
+        first = error.errors()[0]
+        where = f"{first['loc'][0]}: " if first["loc"] else ""
+        raise BrainDiffusionError(f"Volumes cannot be preprocessed like that ({where}{first['msg']}).") from error
 
 
 def _id(item: Found, preprocessing: Preprocessing) -> str:

@@ -101,7 +101,7 @@ class Counterfactual:
 
             hooks.insert(0, from_old)
         length = lengths_mm(displacement, self._library.spacing)
-        told = {
+        details = {
             "name": name_of(after),
             "before": self._before,
             "after": after,
@@ -114,7 +114,7 @@ class Counterfactual:
             conditioned(generator, new, regions),
             inversion.edit_band,
             "ddim",
-            told,
+            details,
             self._first_level,
         )
 

@@ -50,7 +50,7 @@ class Interpolation:
         """Return what is generated for a volume (from 1)."""
         share = float(self.values[number - 1])
         noise = InterpolatedNoise(self._one, self._other, share, self._first_level)
-        told = {"share": round(share, 4), "name": f"share {share:.2g}"}
+        details = {"share": round(share, 4), "name": f"share {share:.2g}"}
         return Proposal(
-            self._box, [self._kept, noise], self._condition, noise.edit_band, "ddim", told, self._first_level
+            self._box, [self._kept, noise], self._condition, noise.edit_band, "ddim", details, self._first_level
         )

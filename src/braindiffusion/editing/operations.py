@@ -179,14 +179,14 @@ def _regeneration(
     sampler: SamplerName | None = "ddim" if request.resampling > 1 else None  # it needs one of first order
 
     def proposal(number: int) -> Proposal:
-        here, told = regions, {} if guided is None else {"guidance": guided}
+        here, details = regions, {} if guided is None else {"guidance": guided}
         if library is not None:
             here, anatomy = sample_regions(library, boxed.regions, boxed.hole, request.seed + number - 1)
-            told["anatomy"] = anatomy
+            details["anatomy"] = anatomy
         condition = conditioned(generator, asked, here)
         every: list[Hook] = [*hooks, inpainting]
         edit_band = inpainting.edit_band
-        return Proposal(boxed.box, every, condition, edit_band, sampler, told, first_level, refine_from=first_level)
+        return Proposal(boxed.box, every, condition, edit_band, sampler, details, first_level, refine_from=first_level)
 
     return proposal
 

@@ -62,7 +62,7 @@ class EditPlan:
         scan = self.scan.scan
         self._proposal = self._propose(1)
         self._swept: list[NDArray[np.float32]] = []
-        self._told: list[dict[str, Any]] = []
+        self._proposal_details: list[dict[str, Any]] = []
         kept = self.first_level
         steps = tuple(0 if level < kept else n for level, n in enumerate(generator.steps(request.steps)))
         painted_ml = np.count_nonzero(self.scan.painted) * abs(np.linalg.det(scan.affine[:3, :3])) / 1000
@@ -127,10 +127,10 @@ class EditPlan:
                 save_like(edited, self.scan.painted, self.request.scan, path)
         if self.is_sweep:
             self._swept.append(np.asarray(edited.data[0], np.float32))
-        told = dict(self._proposal.told)
+        own = dict(self._proposal.details)
         details = {
             **self._details,
-            **told,
+            **own,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "proposal": number,
             "seed": self._seed(number),
@@ -138,8 +138,8 @@ class EditPlan:
         }
         with self.outputs.writing():
             write_sidecar(path, details)
-        name = told.get("name", f"proposal {number} (seed {self._seed(number)})")
-        self._told.append(told)
+        name = own.get("name", f"proposal {number} (seed {self._seed(number)})")
+        self._proposal_details.append(own)
         return ArtifactWritten(kind="volume", path=str(path), name=str(name))
 
     def sweep(self) -> Volume:
@@ -148,7 +148,7 @@ class EditPlan:
 
     def captions(self) -> list[str]:
         """Return what each value of a sweep is, in words."""
-        return [str(told["name"]) for told in self._told]
+        return [str(details["name"]) for details in self._proposal_details]
 
     def centre(self) -> list[float]:
         """Return the voxel of the scan in the middle of the brain, or of the painted part."""
@@ -160,7 +160,7 @@ class EditPlan:
         path = self.out / SWEEP
         with self.outputs.writing():
             save_volume(self.sweep(), path)
-            write_sidecar(path, {**self._details, "values": self._told})
+            write_sidecar(path, {**self._details, "values": self._proposal_details})
         return ArtifactWritten(kind="trajectory", path=str(path), name="sweep")
 
     @property

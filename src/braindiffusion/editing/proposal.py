@@ -25,7 +25,7 @@ class Proposal:
         condition: as the denoisers take it; None leaves all to the model.
         edit_band: changes the band that a level hands on.
         sampler: None is the model's own.
-        told: joins the sidecar.
+        details: joins the sidecar.
         first_level: the first level that is generated; coarser ones are those of the box.
         refine_from: the first level that may be refined, see `Generator.sample`; None where all keep a scan's noise.
     """
@@ -35,7 +35,7 @@ class Proposal:
     condition: Condition | None = None
     edit_band: BandEdit | None = None
     sampler: SamplerName | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
     first_level: int = 0
     refine_from: int | None = None
 

@@ -49,22 +49,22 @@ def training_estimates(request: TrainRequest) -> Iterator[Estimate]:
     needs = {index: trial.bytes(trial.preset, index) for index in trial.wanted}
     available = free_bytes(trial.device)
     untimed = tuple(LevelEstimate(index, needs[index], trial.steps(index)) for index in trial.wanted)
-    told = Estimate(str(trial.device), untimed, available, preset=trial.preset.name, defaults=trial.defaults())
-    if not told.fits:
+    estimate = Estimate(str(trial.device), untimed, available, preset=trial.preset.name, defaults=trial.defaults())
+    if not estimate.fits:
         hungriest = sorted(needs, key=lambda index: -needs[index])
         changes = mildest_change(
             request, lambda preset: all(trial.bytes(preset, index) <= available for index in hungriest)
         )
-        yield replace(told, advice=in_words(changes), changes=changes)
+        yield replace(estimate, advice=in_words(changes), changes=changes)
         return
-    yield told
+    yield estimate
     levels, sample = [], 0.0
     for index in trial.wanted:
         step, pair = trial.seconds(index)
         if index in trial.sampled(index):
             sample += trial.sampling_seconds(index, step)
         levels.append(trial.level(index, needs[index], step, pair, sample))
-    yield replace(told, levels=tuple(levels), around=trial.begun)
+    yield replace(estimate, levels=tuple(levels), around=trial.begun)
 
 
 class _Trial:

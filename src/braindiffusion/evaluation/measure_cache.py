@@ -49,8 +49,8 @@ class CachedMeasurer:
     found: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        told = versions() | {name: package_version(name) for name in _LIBRARIES}
-        self._by = [*self.weights, *self.measurer.encoders, _code(), json.dumps(told)]
+        used = versions() | {name: package_version(name) for name in _LIBRARIES}
+        self._by = [*self.weights, *self.measurer.encoders, _code(), json.dumps(used)]
         self._by.append(str(self.measurer.model is not None))
         for old in sorted(self.folder.glob("*.npz"), key=_written)[:-MOST]:
             with suppress(OSError):
@@ -69,10 +69,10 @@ class CachedMeasurer:
         return measures
 
     def _key(self, brain: Brain, requested: Labels | None) -> str:
-        told = hashlib.sha256(json.dumps([brain.name, brain.spacing, brain.voxels.shape, self._by]).encode())
+        digest = hashlib.sha256(json.dumps([brain.name, brain.spacing, brain.voxels.shape, self._by]).encode())
         for array in (brain.voxels, brain.labels, requested):
-            told.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-        return told.hexdigest()
+            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 def _written(file: Path) -> float:
@@ -85,18 +85,18 @@ def _written(file: Path) -> float:
 
 def _code() -> str:
     """Return the SHA-256 of this package's code."""
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in sorted(Path(braindiffusion.__file__).parent.rglob("*.py")):
-        told.update(file.read_bytes())
-    return told.hexdigest()
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _packed(measures: BrainMeasures) -> bytes:
     arrays = {name: getattr(measures, name) for name in _ARRAYS}
     arrays |= {_FEATURES + name: values for name, values in measures.features.items()}
-    told = {name: value for name, value in asdict(measures).items() if name not in (*_ARRAYS, "features")}
+    content = {name: value for name, value in asdict(measures).items() if name not in (*_ARRAYS, "features")}
     file = io.BytesIO()
-    np.savez_compressed(file, told=np.array(json.dumps(told)), **arrays)
+    np.savez_compressed(file, content=np.array(json.dumps(content)), **arrays)
     return file.getvalue()
 
 
@@ -104,9 +104,9 @@ def _read(path: Path) -> BrainMeasures | None:
     """Return the measures in a file; None where there is none, or a damaged one."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            told = json.loads(str(stored["told"]))
-            told["dice"] = {int(index): value for index, value in told["dice"].items()}
+            content = json.loads(str(stored["content"]))
+            content["dice"] = {int(index): value for index, value in content["dice"].items()}
             features = {name.removeprefix(_FEATURES): stored[name] for name in stored if name.startswith(_FEATURES)}
-            return BrainMeasures(**told, **{name: stored[name] for name in _ARRAYS}, features=features)
+            return BrainMeasures(**content, **{name: stored[name] for name in _ARRAYS}, features=features)
     except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None

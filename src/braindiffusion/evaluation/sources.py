@@ -151,9 +151,9 @@ def _files(path: Path, preprocessing: Preprocessing, labels: Path | None) -> Ite
         def read(path: Path = item.path, name: str = item.subject, map_: Path | None = item.labels) -> Brain:
             return _read_file(name, path, map_, _sidecar(path), preprocessing)
 
-        told = read_sidecar(item.path)  # one that cannot be read is told when the brain is
-        model = told.get("model") or {}
-        yield Source(item.subject, read, model=str(model.get("name", "")) if is_generated(told) else "")
+        sidecar = read_sidecar(item.path)  # one that cannot be read is told when the brain is
+        model = sidecar.get("model") or {}
+        yield Source(item.subject, read, model=str(model.get("name", "")) if is_generated(sidecar) else "")
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

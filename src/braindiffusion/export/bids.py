@@ -135,12 +135,13 @@ def write_brain(brain: Brain, out: Path, seen: Counter[str]) -> Path:
         name = _labels_name(brain.labels, entities, suffix, seen)
         place(brain.labels, out / "derivatives" / DERIVATIVE / folder / f"{name}.nii.gz")
     place(brain.path, target)
-    told: dict[str, Any] = {"Modality": "MR", **shareable(brain.told)[0]}
+    content: dict[str, Any] = {"Modality": "MR", **shareable(brain.sidecar)[0]}
     if brain.synthetic:
-        told |= {"synthetic": True, "SkullStripped": bool(brain.told.get("background_cleared")), "file": target.name}
+        stripped = bool(brain.sidecar.get("background_cleared"))
+        content |= {"synthetic": True, "SkullStripped": stripped, "file": target.name}
     elif brain.edited:
-        told |= {"synthetic": EDITED}
-    write_whole(target.with_name(f"{entities}_{suffix}.json"), _json(told))
+        content |= {"synthetic": EDITED}
+    write_whole(target.with_name(f"{entities}_{suffix}.json"), _json(content))
     return target
 
 
@@ -193,7 +194,7 @@ def privacy(brains: Sequence[Brain]) -> list[str]:
     scans = [brain for brain in brains if not brain.synthetic]
     if not scans:
         return []
-    fields = sorted({name for brain in scans for name in shareable(brain.told)[1]})
+    fields = sorted({name for brain in scans for name in shareable(brain.sidecar)[1]})
     return [
         "Left out of the scans: free text and extensions of the headers"
         + (f"; of the sidecars {cell(', '.join(fields))}." if fields else "."),

@@ -34,7 +34,7 @@ class Brain:
         session: BIDS label of the session, empty where there is none.
         suffix: BIDS suffix of its modality, such as `T1w`.
         labels: its region label map.
-        told: content of its sidecar.
+        sidecar: content of its sidecar.
         name: original name of the subject, to find it in a participants table.
         synthetic: whether a model generated it; None where neither sidecar nor header say so.
     """
@@ -44,14 +44,14 @@ class Brain:
     session: str = ""
     suffix: str = "T1w"
     labels: Path | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     synthetic: bool | None = None
 
     @property
     def edited(self) -> bool:
         """Whether a part of it is synthetic: a scan that `edit` changed, and not a generated brain."""
-        return not self.synthetic and self.told.get("synthetic") == EDITED
+        return not self.synthetic and self.sidecar.get("synthetic") == EDITED
 
 
 Tell = Callable[[str], object]
@@ -84,11 +84,11 @@ def brains_in(
                 tell(f"{item.path.name} is exported without a label map: {item.problem}.")
     kept = []
     for item in found:
-        told = _sidecar(item.path, tell)
-        if told.get("synthetic") == EDITED and "values" in told:
+        sidecar = _sidecar(item.path, tell)
+        if sidecar.get("synthetic") == EDITED and "values" in sidecar:
             tell(f"{item.path.name} is left out: it holds all values of a sweep, each of which has a file of its own.")
         else:
-            kept.append((item, told))
+            kept.append((item, sidecar))
     return named(kept, modality, tell)
 
 
@@ -112,22 +112,22 @@ def named(
     labels: dict[object, str] = {}
     left_out: list[str] = []
     kept: list[tuple[Found, Mapping[str, Any], str, bool | None]] = []
-    for item, told in found:
+    for item, sidecar in found:
         try:
-            kept.append((item, told, _suffix(item, told, modality), is_synthetic(item.path, told)))
+            kept.append((item, sidecar, _suffix(item, sidecar, modality), is_synthetic(item.path, sidecar)))
         except BrainDiffusionError as error:
             left_out.append(str(error))
     namesakes = _namesakes((item, suffix) for item, _, suffix, synthetic in kept if not synthetic)
-    for item, told, suffix, synthetic in kept:
+    for item, sidecar, suffix, synthetic in kept:
         person, _, session = item.subject.partition("_ses-")
         # The channels of one sample are one subject.
-        sample = (item.path.parent, told.get("sample", item.path), told.get("seed"))
+        sample = (item.path.parent, sidecar.get("sample", item.path), sidecar.get("seed"))
         key: object = sample if synthetic else (person, namesakes[person, _folder(item)])
         wanted = "" if synthetic else re.sub(r"[^A-Za-z0-9]", "", person.removeprefix("sub-"))
         # A person's name may have no letter that BIDS allows.
         subject = labels.get(key) or _free(wanted, set(labels.values()), "gen" if synthetic else "scan")
         labels[key] = subject
-        brains.append(Brain(item.path, subject, session, suffix, item.labels, told, item.subject, synthetic))
+        brains.append(Brain(item.path, subject, session, suffix, item.labels, sidecar, item.subject, synthetic))
     if left_out and not brains:
         raise BrainDiffusionError(left_out[0])
     for sentence in left_out:
@@ -215,8 +215,8 @@ def _is_brain(path: Path) -> bool:
     return not volume_stem(path).endswith(_NO_BRAIN)
 
 
-def _suffix(item: Found, told: Mapping[str, Any], otherwise: str) -> str:
-    own = told if is_generated(told) else {}
+def _suffix(item: Found, sidecar: Mapping[str, Any], otherwise: str) -> str:
+    own = sidecar if is_generated(sidecar) else {}
     asked = own.get("condition") or {}
     modality = str(item.modality or own.get("channel") or asked.get("modality") or otherwise)
     suffix = SUFFIXES.get(modality, modality)

@@ -33,19 +33,19 @@ _OWN_FIELD = re.compile(r"[a-z][a-z0-9_]*")
 _LONGEST = 200
 
 
-def shareable(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def shareable(sidecar: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return what of a sidecar may be shared, and the names of the fields that are left out.
 
     Of a scan, the fields of the acquisition are kept; of a generated brain also its provenance, without the folders of
     the machine that it was generated on.
     """
-    own = is_generated(told)
+    own = is_generated(sidecar)
     kept = {
         name: _without_folders(value, name)
-        for name, value in told.items()
+        for name, value in sidecar.items()
         if (own and _OWN_FIELD.fullmatch(name)) or (name in ACQUISITION and _is_plain(value))
     }
-    return kept, sorted(set(told) - set(kept))
+    return kept, sorted(set(sidecar) - set(kept))
 
 
 def place(source: Path, target: Path) -> None:

@@ -29,9 +29,9 @@ def names_of_labels(brains: Sequence[Brain]) -> dict[int, str]:
     if None in found:
         return {}
     if len(found) > 1:
-        told = " and ".join(f"{_words(scheme)} ({path})" for scheme, path in found.items())
+        schemes = " and ".join(f"{_words(scheme)} ({path})" for scheme, path in found.items())
         raise BrainDiffusionError(
-            f"The label maps hold {told}, and share one table of names: export them to datasets of their own."
+            f"The label maps hold {schemes}, and share one table of names: export them to datasets of their own."
         )
     return names(next(iter(found), None))
 

@@ -53,9 +53,9 @@ def participants(
     named = Counter(name for name, _ in {(_person(brain), brain.subject) for brain in brains})
     nobody = Demographics()
     for brain in brains:
-        told = {name: _word(brain.told[name]) for name in more if name in brain.told}
+        cells = {name: _word(brain.sidecar[name]) for name in more if name in brain.sidecar}
         known = nobody if people is None or named[_person(brain)] > 1 else people
-        row = rows.setdefault(brain.subject, _row(brain, known) | told)
+        row = rows.setdefault(brain.subject, _row(brain, known) | cells)
         if brain.edited:  # any volume of the subject
             row["synthetic"] = EDITED
     asked = sorted({column for row in rows.values() for column in row} - set(COLUMNS) - set(more))
@@ -81,10 +81,10 @@ def _row(brain: Brain, people: Demographics) -> dict[str, str]:
         known = {name: value for name, value in (("age", person.age), ("sex", person.sex)) if value is not None}
         scanned = brain.synthetic is False or known  # who stands in a table of real subjects was scanned
         return {"synthetic": "no" if scanned else UNKNOWN} | {name: _word(value) for name, value in known.items()}
-    made = {"synthetic": "yes", "seed": _word(brain.told.get("seed", UNKNOWN))}
-    if name := (brain.told.get("model") or {}).get("name"):
+    made = {"synthetic": "yes", "seed": _word(brain.sidecar.get("seed", UNKNOWN))}
+    if name := (brain.sidecar.get("model") or {}).get("name"):
         made["model"] = cell(name)
-    return made | dict(_flat(brain.told.get("condition") or {}))
+    return made | dict(_flat(brain.sidecar.get("condition") or {}))
 
 
 def _flat(asked: Mapping[str, Any]) -> list[tuple[str, str]]:

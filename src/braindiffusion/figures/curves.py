@@ -50,7 +50,7 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
         horizontal_spacing=0.08,
         vertical_spacing=0.32 / rows,  # room for the title of the panel below
     )
-    told: set[str] = set()
+    in_legend: set[str] = set()
     for (name, stage, number), points in lines.items():
         place = names.index(name)
         label = markup(f"{runs[number].name}: {stage}" if len(runs) > 1 else stage)
@@ -61,7 +61,7 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
                 y=[points[step] for step in steps],
                 name=label,
                 legendgroup=label,
-                showlegend=label not in told,
+                showlegend=label not in in_legend,
                 mode="lines+markers",
                 marker={"size": 4},
                 line={
@@ -73,7 +73,7 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
             row=place // columns + 1,
             col=place % columns + 1,
         )
-        told.add(label)
+        in_legend.add(label)
     figure.update_xaxes(title={"text": "step", "standoff": 4}, gridcolor="#333", zerolinecolor="#333")
     # Numbers in full: a logarithmic axis would tell a lonely 2 or 5 between powers of ten.
     figure.update_yaxes(gridcolor="#333", zerolinecolor="#333", tickformat="~g", nticks=6)

@@ -58,7 +58,7 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
     row = Row(Grey.of(volume, channel))
     regions_there = [region for region in REGIONS[1:] if (regions == region.index).any()]
     volumes = volumes_ml(regions, float(np.prod(volume.spacing)) ** (1 / 3))
-    told = {region.index: f"{region.name}: {volumes[region.index]:.1f} ml" for region in regions_there}
+    texts = {region.index: f"{region.name}: {volumes[region.index]:.1f} ml" for region in regions_there}
 
     shown = regions[row.grey.box]
     figure = lay_out([row], scenes=True)
@@ -75,7 +75,7 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
                 showscale=False,
                 opacity=OPACITY,
                 name=f"{PLANES[axis]} overlay",
-                meta={"names": [told.get(region.index, "") for region in REGIONS]},
+                meta={"names": [texts.get(region.index, "") for region in REGIONS]},
                 hoverinfo="none",
                 xaxis=below.xaxis,
                 yaxis=below.yaxis,
@@ -90,7 +90,7 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
                 SHAPE_SIDE,
                 name=region.name,
                 color=region_colour(region.index),
-                hovertemplate=f"{told[region.index]}<extra></extra>",
+                hovertemplate=f"{texts[region.index]}<extra></extra>",
             )
             figure.add_trace(hull, row=1, col=1)
     add_sliders(figure, [row], shown, most=FRAME_BYTES)

@@ -80,5 +80,5 @@ def _name(volume: Volume | str | Path, number: int) -> str:
     if isinstance(volume, str | Path):
         return f"{number}: {Path(volume).name}"
     seed, source = volume.metadata.get("seed"), volume.metadata.get("source")
-    told = Path(source).name if source else f"seed {seed}" if seed is not None else "volume"
-    return f"{number}: {told}"
+    name = Path(source).name if source else f"seed {seed}" if seed is not None else "volume"
+    return f"{number}: {name}"

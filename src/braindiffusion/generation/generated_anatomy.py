@@ -69,11 +69,11 @@ class RegionMapModel:
         """
         model, settings = self._model, self._settings
         volume = torch.from_numpy(encode(sampled.regions))[None].to(model.device)
-        told = {name: value for name, value in condition.items() if name in model.conditions.names}
-        tensors = as_condition(model.conditions, told, model.shape) if told else None
+        known = {name: value for name, value in condition.items() if name in model.conditions.names}
+        tensors = as_condition(model.conditions, known, model.shape) if known else None
         guidance = model.card.guidance
         hooks = [keep_levels(model, volume, settings.first_level, settings.sigma)]
-        if told and guidance.scale != 1:
+        if known and guidance.scale != 1:
             hooks.insert(0, Guidance(guidance.scale, fields=guidance.fields, levels=guidance.levels))
         levels = sum(size >= PREVIEW_MM for size in model.voxel_sizes) if quick else len(model.voxel_sizes)
         if levels <= settings.first_level:

@@ -75,7 +75,7 @@ def guidance_from(
                 msg = f"{label(GenerateRequest, name)} has no effect at guidance scale 1: choose one, such as 2."
                 raise BrainDiffusionError(msg, field=name)
         return None, None
-    told: dict[str, Any] = {"scale": scale, "interval": request.guidance_interval}
+    record: dict[str, Any] = {"scale": scale, "interval": request.guidance_interval}
     low, high = request.guidance_interval or (0.0, 1.0)
     if not 0 <= low < high:
         raise BrainDiffusionError(
@@ -92,15 +92,15 @@ def guidance_from(
         if not (isinstance(weak, EditableGenerator) and weak.generates_as(generator)):
             what = "take an earlier checkpoint, or a smaller model, of the same training"
             raise BrainDiffusionError(f"{folder} cannot guide this model: {what}.")
-        told["autoguidance"] = model_identity(folder)
-        return Guidance(scale, request.guidance_interval, weak=weak), told
+        record["autoguidance"] = model_identity(folder)
+        return Guidance(scale, request.guidance_interval, weak=weak), record
     if not asked:
         raise BrainDiffusionError("Guidance needs a condition to guide by: give one, such as age=63.", "condition")
     for name in fields or ():
         if name not in generator.conditions.names:
             known = ", ".join(generator.conditions.names)
             raise BrainDiffusionError(f"Cannot guide by '{name}': the model knows {known}.", "guidance_fields")
-    told |= {"rescale": request.guidance_rescale, "fields": fields}
+    record |= {"rescale": request.guidance_rescale, "fields": fields}
     if levels is not None:
-        told["levels"] = levels
-    return Guidance(scale, request.guidance_interval, request.guidance_rescale, fields, levels=levels), told
+        record["levels"] = levels
+    return Guidance(scale, request.guidance_interval, request.guidance_rescale, fields, levels=levels), record

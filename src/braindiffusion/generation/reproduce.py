@@ -60,20 +60,20 @@ def _weights_sha256(folder: Path) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def difference(told: Mapping[str, Any], wanted: Mapping[str, Any], names: Sequence[str] = DECISIVE) -> str | None:
+def difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any], names: Sequence[str] = DECISIVE) -> str | None:
     """Return which of these fields differs between a sidecar and a new one, in words; None where none does."""
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they are in the file
     for name in names:
-        was, wants = _value(told, name), _value(wanted, name)
+        was, wants = _value(recorded, name), _value(wanted, name)
         if was != wants:
             what = name.replace("_", " ").replace(".", "'s ")
             return f"its {what} was {was}, not {wants}"
     return None
 
 
-def _value(told: Mapping[str, Any], name: str) -> object:
+def _value(recorded: Mapping[str, Any], name: str) -> object:
     """None where nothing was asked."""
-    value: Any = told
+    value: Any = recorded
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value or None
@@ -94,9 +94,9 @@ class _Made(BaseModel):
 
     @field_validator("request", mode="before")
     @classmethod
-    def _fast_is_decided(cls, told: Any) -> Any:
+    def _fast_is_decided(cls, content: Any) -> Any:
         """Sidecars of earlier versions say nothing of fast sampling where it was off."""
-        return {"fast": False, **told} if isinstance(told, dict) else told
+        return {"fast": False, **content} if isinstance(content, dict) else content
 
     @property
     def anatomy_kind(self) -> Any:
@@ -134,18 +134,18 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
         BrainDiffusionError: it is no such file, or the model or a label map is not the one that it was.
     """
     try:
-        told = _Made.model_validate(load_sidecar(sidecar))
+        made = _Made.model_validate(load_sidecar(sidecar))
     except ValidationError as error:
         msg = f"{sidecar} does not tell enough to make its brain again: it is no sidecar of this version."
         raise BrainDiffusionError(msg) from error
-    request, anatomy = told.request, told.anatomy or {}
+    request, anatomy = made.request, made.anatomy or {}
     models: list[tuple[str, Path, object]] = [
-        (request.model, sampled_model(request.model, fast=request.fast), told.model)
+        (request.model, sampled_model(request.model, fast=request.fast), made.model)
     ]
     if request.autoguidance is not None:
-        was = (told.guidance or {}).get("autoguidance")
+        was = (made.guidance or {}).get("autoguidance")
         models.append((request.autoguidance, find_model(request.autoguidance), was))
-    if told.anatomy_kind == "generated":
+    if made.anatomy_kind == "generated":
         settings = generated_anatomy(find_model(request.model))
         now = {} if settings is None else settings.model_dump(include=SHAPES_KEPT)
         if settings is None or any(anatomy.get(setting) != now.get(setting) for setting in SHAPES_KEPT):
@@ -154,11 +154,11 @@ def request_from_sidecar(sidecar: Path, out: Path) -> GenerateRequest:
     for name, folder, was in models:
         if model_identity(folder) != was:
             raise BrainDiffusionError(f"The model {name} is not the one that made {sidecar}: it has changed since.")
-    for field, sha256 in told.condition_files.items():
-        path = Path(str(told.condition[field]))
+    for field, sha256 in made.condition_files.items():
+        path = Path(str(made.condition[field]))
         if not path.is_file() or file_sha256(path) != sha256:
             raise BrainDiffusionError(f"{sidecar} was made from the label map {path}, which has changed or gone.")
-    on_grid = (told.placement or {}).get("grid_sha256")
+    on_grid = (made.placement or {}).get("grid_sha256")
     if request.grid is not None and (not request.grid.is_file() or file_sha256(request.grid) != on_grid):
         raise BrainDiffusionError(f"{sidecar} was placed on the grid of {request.grid}, which has changed or gone.")
-    return request.model_copy(update={**told.changes, "out": out, "overwrite": False, "previews": False})
+    return request.model_copy(update={**made.changes, "out": out, "overwrite": False, "previews": False})

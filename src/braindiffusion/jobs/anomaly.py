@@ -71,7 +71,7 @@ def anomaly(request: AnomalyRequest, run: Run) -> Iterator[Event]:
     percentile = table.percentile(found)
     own = transforms.resample_onto(spreads[None], boxed.affine, scan.shape, scan.affine)[0]
     shown = np.where(boxed.painted, own, 0).astype(np.float32)
-    told = provenance(
+    sidecar = provenance(
         run,
         request=request,
         model=model_identity(folder),
@@ -93,7 +93,7 @@ def anomaly(request: AnomalyRequest, run: Run) -> Iterator[Event]:
     )
     with outputs.writing():
         save_volume(Volume(shown[None], scan.affine, {k: v for k, v in scan.metadata.items() if k == "header"}), out)
-        write_sidecar(out, told)
+        write_sidecar(out, sidecar)
     yield ArtifactWritten(kind="volume", path=str(out), name=f"anomaly of {volume_stem(request.scan)}")
     among = "" if percentile is None else f", more than in {percentile:g} % of {table.subjects} training subjects"
     yield Finished(message=f"{found:.1f} ml of the brain lie beyond {BEYOND:g} {UNIT}{among}.")

@@ -60,7 +60,7 @@ def differ(request: DifferenceRequest, run: Run) -> Iterator[Event]:
     yield Progress(stage="difference", step=1, total=3)
     found = difference(first, second, align=request.align == "centre", own_range=_own_range(request, first, second))
     yield Progress(stage="difference", step=2, total=3)
-    told = {
+    sidecar = {
         "first": str(request.first),
         "second": str(request.second),
         "unit": found.unit,
@@ -69,7 +69,7 @@ def differ(request: DifferenceRequest, run: Run) -> Iterator[Event]:
     }
     with outputs.writing():
         save_volume(found.volume, out)
-        write_sidecar(out, told)
+        write_sidecar(out, sidecar)
     yield Progress(stage="difference", step=3, total=3)
     yield ArtifactWritten(
         kind="volume", path=str(out), name=f"{volume_stem(request.first)} - {volume_stem(request.second)}"

@@ -116,7 +116,7 @@ def _with_figures(
     """Return the report with all its rows and curves."""
     rng, repeats = measured_groups.rng, evaluation.repeats
     measured = {group: [one.measures for one in getattr(measured_groups, group)] for group in GROUPS}
-    told = {
+    conditioned = {
         group: ConditionedBrains(measured[group], [one.known for one in getattr(measured_groups, group)])
         for group in GROUPS
     }
@@ -127,7 +127,9 @@ def _with_figures(
     rows = [*comparison.fidelity(), *evaluation.rows, diversity(pairs, repeats, rng), *power, shades]
     yield Progress(stage="figures", step=2, total=4, message="fidelity")
     rows += comparison.measures()
-    rows += condition_adherence(told["generated"], told["held_out"], told["training"], repeats, rng)
+    rows += condition_adherence(
+        conditioned["generated"], conditioned["held_out"], conditioned["training"], repeats, rng
+    )
     yield Progress(stage="figures", step=3, total=4, message="measures")
     memorization = list(measured_groups.memorization(repeats))
     yield Progress(stage="figures", step=4, total=4, message="memorization")

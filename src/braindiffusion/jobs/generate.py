@@ -116,7 +116,7 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
     Raises:
         BrainDiffusionError: the sidecar does not tell enough, its model is gone or has changed, or as `generate`.
     """
-    told = load_sidecar(request.like)
+    sidecar = load_sidecar(request.like)
     again = request_from_sidecar(request.like, request.out or run.results)
     made: dict[str, Any] = {}
     finished: Event = Finished()
@@ -130,7 +130,7 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
         if isinstance(event, ArtifactWritten) and event.kind == "volume":
             made |= _fingerprint(load_sidecar(sidecar_path(Path(event.path))))
         yield event
-    (channel, was), *_ = _fingerprint(told).items()
+    (channel, was), *_ = _fingerprint(sidecar).items()
     if was is None:
         yield finished  # a sidecar of an earlier version: there is nothing to compare with
     elif made.get(channel) == was:
@@ -143,9 +143,9 @@ def regenerate(request: RegenerateRequest, run: Run) -> Iterator[Event]:
         yield finished
 
 
-def _fingerprint(told: dict[str, Any]) -> dict[str, Any]:
+def _fingerprint(sidecar: dict[str, Any]) -> dict[str, Any]:
     """Return the hash of the voxels, under the name of the channel: files may be renamed."""
-    return {str(told.get("channel")): told.get("voxels_sha256")}
+    return {str(sidecar.get("channel")): sidecar.get("voxels_sha256")}
 
 
 def demo(request: DemoRequest, run: Run) -> Iterator[Event]:

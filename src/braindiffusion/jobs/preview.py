@@ -73,11 +73,11 @@ def preview(request: PreviewRequest, run: Run) -> Iterator[Event]:
             shown = step.level == last or sizes[step.level] <= FIRST_MM
             if shown and step.step == step.of:
                 volume = placement.place(as_volume(step.smooth()[0], generator.spacing), 1)
-                told = sample.preview(volume, run.results)
+                artifact = sample.preview(volume, run.results)
                 if step.level == last:
-                    yield told.model_copy(update={"kind": "volume"})
+                    yield artifact.model_copy(update={"kind": "volume"})
                     continue
-                yield told
+                yield artifact
                 for _ in range(RESTS):
                     time.sleep(REST_SECONDS)
                     yield progress

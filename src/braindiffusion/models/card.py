@@ -142,13 +142,13 @@ class ModelCard(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> "ModelCard":
         # Fields that this version does not know are of another version: callers that need the whole record check it.
-        told = {name: self.preprocessing[name] for name in Preprocessing.model_fields if name in self.preprocessing}
-        if told:
-            prepared = Preprocessing.model_validate(told)
-            same = prepared.model_dump(mode="json", include={"shape", "spacing"} & set(told))
-            if "modality" in told:
+        known = {name: self.preprocessing[name] for name in Preprocessing.model_fields if name in self.preprocessing}
+        if known:
+            prepared = Preprocessing.model_validate(known)
+            same = prepared.model_dump(mode="json", include={"shape", "spacing"} & set(known))
+            if "modality" in known:
                 self._check_names(prepared.channels)
-            if "modality" in told and self.content == "image":
+            if "modality" in known and self.content == "image":
                 same["channels"] = len(prepared.channels)
             for name, value in same.items() if self.kind == CASCADE_KIND else ():
                 if (built := self.configuration.get(name, value)) != value:
@@ -218,8 +218,8 @@ class ModelCard(BaseModel):
 
         Steps and samplers are those of each trained level, coarsest first.
         """
-        if isinstance(told := self.configuration.get("sampling"), dict):
-            return told
+        if isinstance(sampling := self.configuration.get("sampling"), dict):
+            return sampling
         levels = self.configuration.get("levels")
         if self.kind != CASCADE_KIND or not isinstance(levels, list):
             return {}

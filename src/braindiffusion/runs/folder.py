@@ -159,10 +159,10 @@ class Run:
         """The contents of `run.json`."""
         file = self.path / "run.json"
         try:
-            told = read_json(file)
-            check_format(told, file)
-            told = with_present_names(told)
-            return RunRecord.model_validate(told)
+            content = read_json(file)
+            check_format(content, file)
+            content = with_present_names(content)
+            return RunRecord.model_validate(content)
         except FileNotFoundError:
             msg = f"{self.path} is no run folder: it has no run.json."
         except OSError as error:

@@ -14,30 +14,30 @@ and runs their format. 2: with other names of jobs and fields, see `with_present
 EARLIER_JOBS = {"read": "segment", "train-reader": "train-segmentation"}
 
 
-def check_format(told: object, file: Path) -> None:
+def check_format(content: object, file: Path) -> None:
     """Refuse a file that a newer version of this software has written.
 
     Args:
-        told: The contents of the file, as JSON is read. Without a `format_version` it is of version 1.
+        content: The contents of the file, as JSON is read. Without a `format_version` it is of version 1.
         file: The file.
 
     Raises:
         BrainDiffusionError: its format is newer.
     """
-    found = told.get("format_version", 1) if isinstance(told, dict) else 1
+    found = content.get("format_version", 1) if isinstance(content, dict) else 1
     if isinstance(found, int) and found > FORMAT_VERSION:
         msg = f"{file} has format version {found}, and this version of BrainDiffusion reads {FORMAT_VERSION} at most"
         raise BrainDiffusionError(f"{msg}: update BrainDiffusion.")
 
 
-def with_present_names(told: object) -> object:
+def with_present_names(content: object) -> object:
     """Return the contents of a `run.json` with the present names of jobs and fields."""
-    if not isinstance(told, dict) or not isinstance(request := told.get("request"), dict):
-        return told
+    if not isinstance(content, dict) or not isinstance(request := content.get("request"), dict):
+        return content
     job = request.get("job")
     renamed = {"segmentation_model" if job == "evaluate" and name == "reader" else name: value for name, value in
                request.items()}  # fmt: skip
-    return told | {"request": renamed | ({"job": EARLIER_JOBS[job]} if job in EARLIER_JOBS else {})}
+    return content | {"request": renamed | ({"job": EARLIER_JOBS[job]} if job in EARLIER_JOBS else {})}
 
 
 def package_version(name: str) -> str | None:

@@ -94,8 +94,8 @@ class CohortDataset:
             path = self.volume(number)
             if path is None or len(list(path.parent.glob("*.json"))) < channels:
                 continue
-            told = load_sidecar(sidecar_path(path))
-            if other := difference(told, decides(number, int(told.get("redraws", 0))), GIVEN):
+            sidecar = load_sidecar(sidecar_path(path))
+            if other := difference(sidecar, decides(number, int(sidecar.get("redraws", 0))), GIVEN):
                 msg = f"{self.out} holds a cohort of another request ({path.name}: {other}): choose another folder."
                 raise BrainDiffusionError(msg, "out")
             if self._labels(number).is_file():
@@ -118,8 +118,8 @@ class CohortDataset:
             BrainDiffusionError: it cannot be read, or BIDS has no name for a modality.
             OSError: it cannot be written.
         """
-        told = [{**_alone(load_sidecar(sidecar_path(path)), number), **more} for path in volumes]
-        found = zip((Found(path.name, path) for path in volumes), told, strict=True)
+        sidecars = [{**_alone(load_sidecar(sidecar_path(path)), number), **more} for path in volumes]
+        found = zip((Found(path.name, path) for path in volumes), sidecars, strict=True)
         written = []
         for i, brain in enumerate(named(found)):
             mine = replace(brain, subject=subject(number), labels=None if i else labels)
@@ -149,9 +149,9 @@ class CohortDataset:
             if folder.name != f"sub-{subject(number)}" or self.volume(number) is None:
                 continue
             for sidecar in sorted((folder / "anat").glob("*.json")):
-                path, told = sidecar.with_suffix(".nii.gz"), load_sidecar(sidecar)
+                path, content = sidecar.with_suffix(".nii.gz"), load_sidecar(sidecar)
                 labels, suffix = self._labels(number), path.name.split("_")[-1].removesuffix(".nii.gz")
-                brains.append(Brain(path, subject(number), "", suffix, labels, told, "", synthetic=True))
+                brains.append(Brain(path, subject(number), "", suffix, labels, content, "", synthetic=True))
         return sorted(brains, key=lambda one: (len(one.subject), one.subject, one.suffix))
 
     def describe(self) -> list[Brain]:
@@ -195,14 +195,14 @@ def subject(number: int) -> str:
 def _is_cohort(out: Path) -> bool:
     """Return whether a folder is a dataset that `synthesize` began."""
     try:
-        told = read_json(out / DESCRIPTION)
-        return any(one.get("Description") == HOW for one in told["GeneratedBy"])
+        description = read_json(out / DESCRIPTION)
+        return any(one.get("Description") == HOW for one in description["GeneratedBy"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def _alone(told: dict[str, Any], number: int) -> dict[str, Any]:
+def _alone(sidecar: dict[str, Any], number: int) -> dict[str, Any]:
     """Return a sidecar whose request is that of its subject alone, without the cohort's table."""
-    only = {"conditions": None, "condition": told["condition"], "only": [number], "out": None}
-    request = GenerateRequest.model_validate({**told["request"], **only})
-    return {**told, "request": request.model_dump(mode="json"), "command": as_command(request)}
+    only = {"conditions": None, "condition": sidecar["condition"], "only": [number], "out": None}
+    request = GenerateRequest.model_validate({**sidecar["request"], **only})
+    return {**sidecar, "request": request.model_dump(mode="json"), "command": as_command(request)}

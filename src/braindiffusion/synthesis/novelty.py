@@ -81,9 +81,9 @@ class Reference:
         """
         return {"novelty": self.compare(path, number), REFERENCE: self.sha256}
 
-    def is_of(self, told: Mapping[str, Any]) -> bool:
+    def is_of(self, sidecar: Mapping[str, Any]) -> bool:
         """Return whether the distances in a sidecar are those to these real brains."""
-        return bool(told.get("novelty")) and told.get(REFERENCE) == self.sha256
+        return bool(sidecar.get("novelty")) and sidecar.get(REFERENCE) == self.sha256
 
     def threshold(self, space: str) -> float:
         """Return the distance to a training brain below which a brain counts as a copy."""
@@ -160,9 +160,9 @@ def read_reference(
     return Reference(training, held_out, embed, knows, seed)
 
 
-def neighbours_of(told: Mapping[str, Any], space: str) -> Neighbours | None:
+def neighbours_of(sidecar: Mapping[str, Any], space: str) -> Neighbours | None:
     """Return the distances in a sidecar; None where it has none of this comparison."""
-    found = (told.get("novelty") or {}).get(space)
+    found = (sidecar.get("novelty") or {}).get(space)
     return None if not found else Neighbours(-1, float(found["to_training"]), -1, float(found["to_held_out"]))
 
 

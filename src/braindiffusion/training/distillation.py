@@ -89,8 +89,8 @@ class Trajectory:
     def load(cls, path: Path, device: torch.device) -> "Trajectory":
         """Read what `save` wrote."""
         tensors = {name: t.to(device) for name, t in load_file(path).items()}
-        told = {n.removeprefix("condition."): tensors.pop(n) for n in [*tensors] if n.startswith("condition.")}
-        return cls(condition=told, **tensors)
+        condition = {n.removeprefix("condition."): tensors.pop(n) for n in [*tensors] if n.startswith("condition.")}
+        return cls(condition=condition, **tensors)
 
 
 class Recorder:

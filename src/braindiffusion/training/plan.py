@@ -148,10 +148,10 @@ def usable_rows(cohort: Cohort, rows: Sequence[int]) -> Generator[Event, None, l
     Raises:
         BrainDiffusionError: the data of a subject are lost or damaged.
     """
-    usable, told = [], monotonic()
+    usable, checked = [], monotonic()
     for step, row in enumerate(rows, start=1):
-        if monotonic() - told > CHECK_SECONDS:
-            told = monotonic()
+        if monotonic() - checked > CHECK_SECONDS:
+            checked = monotonic()
             yield Progress(stage="check", step=step, total=len(rows), message="data of the cohort")
         cohort.verify(row)
         if cohort.not_finite(row):

@@ -94,20 +94,20 @@ class AnomalyDock(LayerJobDock):
         for event, volume in artifacts:
             if volume is None:
                 continue
-            told = read_sidecar(Path(event.path))
-            name = f"{self._source.name if self._source else 'scan'} anomaly ({told['unit']})"
-            about = {PROVENANCE: told, DIFFERENCE: told, "path": event.path}
+            sidecar = read_sidecar(Path(event.path))
+            name = f"{self._source.name if self._source else 'scan'} anomaly ({sidecar['unit']})"
+            about = {PROVENANCE: sidecar, DIFFERENCE: sidecar, "path": event.path}
             layer = show_volume(self._viewer, volume, name, metadata=about)
-            layer.contrast_limits_range = layer.contrast_limits = (-told["limit"], told["limit"])
+            layer.contrast_limits_range = layer.contrast_limits = (-sidecar["limit"], sidecar["limit"])
             layer.colormap, layer.blending = COLORS, "translucent_no_depth"
-            self.result.setText(f"{_summary(told)}\n{HINT}")
+            self.result.setText(f"{_summary(sidecar)}\n{HINT}")
 
 
-def _summary(told: dict[str, object]) -> str:
+def _summary(sidecar: dict[str, object]) -> str:
     """Return the score of a map in words."""
-    percentile = told.get("score_percentile")
-    among = (
-        "" if percentile is None else f", more than in {percentile:g} % of {told['normative_subjects']} healthy people"
-    )
-    age = "" if told["age"] is None else f" Age {told['age']:g}{' (estimated)' if told['age_estimated'] else ''}."
-    return f"{told['score_ml']:.1f} ml lie beyond {told['beyond']:g} {told['unit']}{among}.{age}"
+    percentile = sidecar.get("score_percentile")
+    people = sidecar.get("normative_subjects")
+    among = "" if percentile is None else f", more than in {percentile:g} % of {people} healthy people"
+    estimated = " (estimated)" if sidecar["age_estimated"] else ""
+    age = "" if sidecar["age"] is None else f" Age {sidecar['age']:g}{estimated}."
+    return f"{sidecar['score_ml']:.1f} ml lie beyond {sidecar['beyond']:g} {sidecar['unit']}{among}.{age}"

@@ -246,11 +246,11 @@ class CohortDock(Dock):
         rows = self.table.subjects
         if rows:
             counts = [sum(row.severity == severity for row in rows) for severity in ("problem", "warning")]
-            told = [f"{len(rows)} volumes found, {checked} selected"]
-            told += [f"{counts[0]} with a problem"] if counts[0] else []
-            told += [f"{counts[1]} with a warning"] if counts[1] else []
+            parts = [f"{len(rows)} volumes found, {checked} selected"]
+            parts += [f"{counts[0]} with a problem"] if counts[0] else []
+            parts += [f"{counts[1]} with a warning"] if counts[1] else []
             self.summary.setText(
-                ". ".join([", ".join(told), *(one.rstrip(".") for one in self._listing.problems)]) + "."
+                ". ".join([", ".join(parts), *(one.rstrip(".") for one in self._listing.problems)]) + "."
             )
 
     def _on_loaded(self, loaded: list[Layer], layer_data: LayerData) -> None:

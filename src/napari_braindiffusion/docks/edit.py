@@ -224,9 +224,9 @@ class EditDock(LayerJobDock):
                 self._preview = show_volume(self._viewer, volume, name, layer=self._preview)
             return
         self._remove_preview()
-        told = {PROVENANCE: read_sidecar(Path(event.path)), "path": event.path}
+        metadata = {PROVENANCE: read_sidecar(Path(event.path)), "path": event.path}
         show = show_trajectory if event.kind == "trajectory" else show_volume
-        layer = show(self._viewer, volume, f"{source} {event.name}", metadata=told)
+        layer = show(self._viewer, volume, f"{source} {event.name}", metadata=metadata)
         if self._source is not None and self._source in self._viewer.layers:
             layer.contrast_limits = self._source.contrast_limits
         if event.kind == "trajectory":
@@ -241,8 +241,8 @@ class EditDock(LayerJobDock):
         elif len(self.proposals) > 1 and self.form.side_by_side.value:
             self._show_side_by_side()
         count = len(self.proposals)
-        told = " Select the one to keep." if self._sweep is None and count > 1 else ""
-        self._on_job_end(f"{count} volume{'' if count == 1 else 's'} shown beside the image.{told}")
+        hint = " Select the one to keep." if self._sweep is None and count > 1 else ""
+        self._on_job_end(f"{count} volume{'' if count == 1 else 's'} shown beside the image.{hint}")
 
     def _on_job_end(self, message: str) -> None:
         self._remove_preview()

@@ -347,9 +347,9 @@ class GenerateDock(Dock):
 
     def _copy_settings(self) -> None:
         with self.errors_shown():
-            told = generation_settings(self._viewer.layers.selection.active)
-            self.form.show_request(told)
-            if lost := self.form.conditions.not_shown(told.condition):
+            request = generation_settings(self._viewer.layers.selection.active)
+            self.form.show_request(request)
+            if lost := self.form.conditions.not_shown(request.condition):
                 show_warning(
                     f"The form cannot show what was asked for exactly: {', '.join(map(readable, lost))}. 'Reproduce' "
                     "makes the same brain again."

@@ -121,8 +121,8 @@ class SynthesizeDock(Dock):
         self._distilled = fast is not None and fast.model is not None
         self._show_fast()
         ages = [one for one in schema.fields if isinstance(one, ScalarField) and one.name == "age"]
-        told = f"All ages of the model ({range_text([one.seen for one in ages])})" if ages else "None"
-        self.form.fields["age"].show_default(told)
+        default = f"All ages of the model ({range_text([one.seen for one in ages])})" if ages else "None"
+        self.form.fields["age"].show_default(default)
 
     def _show_fast(self) -> None:
         """Show what "Default" is: fast sampling, unless a guidance scale is chosen."""

@@ -84,9 +84,9 @@ def known(folder: Path) -> Known:
     return Known(there[:MOST], generated[:MOST], trainings, segmentation_models, reports)
 
 
-def origin(told: Mapping[str, Any], folder: Path) -> Origin:
+def origin(sidecar: Mapping[str, Any], folder: Path) -> Origin:
     """Return the model of a brain and its training data, from its provenance or the runs in a folder."""
-    model = Path(str((told.get("request") or {}).get("model") or ""))
+    model = Path(str((sidecar.get("request") or {}).get("model") or ""))
     own = model.is_absolute() and model.is_dir()
     # A training run, or one of its checkpoints.
     run = next((one for one in (model, *model.parents[:2]) if (one / "run.json").is_file()), None) if own else None

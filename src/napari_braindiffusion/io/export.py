@@ -36,7 +36,7 @@ class Outgoing:
 
     name: str
     volume: Volume
-    told: dict[str, Any]
+    sidecar: dict[str, Any]
     labels: "Outgoing | None" = None
 
 
@@ -103,10 +103,10 @@ def _work(choice: ExportChoice, outgoing: Sequence[Outgoing]) -> Generator[Path 
             from braindiffusion.volume import load_volume
 
             for brain in brains:
-                yield save_brain(load_volume(brain.path), _free(choice.out, brain.name), brain.told)
+                yield save_brain(load_volume(brain.path), _free(choice.out, brain.name), brain.sidecar)
     elif choice.format != "bids":
         for one in outgoing:
-            yield save_brain(one.volume, _free(choice.out, one.name), one.told)
+            yield save_brain(one.volume, _free(choice.out, one.name), one.sidecar)
     else:
         with PrivateFolder() as folder:
             found = [_found(number, one, Path(folder)) for number, one in enumerate(outgoing)]
@@ -119,7 +119,7 @@ def _found(number: int, one: Outgoing, folder: Path) -> tuple[Found, dict[str, A
     labels = save_brain(one.labels.volume, folder / f"{number}_labels.nii", {}) if one.labels else None
     match = _MODALITY.search(one.name)
     subject = one.name[: match.start()] if match else one.name
-    return Found(subject, path, match["modality"].upper() if match else None, labels=labels), one.told
+    return Found(subject, path, match["modality"].upper() if match else None, labels=labels), one.sidecar
 
 
 def _as_pairs(viewer: Viewer, layers: Sequence[Layer]) -> list[Outgoing]:

@@ -88,9 +88,9 @@ def read_layer(path: Path) -> LayerData:
     """
     volume = load_volume(path)
     name = volume_stem(path)
-    told = read_sidecar(path)
-    known: dict[str, Any] = {"metadata": {PROVENANCE if is_generated(told) else SIDECAR: told} if told else {}}
-    if _kind(volume, name, told) == "image":
+    sidecar = read_sidecar(path)
+    known: dict[str, Any] = {"metadata": {PROVENANCE if is_generated(sidecar) else SIDECAR: sidecar} if sidecar else {}}
+    if _kind(volume, name, sidecar) == "image":
         return volume_to_layer_data(volume, name, **known)
     names = names_beside(path, name) or (region_names() if "dlmuse" in name.lower() else None)
     if names is not None:
@@ -123,9 +123,9 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
 def _write(path: str, data: Any, attributes: Mapping[str, Any], layer_type: Kind) -> list[str]:
     viewer = current_viewer()
     volume = layer_data_to_volume(data, attributes, layer_type, viewer.layers if viewer is not None else ())
-    told = provenance_of(attributes.get("metadata") or {})
+    sidecar = provenance_of(attributes.get("metadata") or {})
     if not needs_thread(volume.data.size):
-        save_brain(volume, Path(path), told)
+        save_brain(volume, Path(path), sidecar)
         return [path]
     if layer_type == "labels":  # somebody may paint on
         volume = replace(volume, data=volume.data.copy())
@@ -133,12 +133,12 @@ def _write(path: str, data: Any, attributes: Mapping[str, Any], layer_type: Kind
     def say(saved: Path) -> None:
         show_info(f"Saved {saved.name}.")
 
-    in_background(_save_one, volume, Path(path), told, what="Saving", total=1, done=say)
+    in_background(_save_one, volume, Path(path), sidecar, what="Saving", total=1, done=say)
     return [path]
 
 
-def _save_one(volume: Volume, path: Path, told: Mapping[str, Any]) -> Generator[Path]:
-    yield save_brain(volume, path, told)
+def _save_one(volume: Volume, path: Path, sidecar: Mapping[str, Any]) -> Generator[Path]:
+    yield save_brain(volume, path, sidecar)
 
 
 def _read_each(paths: Sequence[Path]) -> Generator[LayerData | BrainDiffusionError]:
@@ -159,9 +159,9 @@ def _voxels(path: Path) -> int:
     return math.prod(header.shape) * header.channels
 
 
-def _kind(volume: Volume, name: str, told: Mapping[str, Any]) -> Kind:
+def _kind(volume: Volume, name: str, sidecar: Mapping[str, Any]) -> Kind:
     """Return `labels` for whole numbers where header, name or sidecar says so."""
-    labelled = volume.metadata.get("kind") == "labels" or any(key in told for key in _LABEL_KEYS)
+    labelled = volume.metadata.get("kind") == "labels" or any(key in sidecar for key in _LABEL_KEYS)
     if not labelled and not _LABEL_NAME.search(name):
         return "image"
     whole = volume.data.dtype.kind in "iu" or np.array_equal(volume.data, np.rint(volume.data))

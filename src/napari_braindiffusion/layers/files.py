@@ -37,10 +37,10 @@ class _Outgoing:
 
     name: str
     volume: Volume
-    told: dict[str, Any]
+    sidecar: dict[str, Any]
 
 
-def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
+def save_brain(volume: Volume, path: Path, sidecar: Mapping[str, Any]) -> Path:
     """Write a volume, labels in the smallest type that holds them, and its sidecar if it has provenance.
 
     Raises:
@@ -53,9 +53,9 @@ def save_brain(volume: Volume, path: Path, told: Mapping[str, Any]) -> Path:
         small = (t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
         dtype = next(small, np.int64)
     save_volume(volume, path, dtype=dtype)
-    if told and {**read_sidecar(path), "file": ""} != {**told, "file": ""}:  # the same sidecar stays as it is
+    if sidecar and {**read_sidecar(path), "file": ""} != {**sidecar, "file": ""}:  # the same sidecar stays as it is
         try:
-            write_sidecar(path, told)
+            write_sidecar(path, sidecar)
         except OSError as error:
             msg = f"The sidecar of {path} could not be written ({error.strerror}): free some space and save it again."
             raise BrainDiffusionError(msg) from error
@@ -92,7 +92,7 @@ def write_layers(viewer: Viewer, layers: Sequence[Layer], done: Callable[[list[P
         viewer: Where they are.
         layers: Image or Labels; those of one name get numbers.
         done: Called in the GUI thread with a file for each layer, in their order; with None where one of them cannot
-            be written, which is told.
+            be written, which is reported.
 
     Raises:
         BrainDiffusionError: a layer cannot become a volume.
@@ -153,9 +153,9 @@ def _write_all(outgoing: Sequence[_Outgoing], folder: Path) -> Generator[list[Pa
 
 def _kept(one: _Outgoing, folder: Path) -> Path:
     content = hashlib.sha256(np.ascontiguousarray(one.volume.data).data)
-    content.update(one.volume.affine.tobytes() + json.dumps(one.told, sort_keys=True).encode())
+    content.update(one.volume.affine.tobytes() + json.dumps(one.sidecar, sort_keys=True).encode())
     path = folder / content.hexdigest()[:16] / f"{one.name}.nii.gz"
-    return path if path.exists() else save_brain(one.volume, path, one.told)
+    return path if path.exists() else save_brain(one.volume, path, one.sidecar)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -30,11 +30,11 @@ def reproduce_layer(layer: Layer | None) -> RegenerateRequest:
     Raises:
         BrainDiffusionError: the layer does not tell where it comes from.
     """
-    told = json.dumps(_provenance(layer), indent=2).encode()
-    path = settings().runs_folder / "sidecars" / f"{hashlib.sha256(told).hexdigest()[:16]}.json"
+    content = json.dumps(_provenance(layer), indent=2).encode()
+    path = settings().runs_folder / "sidecars" / f"{hashlib.sha256(content).hexdigest()[:16]}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(told)
+        path.write_bytes(content)
     return RegenerateRequest(like=path, previews=True)
 
 
@@ -57,28 +57,28 @@ def generation_settings(layer: Layer | None) -> GenerateRequest:
     Raises:
         BrainDiffusionError: the layer does not tell where it comes from, or not enough.
     """
-    told = _provenance(layer)
+    provenance = _provenance(layer)
     try:
-        request = GenerateRequest.model_validate(told["request"])
-        asked = told.get("condition_asked", request.condition)
-        alone = {"seed": int(told["seed"]), "num_samples": 1, "only": None, "condition": asked}
+        request = GenerateRequest.model_validate(provenance["request"])
+        asked = provenance.get("condition_asked", request.condition)
+        alone = {"seed": int(provenance["seed"]), "num_samples": 1, "only": None, "condition": asked}
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise BrainDiffusionError("The layer's provenance does not tell with which settings it was made.") from error
     return request.model_copy(update=alone)
 
 
-def layer_name(told: Mapping[str, Any], kind: str = "volume") -> str:
+def layer_name(provenance: Mapping[str, Any], kind: str = "volume") -> str:
     """Return a layer name that says what was asked, such as `age 75, seed 0`; empty where the provenance lacks it.
 
     Args:
-        told: Provenance of one sample.
+        provenance: Provenance of one sample.
         kind: `trajectory` is named as such.
     """
-    if "request" not in told or "seed" not in told:
+    if "request" not in provenance or "seed" not in provenance:
         return ""
     words = []
-    for name, value in (told.get("condition_asked") or {}).items():
-        if name in (told.get("condition_defaults") or ()):
+    for name, value in (provenance.get("condition_asked") or {}).items():
+        if name in (provenance.get("condition_defaults") or ()):
             continue
         if isinstance(value, Mapping):
             words += [f"{entry} {_number(amount)}" for entry, amount in value.items()]
@@ -90,7 +90,7 @@ def layer_name(told: Mapping[str, Any], kind: str = "volume") -> str:
             words.append(f"{name} map")
         else:
             words.append(f"{name} {_number(value)}")
-    words.append(f"seed {told['seed']}")
+    words.append(f"seed {provenance['seed']}")
     return ", ".join(words) + (" (trajectory)" if kind == "trajectory" else "")
 
 

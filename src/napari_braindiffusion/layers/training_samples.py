@@ -110,15 +110,15 @@ class TrainingSamples(QObject):
         if volume is None or frames is not self._frames:
             return
         name = f"Training samples ({frames.run.name})"
-        told = {"run": str(frames.run.path), "steps": list(frames.steps)}
+        details = {"run": str(frames.run.path), "steps": list(frames.steps)}
         if self.layer is None or self.layer not in self._viewer.layers:
             with selection_kept(self._viewer):
-                self.layer = show_trajectory(self._viewer, volume, name, metadata=told)
+                self.layer = show_trajectory(self._viewer, volume, name, metadata=details)
         else:
             before = self.layer.data.shape[0] - 1
             follows = self._viewer.dims.point[-4] >= before  # a view of the newest sample follows new ones
             self.layer.data = volume.data
-            self.layer.metadata = {**self.layer.metadata, **told}
+            self.layer.metadata = {**self.layer.metadata, **details}
             if follows:
                 self._viewer.dims.set_point(-4, float(len(frames.steps) - 1))
         self.shown.emit(self.layer)

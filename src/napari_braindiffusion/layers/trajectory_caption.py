@@ -80,15 +80,15 @@ def frame_captions(layer: Layer) -> list[str]:
     """What each frame of a trajectory, or each value of a sweep, is in words; empty for any other layer."""
     if moments := trajectory_frames(layer):
         return [in_words(moments, step) for step in range(len(moments))]
-    told: Mapping[str, Any] = layer.metadata.get(PROVENANCE) or {}
-    values = [str(one.get("name", "")) for one in told.get("values") or []]
+    provenance: Mapping[str, Any] = layer.metadata.get(PROVENANCE) or {}
+    values = [str(one.get("name", "")) for one in provenance.get("values") or []]
     return values if layer.ndim == 4 and len(values) == len(layer.data) else []
 
 
 def trajectory_frames(layer: Layer) -> list[Frame]:
     """Level, step and noise of each frame of a trajectory; empty for any other layer."""
-    told: Mapping[str, Any] = layer.metadata.get(PROVENANCE) or {}
-    moments = told.get("trajectory") or []
+    provenance: Mapping[str, Any] = layer.metadata.get(PROVENANCE) or {}
+    moments = provenance.get("trajectory") or []
     return moments if layer.ndim == 4 and len(moments) == len(layer.data) else []
 
 

@@ -45,9 +45,9 @@ def show_difference(viewer: Viewer, artifacts: Artifacts, name: str) -> Layer | 
     """
     for event, volume in artifacts:
         if volume is not None:
-            told = read_sidecar(Path(event.path))
-            layer: Image = show_volume(viewer, volume, f"{name} ({told['unit']})", metadata={DIFFERENCE: told})
-            layer.contrast_limits_range = layer.contrast_limits = (-told["limit"], told["limit"])
+            sidecar = read_sidecar(Path(event.path))
+            layer: Image = show_volume(viewer, volume, f"{name} ({sidecar['unit']})", metadata={DIFFERENCE: sidecar})
+            layer.contrast_limits_range = layer.contrast_limits = (-sidecar["limit"], sidecar["limit"])
             layer.colormap = COLORS
             layer.blending = "translucent_no_depth"
             return layer

@@ -45,7 +45,7 @@ class ModelCardView(QWidget):
             return
         self._folder = folder
         self.summary.setText(str(card.summary or one_line(card)))
-        lines = (f"<p><b>{markup(what)}.</b> {markup(told)}</p>" for what, told in about(card))
+        lines = (f"<p><b>{markup(what)}.</b> {markup(text)}</p>" for what, text in about(card))
         self.details.setText("".join(lines))
         self.folder_button.setVisible(folder is not None)
         self.folder_button.setToolTip(f"{folder}")
@@ -62,7 +62,7 @@ def one_line(card: ModelCard) -> str:
 
 def about(card: ModelCard) -> list[tuple[str, str]]:
     """Return the entries of a card as (title, text), without those that the card lacks."""
-    told = {
+    rows = {
         "What it makes": card.description or _made(card),
         "Trained on": card.data or _learnt(card),
         "Can be asked for": _asked(card),
@@ -72,11 +72,11 @@ def about(card: ModelCard) -> list[tuple[str, str]]:
         "Limits": card.stated_limits,
         "Licence": card.weights_licence or card.data_licence,
     }
-    return [(what, _sentence(said)) for what, said in told.items() if said]
+    return [(what, _sentence(said)) for what, said in rows.items() if said]
 
 
-def _sentence(told: object) -> str:
-    text = "; ".join(map(str, told)) if isinstance(told, list | tuple) else str(told)
+def _sentence(value: object) -> str:
+    text = "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 

@@ -60,5 +60,5 @@ def _make_plot() -> "EvaluationPlot":
 def _person(match: Match) -> str:
     """A name with what is known of the person."""
     known = [f"{match.age:.0f} years" if match.age is not None else "", match.sex or ""]
-    told = ", ".join(one for one in known if one)
-    return f"{match.name} ({told})" if told else match.name
+    details = ", ".join(one for one in known if one)
+    return f"{match.name} ({details})" if details else match.name

@@ -10,7 +10,7 @@ def doctor() -> None:
     broken = False
     for finding in examine():
         mark = {"good": "ok  ", "fair": "note", "bad": "BAD "}[finding.verdict]
-        typer.echo(f"{mark}  {finding.what}: {finding.told}")
+        typer.echo(f"{mark}  {finding.what}: {finding.detail}")
         broken |= finding.verdict == "bad"
     if broken:
         raise typer.Exit(1)

@@ -150,12 +150,12 @@ def _orientation(orientation: HeadOrientation) -> Iterator[QCFlag]:
     if orientation.likeness + orientation.margin < LIKENESS or orientation.distinct < ROUND:
         yield _warning("content", "its picture is not that of a T1w head")
     elif orientation.margin >= TURN:
-        told = [
+        remarks = [
             f"{_SIDES[axis]} is {_SIDES[seen] if seen not in 'LR' else 'a side'}"
             for axis, seen in zip("RAS", orientation.codes, strict=True)
             if axis != seen
         ]
-        yield _warning("orientation", f"it lies otherwise than its header says: by its picture, {', '.join(told)}")
+        yield _warning("orientation", f"it lies otherwise than its header says: by its picture, {', '.join(remarks)}")
 
 
 def _cut_off(tissue: NDArray[np.bool_], mm: float, *, stripped: bool) -> Iterator[QCFlag]:

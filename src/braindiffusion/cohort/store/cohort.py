@@ -193,7 +193,7 @@ class Cohort:
 
         Raises:
             BrainDiffusionError: a chunk is lost, damaged, or holds something else. Of a cohort of an earlier version,
-                which holds no checksums, other contents cannot be told.
+                which holds no checksums, other contents are not noticed.
         """
         labels = None if self.labels is None else self.labels[row]
         found = checksum(self.volumes[row], self.masks[row], labels, self._stored("affines")[row])
@@ -270,8 +270,13 @@ class Cohort:
         self.complete, self._pending = complete, False
         table = [subject.model_dump(mode="json") for subject in self.subjects]
         checksums = {one.id: self._checksums[one.id] for one in self.subjects if one.id in self._checksums}
-        told: dict[str, Any] = {"subjects": table, "hash": self.hash, "complete": complete, "checksums": checksums}
-        self._group.attrs.update(told if complete else {**told, GROUP: {}})  # its rows may be others now
+        attributes: dict[str, Any] = {
+            "subjects": table,
+            "hash": self.hash,
+            "complete": complete,
+            "checksums": checksums,
+        }
+        self._group.attrs.update(attributes if complete else {**attributes, GROUP: {}})  # its rows may be others now
 
 
 def _array(group: "zarr.Group", name: str, shape: Sequence[int | None], kinds: str) -> "zarr.Array[Any]":

@@ -69,11 +69,11 @@ def read_vectors(group: "zarr.Group", path: Path, rows: int) -> dict[str, Stored
     """
     described: dict[str, Any] = dict(group.attrs.asdict()).get(GROUP) or {}  # type: ignore[assignment]
     tables = {}
-    for name, told in described.items():
+    for name, description in described.items():
         try:
             values = np.asarray(group[f"{GROUP}/{name}"][:], np.float32)  # type: ignore[index]
-            tables[name] = StoredVectors(tuple(map(str, told["entries"])), values)
-            whole = values.shape == (rows, len(tables[name].entries)) and tables[name].sha256 == told["sha256"]
+            tables[name] = StoredVectors(tuple(map(str, description["entries"])), values)
+            whole = values.shape == (rows, len(tables[name].entries)) and tables[name].sha256 == description["sha256"]
         except Exception:  # noqa: BLE001 a damaged store can make Zarr raise nearly anything
             whole = False
         if not whole:

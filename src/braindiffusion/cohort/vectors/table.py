@@ -77,13 +77,15 @@ class VectorTable:
                 f"{next(iter(self.rows))}, and those of the volumes like {subjects[0]}.",
                 field="table",
             )
-        told = []
+        sentences = []
         if without:
             more = f" and {len(without) - 5} more" if len(without) > 5 else ""
-            told.append(f"{', '.join(without[:5])}{more}: no row in {self.source}, so that {self.name} is unknown.")
+            sentences.append(
+                f"{', '.join(without[:5])}{more}: no row in {self.source}, so that {self.name} is unknown."
+            )
         if self.unknown:
-            told.append(f"{self.source} has {self.unknown} cells without a number: these entries are unknown.")
-        return told
+            sentences.append(f"{self.source} has {self.unknown} cells without a number: these entries are unknown.")
+        return sentences
 
 
 def read_vector_tables(paths: Sequence[Path]) -> list[VectorTable]:

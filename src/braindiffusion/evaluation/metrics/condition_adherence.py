@@ -145,9 +145,9 @@ def condition_adherence(
         rng: random generator.
     """
 
-    def ages(told: ConditionedBrains) -> Agreement | None:
-        read = np.array([[one.age] for one in told.measured])
-        return agreement(asked_number(told.asked, "age"), read, repeats, rng)
+    def ages(brains: ConditionedBrains) -> Agreement | None:
+        read = np.array([[one.age] for one in brains.measured])
+        return agreement(asked_number(brains.asked, "age"), read, repeats, rng)
 
     yield from _rows("age", "years", ages(made), ages(people))
     everybody = [*made.measured, *people.measured, *training.measured]
@@ -192,14 +192,14 @@ def _sexes(
     rng: np.random.Generator,
 ) -> Iterator[Row]:
     sexes = [one.get("sex") for one in training.asked]
-    asked, known = ([one.get("sex") or "" for one in told.asked] for told in (made, people))
+    asked, known = ([one.get("sex") or "" for one in brains.asked] for brains in (made, people))
     if not any(asked) or not {"M", "F"} <= set(sexes):
         return
     classifier = SexClassifier(training.volumes(measures), sexes)
 
-    def right(told: ConditionedBrains, sexes: Sequence[str]) -> NDArray[np.bool_]:
+    def right(brains: ConditionedBrains, sexes: Sequence[str]) -> NDArray[np.bool_]:
         sex = np.array(sexes)
-        return np.asarray((classifier.predict(told.volumes(measures)) == sex)[sex != ""])
+        return np.asarray((classifier.predict(brains.volumes(measures)) == sex)[sex != ""])
 
     hits, others = right(made, asked), right(people, known)
     found, baseline = (

@@ -125,10 +125,10 @@ class Level(nn.Module):
                 raise ValueError(msg)
             x = torch.cat((x, coarse), dim=1)
             signals.append((coarse_sigma + 1e-3).log() / 4)
-        told, places = self.conditioning(condition)
+        embedding, places = self.conditioning(condition)
         where = coordinates.expand(len(x), -1, -1, -1, -1)
         network = self.unet if self.compiled is None else self.compiled
-        out: Tensor = network(x, torch.stack(signals, dim=1), where, told, places)
+        out: Tensor = network(x, torch.stack(signals, dim=1), where, embedding, places)
         return out
 
     def window(self, where: Tensor) -> Window:
@@ -212,11 +212,11 @@ class Level(nn.Module):
             for number, window in enumerate(windows):  # one by one: a sample does not depend on the others of its batch
                 rows = slice(number, None, len(windows))
                 voxels = (rows, *(slice(one.start * self.voxels, one.stop * self.voxels) for one in window))
-                told = None
+                part = None
                 if condition is not None:
-                    told = {n: one[voxels] if one.ndim == MAP_AXES else one[rows] for n, one in condition.items()}
+                    part = {n: one[voxels] if one.ndim == MAP_AXES else one[rows] for n, one in condition.items()}
                 sites = (rows, slice(None), *window)
-                estimate[sites] = network(x[sites], sigma[rows], told, window, rows)
+                estimate[sites] = network(x[sites], sigma[rows], part, window, rows)
             return estimate
 
         return denoiser

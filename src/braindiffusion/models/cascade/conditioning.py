@@ -147,9 +147,10 @@ class Conditioning(nn.Module):
         """
         if condition is None:
             return None, None
-        told = [encoder(condition[self._fields[name]]) for name, encoder in self.numbers.items()]
+        embeddings = [encoder(condition[self._fields[name]]) for name, encoder in self.numbers.items()]
         placed = [encoder(condition[self._fields[name]]) for name, encoder in self.maps.items()]
-        return sum(told[1:], told[0]) if told else None, sum(placed[1:], placed[0]) if placed else None
+        embedding = sum(embeddings[1:], embeddings[0]) if embeddings else None
+        return embedding, sum(placed[1:], placed[0]) if placed else None
 
     def forget(self) -> None:
         """Free what is kept from one step of a sampler to the next."""

@@ -54,8 +54,8 @@ class MonaiUNet(nn.Module):
             num_head_channels=HEAD,
             num_class_embeds=1,
         )
-        told = nn.Linear(signals + config.embedding, 4 * config.widths[0])
-        self.net.class_embedding = told  # type: ignore[assignment]
+        projection = nn.Linear(signals + config.embedding, 4 * config.widths[0])
+        self.net.class_embedding = projection  # type: ignore[assignment]
         self._embedding = config.embedding
 
     def forward(
@@ -63,18 +63,18 @@ class MonaiUNet(nn.Module):
         x: Tensor,
         signals: Tensor,
         coordinates: Tensor,
-        told: Tensor | None = None,
+        embedding: Tensor | None = None,
         places: Tensor | None = None,
     ) -> Tensor:
         """Run. Arguments as of `unet.UNet.forward`."""
         parts = [x, (coordinates / MILLIMETRES).to(x)]
         if self._map_width:
             parts.append(x.new_zeros(len(x), self._map_width, *x.shape[2:]) if places is None else places.to(x))
-        told = signals.new_zeros(len(x), self._embedding) if told is None else told
+        embedding = signals.new_zeros(len(x), self._embedding) if embedding is None else embedding
         sides = x.shape[2:]
         short = [-side % self._multiple for side in sides]
         padded = F.pad(torch.cat(parts, dim=1), [n for side in reversed(short) for n in (0, side)], mode="replicate")
         out: Tensor = self.net(
-            padded, (signals[:, 0] + 1) * SIGNAL_SCALE, class_labels=torch.cat((signals, told.to(signals)), dim=1)
+            padded, (signals[:, 0] + 1) * SIGNAL_SCALE, class_labels=torch.cat((signals, embedding.to(signals)), dim=1)
         )
         return out[..., : sides[0], : sides[1], : sides[2]]

@@ -132,7 +132,7 @@ class UNet(nn.Module):
         x: Tensor,
         signals: Tensor,
         coordinates: Tensor,
-        told: Tensor | None = None,
+        condition_embedding: Tensor | None = None,
         places: Tensor | None = None,
     ) -> Tensor:
         """Run.
@@ -141,11 +141,11 @@ class UNet(nn.Module):
             x: (batch, inputs, x, y, z).
             signals: (batch, signals).
             coordinates: (batch, 3, x, y, z), millimetres from the middle of the box.
-            told: (batch, embedding), what the condition says of the whole volume.
+            condition_embedding: (batch, embedding), what the condition says of the whole volume.
             places: (batch, map_width, x, y, z), what it says of each site.
         """
         embedding = self.embed(fourier(signals, self.signal_features))
-        embedding = F.silu(embedding if told is None else embedding + told)
+        embedding = F.silu(embedding if condition_embedding is None else embedding + condition_embedding)
         x = x.contiguous(memory_format=self.layout)
         h = self.stem(x) + self.place(coordinate_features(coordinates))
         skips = []

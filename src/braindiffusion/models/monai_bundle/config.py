@@ -159,15 +159,15 @@ def _plain(value: Any, config: Mapping[str, Any], where: str, path: Path, depth:
 def _output(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return shape, spacing and range of intensities of the volumes."""
     outputs = _of(_of(metadata, "network_data_format"), "outputs")
-    told = next((one for one in outputs.values() if isinstance(one, dict)), {})
-    shape = told.get("spatial_shape")
+    output = next((one for one in outputs.values() if isinstance(one, dict)), {})
+    shape = output.get("spatial_shape")
     if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 0 < n <= 2048 for n in shape)):
         raise BrainDiffusionError(f"{path} does not tell the spatial_shape of the output, three numbers: add it.")
-    spacing = told.get("spacing", metadata.get("spacing", 1.0))
+    spacing = output.get("spacing", metadata.get("spacing", 1.0))
     spacings = spacing if isinstance(spacing, list) else [spacing]
     if not all(isinstance(one, int | float) and one > 0 for one in spacings) or len(set(spacings)) != 1:
         raise BrainDiffusionError(f"{path} has the voxel size {cell(spacing)}: only equal sides, in mm, can be used.")
-    limits = told.get("value_range", [0, 1])
+    limits = output.get("value_range", [0, 1])
     if not (_numbers(limits) and len(limits) == 2 and limits[0] < limits[1]):
         raise BrainDiffusionError(f"{path} has the value_range {cell(limits)}, which are no two rising numbers.")
     return {"shape": shape, "spacing": float(spacings[0]), "value_range": [float(one) for one in limits]}
@@ -204,17 +204,17 @@ def _names(
 ) -> tuple[list[str], dict[str, float], tuple[float, float]]:
     """Return names, defaults and range of the conditions: as `conditioning` lists them, or as the metadata do."""
     limits = (0.0, 1.0)
-    told: list[str] = []
+    named: list[str] = []
     for one in _of(_of(metadata, "network_data_format"), "inputs").values():
         channels = _of(one, "channel_def") if isinstance(one, dict) else {}
         if len(channels) == count:
-            told = [re.sub(r"\W+", "_", str(name)).strip("_").lower() for name in channels.values()]
+            named = [re.sub(r"\W+", "_", str(name)).strip("_").lower() for name in channels.values()]
             bounds = one.get("value_range")
             if _numbers(bounds) and len(bounds) == 2 and bounds[0] < bounds[1]:
                 limits = (float(bounds[0]), float(bounds[1]))
     listed = [name for name in re.findall(r"@(\w+)", str(inference.get("conditioning", "")))
               if isinstance(inference.get(name), int | float)]  # fmt: skip
-    names = listed if len(listed) == count else told
+    names = listed if len(listed) == count else named
     if len(set(names)) < count or not all(names):
         names = [f"condition_{n:03d}" for n in range(1, count + 1)]
     return names, {name: float(inference[name]) for name in names if name in listed}, limits
@@ -222,11 +222,11 @@ def _names(
 
 def _steps(inference: Mapping[str, Any]) -> int | None:
     """Return the sampling steps that a bundle tells, as a number or within a call of `set_timesteps`."""
-    told = inference.get("num_inference_steps")
-    if not isinstance(told, int):
+    steps = inference.get("num_inference_steps")
+    if not isinstance(steps, int):
         written = (re.search(r"num_inference_steps=(\d{1,4})\b", text) for text in _texts(inference))
-        told = next((int(match[1]) for match in written if match), None)
-    return told if told and told > 0 else None
+        steps = next((int(match[1]) for match in written if match), None)
+    return steps if steps and steps > 0 else None
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -202,21 +202,21 @@ class BundleGenerator:
         """Return D(x, sigma, condition). Conditions that are left out have the values of the bundle."""
 
         def predict(x: Tensor, log_sigma: Tensor, condition: Condition | None) -> Tensor:
-            told, classes = self._told(condition, len(x))
+            context, classes = self._context_and_classes(condition, len(x))
             given = x
-            if self._concatenated and told is not None:
-                spread = told[:, 0, :, None, None, None].expand(-1, -1, *x.shape[2:])
+            if self._concatenated and context is not None:
+                spread = context[:, 0, :, None, None, None].expand(-1, -1, *x.shape[2:])
                 given = torch.cat((x, spread.to(x)), dim=1)
             times = self.schedule.times((4 * log_sigma).exp())
-            out: Tensor = self.network(given, times, context=told, class_labels=classes)
+            out: Tensor = self.network(given, times, context=context, class_labels=classes)
             return -out if self.schedule.is_flow else out  # MONAI's velocity points to the data
 
         estimate = denoise(predict, x, sigma, condition, prediction=self.schedule.prediction)
         return estimate if self.schedule.clip is None else estimate.clamp(*self.schedule.clip)
 
-    def _told(self, condition: Condition | None, batch: int) -> tuple[Tensor | None, Tensor | None]:
+    def _context_and_classes(self, condition: Condition | None, batch: int) -> tuple[Tensor | None, Tensor | None]:
         """Return the context (batch, 1, n) and the classes (batch,) of conditions."""
-        told, classes = [], None
+        context, classes = [], None
         for field in self.conditions.fields:
             width = len(field.entries) if field.kind == "vector" else 1
             value = torch.full((batch, width), torch.nan) if condition is None else condition[field.name]
@@ -224,8 +224,8 @@ class BundleGenerator:
             if field.kind == "category":
                 classes = value[:, 0].nan_to_num(0).long()
             else:
-                told.append(value.nan_to_num(float(self._config["defaults"][field.name])))
-        return (torch.cat(told, dim=1)[:, None] if told else None), classes
+                context.append(value.nan_to_num(float(self._config["defaults"][field.name])))
+        return (torch.cat(context, dim=1)[:, None] if context else None), classes
 
     def _volume(self, sample: Tensor) -> Tensor:
         """Return what is sampled as volumes, (batch, channels, x, y, z) in [-1, 1]."""

@@ -65,8 +65,8 @@ def make_request(kind: type[R], **fields: object) -> R:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        told = label(kind, name) if name in kind.model_fields else name
-        msg = f"{told}: {first['msg'].removeprefix('Value error, ')} (was {first['input']!r})."
+        title = label(kind, name) if name in kind.model_fields else name
+        msg = f"{title}: {first['msg'].removeprefix('Value error, ')} (was {first['input']!r})."
         raise BrainDiffusionError(msg, field=name) from error
 
 

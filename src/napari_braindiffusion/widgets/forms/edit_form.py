@@ -119,10 +119,10 @@ class EditForm(RequestForm):
         chosen = self.operation.currentData()
         defaults = EditRequest(scan=Path())
         unused = {name: getattr(defaults, name) for name, shown in SHOWN.items() if chosen not in shown}
-        told: dict[str, Any] = {"super_resolution": chosen == "super_resolution", "previews": True}  # somebody watches
+        values: dict[str, Any] = {"super_resolution": chosen == "super_resolution", "previews": True}
         if chosen == "change":
-            told |= {"change": self.changes.asked(), "condition": self.own.asked()}
-        return super().make_request(**unused | told | others)
+            values |= {"change": self.changes.asked(), "condition": self.own.asked()}
+        return super().make_request(**unused | values | others)
 
     def _show_operation(self) -> None:
         chosen = self.operation.currentData()

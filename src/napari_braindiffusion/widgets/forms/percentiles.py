@@ -87,9 +87,9 @@ class PercentilesRow(ConditionRow):
                 self.remove(entry)
         for entry, asked in entries.items():
             if entry in self._seen:
-                told = str(asked)
-                percentile = told.endswith("%")
-                self.add(entry, float(told.rstrip("%")) if percentile else self._seen[entry][0].percentile(float(told)))
+                text = str(asked)
+                percentile = text.endswith("%")
+                self.add(entry, float(text.rstrip("%")) if percentile else self._seen[entry][0].percentile(float(text)))
 
     def _title(self, entry: str) -> str:
         both = len(self._seen[entry]) == len(SIDES)

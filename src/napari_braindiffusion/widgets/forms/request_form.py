@@ -282,8 +282,8 @@ def _widget_of(kinds: tuple[Any, ...], info: FieldInfo, options: Mapping[str, An
 def _choice(values: Sequence[Any], options: Mapping[str, Any], common: dict[str, Any], *, extendable: bool) -> Any:
     widget = ChoiceEdit(extendable=extendable, **common)
     given = options.get("choices", values)
-    told = given if isinstance(given, Mapping) else {}
-    choices = [one if isinstance(one, tuple) else (str(one), one, str(told.get(one, ""))) for one in given]
+    descriptions = given if isinstance(given, Mapping) else {}
+    choices = [one if isinstance(one, tuple) else (str(one), one, str(descriptions.get(one, ""))) for one in given]
     widget.offer(choices)
     return widget
 

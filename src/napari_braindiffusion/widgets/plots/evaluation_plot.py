@@ -86,28 +86,28 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
 
     def show_spreads(self, rows: Sequence[Row]) -> None:
         """A quantity a line: mean and spread of generated brains, in standard deviations of real ones."""
-        told = [(row, row.spread) for row in rows if row.spread is not None and row.spread.real_sd > 0]
-        self._begin(80 + LINE * len(told), "SDs of real brains", "")
-        self._name_lines([_short(row.name) for row, _ in told])
+        spreads = [(row, row.spread) for row in rows if row.spread is not None and row.spread.real_sd > 0]
+        self._begin(80 + LINE * len(spreads), "SDs of real brains", "")
+        self._name_lines([_short(row.name) for row, _ in spreads])
         band = pg.LinearRegionItem((-1, 1), movable=False, brush=_faint(REAL), pen=pg.mkPen(None))
         self._plot.addItem(band, ignoreBounds=True)
         self._line(0)
-        x = np.array([(one.generated_mean - one.real_mean) / one.real_sd for _, one in told])
-        half = np.array([one.generated_sd / one.real_sd for _, one in told])
-        y = -np.arange(float(len(told)))
+        x = np.array([(one.generated_mean - one.real_mean) / one.real_sd for _, one in spreads])
+        half = np.array([one.generated_sd / one.real_sd for _, one in spreads])
+        y = -np.arange(float(len(spreads)))
         self._plot.addItem(pg.ErrorBarItem(x=x, y=y, left=half, right=half, pen=pg.mkPen(GENERATED)))
         tips = [
             f"{row.name}\ngenerated {one.generated_mean:.4g} ± {one.generated_sd:.2g}\n"
             f"real {one.real_mean:.4g} ± {one.real_sd:.2g}\n"
             f"apart {_interval(row.generated)} SD\nreal baseline {_interval(row.real_baseline)} SD"
-            for row, one in told
+            for row, one in spreads
         ]
         self._dots(x, y, GENERATED, tips)
         self.caption = (
             f"{MADE} and {_in_colour('real ones', REAL)}: means and standard deviations. Rest the mouse on a dot for "
             "its numbers."
         )
-        self._plot.setYRange(0.8 - len(told), 0.8, padding=0)
+        self._plot.setYRange(0.8 - len(spreads), 0.8, padding=0)
 
     def show_memorization(self, one: Memorization) -> None:
         """Draw the distance of each brain to its nearest training brain, and the medians."""
@@ -127,11 +127,11 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
             self._plot.plot([median.value] * 2, [y - 0.4, y + 0.4], pen=pg.mkPen(colour, width=2))
         self._line(1)
         copies = sum(near.copied for near in made)
-        told = "no difference" if one.p > ALPHA else "a difference"
+        verdict = "no difference" if one.p > ALPHA else "a difference"
         self.caption = (
             f"{MADE} and {_in_colour('new people', REAL)}, a dot each, and their medians. Left of 1: nearer to a brain "
             "that the model learnt from than to one that it never saw. "
-            f"{told.capitalize()} to new people can be told (p = {one.p:.2g}); {copies or 'no'} "
+            f"{verdict.capitalize()} to new people can be told (p = {one.p:.2g}); {copies or 'no'} "
             f"cop{'y' if copies == 1 else 'ies'}."
         )
         self._plot.setYRange(-1.6, 0.6)

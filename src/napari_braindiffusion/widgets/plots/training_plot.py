@@ -85,10 +85,10 @@ class Curves(QWidget):
         metrics = list(metrics)
         for stage in dict.fromkeys(metric.stage for metric in metrics):
             self._know(stage)
-        told = {name for metric in metrics for name in metric.values}
-        if LOSSES.keys() & told:
+        names = {name for metric in metrics for name in metric.values}
+        if LOSSES.keys() & names:
             self.loss.add_all(metrics, run)
-        if NOVELTY.keys() & told:
+        if NOVELTY.keys() & names:
             self.novelty.add_all(metrics, run)
             self._novelty.show()
         self._rest()

@@ -31,14 +31,14 @@ class Line:
         value: the figure with its interval.
         real_baseline: the same of real brains.
         outcome: whether the target is met; None where there is none.
-        told: the explanation.
+        tooltip: the explanation.
     """
 
     what: str
     value: str
     real_baseline: str = ""
     outcome: Outcome | None = None
-    told: str = ""
+    tooltip: str = ""
 
 
 class FigureTable(QTableWidget):
@@ -74,7 +74,7 @@ class FigureTable(QTableWidget):
         for row, line in enumerate(lines):
             for column, text in enumerate((MARKS[line.outcome], line.what, line.value, line.real_baseline)):
                 item = QTableWidgetItem(text)
-                item.setToolTip(line.told)
+                item.setToolTip(line.tooltip)
                 if column == 0 and line.outcome:
                     item.setForeground(COLOUR.get(line.outcome, self.palette().text().color()))
                     item.setData(Qt.ItemDataRole.AccessibleTextRole, line.outcome)
@@ -105,7 +105,7 @@ def of_rows(rows: Iterable[Row]) -> list[Line]:
             row.name,
             _text(row.generated, row.unit),
             _text(row.real_baseline, row.unit),
-            told=_wrapped(row.description or metric_description(row.group)),
+            tooltip=_wrapped(row.description or metric_description(row.group)),
         )
         for row in rows
     ]
@@ -114,14 +114,14 @@ def of_rows(rows: Iterable[Row]) -> list[Line]:
 def _of_target(target: TargetResult, evaluation: Evaluation) -> Line:
     figure, baseline, unit = evaluation.estimate_of(target)
     stretch = "" if target.stretch_outcome is None else f" More: {target.stretch}, {target.stretch_outcome}."
-    told = f"{target.target}: {target.outcome}, {target.reached}.{stretch}"
+    sentence = f"{target.target}: {target.outcome}, {target.reached}.{stretch}"
     said = f"\n\n{metric_description(target.group)}" if target.group else ""
     return Line(
         target.title or target.target,
         _text(figure, unit) or target.reached.partition(", ")[0],
         _text(baseline, unit),
         target.outcome,
-        _wrapped(f"{told[:1].upper()}{told[1:]}{said}"),
+        _wrapped(f"{sentence[:1].upper()}{sentence[1:]}{said}"),
     )
 
 

@@ -91,5 +91,5 @@ class SubjectCard(QWidget):
         self.setVisible(row is not None)
         if row is not None:
             self.picture.show_file(row.picture)
-            told = [f"{mark.severity.capitalize()}: {mark.message}." for mark in row.marks]
-            self.label.setText("\n".join([row.subject, *told]))
+            messages = [f"{mark.severity.capitalize()}: {mark.message}." for mark in row.marks]
+            self.label.setText("\n".join([row.subject, *messages]))
