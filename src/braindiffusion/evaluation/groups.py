@@ -152,7 +152,7 @@ def read_group(
 
 def _enough(what: str, group: list[Source]) -> None:
     if len(group) < FEWEST:
-        raise BrainDiffusionError(f"There are {len(group)} {what} brains, and {FEWEST} are the fewest that tell.")
+        raise BrainDiffusionError(f"Too few {what} brains ({len(group)}): at least {FEWEST} are needed, so give more.")
 
 
 def _card(model: str | None) -> ModelCard | None:
