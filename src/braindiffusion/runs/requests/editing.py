@@ -117,7 +117,7 @@ class AnomalyRequest(BaseRequest):
     )
     """Name of a packaged model, or path of a model folder with a normative table."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "anomaly.nii.gz"})
-    """The map to write (`.nii.gz`), on the grid of the scan, in healthy spreads: above 0 the scan is brighter than
-    expected, below 0 darker. A JSON sidecar holds the score."""
+    """The map to write (`.nii.gz`), on the voxels of the scan in canonical orientation (RAS+), in healthy spreads:
+    above 0 the scan is brighter than expected, below 0 darker. A JSON sidecar holds the score."""
     overwrite: Overwrite = False
     device: Device = "auto"
