@@ -1,16 +1,20 @@
 """Files that make no sense: one sentence each, with the file's name in it."""
 
 import gzip
+import logging
 import re
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel import imageglobals
 
 from braindiffusion import nifti
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.outputs import says_it_is_ours
 from braindiffusion.volume import Volume, load_volume, read_header, save_volume
 
 ONES = np.ones((3, 4, 5), np.float32)
@@ -200,9 +204,35 @@ def test_values_that_are_no_numbers(tmp_path, value):
     data = ONES.copy()
     data[0, 1, 2] = data[2, 2, 2] = value
     path = _nifti(tmp_path / "a.nii.gz", data)
-    with pytest.raises(BrainDiffusionError, match=r"a\.nii\.gz holds 2 values that are not numbers"):
+    with pytest.raises(
+        BrainDiffusionError, match=r"a\.nii\.gz holds values that are not numbers \(NaN or infinite, 2 of "
+    ):
         load_volume(path)
     assert read_header(path).shape == (3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pixdim": [0, 1, 1, 1, 0, 0, 0, 0]},
+        {"pixdim": [1, -1, 1, 1, 0, 0, 0, 0]},
+        {"pixdim": [1, 0, 1, 1, 0, 0, 0, 0]},
+        {"qform_code": 77},
+        {"sform_code": 99},
+        {"sizeof_hdr": 300},
+        {"bitpix": 3},
+        {"vox_offset": 357},
+    ],
+)
+def test_remarks_of_nibabel_do_not_reach_the_terminal(tmp_path, fields, capfd, monkeypatch):
+    monkeypatch.setattr(imageglobals.logger, "handlers", [logging.StreamHandler()])
+    path = _with_header(tmp_path / "a.nii", **fields)
+    capfd.readouterr()
+    for read in (read_header, load_volume, nifti.header_description, says_it_is_ours):
+        with suppress(BrainDiffusionError):
+            read(path)
+    assert capfd.readouterr() == ("", "")
+    assert imageglobals.logger.filters == []
 
 
 def test_a_missing_half_of_a_pair(tmp_path):

@@ -4,6 +4,7 @@ The functions import nibabel themselves: it takes 70 ms, and a form that opens r
 """
 
 import gzip
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ _DESCRIPTION_BYTES = 79
 _GZIPPED = (".gz", ".mgz")
 _CHUNK, _MOST_BEYOND = 2**20, 2**30
 """Bytes that are read at once behind the voxels of a compressed file, and the most that may be there."""
-SOFTWARE = b"BrainDiffusion"
+SOFTWARE = "BrainDiffusion"
 """Word in the description of every volume that a job writes."""
 SYNTHETIC = "BrainDiffusion synthetic"
 """Beginning of the description of a generated volume."""
@@ -47,7 +48,13 @@ def sidecar_path(volume: Path) -> Path:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what nibabel makes of a broken file into one sentence."""
+    """Turn what nibabel makes of a broken file into one sentence, and keep its own remarks from the terminal."""
+    from nibabel.imageglobals import logger
+
+    def refused(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(refused)
     try:
         yield
     except Exception as error:  # a corrupt file can make nibabel, zlib and NumPy raise nearly anything
@@ -57,6 +64,8 @@ def reading(path: Path) -> Iterator[None]:
             "from its source."
         )
         raise BrainDiffusionError(msg) from error
+    finally:
+        logger.removeFilter(refused)
 
 
 def open_image(path: Path) -> tuple[Any, npt.NDArray[np.float64]]:
@@ -339,8 +348,9 @@ def header_description(path: Path) -> str:
     import nibabel as nib
 
     try:
-        return str(kind_and_time(nib.load(path)).get("description", ""))
-    except Exception:  # noqa: BLE001 a damaged file can make nibabel raise nearly anything
+        with reading(path):
+            return str(kind_and_time(nib.load(path)).get("description", ""))
+    except BrainDiffusionError:
         return ""
 
 

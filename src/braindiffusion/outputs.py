@@ -129,9 +129,7 @@ def record(content: Path, path: Path) -> None:
 
 def says_it_is_ours(path: Path) -> bool:
     """Return whether a volume's header or a sidecar's content says that this software wrote it."""
-    import nibabel as nib
-
-    from braindiffusion.nifti import READABLE_SUFFIXES, SOFTWARE
+    from braindiffusion.nifti import READABLE_SUFFIXES, SOFTWARE, header_description
 
     name = path.name.lower()
     try:
@@ -140,9 +138,8 @@ def says_it_is_ours(path: Path) -> bool:
             versions = content.get("versions") if isinstance(content, dict) else None
             return isinstance(versions, dict) and "braindiffusion" in versions
         if name.endswith(READABLE_SUFFIXES):
-            header = nib.load(path).header
-            return isinstance(header, nib.Nifti1Header) and SOFTWARE in header["descrip"].item()
-    except Exception:  # noqa: BLE001 a damaged file can make nibabel raise nearly anything
+            return SOFTWARE in header_description(path)
+    except Exception:  # noqa: BLE001 a damaged file can make its reader raise nearly anything
         return False
     return False
 

@@ -142,8 +142,8 @@ def load_volume(path: str | os.PathLike[str]) -> Volume:
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         count = int(data.size - np.isfinite(data).sum())
         msg = (
-            f"{path} holds {count} values that are not numbers (NaN or infinite): replace them, with 0 for "
-            "instance, before you use it."
+            f"{path} holds values that are not numbers (NaN or infinite, {count} of {data.size}): replace them, with 0 "
+            "for instance, before you use it."
         )
         raise BrainDiffusionError(msg)
     data, canonical = to_ras(data, affine)

@@ -114,7 +114,7 @@ def test_labels_that_do_not_tell(tmp_path: Path) -> None:
     found = find(touch(tmp_path / "t1", "a.nii.gz", "b.nii.gz"))
     with pytest.raises(BrainDiffusionError, match=r"no folder of label maps"):
         match_labels(found, tmp_path / "absent")
-    with pytest.raises(BrainDiffusionError, match=r"None of the 1 volumes .*a_labels\.nii\.gz"):
+    with pytest.raises(BrainDiffusionError, match=r"No volume in .*a_labels\.nii\.gz"):
         match_labels(found, touch(tmp_path / "other", "x.nii.gz"))
     two = match_labels(found, touch(tmp_path / "two", "a_one.nii.gz", "a_two.nii.gz", "b.nii.gz"))
     assert "2 label maps (a_one, a_two)" in two[0].problem

@@ -147,7 +147,7 @@ def test_a_cohort_of_bad_files_is_an_error_and_can_be_tried_again(ixi: Path, ask
     good = {path: path.read_bytes() for path in (ixi / "IXI-T1").iterdir()}
     for path in good:
         path.write_bytes(b"no volume")
-    with pytest.raises(BrainDiffusionError, match=r"None of the 3 volumes .* could be prepared"):
+    with pytest.raises(BrainDiffusionError, match=r"No volume in .* could be prepared"):
         list(prepare(ask(ixi)))
     for path, content in good.items():
         path.write_bytes(content)

@@ -50,7 +50,7 @@ def test_a_few_brains_tell_nothing(people: Path, write: Callable, make_person: C
     run = Run.create(NearestRequest(brain=few / "p0.nii.gz", real=(few,)))
     last = list(perform(run))[-1]
     assert isinstance(last, Failed)
-    assert "fewest" in last.message
+    assert "Too few" in last.message
 
 
 def said(distance: float, threshold: float = 0.1) -> str:

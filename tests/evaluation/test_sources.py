@@ -121,7 +121,7 @@ def test_a_model_that_learnt_from_others_is_told(people: Path, write: Callable, 
 
 def test_too_few_are_told(people: Path, write: Callable, make_person: Callable) -> None:
     folder = write("only", make_person(3)[0])
-    with pytest.raises(BrainDiffusionError, match="1 generated brains, and 3 are the fewest"):
+    with pytest.raises(BrainDiffusionError, match=r"Too few generated brains \(1\): at least 3 are needed"):
         choose_groups(EvaluateRequest(real=(people,), generated=(folder,)))
 
 

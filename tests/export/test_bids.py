@@ -76,7 +76,7 @@ def test_generated_brains(generated: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(written[1]).data, 2)
     told = read_again(sidecar_path(written[0]))
     assert (told["seed"], told["SkullStripped"], told["file"]) == (7, True, "sub-gen001_T1w.nii.gz")
-    assert "2 of them are synthetic" in (out / "README.md").read_text()
+    assert "of no real person: 2." in (out / "README.md").read_text()
     assert read_demographics(out / "participants.tsv").of("sub-gen002").age == 50
 
 
@@ -400,8 +400,8 @@ def test_an_edited_scan_is_never_called_scanned(tmp_path: Path) -> None:
     told = {path.name.removesuffix(".nii.gz"): read_sidecar(path) for path in written}
     assert told["sub-01_T1w"] == {"Modality": "MR", "EchoTime": 0.003, "synthetic": "part"}
     assert "synthetic" not in told["sub-02_FLAIR"]
-    assert "2 of them are edited scans" in (out / "README.md").read_text()
-    assert "neither sidecar nor header" not in (out / "README.md").read_text()
+    assert "or changed it: 2." in (out / "README.md").read_text()
+    assert "Without a word" not in (out / "README.md").read_text()
 
 
 def test_the_values_of_a_sweep_are_exported_once(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from braindiffusion.jobs.generate import generate
 from braindiffusion.models.cascade import Cascade, save_model
 from braindiffusion.models.cascade.sampling import sample_cascade
 from braindiffusion.nifti import header_description
-from braindiffusion.runs import ArtifactWritten, Failed, Finished, GenerateRequest, Progress, Run, RunState
+from braindiffusion.runs import ArtifactWritten, Failed, Finished, GenerateRequest, Progress, Run, RunState, Warned
 from braindiffusion.volume import Volume, box_affine, save_volume
 
 from .conftest import SHAPE, generated
@@ -200,3 +200,25 @@ def test_a_region_map_that_conditions_a_brain_is_never_written_over(
     assert given.read_bytes() == before
     *_, event = generated(told_model, tmp_path / "elsewhere", num_samples=2, segmentation=True, **asked)
     assert isinstance(event, Finished), event
+
+
+@pytest.mark.parametrize(
+    ("steps", "levels", "warned"),
+    [
+        ([0, 0, 5], None, "level 0, 1 of the model"),
+        ([0, 3, 0], None, "level 0 of the model"),
+        ([0, 3, 3], 1, "level 0 of the model"),
+        ([0, 0, 0], None, "level 0 of the model"),
+        ([3, 3, 0], None, ""),
+        ([3, 3, 3], None, ""),
+    ],
+)
+def test_a_level_that_was_not_trained_is_told(
+    cascade: Cascade, tmp_path: Path, steps: list[int], levels: int | None, warned: str
+) -> None:
+    save_model(cascade, tmp_path / "model", {"name": "toy", "preprocessing_hash": "abc", "steps": steps})
+    events = generated(tmp_path / "model", tmp_path / "out", levels=levels)
+    assert isinstance(events[-1], Finished)
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert len(told) == bool(warned)
+    assert all(warned in message for message in told)

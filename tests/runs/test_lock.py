@@ -238,6 +238,7 @@ def test_runs_are_deleted_by_name_and_by_age_and_never_outside_their_folder(tmp_
         (str(elsewhere.path), "does not lie in the folder of runs"),
     ):
         status, told = invoke(name, "--delete")
+        assert "free again" not in told
         assert status == 1
         assert why in told
     assert invoke("--delete", "new", "live")[0] == 1  # the one is deleted, the other is told

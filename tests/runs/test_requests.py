@@ -1,9 +1,9 @@
 """Every field of every request says what it is: label, help, and hints that a door can use."""
 
-from typing import get_args
+from typing import Annotated, get_args
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.requests import GenerateRequest, Request, make_request
@@ -36,3 +36,21 @@ def test_a_value_that_is_refused_is_told_in_plain_words() -> None:
         BrainDiffusionError, match=r"^Sampling steps: Each level needs at least 1 step \(was \(0,\)\)\.$"
     ):
         make_request(GenerateRequest, steps=(0,))
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if "seed" in kind.model_fields], ids=lambda kind: kind.__name__
+)
+def test_every_seed_is_one_that_torch_takes(kind: type[BaseModel]) -> None:
+    field = TypeAdapter(Annotated[kind.model_fields["seed"].annotation, *kind.model_fields["seed"].metadata])
+    assert field.validate_python(2**63 - 1) == 2**63 - 1
+    for seed in (-1, 2**63, 99999999999999999999999):
+        with pytest.raises(ValidationError):
+            field.validate_python(seed)
+
+
+def test_a_seed_that_is_too_large_is_refused_with_the_largest_one() -> None:
+    with pytest.raises(
+        BrainDiffusionError, match=r"^Seed: A seed is at most 9223372036854775807 \(was 9223372036854775808\)\.$"
+    ):
+        make_request(GenerateRequest, seed=2**63)

@@ -274,7 +274,7 @@ def test_a_stopped_run_does_not_go_on_with_another_teacher(teacher: Path, tmp_ru
         ({"first_level": 3}, "3 levels"),
         ({"steps": 8}, "takes 8 steps at level 1"),
         ({"first_level": 0}, "takes 3 steps"),
-        ({"steps": (2, 3, 4)}, "3 numbers of sampling steps for 2 levels"),
+        ({"steps": (2, 3, 4)}, "sampling steps (3) are not as many as the levels to distil (2)"),
     ],
 )
 def test_what_cannot_be_distilled_is_told(

@@ -196,7 +196,7 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
         matched.append(replace(item, labels=labels))
     if not any(item.labels for item in matched):
         raise BrainDiffusionError(
-            f"None of the {len(maps)} volumes in {folder} is a label map of a subject: the name has to begin with the "
+            f"No volume in {folder} is a label map of a subject: the name has to begin with the "
             f"subject's, for instance {found[0].subject}_labels.nii.gz."
         )
     return matched

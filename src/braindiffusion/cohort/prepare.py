@@ -115,7 +115,9 @@ def _fill(
     problems = len(left_out)
     tasks = [_Task(item, preprocessing, known.get(ids[item.path], "")) for item in usable]
     source = f", age and sex from {people.source}" if people.source else ""
-    yield Progress(stage=STAGE, step=0, total=len(tasks), message=f"{len(tasks)} volumes{source}")
+    yield Progress(
+        stage=STAGE, step=0, total=len(tasks), message=f"{len(tasks)} volume{'' if len(tasks) == 1 else 's'}{source}"
+    )
 
     begun = monotonic()
     answers: Generator[_Answer] = in_order(_work, tasks, request.workers)
@@ -136,9 +138,7 @@ def _fill(
         cohort.flush()
 
     if not cohort.subjects:
-        raise BrainDiffusionError(
-            f"None of the {len(found)} volumes in {request.data_dir} could be prepared: see the warnings."
-        )
+        raise BrainDiffusionError(f"No volume in {request.data_dir} could be prepared: see the warnings.")
     by_id = {ids[item.path]: item for item in usable}
     cohort.finish(
         [_subject(by_id[s.id], people, preprocessing, s.input_hash) if s.id in by_id else s for s in cohort.subjects],

@@ -96,7 +96,7 @@ def choose_real_groups(
     held_out = [one for one in found if one.name in kept] or [one for one in found if one.name not in set(learnt)]
     if card is not None and not training:
         msg = (
-            f"None of the {len(found)} real brains is among those that {card.name or 'the model'} learnt from: "
+            f"None of the real brains is among those that {card.name or 'the model'} learnt from: "
             "give its own cohort, where subjects have the names of the model's card."
         )
         raise BrainDiffusionError(msg)
@@ -152,7 +152,7 @@ def read_group(
 
 def _enough(what: str, group: list[Source]) -> None:
     if len(group) < FEWEST:
-        raise BrainDiffusionError(f"There are {len(group)} {what} brains, and {FEWEST} are the fewest that tell.")
+        raise BrainDiffusionError(f"Too few {what} brains ({len(group)}): at least {FEWEST} are needed, so give more.")
 
 
 def _card(model: str | None) -> ModelCard | None:

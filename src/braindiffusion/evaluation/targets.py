@@ -83,7 +83,7 @@ def _like_people(row: Row, count: int) -> Iterator[TargetResult]:
     low, high = spread.real_mean - around, spread.real_mean + around
     yield TargetResult(
         target=f"mean {row.name} within the 95 % range of people ({low:.3g} to {high:.3g})",
-        reached=f"{_text(mean)}, {count} brains",
+        reached=f"{_text(mean)}, {count} brain{'' if count == 1 else 's'}",
         outcome=_outcome(row, good=low <= mean.low and mean.high <= high, bad=mean.high < low or mean.low > high),
         title=row.name.partition(" (")[0],
         group=row.group,

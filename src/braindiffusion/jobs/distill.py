@@ -115,8 +115,8 @@ def _steps(request: DistillRequest, teacher: CascadeGenerator) -> dict[int, int]
     levels = range(first, teacher.levels)
     steps = request.steps if isinstance(request.steps, tuple) else (request.steps,) * len(levels)
     if len(steps) != len(levels):
-        msg = f"There are {len(steps)} numbers of sampling steps for {len(levels)} levels (from level {first} on)"
-        raise BrainDiffusionError(f"{msg}: give one for all, or one for each.", "steps")
+        msg = f"The numbers of sampling steps ({len(steps)}) are not as many as the levels to distil ({len(levels)})"
+        raise BrainDiffusionError(f"{msg}: give one for all, or one for each from level {first} on.", "steps")
     if any(configs[i].sampler == "ddpm" for i in levels):
         raise BrainDiffusionError("The sampler ddpm adds noise at each step, which no model can learn.", "model")
     by_level = dict(zip(levels, steps, strict=True))

@@ -63,6 +63,10 @@ def _make(plan: GenerationPlan) -> Iterator[Event]:
     total = sum(plan.wants(number) for numbers in plan.shard.batches(request) for number in numbers)
     done = made = 0
     begun = monotonic()
+    used = plan.generator.card.level_steps[: len(plan.generator.steps())][: request.levels]
+    if untrained := [str(level) for level, steps in enumerate(used) if not steps]:
+        msg = f"Not trained, so that noise is generated there: level {', '.join(untrained)} of the model"
+        yield Warned(message=f"{msg}. Train all levels from 0 on.")
     for numbers in plan.shard.batches(request):
         wanted = [number for number in numbers if plan.wants(number)]
         missing = [number for number in wanted if number not in plan.there]

@@ -48,7 +48,9 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
         yield Warned(message="Age and sex are unknown: there is no table of participants.")
     for sentence in people.notes:
         yield Warned(message=sentence)
-    yield Progress(stage=STAGE, step=0, total=len(found), message=f"{len(found)} volumes")
+    yield Progress(
+        stage=STAGE, step=0, total=len(found), message=f"{len(found)} volume{'' if len(found) == 1 else 's'}"
+    )
     tasks = [
         InspectionTask(item, row, run.results / "thumbnails" / f"{number:05d}.png")
         for number, (item, row) in enumerate(zip(found, describe(found, people), strict=True), start=1)

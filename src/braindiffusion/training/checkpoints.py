@@ -247,11 +247,8 @@ def save_posthoc_ema(run: Run, width: float, out: Path) -> Path:
         if not stored and not trained:  # as it was in the initial model, or not trained yet
             continue
         if len(stored) < FEWEST_AVERAGES:
-            msg = (
-                f"Level {index} of {run.name} stored its averages {len(stored)} times, and it takes {FEWEST_AVERAGES}: "
-                "train longer."
-            )
-            raise BrainDiffusionError(msg)
+            msg = f"Level {index} of {run.name} has too few stored averages ({len(stored)} of {FEWEST_AVERAGES})"
+            raise BrainDiffusionError(f"{msg}: train longer.")
         last = max(stored)
         steps[index] += last - trained if trained else 0
         keys = [(step, sigma_rel) for step in stored for sigma_rel in SIGMA_RELS]

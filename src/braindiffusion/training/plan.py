@@ -111,7 +111,7 @@ def rows_of(
     """
     people = {subject.person for subject in cohort.subjects}
     if len(people) < 2:
-        msg = f"{cohort.path} holds {len(people)} subject: a model needs at least 2 to learn from."
+        msg = f"{cohort.path} has too few subjects ({len(people)}): a model needs at least 2 to learn from."
         raise BrainDiffusionError(msg)
     known = initial or Split()
     held_out = {subject.person for subject in cohort.subjects if subject.id in set(known.validation)}

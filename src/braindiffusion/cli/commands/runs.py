@@ -80,7 +80,8 @@ def _delete(chosen: list[Run]) -> None:
         except BrainDiffusionError as error:
             problems += 1
             typer.echo(str(error), err=True)
-    typer.echo(f"{freed / 1e6:.1f} MB are free again.", err=True)
+    if freed:
+        typer.echo(f"{freed / 1e6:.1f} MB are free again.", err=True)
     if problems:
         raise typer.Exit(FAILED)
 
@@ -94,7 +95,7 @@ def _delete_older(days: float, yes: bool) -> None:
     for run in chosen:
         last = datetime.fromtimestamp(run.last_change)
         typer.echo(f"{run.name}  {run.state}, last change {last:%Y-%m-%d %H:%M}", err=True)
-    if not yes and not typer.confirm(f"Delete these {len(chosen)} runs, with models and brains in them?", err=True):
+    if not yes and not typer.confirm(f"Delete them ({len(chosen)}), with models and brains in them?", err=True):
         raise typer.Exit(FAILED)
     _delete(chosen)
 

@@ -73,7 +73,7 @@ class VectorTable:
         without = [subject for subject in subjects if self.of(subject) is None]
         if subjects and len(without) == len(subjects):
             raise BrainDiffusionError(
-                f"{self.source} has no row of any of the {len(subjects)} subjects: its ids are like "
+                f"{self.source} has no row of any of the subjects: its ids are like "
                 f"{next(iter(self.rows))}, and those of the volumes like {subjects[0]}.",
                 field="table",
             )

@@ -72,7 +72,7 @@ def load_network(definition: Mapping[str, Any], folder: Path) -> nn.Module:
         if (earlier := _of_earlier_version(definition, folder, state)) is not None:
             return _checked(earlier, folder)
     raise BrainDiffusionError(
-        f"None of the {len(files)} files of weights in {folder / 'models'} fits the {definition['_target_']} of its "
+        f"No file of weights in {folder / 'models'} fits the {definition['_target_']} of its "
         "configuration: fetch the bundle again."
     )
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision
+from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision, Seed
 
 CHANGEABLE = ("age", "sex", "volumes")
 """Conditions of a model that a change of a brain can be about."""
@@ -37,7 +37,7 @@ class EditRequest(BaseRequest):
     share of the second scan. They are also written as one 4D volume, `sweep.nii.gz`; 1 is no sweep."""
     num_proposals: int = Field(default=1, ge=1, title="Proposals")
     """Number of proposals. Proposal i (from 0) uses seed + i."""
-    seed: int = Field(default=0, ge=0, title="Seed")
+    seed: Seed = 0
     """Seed of the first proposal. The same seed, model and settings give the same proposal."""
     first_level: int = Field(default=2, ge=0, title="First level")
     """Level of the model from which the painted part is generated. Coarser levels are not generated: 0 generates all of
@@ -110,14 +110,14 @@ class AnomalyRequest(BaseRequest):
     num_seeds: int = Field(default=1, ge=1, le=50, title="Seeds", json_schema_extra={"advanced": True})
     """Number of noise seeds that the map is averaged over: more take as many times the time, and give a map with less
     noise."""
-    seed: int = Field(default=0, ge=0, title="Seed", json_schema_extra={"advanced": True})
+    seed: Seed = Field(default=0, json_schema_extra={"advanced": True})
     """First seed of the noise. The same seed, model and settings give the same map."""
     model: str = Field(
         default="ixi-2mm", title="Model", json_schema_extra={"cli": ["--model", "--model-path"], "path": True}
     )
     """Name of a packaged model, or path of a model folder with a normative table."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "anomaly.nii.gz"})
-    """The map to write (`.nii.gz`), on the grid of the scan, in healthy spreads: above 0 the scan is brighter than
-    expected, below 0 darker. A JSON sidecar holds the score."""
+    """The map to write (`.nii.gz`), on the voxels of the scan in canonical orientation (RAS+), in healthy spreads:
+    above 0 the scan is brighter than expected, below 0 darker. A JSON sidecar holds the score."""
     overwrite: Overwrite = False
     device: Device = "auto"

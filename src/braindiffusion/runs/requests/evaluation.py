@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from braindiffusion.runs.requests.base import BaseRequest, JudgedModel, Overwrite, RealBrains, RealLabels
+from braindiffusion.runs.requests.base import BaseRequest, JudgedModel, Overwrite, RealBrains, RealLabels, Seed
 
 
 class EvaluateRequest(BaseRequest):
@@ -36,7 +36,7 @@ class EvaluateRequest(BaseRequest):
     """Pairs of brains in each group whose similarity measures diversity. More take longer and are more precise."""
     repeats: int = Field(default=500, ge=10, title="Bootstrap repeats", json_schema_extra={"advanced": True})
     """Repeats of the bootstrap behind each confidence interval. More take longer and are more precise."""
-    seed: int = Field(default=0, ge=0, title="Seed", json_schema_extra={"advanced": True})
+    seed: Seed = Field(default=0, json_schema_extra={"advanced": True})
     """Seed of the random pairs and of the bootstrap."""
     overwrite: Overwrite = False
 

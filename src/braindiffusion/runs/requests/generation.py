@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision, by_level
+from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision, Seed, by_level
 
 DISTILLED = ("steps", "sampler", "guidance", "guidance_interval", "guidance_rescale", "guidance_fields", "autoguidance")
 """Settings that a distilled model has learnt with: it takes no others."""
@@ -22,7 +22,7 @@ class GenerateRequest(BaseRequest):
     num_samples: int = Field(default=1, ge=1, title="Number of samples")
     """Number of brains to generate. Sample i (from 0) uses seed + i: it is the same brain however many are asked
     for."""
-    seed: int = Field(default=0, ge=0, title="Seed")
+    seed: Seed = 0
     """Seed of the first sample; sample i uses seed + i. The same seed, model and settings give the same brain."""
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`,
@@ -167,6 +167,6 @@ class DemoRequest(BaseRequest):
     job: Literal["demo"] = "demo"
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "demo"})
     """Folder of the volumes."""
-    seed: int = Field(default=0, ge=0, title="Seed")
+    seed: Seed = 0
     """Seed of the brain."""
     overwrite: Overwrite = False

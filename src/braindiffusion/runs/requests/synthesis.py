@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision
+from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision, Seed
 
 MOST = 1_000_000
 """Most subjects of a cohort: the seeds of redrawn subjects begin above those of all others."""
@@ -44,7 +44,7 @@ class SynthesizeRequest(BaseRequest):
     """Sex of the subjects: `balanced`, `F` or `M`. By default balanced; of a model without sexes none."""
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions of all subjects, as FIELD=VALUE in the fields of the model, beside age and sex."""
-    seed: int = Field(default=0, ge=0, title="Seed")
+    seed: Seed = 0
     """Seed of the cohort. Everything about a subject follows from this seed and the number of the subject."""
     reference: Path | None = Field(default=None, title="Reference cohort")
     """Prepared cohort (`.zarr`) with the subjects that the model was trained on. A brain that is too close to one of
