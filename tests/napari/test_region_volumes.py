@@ -16,8 +16,8 @@ from braindiffusion.regions import REGIONS, regions_of, volumes_ml
 from braindiffusion.volume import load_volume
 from napari_braindiffusion.docks import region_volumes
 from napari_braindiffusion.docks.open import open_dock
-from napari_braindiffusion.layers.region_names import readable
 from napari_braindiffusion.settings import PLUGIN
+from napari_braindiffusion.widgets import readable
 from napari_braindiffusion.widgets.tables.region_table import RegionTable
 
 TIMEOUT = 240_000

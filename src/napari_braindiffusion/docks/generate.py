@@ -49,7 +49,6 @@ from napari_braindiffusion.layers.display import (
 )
 from napari_braindiffusion.layers.files import PROVENANCE, keep_label_map
 from napari_braindiffusion.layers.geometry import layer_to_volume
-from napari_braindiffusion.layers.region_names import readable
 from napari_braindiffusion.layers.reproduce import (
     generation_settings,
     layer_name,
@@ -60,6 +59,7 @@ from napari_braindiffusion.layers.reproduce import (
 from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import add_recent_path, recent_paths, settings
 from napari_braindiffusion.widgets import dialogs as questions
+from napari_braindiffusion.widgets import readable
 from napari_braindiffusion.widgets.copy_button import CopyButton
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow

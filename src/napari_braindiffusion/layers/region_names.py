@@ -1,4 +1,4 @@
-"""Names of regions: of a label map, for the `features` of a Labels layer; as labels of forms, tables and plots."""
+"""Names of the regions in a label map, for the `features` of a Labels layer."""
 
 import csv
 from collections.abc import Iterable
@@ -35,13 +35,3 @@ def names_beside(path: Path, stem: str) -> dict[int, str] | None:
             return {int(row["index"]): row["name"] for row in csv.DictReader(file, delimiter="\t")}
     except (OSError, KeyError, TypeError, ValueError):  # another table
         return None
-
-
-def readable(name: str) -> str:
-    """Return the name of a field or of a region as a label: `Left hippocampus`."""
-    return (name[:1].upper() + name[1:]).replace("csf", "CSF").replace("_", " ")
-
-
-def short(region: str) -> str:
-    """Return the name of a region as a label in a narrow column, its side as a letter: `L hippocampus`."""
-    return readable(region).replace("Left ", "L ", 1).replace("Right ", "R ", 1)

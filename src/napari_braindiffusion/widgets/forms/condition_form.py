@@ -7,7 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 
 from braindiffusion.conditions import VOLUMES, AnyField, CategoryField, ConditionSchema, ScalarField, Value, VectorField
-from napari_braindiffusion.layers.region_names import readable
+from napari_braindiffusion.widgets import readable
 from napari_braindiffusion.widgets.forms.condition_rows import (
     ChoiceRow,
     ConditionRow,

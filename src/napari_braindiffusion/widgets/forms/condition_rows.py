@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from braindiffusion.conditions import CategoryField, MapField, Numbers, ScalarField, Value
-from napari_braindiffusion.layers.region_names import readable
+from napari_braindiffusion.widgets import readable
 from napari_braindiffusion.widgets.forms.layer_box import LayerBox
 
 ANY = "any"

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QWidget
 
 from braindiffusion.runs.reports.evaluation import Curve, Estimate, Memorization, Row
 from braindiffusion.runs.reports.nearest import Nearest
-from napari_braindiffusion.layers.region_names import short
+from napari_braindiffusion.widgets import short
 from napari_braindiffusion.widgets.plots import COLOURS
 
 GENERATED, REAL, COPY = COLOURS[0], COLOURS[1], COLOURS[4]

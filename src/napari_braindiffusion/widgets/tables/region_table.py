@@ -7,7 +7,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from braindiffusion.cohort.region_volumes import RegionVolume
-from napari_braindiffusion.layers.region_names import readable, short
+from napari_braindiffusion.widgets import readable, short
 from napari_braindiffusion.widgets.plots import COLOURS
 
 COLUMNS = ("Region", "ml", "Pctl.", "5 %", "50 %", "95 %")
