@@ -46,6 +46,8 @@ def test_a_map_lies_on_top_of_its_image_and_can_be_saved(viewer, dock, qtbot, no
     image, regions = viewer.open_sample(PLUGIN, "real")
     regions.visible = False
     assert dock.image.currentText() == image.name
+    assert dock.form.fields["age"].native.text() == "Estimated"
+    assert dock.form.fields["sex"].native.currentText() == "Unknown"
     dock.form.fields["age"].value = 61.0
     with qtbot.waitSignal(dock.job.ended, timeout=TIMEOUT):
         qtbot.mouseClick(dock.map_button, Qt.MouseButton.LeftButton)

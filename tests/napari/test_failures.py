@@ -7,11 +7,13 @@ import pytest
 
 from braindiffusion.runs import GenerateRequest, Run, TrainRequest
 from napari_braindiffusion.docks.generate import GenerateDock
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.docks.train import TrainDock
 from napari_braindiffusion.engine import process as engine_process
 from napari_braindiffusion.engine import trainings as training
 from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.engine.process import exit_message
+from napari_braindiffusion.layers import files as layer_files
 
 TIMEOUT = 60_000
 
@@ -45,6 +47,27 @@ def test_a_generation_that_fails(viewer, qtbot, fake_engine, notices, model, adv
     assert "bug" not in message
     assert [layer.name for layer in viewer.layers] == ["painted by hand", "sample 1 (seed 0)"][: 1 + kept]
     assert dock.generate_button.isEnabled()
+
+
+@pytest.mark.parametrize("name", ["Edit", "Region volumes", "Anomaly map"])
+def test_a_layer_that_cannot_be_handed_over(make_napari_viewer_proxy, qtbot, notices, tmp_path, monkeypatch, name):
+    """The dock and one notification say why; nobody has cancelled anything."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(layer_files, "FOLDER", str(tmp_path / "file" / "layers"))
+    viewer = make_napari_viewer_proxy()
+    image = viewer.add_image(np.ones((4, 5, 6)), name="brain", units="mm")
+    dock = open_dock(viewer, name)
+    if name == "Edit":
+        dock.form.operation.setCurrentIndex(dock.form.operation.findData("vary"))
+    start = {"Edit": "generate", "Region volumes": "segment", "Anomaly map": "make_map"}[name]
+    viewer.layers.selection.active = image
+    with qtbot.waitSignal(dock.job.failed, timeout=30_000):
+        getattr(dock, start)()
+    ((severity, message),) = notices()
+    assert severity == "error"
+    assert "could not be written" in message
+    assert dock.progress.label.text() == message
+    assert dock.job.is_busy is False
 
 
 @pytest.mark.parametrize("with_map", [False, True])

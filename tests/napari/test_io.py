@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import threading
 from pathlib import Path
 
 import nibabel as nib
@@ -16,11 +17,13 @@ from scipy.spatial.transform import Rotation
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path, sample_t1_path
 from braindiffusion.runs.sidecar import read_sidecar
-from braindiffusion.volume import Volume
+from braindiffusion.volume import Volume, resample_to_ras
 from napari_braindiffusion.engine import threads as background
 from napari_braindiffusion.io import files as io
 from napari_braindiffusion.io import sample_data as samples
 from napari_braindiffusion.layers import files as layer_files
+from napari_braindiffusion.layers import overlay as overlay_module
+from napari_braindiffusion.layers.geometry import DISPLAY_TO_WORLD, place_of
 from napari_braindiffusion.layers.overlay import rotated_layers
 
 PLUGIN = "napari-braindiffusion"
@@ -158,6 +161,60 @@ def test_two_oblique_volumes_of_one_head_overlay_when_the_user_agrees(viewer, qt
     np.testing.assert_allclose(centre(viewer.layers["turned"]), (8, -4, 6), atol=0.2)
     np.testing.assert_allclose(centre(viewer.layers["upright"]), (8, -4, 6), atol=0.2)
     assert rotated_layers(viewer) == []
+
+
+def test_labels_that_are_painted_on_while_they_are_resampled_stay(viewer, qtbot, oblique_file, monkeypatch, notices):
+    (scan,) = viewer.open(oblique_file, plugin=PLUGIN)
+    painted = viewer.add_labels(
+        np.zeros(scan.data.shape, np.uint8),
+        name="painted",
+        scale=scan.scale,
+        translate=scan.translate,
+        units=scan.units,
+        metadata=place_of(scan),
+    )
+    viewer.add_image(np.ones((4, 5, 6)), name="upright", units="mm", metadata={DISPLAY_TO_WORLD: np.eye(4).tolist()})
+    begun, painted_on = threading.Event(), threading.Event()
+
+    def resample(volume: Volume) -> Volume:
+        begun.set()
+        assert painted_on.wait(30)
+        return resample_to_ras(volume)
+
+    monkeypatch.setattr(overlay_module, "resample_to_ras", resample)
+    overlay_module.overlay(viewer)
+    qtbot.waitUntil(begun.is_set)
+    painted.data_setitem((np.array([3]), np.array([4]), np.array([5])), 7)  # as the brush does it
+    painted_on.set()
+    qtbot.waitUntil(lambda: len(notices()) == 2, timeout=60_000)
+    assert viewer.layers["painted"].data[3, 4, 5] == 7
+    assert "resampled" not in viewer.layers["painted"].metadata
+    assert "resampled" in viewer.layers["scan_T1w"].metadata
+    assert "'painted' was painted on" in notices()[-1][1]
+    monkeypatch.undo()
+    overlay_module.overlay(viewer)
+    qtbot.waitUntil(lambda: "resampled" in viewer.layers["painted"].metadata, timeout=60_000)
+    assert 7 in viewer.layers["painted"].data
+
+
+def test_the_viewer_that_a_large_file_was_opened_in_is_turned(
+    make_napari_viewer_proxy, tmp_path, qtbot, monkeypatch, notices
+):
+    monkeypatch.setattr(background, "BLINK", 1000)
+    first, second = make_napari_viewer_proxy(), make_napari_viewer_proxy()
+    current = [first]
+    monkeypatch.setattr(io, "current_viewer", lambda: current[-1])
+    monkeypatch.setattr("napari.current_viewer", lambda: current[-1])
+
+    def open_it() -> None:
+        first.open(sample_t1_path(), plugin=PLUGIN)
+        current.append(second)  # its window is clicked while the file is read
+
+    QTimer.singleShot(0, open_it)
+    qtbot.waitUntil(lambda: len(first.layers) == 1, timeout=30_000)
+    assert first.dims.order == (2, 1, 0)
+    second.add_image(np.ones((4, 5, 6)))
+    assert second.dims.order == (0, 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import gc
 import nibabel as nib
 import numpy as np
 import pytest
+import qtpy.compat
 from napari.components.overlays import TextOverlay
 from napari.layers import Layer
 from napari.qt import QtViewer
@@ -37,6 +38,12 @@ def viewer(make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy(show=True)
     viewer.window.resize(860, 600)  # llvmpipe paints it
     return viewer
+
+
+def all_made(dock) -> bool:
+    """Whether the dock has all of its canvases, none of which has lost its context."""
+    made = [pane for pane in dock.panes if not pane.context_is_lost]
+    return len(made) == 3 and not dock._next.isActive() and not dock._renew.isActive()
 
 
 def settled(dock, qtbot):
@@ -175,6 +182,31 @@ def test_one_cursor_in_all_planes(viewer, qtbot):
     qtbot.waitUntil(lambda: not dock.panes)
     assert letters_of(viewer) == {}
     assert viewer.scene.camera.mouse_pan
+
+
+def test_it_may_be_floated_and_docked_again(viewer, qtbot):
+    """Qt gives a canvas that comes into another window another OpenGL context: it is made anew, and draws."""
+    area, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Orthoviews")
+    area.setFloating(True)
+    assert dock.window() is area  # before there is a brain, and so before it has looked for the viewer's canvas
+    _, labels = viewer.open_sample(PLUGIN, "real")
+    for floating in (True, False):
+        area.setFloating(floating)
+        qtbot.waitUntil(lambda: all_made(dock), timeout=60_000)
+        viewer.dims.set_point(2, viewer.dims.point[2] + 10)
+        settled(dock, qtbot)
+        for pane in dock.panes:
+            pane.native.grabFramebuffer()  # an error of OpenGL here ends the process
+    assert letters_of(viewer)
+    viewer.layers.remove(labels)
+    for pane in dock.panes:
+        pane.native.grabFramebuffer()
+    closed = list(dock.panes)
+    viewer.window.remove_dock_widget(area)
+    qtbot.waitUntil(lambda: dock.has_ended)
+    qtbot.waitUntil(lambda: not any(map(qtpy.compat.isalive, closed)))
+    # Qt has deleted them; PyQt keeps the Python part of one, which napari's fixture takes for a leak.
+    QtViewer._instances.clear()
 
 
 def test_each_canvas_frees_what_it_drew_in_its_own_context(viewer, qtbot, monkeypatch):

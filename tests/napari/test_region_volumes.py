@@ -1,6 +1,7 @@
 """The Region volumes dock: a real segmentation, the table of volumes, its reference and its export."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,16 @@ import pytest
 from napari.layers import Labels
 from qtpy.QtCore import Qt
 
+from braindiffusion.cohort.region_volumes import region_volume_table
+from braindiffusion.conditions import Numbers
 from braindiffusion.example_data import sample_labels_path
 from braindiffusion.regions import REGIONS, regions_of, volumes_ml
 from braindiffusion.volume import load_volume
+from napari_braindiffusion.docks import region_volumes
 from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.settings import PLUGIN
+from napari_braindiffusion.widgets import readable
+from napari_braindiffusion.widgets.tables.region_table import RegionTable
 
 TIMEOUT = 240_000
 
@@ -65,6 +71,83 @@ def test_labels_are_measured_beside_a_reference_and_exported(viewer, dock, qtbot
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["region"] for row in rows] == [region.name for region in REGIONS[1:]]
     assert rows[0]["percentile"] == "n/a"
+
+
+@pytest.fixture
+def answers_of_threads(monkeypatch):
+    """What worker threads of the dock were asked for, to be answered in any order."""
+    asked: list[Callable[[], None]] = []
+
+    def keep(work, *args, then):
+        asked.append(lambda: then(work(*args)))
+
+    monkeypatch.setattr(region_volumes, "run_in_thread", keep)
+    monkeypatch.setattr(region_volumes, "_measure", lambda volume, name: [1.0] * len(REGIONS))
+    return asked
+
+
+def test_the_table_shows_the_reference_that_is_chosen(viewer, dock, monkeypatch, answers_of_threads):
+    """A slow cohort is read while another one is chosen; a damaged one leaves no percentiles of another."""
+    cohorts = {"slow": Numbers.of(np.arange(1000.0)), "quick": Numbers.of(np.arange(2000.0, 3000.0))}
+    monkeypatch.setattr(region_volumes.Cohort, "open", lambda path: path)
+    monkeypatch.setattr(
+        region_volumes,
+        "cohort_reference",
+        lambda cohort: {region.name: cohorts[cohort.name] for region in REGIONS[1:]},
+    )
+    dock.measure(viewer.add_labels(np.ones((4, 4, 4), np.uint8), name="labels", units="mm"))
+    for name in ("slow", "quick", "damaged"):
+        dock.reference.addItem(name, Path(name))
+    dock.reference.setCurrentText("slow")
+    measured, *_ = answers_of_threads
+    answers_of_threads.clear()
+    measured()
+    dock.reference.setCurrentText("quick")
+    assert dock.measured[0].percentile is None
+    assert not dock.export_button.isEnabled()
+    slow, quick = answers_of_threads
+    quick()
+    assert dock.export_button.isEnabled()
+    slow()
+    assert {row.reference_median_ml for row in dock.measured} == {2499.5}
+    dock.reference.setCurrentText("damaged")  # nothing comes
+    assert {row.percentile for row in dock.measured} == {None}
+
+
+def test_the_labels_that_were_asked_for_last_are_shown(viewer, dock, answers_of_threads):
+    for name in ("large", "small"):
+        dock.measure(viewer.add_labels(np.ones((4, 4, 4), np.uint8), name=name, units="mm"))
+    large, small = answers_of_threads
+    small()
+    large()
+    assert dock.summary.text().startswith("small")
+
+
+def test_regions_have_one_name_in_all_forms_and_tables(dock):
+    """The table and the plots have a letter for the side; else they say what the Generate form says."""
+    dock.table.set_rows(region_volume_table([1.0] * len(REGIONS)))
+    shown = [dock.table.item(row, 0).text() for row in range(dock.table.rowCount())]
+    full = [dock.table.item(row, 0).toolTip() for row in range(dock.table.rowCount())]
+    assert full == [readable(region.name) for region in REGIONS[1:]]
+    assert [text.replace("L ", "Left ").replace("R ", "Right ") for text in shown] == full
+    assert "Sulcal CSF" in shown
+
+
+def test_names_of_regions_are_whole_in_a_narrow_dock(qtbot):
+    table = RegionTable()
+    qtbot.addWidget(table)
+    table.set_rows(region_volume_table([100.0] * len(REGIONS)))
+    table.show()
+    names = [table.item(row, 0).text() for row in range(table.rowCount())]
+
+    def whole(row: int) -> bool:
+        room = table.columnWidth(0) - 2
+        needed = table.fontMetrics().boundingRect(0, 0, room, 999, Qt.TextFlag.TextWordWrap, names[row])
+        return needed.width() <= room and needed.height() <= table.rowHeight(row)
+
+    for width in (346, 600, 346):
+        table.resize(width, 400)
+        qtbot.waitUntil(lambda: [names[row] for row in range(len(names)) if not whole(row)] == [])
 
 
 def test_what_cannot_be_measured_is_reported(viewer, dock, qtbot, notices):

@@ -50,7 +50,7 @@ class AnomalyDock(LayerJobDock):
             AnomalyRequest,
             (layers, *ROWS),
             ADVANCED,
-            options={"model": {"choices": ()}, "age": {"default": "Estimated"}},
+            options={"model": {"choices": ()}, "age": {"default": "Estimated"}, "sex": {"default": "Unknown"}},
         )
         self.result = wrapping_label(HINT)
         for widget in (self.form, self.map_button, self.progress, self.result):

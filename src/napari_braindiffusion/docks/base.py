@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QPushButton, 
 
 from braindiffusion.errors import BrainDiffusionError
 from napari_braindiffusion.engine.client import EngineClient
-from napari_braindiffusion.engine.threads import run_in_thread
+from napari_braindiffusion.engine.threads import run_in_thread, show_message
 from napari_braindiffusion.layers.jobs import LayerJob
 from napari_braindiffusion.settings import PLUGIN, settings
 from napari_braindiffusion.shortcuts import bind_shortcuts
@@ -252,7 +252,7 @@ class Dock(QWidget):
         try:
             yield
         except BrainDiffusionError as error:
-            show_error(str(error))
+            show_message(error)
 
 
 class LayerJobDock(Dock):

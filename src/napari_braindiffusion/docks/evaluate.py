@@ -250,11 +250,10 @@ class EvaluateDock(Dock):
             return
         sources, request = self._asked()
 
-        def copy(paths: list[Path] | None) -> None:
-            if paths is not None:
-                command = as_command(request(paths))
-                QApplication.clipboard().setText(command)
-                show_info(f"Copied: {command}")
+        def copy(paths: list[Path]) -> None:
+            command = as_command(request(paths))
+            QApplication.clipboard().setText(command)
+            show_info(f"Copied: {command}")
 
         with self.errors_shown():
             as_paths(self._viewer, sources, copy)

@@ -59,8 +59,8 @@ from napari_braindiffusion.layers.reproduce import (
 from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import add_recent_path, recent_paths, settings
 from napari_braindiffusion.widgets import dialogs as questions
+from napari_braindiffusion.widgets import readable
 from napari_braindiffusion.widgets.copy_button import CopyButton
-from napari_braindiffusion.widgets.forms.condition_rows import readable
 from napari_braindiffusion.widgets.forms.generate_form import GenerateForm
 from napari_braindiffusion.widgets.progress_row import ProgressRow
 

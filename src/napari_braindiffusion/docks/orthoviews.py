@@ -54,6 +54,8 @@ class OrthoviewsDock(Dock):
         self._later.timeout.connect(self._tell)
         self._next = QTimer(self, singleShot=True, interval=0)
         self._next.timeout.connect(self._add_pane)
+        self._renew = QTimer(self, singleShot=True, interval=0)
+        self._renew.timeout.connect(self._renew_panes)
 
         self.form.convention_changed.connect(self._turn_all)
         self.form.side_by_side_toggled.connect(self.side_by_side)
@@ -122,6 +124,7 @@ class OrthoviewsDock(Dock):
         """Give the canvas back as it was."""
         viewer = self._viewer
         self._next.stop()
+        self._renew.stop()
         self._later.stop()
         for event in self._told_by:
             event.disconnect(self._on_change)
@@ -158,12 +161,12 @@ class OrthoviewsDock(Dock):
     def _add_pane(self) -> None:
         """One canvas, or its letters, a turn of the event loop: each takes up to a second."""
         viewer = self._viewer
-        if self._is_duplicate():
+        if self._window is None or self._is_duplicate():
             return
         if not any(isinstance(layer, Image | Labels) and layer.ndim >= 3 for layer in viewer.layers):
             return
         if self._crosshair is None:
-            self._take_the_canvas()
+            self._take_the_canvas(self._window.findChild(QtViewer))  # a floated dock is a window of its own
             self._next.start()
             return
         if self.panes and self.panes[-1].add_letters():
@@ -175,13 +178,22 @@ class OrthoviewsDock(Dock):
             return
         pane = Pane(viewer, left[0], self.form.convention)
         pane.enlarge.connect(self.enlarge)
+        pane.context_lost.connect(self._renew.start)
         self.panes.append(pane)
         self.splitter.addWidget(pane)
         self._next.start()
 
-    def _take_the_canvas(self) -> None:
+    def _renew_panes(self) -> None:
+        """Make the canvases anew that have lost their OpenGL context: the dock was floated, or docked again."""
+        for pane in [pane for pane in self.panes if pane.context_is_lost]:
+            self.panes.remove(pane)
+            pane.end()
+            pane.hide()
+            pane.deleteLater()
+        self._next.start()
+
+    def _take_the_canvas(self, canvas: QtViewer) -> None:
         """Cross and letters over the viewer's own canvas, and its mouse for the cursor."""
-        canvas = self.window().findChild(QtViewer)
         free_in_own_context(canvas)
         own = plane_of(self._viewer)
         if own is not None:

@@ -61,6 +61,8 @@ class RegionVolumesDock(LayerJobDock):
         self.measured: list[RegionVolume] = []
         """The rows of the table."""
         self._volumes: list[float] | None = None
+        self._number = 0
+        """Number of the last measurement that was asked for: an earlier one comes too late."""
         self._title = ""
         self._source: Layer | None = None
 
@@ -115,7 +117,8 @@ class RegionVolumesDock(LayerJobDock):
             return
         with self.errors_shown():
             volume = layer_to_volume(labels, self._viewer.layers)
-            run_in_thread(_measure, volume, labels.name, then=partial(self._show, labels.name, ""))
+            number = self._number = self._number + 1
+            run_in_thread(_measure, volume, labels.name, then=partial(self._on_measured, number, labels.name))
 
     def export(self, path: Path | None = None) -> None:
         """Save the table as TSV; asks for the file where none is given."""
@@ -144,6 +147,10 @@ class RegionVolumesDock(LayerJobDock):
             age = _age(Path(event.path))
             self._show(self._source.name, f" Estimated age {age} years." if age else "", _measure(volume, name))
 
+    def _on_measured(self, number: int, title: str, volumes: list[float]) -> None:
+        if number == self._number:
+            self._show(title, "", volumes)
+
     def _show(self, title: str, remark: str, volumes: list[float]) -> None:
         if self.has_ended:
             return
@@ -152,16 +159,22 @@ class RegionVolumesDock(LayerJobDock):
         self._compare()
 
     def _compare(self) -> None:
-        """Fill the table beside the chosen reference, which is read in a worker thread."""
+        """Fill the table beside the chosen reference, which is read in a worker thread; until then beside none."""
         if self._volumes is not None:
-            run_in_thread(_reference, self.reference.currentData(), then=self._fill)
+            source = self.reference.currentData()
+            self._fill(self._volumes, {})
+            self.export_button.setEnabled(False)
+            run_in_thread(_reference, source, then=partial(self._on_reference, source))
 
-    def _fill(self, reference: Reference) -> None:
-        if self.has_ended or self._volumes is None:
+    def _on_reference(self, source: str | Path | None, reference: Reference) -> None:
+        if self.has_ended or self._volumes is None or source != self.reference.currentData():
             return
-        self.measured = region_volume_table(self._volumes, reference)
-        self.table.set_rows(self.measured)
+        self._fill(self._volumes, reference)
         self.export_button.setEnabled(True)
+
+    def _fill(self, volumes: list[float], reference: Reference) -> None:
+        self.measured = region_volume_table(volumes, reference)
+        self.table.set_rows(self.measured)
 
     def _offer_references(self, found: Known | None) -> None:
         """Offer training subjects of the packaged models, and the preprocessed cohorts that are known."""

@@ -54,24 +54,31 @@ class _Turn:
     last.set()
 
 
+def show_message(error: BrainDiffusionError) -> None:
+    """Show bad input as a notification, in the words that it comes with."""
+    show_error(str(error))
+
+
 def in_background(
     work: Callable[..., Generator[Any]],
     *args: Any,
     what: str,
     total: int,
     done: Callable[[Any], None],
+    failed: Callable[[BrainDiffusionError], None] = show_message,
     after: Callable[[], None] = lambda: None,
 ) -> GeneratorWorker[Any, None, None]:
     """Drive a generator in a worker thread, with a bar in napari's activity dock.
 
     Args:
-        work: Generator function; yields once for each piece of work. A `BrainDiffusionError` that it yields is shown,
-            and it goes on; one that it raises is shown, and it ends.
+        work: Generator function; yields once for each piece of work. After a `BrainDiffusionError` that it yields it
+            goes on; one that it raises ends it.
         *args: For `work`.
         what: For the bar.
         total: How many pieces there are.
         done: Called in the GUI thread with each piece, with one in each turn of the event loop: to add a layer takes a
             while, and napari's progress bar would have all that wait added at once.
+        failed: Called in the GUI thread with each error; by default it is shown.
         after: Called in the GUI thread after the last.
     """
     pieces: deque[Any] = deque()
@@ -85,7 +92,7 @@ def in_background(
     def hand_over() -> None:
         try:
             if isinstance(pieces[0], BrainDiffusionError):
-                show_error(str(pieces[0]))
+                failed(pieces[0])
             else:
                 done(pieces[0])
         finally:
@@ -102,8 +109,8 @@ def in_background(
             close()
 
     def close() -> None:
-        nonlocal work, args, done, after
-        last, work, args, done, after = after, _nothing, (), _ignore, _ignore
+        nonlocal work, args, done, failed, after
+        last, work, args, done, failed, after = after, _nothing, (), _ignore, _ignore, _ignore
         last()
 
     before, mine = _Turn.last, threading.Event()
@@ -146,7 +153,7 @@ def run_in_thread(work: Callable[..., Found], *args: Any, then: Callable[[Found]
         try:
             found = work(*args)
         except BrainDiffusionError as error:
-            return partial(show_error, str(error))
+            return partial(show_message, error)
         return partial(then, found)
 
     worker: FunctionWorker[Any] = FunctionWorker(caught)

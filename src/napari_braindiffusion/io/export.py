@@ -141,10 +141,7 @@ def _as_pairs(viewer: Viewer, layers: Sequence[Layer]) -> list[Outgoing]:
 
 
 def _outgoing(viewer: Viewer, layer: Layer) -> Outgoing:
-    volume = layer_to_volume(layer, viewer.layers)
-    if isinstance(layer, Labels):  # somebody may paint on
-        volume = replace(volume, data=volume.data.copy())
-    return Outgoing(layer.name, volume, provenance_of(layer.metadata))
+    return Outgoing(layer.name, layer_to_volume(layer, viewer.layers), provenance_of(layer.metadata))
 
 
 def _same_grid(one: Layer, other: Layer) -> bool:

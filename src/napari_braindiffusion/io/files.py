@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,13 +65,13 @@ def read_volumes(path: str | Sequence[str]) -> Opened:
     viewer = current_viewer()
     if viewer is None or not needs_thread(sum(_voxels(one) for one in paths)):
         layers = [read_layer(one) for one in paths]
-        set_initial_view()
+        set_initial_view(viewer)
         if viewer is not None:
             QTimer.singleShot(0, partial(offer_overlay, viewer))  # when the layers are in
         return layers
 
     def show(layer_data: LayerData) -> None:
-        set_initial_view()
+        set_initial_view(viewer)
         viewer.add_layer(Layer.create(*layer_data))
 
     after = partial(offer_overlay, viewer)
@@ -127,8 +126,6 @@ def _write(path: str, data: Any, attributes: Mapping[str, Any], layer_type: Kind
     if not needs_thread(volume.data.size):
         save_brain(volume, Path(path), sidecar)
         return [path]
-    if layer_type == "labels":  # somebody may paint on
-        volume = replace(volume, data=volume.data.copy())
 
     def say(saved: Path) -> None:
         show_info(f"Saved {saved.name}.")

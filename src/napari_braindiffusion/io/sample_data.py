@@ -4,6 +4,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import region_names, sample_labels_path, sample_t1_path
 from braindiffusion.models.registry import DEFAULT_MODEL, find_model
 from braindiffusion.volume import load_volume
+from napari import current_viewer
 from napari_braindiffusion.io.files import read_layer
 from napari_braindiffusion.layers.display import set_initial_view
 from napari_braindiffusion.layers.geometry import LayerData, region_features, volume_to_layer_data
@@ -21,7 +22,7 @@ def real_brain() -> list[LayerData]:
             opacity=0.4,
         ),
     ]
-    set_initial_view()
+    set_initial_view(current_viewer())
     return layers
 
 
@@ -37,5 +38,5 @@ def generated_brain() -> list[LayerData]:
         raise BrainDiffusionError(msg)
     data, attributes, kind = read_layer(path)
     layers: list[LayerData] = [(data, attributes | {"name": "Generated brain"}, kind)]
-    set_initial_view()
+    set_initial_view(current_viewer())
     return layers

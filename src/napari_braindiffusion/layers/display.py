@@ -120,11 +120,8 @@ def _show_names(viewer: Viewer, layers: Sequence[Layer]) -> None:
         QTimer.singleShot(0, partial(_show_names, viewer, layers[1:]))
 
 
-def set_initial_view() -> None:
+def set_initial_view(viewer: Viewer | None) -> None:
     """Turn the view as soon as the first layer is in. A viewer that shows something already keeps its view."""
-    from napari import current_viewer
-
-    viewer = current_viewer()
     if viewer is None or viewer.layers:
         return
 

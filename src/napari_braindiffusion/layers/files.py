@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Layer
 from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs.sidecar import read_sidecar, write_sidecar
 from braindiffusion.volume import Volume, save_volume
-from napari_braindiffusion.engine.threads import in_background
+from napari_braindiffusion.engine.threads import in_background, show_message
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.settings import settings
 
@@ -85,14 +85,19 @@ def brains_among(layers: Iterable[Layer]) -> list[Image]:
     return [layer for layer in layers if is_brain(layer)]
 
 
-def write_layers(viewer: Viewer, layers: Sequence[Layer], done: Callable[[list[Path] | None], None]) -> None:
+def write_layers(
+    viewer: Viewer,
+    layers: Sequence[Layer],
+    done: Callable[[list[Path]], None],
+    failed: Callable[[BrainDiffusionError], None] = show_message,
+) -> None:
     """Write layers as they are now, with their provenance, in a worker thread.
 
     Args:
         viewer: Where they are.
         layers: Image or Labels; those of one name get numbers.
-        done: Called in the GUI thread with a file for each layer, in their order; with None where one of them cannot
-            be written, which is reported.
+        done: Called in the GUI thread with a file for each layer, in their order.
+        failed: Called in its place where one of them cannot be written; by default the reason is shown.
 
     Raises:
         BrainDiffusionError: a layer cannot become a volume.
@@ -100,16 +105,19 @@ def write_layers(viewer: Viewer, layers: Sequence[Layer], done: Callable[[list[P
     outgoing: list[_Outgoing] = []
     for layer in layers:
         volume = layer_to_volume(layer, viewer.layers)
-        if isinstance(layer, Labels):  # somebody may paint on
-            volume = replace(volume, data=volume.data.copy())
         outgoing.append(
             _Outgoing(_free(layer.name, {one.name for one in outgoing}), volume, provenance_of(layer.metadata))
         )
     folder = settings().runs_folder / FOLDER
-    in_background(_write_all, outgoing, folder, what="Handing over layers", total=1, done=done)
+    in_background(_write_all, outgoing, folder, what="Handing over layers", total=1, done=done, failed=failed)
 
 
-def as_paths(viewer: Viewer, sources: Sequence[Layer | Path], done: Callable[[list[Path] | None], None]) -> None:
+def as_paths(
+    viewer: Viewer,
+    sources: Sequence[Layer | Path],
+    done: Callable[[list[Path]], None],
+    failed: Callable[[BrainDiffusionError], None] = show_message,
+) -> None:
     """A path for each source: layers are written, as `write_layers` does it; without any, `done` is called at once.
 
     Raises:
@@ -117,14 +125,12 @@ def as_paths(viewer: Viewer, sources: Sequence[Layer | Path], done: Callable[[li
     """
     layers = [source for source in sources if isinstance(source, Layer)]
 
-    def fill_in(files: list[Path] | None) -> None:
-        written = iter(files or ())
-        done(
-            None if files is None else [next(written) if isinstance(one, Layer) else one.absolute() for one in sources]
-        )
+    def fill_in(files: list[Path]) -> None:
+        written = iter(files)
+        done([next(written) if isinstance(one, Layer) else one.absolute() for one in sources])
 
     if layers:
-        write_layers(viewer, layers, fill_in)
+        write_layers(viewer, layers, fill_in, failed)
     else:
         fill_in([])
 
@@ -143,12 +149,8 @@ def keep_label_map(volume: Volume) -> Path:
     return path
 
 
-def _write_all(outgoing: Sequence[_Outgoing], folder: Path) -> Generator[list[Path] | BrainDiffusionError | None]:
-    try:
-        yield [_kept(one, folder) for one in outgoing]
-    except BrainDiffusionError as error:
-        yield error
-        yield None
+def _write_all(outgoing: Sequence[_Outgoing], folder: Path) -> Generator[list[Path]]:
+    yield [_kept(one, folder) for one in outgoing]
 
 
 def _kept(one: _Outgoing, folder: Path) -> Path:

@@ -79,6 +79,8 @@ def region_features(names: Mapping[int, str]) -> dict[str, list[Any]]:
 def layer_to_volume(layer: "Layer", among: Iterable["Layer"] = ()) -> Volume:
     """A layer as it is now, edits of its scale and place included, as a volume in RAS+ and millimetres.
 
+    Labels are copied: painting on them does not change the volume.
+
     Args:
         layer: Image or Labels, 3D or 4D. Without units it is taken to be in millimetres.
         among: The viewer's layers. A layer that was born in napari (labels painted on an oblique scan, say) knows
@@ -103,8 +105,8 @@ def layer_data_to_volume(
     if attributes.get("rgb"):
         msg = f"Layer '{name}' is in colour: split it into channels (right-click, Split RGB) and take one."
         raise BrainDiffusionError(msg)
-    # Of a pyramid, the finest level.
-    voxels = np.asarray(data[0] if attributes.get("multiscale") else data)
+    finest = data[0] if attributes.get("multiscale") else data
+    voxels = np.array(finest) if layer_type == "labels" else np.asarray(finest)  # labels may be painted on meanwhile
     if voxels.ndim not in (3, 4):
         msg = (
             f"Layer '{name}' has {voxels.ndim} dimensions: a volume has three, or four with steps, time or channels "

@@ -62,21 +62,19 @@ class LayerJob(QObject):
             return
         token = self._token = object()
 
-        def submit(paths: list[Path] | None) -> None:
-            if self._token is not token:
-                return
-            if paths is None:  # a layer could not be written, which was shown already
-                self._end()
-                self.cancelled.emit()
-                self.ended.emit()
-            else:
+        def submit(paths: list[Path]) -> None:
+            if self._token is token:
                 self._submit(request(paths))
+
+        def fail(error: BrainDiffusionError) -> None:
+            if self._token is token:
+                self._on_failed(str(error))
 
         self.begun.emit("Starting worker process …")
         try:
-            as_paths(self._viewer, sources, submit)
+            as_paths(self._viewer, sources, submit, fail)
         except BrainDiffusionError as error:
-            self._on_failed(str(error))
+            fail(error)
 
     def cancel(self) -> None:
         """Cancel the job."""

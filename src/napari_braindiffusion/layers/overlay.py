@@ -4,13 +4,20 @@ A layer of an oblique volume is shown upright about its own centre (see `geometr
 volumes of one head with different obliquity would be shown rotated against each other.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_error, show_info
+from napari.utils.notifications import (
+    Notification,
+    NotificationSeverity,
+    notification_manager,
+    show_error,
+    show_info,
+    show_warning,
+)
 from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
@@ -56,7 +63,7 @@ def overlay(viewer: Viewer) -> None:
     except BrainDiffusionError as error:
         show_error(str(error))
         return
-    done = partial(_replace, viewer, iter(layers))
+    done = partial(_replace, viewer, iter(zip(layers, volumes, strict=True)))
     in_background(_resample, volumes, what="Resampling", total=len(layers), done=done)
 
 
@@ -65,9 +72,12 @@ def _resample(volumes: Sequence[Volume]) -> Generator[Volume]:
         yield resample_to_ras(volume)
 
 
-def _replace(viewer: Viewer, layers: Any, volume: Volume) -> None:
-    layer: Layer = next(layers)
+def _replace(viewer: Viewer, layers: Iterator[tuple[Layer, Volume]], volume: Volume) -> None:
+    layer, before = next(layers)
     if layer not in viewer.layers:
+        return
+    if isinstance(layer, Labels) and not np.array_equal(layer_to_volume(layer, viewer.layers).data, before.data):
+        show_warning(f"'{layer.name}' was painted on while it was resampled, and stays as it is: resample it again.")
         return
     kind: Kind = "labels" if isinstance(layer, Labels) else "image"
     attributes = {name: getattr(layer, name) for name in KEPT if hasattr(layer, name)}

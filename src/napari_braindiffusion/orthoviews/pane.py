@@ -54,6 +54,8 @@ class Pane(QWidget):
 
     enlarge = Signal(object)
     """The plane, or None, that the user wants in the large canvas."""
+    context_lost = Signal()
+    """The canvas came into another window, where Qt gives it another OpenGL context: it draws nothing any more."""
 
     def __init__(self, viewer: Viewer, plane: Plane | None, convention: Convention = "neurological") -> None:
         super().__init__()
@@ -69,6 +71,8 @@ class Pane(QWidget):
         self.canvas.dims.hide()  # the viewer has the sliders
         self.canvas.setAcceptDrops(False)  # files are dropped on the viewer
         free_in_own_context(self.canvas)
+        self.context_is_lost = False
+        self.canvas.canvas._scene_canvas.events.initialize.connect(self._watch_context)
         self.native = self.canvas.canvas.native
         self.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go to the viewer
         self.canvas.setMinimumSize(SMALLEST, SMALLEST)
@@ -112,6 +116,7 @@ class Pane(QWidget):
     def end(self) -> None:
         """Let go of the viewer, its layers and the canvas."""
         viewer = self._viewer
+        self.blockSignals(True)  # the canvas loses its context at last
         self._later.stop()
         viewer.dims.events.point.disconnect(self._on_cursor)
         self.model.dims.events.point.disconnect(self._from_cursor)
@@ -130,6 +135,16 @@ class Pane(QWidget):
 
     def sizeHint(self) -> QSize:  # noqa: D102 Qt's
         return QSize(SMALLEST, SMALLEST)
+
+    def _watch_context(self, event: object = None) -> None:
+        if not self.context_is_lost:
+            self.native.context().aboutToBeDestroyed.connect(self._on_context_lost)
+
+    def _on_context_lost(self) -> None:
+        self.context_is_lost = True
+        self.native.setUpdatesEnabled(False)  # what vispy would draw with is gone
+        self.canvas.canvas._scene_canvas.context.finish = lambda: None  # and need not be freed
+        self.context_lost.emit()
 
     def _arrange(self, event: object = None) -> None:
         """Cut along the plane, also after napari has forgotten its axes with the last layer."""

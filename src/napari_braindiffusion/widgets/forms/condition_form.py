@@ -7,13 +7,13 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 
 from braindiffusion.conditions import VOLUMES, AnyField, CategoryField, ConditionSchema, ScalarField, Value, VectorField
+from napari_braindiffusion.widgets import readable
 from napari_braindiffusion.widgets.forms.condition_rows import (
     ChoiceRow,
     ConditionRow,
     LayerRow,
     NumberRow,
     range_text,
-    readable,
     without_margins,
 )
 from napari_braindiffusion.widgets.forms.layout import form_layout

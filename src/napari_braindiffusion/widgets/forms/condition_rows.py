@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from braindiffusion.conditions import CategoryField, MapField, Numbers, ScalarField, Value
+from napari_braindiffusion.widgets import readable
 from napari_braindiffusion.widgets.forms.layer_box import LayerBox
 
 ANY = "any"
@@ -140,11 +141,6 @@ def range_text(seen: Sequence[Numbers], unit: str = "") -> str:
     """Return the least and the most of the training subjects, such as `20.2 to 81.9 years`, over all of `seen`."""
     low, high = min(one.quantiles[0] for one in seen), max(one.quantiles[-1] for one in seen)
     return f"{low:.3g} to {high:.3g} {unit}".rstrip()
-
-
-def readable(name: str) -> str:
-    """Return the name of a field or of a region as a label."""
-    return (name[:1].upper() + name[1:]).replace("csf", "CSF").replace("_", " ")
 
 
 def without_margins(layout: QBoxLayout) -> QBoxLayout:

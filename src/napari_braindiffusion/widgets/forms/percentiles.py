@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QComboBox, QCompleter, QHBoxLayout, QLabel, QSlider, 
 from braindiffusion.cohort.vectors.table import ROW, row_names
 from braindiffusion.conditions import Numbers, Value, VectorField
 from braindiffusion.errors import BrainDiffusionError
-from napari_braindiffusion.widgets.forms.condition_rows import ConditionRow, range_text, readable, without_margins
+from napari_braindiffusion.widgets import readable
+from napari_braindiffusion.widgets.forms.condition_rows import ConditionRow, range_text, without_margins
 from napari_braindiffusion.widgets.forms.field_widgets import PathEdit
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
 

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QWidget
 
 from braindiffusion.runs.reports.evaluation import Curve, Estimate, Memorization, Row
 from braindiffusion.runs.reports.nearest import Nearest
+from napari_braindiffusion.widgets import short
 from napari_braindiffusion.widgets.plots import COLOURS
 
 GENERATED, REAL, COPY = COLOURS[0], COLOURS[1], COLOURS[4]
@@ -88,7 +89,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         """A quantity a line: mean and spread of generated brains, in standard deviations of real ones."""
         spreads = [(row, row.spread) for row in rows if row.spread is not None and row.spread.real_sd > 0]
         self._begin(80 + LINE * len(spreads), "SDs of real brains", "")
-        self._name_lines([_short(row.name) for row, _ in spreads])
+        self._name_lines([short(row.name.partition(" (")[0]) for row, _ in spreads])
         band = pg.LinearRegionItem((-1, 1), movable=False, brush=_faint(REAL), pen=pg.mkPen(None))
         self._plot.addItem(band, ignoreBounds=True)
         self._line(0)
@@ -213,11 +214,6 @@ def _faint(colour: str) -> QColor:
     faint = QColor(colour)
     faint.setAlpha(70)
     return faint
-
-
-def _short(name: str) -> str:
-    """A region without its unit, its side as a letter."""
-    return name.partition(" (")[0].replace("left ", "L ", 1).replace("right ", "R ", 1)
 
 
 def _interval(figure: Estimate | None) -> str:

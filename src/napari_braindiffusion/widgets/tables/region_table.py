@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from braindiffusion.cohort.region_volumes import RegionVolume
+from napari_braindiffusion.widgets import readable, short
 from napari_braindiffusion.widgets.plots import COLOURS
 
 COLUMNS = ("Region", "ml", "Pctl.", "5 %", "50 %", "95 %")
@@ -42,16 +43,17 @@ class RegionTable(QTableWidget):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)  # Tab leaves the table
-        self.setWordWrap(False)
         small = self.font()
         small.setPointSizeF(small.pointSizeF() * SMALLER)
         self.setFont(small)
         self.verticalHeader().hide()
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(20)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self._fit_rows = QTimer(self, singleShot=True, interval=0)  # later: Qt is in the middle of its columns
+        self._fit_rows.timeout.connect(self.resizeRowsToContents)  # in a narrow dock a name takes two lines
+        header.sectionResized.connect(lambda *_: self._fit_rows.start())
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.setMinimumHeight(160)
 
@@ -62,16 +64,12 @@ class RegionTable(QTableWidget):
         for line, row in enumerate(rows):
             band = (row.reference_p5_ml, row.reference_median_ml, row.reference_p95_ml)
             numbers = [_Number(row.volume_ml, 2), _Number(row.percentile, 0), *(_Number(value, 2) for value in band)]
-            cells: list[QTableWidgetItem] = [QTableWidgetItem(_short(row.region)), *numbers]
+            cells: list[QTableWidgetItem] = [QTableWidgetItem(short(row.region)), *numbers]
             if row.percentile is not None and not UNUSUAL[0] <= row.percentile <= UNUSUAL[1]:
                 for cell in cells[1:3]:
                     cell.setForeground(QColor(COLOURS[4]))
-            cells[0].setToolTip(row.region)
+            cells[0].setToolTip(readable(row.region))
             for column, cell in enumerate(cells):
                 self.setItem(line, column, cell)
         self.setSortingEnabled(True)
-
-
-def _short(region: str) -> str:
-    """Return a region name with its side as a letter."""
-    return region.replace("left ", "L ").replace("right ", "R ")
+        self._fit_rows.start()
