@@ -171,7 +171,7 @@ def test_every_figure_is_drawn_and_explained(view, evaluation):
     assert "Nyquist" not in view.caption.text()
     view.figure.setCurrentIndex(3)
     assert "1 copy" in view.caption.text()
-    assert "A difference to new people can be told (p = 0.01)" in view.caption.text()
+    assert "A difference from new people is seen (p = 0.01)" in view.caption.text()
     assert sum("a copy" in tip for tip in dots(view.plot)) == 1
     assert sum("held-out person" in tip for tip in dots(view.plot)) == 3
     # the next report keeps what was looked at

@@ -1,7 +1,7 @@
 """The denoiser contract: `D(x, sigma, condition)` estimates the clean data from `x = clean + sigma * noise`.
 
-Samplers, guidance and editing see only D. What the network inside predicts, and how it is told the noise level, stays
-here: every parameterisation is three numbers a noise level,
+Samplers, guidance and editing see only D. What the network predicts, and how it gets the noise level, is
+defined here: every parameterisation is three numbers for each noise level,
 
     D(x, sigma) = c_skip * x + c_out * F(c_in * x, ln(sigma) / 4)
 

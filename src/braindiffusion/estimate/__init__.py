@@ -37,4 +37,4 @@ def estimates(request: Request) -> Iterator[Estimate]:
 
             yield estimate_generation(request)
         case _:
-            raise BrainDiffusionError(f"What {request.job} takes is not told: ask of train and generate.")
+            raise BrainDiffusionError(f"There is no estimate for {request.job}: estimate train or generate.")

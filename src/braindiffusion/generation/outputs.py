@@ -33,7 +33,7 @@ class Sample:
         number: from 1.
         seed: of its noise.
         out: folder of its files.
-        channels: names of the modalities, of which a single one is not told.
+        channels: names of the modalities; a single one is not recorded.
         frames: of its trajectory, each (channels, x, y, z).
         frame_steps: level, step and noise level (sigma) of each frame.
         previewed: when it was last shown.

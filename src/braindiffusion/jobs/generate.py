@@ -41,7 +41,7 @@ def generate(request: GenerateRequest, run: Run) -> Iterator[Event]:
 
     Yields:
         Progress for each sampler step, previews where they were asked for, and each volume as it is written; those that
-        are there already are told of, too.
+        are there already are reported, too.
 
     Raises:
         BrainDiffusionError: the model cannot be loaded or cannot be asked for that, the device is not there, or the

@@ -1,6 +1,6 @@
 """A MONAI bundle as a `Generator`: one level, in voxels or in latents, sampled with our own samplers.
 
-MONAI's networks are told a time step, and ours a sigma. A table of DDPM has one sigma for each of its steps, and the
+MONAI's networks take a time step, and ours a sigma. A table of DDPM has one sigma for each of its steps, and the
 time of a rectified flow is sigma / (1 + sigma).
 """
 

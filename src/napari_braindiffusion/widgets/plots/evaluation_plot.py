@@ -132,7 +132,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         self.caption = (
             f"{MADE} and {_in_colour('new people', REAL)}, a dot each, and their medians. Left of 1: nearer to a brain "
             "that the model learnt from than to one that it never saw. "
-            f"{verdict.capitalize()} to new people can be told (p = {one.p:.2g}); {copies or 'no'} "
+            f"{verdict.capitalize()} from new people is seen (p = {one.p:.2g}); {copies or 'no'} "
             f"cop{'y' if copies == 1 else 'ies'}."
         )
         self._plot.setYRange(-1.6, 0.6)
