@@ -273,7 +273,7 @@ def test_pages_of_the_selected_layers_open_in_the_browser(viewer, qtbot, notices
         (commands.browse_slices, "one brain"),
         (commands.browse_regions, "Labels layer"),
         (commands.browse_trajectory, "denoising trajectory"),
-        (commands.browse_comparison, "two to 4"),
+        (commands.browse_comparison, "2 to 4"),
     ):
         command(viewer)
         assert notices()[-1][0] == "error"
