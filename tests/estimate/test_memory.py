@@ -137,10 +137,10 @@ def test_nothing_is_really_used() -> None:
     assert learning(whole, 1, 16).working > 1e11
 
 
-def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_estimated_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BrainDiffusionError, match="is no prepared cohort: prepare it first"):
         estimate(TrainRequest(data=tmp_path))
-    with pytest.raises(BrainDiffusionError, match="What prepare takes is not told"):
+    with pytest.raises(BrainDiffusionError, match="There is no estimate for prepare"):
         estimate(PrepareRequest(data_dir=tmp_path, out=tmp_path))
 
 
