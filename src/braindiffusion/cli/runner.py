@@ -31,7 +31,7 @@ from braindiffusion.runs import (
     default_runs_dir,
 )
 from braindiffusion.runs import Progress as Step
-from braindiffusion.runs.durations import duration
+from braindiffusion.runs.durations import counted, duration
 
 FAILED, WITH_PROBLEMS, STOPPED = 1, 3, 130
 STDERR = 2
@@ -189,7 +189,7 @@ class _Screen:
             case Finished(message=message, problems=problems):
                 self.say(message or "Done.")
                 if problems:
-                    self.say(f"{problems} input{'' if problems == 1 else 's'} could not be used: see the warnings.")
+                    self.say(f"{counted(problems, 'input')} could not be used: see the warnings.")
 
     def _task(self, stage: str) -> TaskID:
         if stage not in self._tasks:

@@ -23,7 +23,7 @@ from braindiffusion.cohort.standardise import standardise_file
 from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject, check_store_path
 from braindiffusion.cohort.vectors.table import VectorTable, read_vector_tables
 from braindiffusion.errors import BrainDiffusionError, about
-from braindiffusion.runs.durations import seconds_left
+from braindiffusion.runs.durations import counted, seconds_left
 from braindiffusion.runs.events import ArtifactWritten, Event, Finished, Progress, Warned
 from braindiffusion.runs.lock import run_lock
 from braindiffusion.runs.requests import PrepareRequest
@@ -115,9 +115,7 @@ def _fill(
     problems = len(left_out)
     tasks = [_Task(item, preprocessing, known.get(ids[item.path], "")) for item in usable]
     source = f", age and sex from {people.source}" if people.source else ""
-    yield Progress(
-        stage=STAGE, step=0, total=len(tasks), message=f"{len(tasks)} volume{'' if len(tasks) == 1 else 's'}{source}"
-    )
+    yield Progress(stage=STAGE, step=0, total=len(tasks), message=f"{counted(len(tasks), 'volume')}{source}")
 
     begun = monotonic()
     answers: Generator[_Answer] = in_order(_work, tasks, request.workers)
@@ -145,7 +143,7 @@ def _fill(
         tables,
     )
     yield ArtifactWritten(kind="cohort", path=str(request.out.absolute()), name=request.out.name)
-    prepared = f"{len(cohort)} volume{'' if len(cohort) == 1 else 's'} prepared"
+    prepared = f"{counted(len(cohort), 'volume')} prepared"
     yield Finished(message=f"{prepared}, {problems} left out", problems=problems)
 
 

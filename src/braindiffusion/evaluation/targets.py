@@ -14,6 +14,7 @@ inconclusive. A difference or a copy that is found counts at any number.
 from collections.abc import Iterator
 
 from braindiffusion.evaluation.compare import ALL_REGIONS, BELOW_HALF, BELOW_NYQUIST, BLOCK_EDGES, CONTRAST, SULCI
+from braindiffusion.runs.durations import counted
 from braindiffusion.runs.reports.evaluation import (
     ADHERENCE,
     COPIES,
@@ -83,7 +84,7 @@ def _like_people(row: Row, count: int) -> Iterator[TargetResult]:
     low, high = spread.real_mean - around, spread.real_mean + around
     yield TargetResult(
         target=f"mean {row.name} within the 95 % range of people ({low:.3g} to {high:.3g})",
-        reached=f"{_text(mean)}, {count} brain{'' if count == 1 else 's'}",
+        reached=f"{_text(mean)}, {counted(count, 'brain')}",
         outcome=_outcome(row, good=low <= mean.low and mean.high <= high, bad=mean.high < low or mean.low > high),
         title=row.name.partition(" (")[0],
         group=row.group,

@@ -7,6 +7,7 @@ from braindiffusion.editing.plan import ANIMATION, EditPlan
 from braindiffusion.figures.animation import write_animation
 from braindiffusion.models.model_cache import release
 from braindiffusion.runs import ArtifactWritten, EditRequest, Event, Finished, Progress, Run
+from braindiffusion.runs.durations import counted
 
 PREVIEW_SECONDS = 0.5
 
@@ -48,7 +49,7 @@ def edit(request: EditRequest, run: Run) -> Iterator[Event]:
     finally:
         release(plan.device)
     made = plan.number
-    yield Finished(message=f"{made} {plan.noun}{'' if made == 1 else 's'} in {plan.out}")
+    yield Finished(message=f"{counted(made, plan.noun)} in {plan.out}")
 
 
 def write_animation_of(plan: EditPlan) -> ArtifactWritten:

@@ -24,7 +24,7 @@ from braindiffusion.runs import (
     Run,
     Warned,
 )
-from braindiffusion.runs.durations import seconds_left
+from braindiffusion.runs.durations import counted, seconds_left
 from braindiffusion.runs.sidecar import load_sidecar, sidecar_path
 from braindiffusion.volume import Volume
 
@@ -92,7 +92,7 @@ def _make(plan: GenerationPlan) -> Iterator[Event]:
                 yield from plan.written(step, index, sample)
         made += len(missing)
         done += len(missing)
-    yield Finished(message=f"{total} brain{'' if total == 1 else 's'} in {plan.out}{plan.shard}")
+    yield Finished(message=f"{counted(total, 'brain')} in {plan.out}{plan.shard}")
 
 
 def _name(batch: Sequence[Sample]) -> str:

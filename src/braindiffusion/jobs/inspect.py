@@ -16,7 +16,7 @@ from braindiffusion.cohort.qc.inspection import (
     inspect_volume,
     inspected_row,
 )
-from braindiffusion.runs.durations import seconds_left
+from braindiffusion.runs.durations import counted, seconds_left
 from braindiffusion.runs.events import Event, Finished, Inspected, Progress, Warned
 from braindiffusion.runs.folder import Run
 from braindiffusion.runs.requests import InspectRequest
@@ -48,9 +48,7 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
         yield Warned(message="Age and sex are unknown: there is no table of participants.")
     for sentence in people.notes:
         yield Warned(message=sentence)
-    yield Progress(
-        stage=STAGE, step=0, total=len(found), message=f"{len(found)} volume{'' if len(found) == 1 else 's'}"
-    )
+    yield Progress(stage=STAGE, step=0, total=len(found), message=counted(len(found), "volume"))
     tasks = [
         InspectionTask(item, row, run.results / "thumbnails" / f"{number:05d}.png")
         for number, (item, row) in enumerate(zip(found, describe(found, people), strict=True), start=1)
@@ -81,7 +79,7 @@ def inspect(request: InspectRequest, run: Run) -> Iterator[Event]:
 def _summary(rows: list[Inspected]) -> Finished:
     worst = [row.marks[0].severity if row.marks else "" for row in rows]
     problems, warnings = worst.count("problem"), worst.count("warning")
-    words = [f"{len(rows)} volume{'' if len(rows) == 1 else 's'}"]
+    words = [counted(len(rows), "volume")]
     words += [f"{problems} that cannot be used"] if problems else []
     words += [f"{warnings} with a warning"] if warnings else []
     return Finished(message=", ".join(words), problems=problems)

@@ -1,4 +1,4 @@
-"""Time that a job still takes, and durations in words."""
+"""Time that a job still takes; durations and numbers of things in words."""
 
 from time import monotonic
 
@@ -35,3 +35,13 @@ def duration(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Examples:
+        >>> [counted(number, "volume") for number in (0, 1, 2)]
+        ['0 volumes', '1 volume', '2 volumes']
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

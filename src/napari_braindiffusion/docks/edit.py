@@ -15,6 +15,7 @@ from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.registry import find_model, list_models, read_card
 from braindiffusion.runs import ArtifactWritten, EditRequest, Run
+from braindiffusion.runs.durations import counted
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import LayerJobDock, NextStepButton
@@ -242,7 +243,7 @@ class EditDock(LayerJobDock):
             self._show_side_by_side()
         count = len(self.proposals)
         hint = " Select the one to keep." if self._sweep is None and count > 1 else ""
-        self._on_job_end(f"{count} volume{'' if count == 1 else 's'} shown beside the image.{hint}")
+        self._on_job_end(f"{counted(count, 'volume')} shown beside the image.{hint}")
 
     def _on_job_end(self, message: str) -> None:
         self._remove_preview()

@@ -30,7 +30,7 @@ from braindiffusion.runs import (
     Progress,
     RegenerateRequest,
 )
-from braindiffusion.runs.durations import duration
+from braindiffusion.runs.durations import counted, duration
 from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume
@@ -293,7 +293,7 @@ class GenerateDock(Dock):
 
     def _on_finished(self, event: Finished) -> None:
         number, job = len(self._made), self.job
-        made = f"{number} brain{'' if number == 1 else 's'} in {duration(monotonic() - self._begun)}."
+        made = f"{counted(number, 'brain')} in {duration(monotonic() - self._begun)}."
         if job is not None and isinstance(job.run.request, RegenerateRequest):
             self._end_job(f"{event.message}." if "last bit" in event.message else made)
             return

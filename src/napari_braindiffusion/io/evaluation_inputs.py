@@ -19,6 +19,7 @@ from braindiffusion.runs import (
     TrainRequest,
     list_runs,
 )
+from braindiffusion.runs.durations import counted
 from braindiffusion.runs.requests import TrainSegmentationRequest
 
 MOST = 8
@@ -72,7 +73,7 @@ def known(folder: Path) -> Known:
             real.setdefault(path.absolute(), f"{path.name} ({_used(request)})")
         match request:
             case GenerateRequest() if run.state is RunState.FINISHED:
-                brains = f"{request.num_samples} brain{'' if request.num_samples == 1 else 's'}"
+                brains = counted(request.num_samples, "brain")
                 generated.append((f"{run.name} ({brains} of {Path(request.model).name})", run.path))
             case TrainRequest() if (run.checkpoints / "best").exists():
                 trainings.append(run)
