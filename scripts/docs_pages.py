@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
+    from braindiffusion.models.card import ModelCard
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PICTURES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".png", ".gif"))
@@ -36,6 +38,9 @@ SHOWN_ELSEWHERE = (
     "recipes",
 )
 LEVEL_BY_LEVEL = ("parameters", "steps", "validation_loss")
+SPLIT = {"train": "for training", "validation": "held out", "seen_by_coarser_levels": "of these seen by coarser levels"}
+LONG = 300
+"""Letters of a field of a model card from which on it is a section of its own, not a cell of a table."""
 OUTWARD = re.compile(r"\]\((\.\./[^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -58,9 +63,6 @@ def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files:
     name = page.file.src_uri
     if name == "evaluation.md":
         markdown = markdown.replace("<!-- metric descriptions, from the code -->", _metric_descriptions())
-    if name.startswith("docks/"):
-        title, rest = markdown.split("\n", 1)
-        markdown = f"{title}\n\n{_screenshots(Path(name).stem)}\n{rest}"
     return OUTWARD.sub(lambda link: _outward(name, link[1], link[2] or ""), markdown)
 
 
@@ -107,8 +109,9 @@ def model_page() -> str:
         "Generated from the `model.json` of each packaged model; `braindiffusion models NAME --json` prints all of it. "
         "Read the [limits](limits.md) too.",
     ]
+    shown: dict[str, str] = {}
     for model in [*list_models(), *list_helper_models(), *list_segmentation_models()]:
-        parts += [f"## {model.name}", *_card(model.card.to_json())]
+        parts += [f"## {model.name}", *_card(model.card.to_json()), *_conditions(model.card, shown)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -129,14 +132,6 @@ def _converted(path: Path) -> tuple[str, dict[str, bytes]]:
     return page, resources["outputs"]
 
 
-def _screenshots(dock: str) -> str:
-    """Return the screenshots of a dock; the site shows the one of the current theme."""
-    return "\n".join(
-        f"![The {dock.capitalize()} dock in napari](../pictures/{dock}-{theme}.png#only-{theme})"
-        for theme in ("dark", "light")
-    )
-
-
 def _metric_descriptions() -> str:
     """Return a table of the metric descriptions, which the Evaluate dock shows as tooltips."""
     from braindiffusion.runs.reports.metric_descriptions import DESCRIPTIONS, FEATURES
@@ -147,25 +142,27 @@ def _metric_descriptions() -> str:
 def _card(card: dict[str, Any]) -> list[str]:
     split = {name: len(subjects) for name, subjects in card.get("split", {}).items()}
     elsewhere = (*SHOWN_ELSEWHERE, *(LEVEL_BY_LEVEL if "levels" in card["configuration"] else ()))
-    shown = {name: value for name, value in card.items() if name not in elsewhere}
-    tables = {name: shown.pop(name) for name in list(shown) if isinstance(shown[name], dict) and _is_deep(shown[name])}
-    rows = [("subjects", ", ".join(f"{count} for {name}" for name, count in split.items()))] if split else []
+    shown = {name: value for name, value in card.items() if name not in elsewhere and value not in (None, "", {})}
+    apart = [name for name, value in shown.items() if _is_deep(value) or len(_text(value)) > LONG]
+    sections = {name: shown.pop(name) for name in apart}
+    rows = [("subjects", ", ".join(f"{count} {SPLIT[name]}" for name, count in split.items()))] if split else []
     rows += [(name.replace("_", " "), _text(value)) for name, value in shown.items()]
     parts = [str(card.get("description") or card.get("summary", "")), _table(("field", "value"), rows)]
-    parts += _levels(card) + _recipes(card) + _conditions(card)
-    for name, groups in tables.items():
-        parts += [f"### {name.replace('_', ' ').capitalize()}", *_figures(groups)]
+    parts += _levels(card) + _recipes(card)
+    for name, value in sections.items():
+        parts += [f"### {name.replace('_', ' ').capitalize()}"]
+        parts += _figures(value) if isinstance(value, dict) else [_text(value)]
     return parts
 
 
-def _is_deep(value: dict[str, Any]) -> bool:
-    return any(isinstance(inner, dict) for inner in value.values())
+def _is_deep(value: object) -> bool:
+    return isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values())
 
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')} {_text(inner)}" for name, inner in value.items())
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -207,18 +204,22 @@ def _recipes(card: dict[str, Any]) -> list[str]:
     ]
     rows = [(name.replace("_", " "), *(_text(one.get(name, "")) for one in recipes)) for name in names]
     titles = ("", *(f"level {number}" for number in range(len(recipes))))
-    return ["### Training of each level", _table(titles, rows)] if rows else []
+    return ["### Training settings", _table(titles, rows)] if rows else []
 
 
-def _conditions(card: dict[str, Any]) -> list[str]:
-    """Return a table of the conditions of a model and their ranges."""
-    from braindiffusion.conditions import ConditionSchema
+def _conditions(card: "ModelCard", shown: dict[str, str]) -> list[str]:
+    """Return a table of the conditions of a model and their ranges, or the name of the model that has the same ones.
 
-    schema = ConditionSchema.model_validate(card["configuration"].get("condition") or {})
-    if not schema:
+    Args:
+        card: The card.
+        shown: Tables of the models before, each with the name of its model; the new one is added.
+    """
+    rows = [(f"`{name}`", values) for name, values in card.conditions.choices().items()]
+    if not rows:
         return []
-    rows = [(f"`{name}`", values) for name, values in schema.choices().items()]
-    return ["### Conditions", _table(("`--condition`", "values"), rows)]
+    table = _table(("`--condition`", "values"), rows)
+    other = shown.setdefault(table, card.name)
+    return ["### Conditions", table if other == card.name else f"Those of [{other}](#{other})."]
 
 
 def _figures(groups: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import typer
@@ -170,6 +170,20 @@ def test_the_screenshots_of_every_dock_are_there_in_both_themes() -> None:
     for name in (*docks, "tour"):
         for theme in ("light", "dark"):
             assert (ROOT / "docs" / "pictures" / f"{name}-{theme}.png").is_file(), f"{name}-{theme}.png"
+
+
+def test_the_site_shows_every_picture_of_a_page_once(pages: ModuleType) -> None:
+    for name in PAGES:
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        built = pages.on_page_markdown(text, SimpleNamespace(file=SimpleNamespace(src_uri=name)), None, None)
+        shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", built)
+        assert len(shown) == len(set(shown)), name
+
+
+def test_conditions_of_several_models_are_listed_once(pages: ModuleType) -> None:
+    tables = re.findall(r"### Conditions\n\n(\|[^#]*)", pages.model_page())
+    assert tables
+    assert len(tables) == len(set(tables))
 
 
 def test_the_notebook_pages_have_their_pictures(pages: ModuleType) -> None:
