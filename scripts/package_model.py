@@ -33,9 +33,9 @@ CARDS = {
     "ixi-2mm": {
         "summary": "skull-stripped T1w brains at 2 mm of two scanners, by age, sex, site and regions",
         "description": "Skull-stripped T1-weighted brains at 2 mm (80 x 104 x 88), with or without a given age, sex, "
-        "region volumes or region map, as of one of two scanners: IXI's at Hammersmith (site HH, 3 T, the default) or "
-        "that of ds002748. Trained on healthy adults (IXI), and adults most of whom have a mild depression (ds002748). "
-        "For research on methods; not for diagnosis.",
+        "region volumes or region map, with the contrast of one of two scanners: that of IXI at Hammersmith Hospital "
+        "(site HH, 3 T, the default) or that of ds002748. Trained on healthy adults (IXI) and on adults most of whom "
+        "have a mild depression (ds002748). For research on methods; not for diagnosis.",
         "data": "118 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, and 40 of OpenNeuro "
         "ds002748, at 2 mm; 29 of IXI held out",
         "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org; ds002748: CC0",
@@ -45,25 +45,25 @@ CARDS = {
     },
     "ixi-2mm-fast": {
         "summary": "ixi-2mm in twelve sampling steps, by distillation",
-        "description": "The brains of ixi-2mm in twelve sampling steps: its levels learnt to step where ixi-2mm comes "
-        "to in 46 steps with guidance. For research on methods; not for diagnosis.",
+        "description": "The brains of ixi-2mm in twelve sampling steps without guidance, where ixi-2mm takes 46 guided "
+        "ones. Distilled from it. For research on methods; not for diagnosis.",
         "data": "64 and, for the finest level, 24 brains that ixi-2mm generated",
     },
     "ixi-2mm-anatomy": {
         "summary": "region maps of brains at 2 mm, for the generated anatomy of ixi-2mm",
-        "description": "Maps of 40 regions at 2 mm (80 x 104 x 88), in codes of eight channels, with or without a "
+        "description": "Maps of 40 regions at 2 mm (80 x 104 x 88), encoded in eight channels, with or without a "
         "given age, sex or region volumes. Trained on the maps of healthy adults of one site (IXI, Hammersmith). For "
         "research on methods; not for diagnosis.",
         "data": "DLMUSE label maps of 117 subjects of the IXI dataset (brain-development.org), Hammersmith site, at "
-        "2 mm; 29 held out",
+        "2 mm; 30 held out",
         "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org; label maps: see LICENSE.md",
     },
     "brain-1mm": {
         "summary": "skull-stripped T1w brains at 1 mm: those of ixi-2mm with one finer level",
         "description": "Skull-stripped T1-weighted brains at 1 mm (160 x 208 x 176): the brain that ixi-2mm generates "
-        "for the same seed and conditions, and one level of detail between 2 and 1 mm. Anatomy, age, sex, site and "
-        "regions come from ixi-2mm; the finest texture from the scanner of ds002748, whichever the site. For research "
-        "on methods; not for diagnosis.",
+        "for the same seed and conditions, with one level of detail between 2 and 1 mm. Anatomy, age, sex, site and "
+        "regions come from ixi-2mm, the finest texture from the scanner of ds002748 for every site. For research on "
+        "methods; not for diagnosis.",
         "data": "the finest level: 32 subjects of OpenNeuro ds002748 at 1 mm, 8 held out (from this level; ixi-2mm was "
         "trained on them); all others: ixi-2mm",
         "data_licence": "CC0 (ds002748) and CC BY-SA 3.0 (IXI dataset, brain-development.org)",

@@ -19,8 +19,9 @@ from braindiffusion.segmentation.examples import Examples
 
 CARD = {
     "summary": "brain mask, 40 regions, embedding and age of any T1w volume, at 2 mm",
-    "description": "Segments T1w volumes, whole heads or stripped brains: mask, 40 regions, an embedding, and an age. "
-    "Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; not for diagnosis.",
+    "description": "Segments T1w volumes, whole heads or stripped brains: brain mask, 40 regions, an embedding and an "
+    "estimate of the age. Trained on healthy adults of one scanner (IXI, Hammersmith, 3 T). For research on methods; "
+    "not for diagnosis.",
     "data": "117 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, at 2 mm; 30 held out",
     "labels": "DLMUSE, grouped by the table in braindiffusion.regions",
     "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org",

@@ -265,7 +265,7 @@ class TestCard:
         assert card.isHidden()
 
     def test_a_training_without_words_tells_what_it_knows(self, dock):
-        assert dock.form.card.summary.text() == "2 subjects; 1 were kept aside"
+        assert dock.form.card.summary.text() == "2 subjects; 1 held out"
         done_so = {"spacing": 1.0, "shape": (8, 8, 8), "skull": "strip", "modality": "T1"}
         fields = {"preprocessing": done_so, "evaluation": {"kid": 0.01234, "w": "few"}, "limits": ["a", "b"]}
         untold = ModelCard.model_validate(fields)
@@ -274,7 +274,7 @@ class TestCard:
         assert told["Figures"] == "Kid 0.0123; w few."
         split = {"train": ["a", "b"], "validation": ["c"], "seen_by_coarser_levels": ["c"]}
         added = dict(about(ModelCard.model_validate({"split": split})))
-        assert "2 subjects; 1 were kept aside from the finest level alone." in added.values()
+        assert "2 subjects; 1 held out from the finest level alone." in added.values()
         assert told["Limits"] == "A; b."
         assert about(ModelCard(configuration={"condition": {"fields": "none"}})) == []
 

@@ -30,7 +30,7 @@ class ModelCardView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.details)
         column.addWidget(self.folder_button)
-        about_it = "What it was trained on, what it can be asked for, its figures and limits."
+        about_it = "Training data, conditions, figures and limits."
         self.more = collapsed("About this model", inner, about_it)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -65,7 +65,7 @@ def about(card: ModelCard) -> list[tuple[str, str]]:
     rows = {
         "What it makes": card.description or _made(card),
         "Trained on": card.data or _learnt(card),
-        "Can be asked for": _asked(card),
+        "Conditions": _asked(card),
         "How it was trained": ". ".join(one for one in (str(card.training), _steps(card)) if one),
         "Figures": _figures(card),
         "Use": card.intended_use,
@@ -92,7 +92,7 @@ def _made(card: ModelCard) -> str:
 def _learnt(card: ModelCard) -> str:
     train, kept = len(card.split.train or ()), len(card.split.validation)
     alone = " from the finest level alone" if card.split.seen_by_coarser_levels else ""
-    return f"{train} subjects" + (f"; {kept} were kept aside{alone}" if kept else "") if train else ""
+    return f"{train} subjects" + (f"; {kept} held out{alone}" if kept else "") if train else ""
 
 
 def _asked(card: ModelCard) -> str:
