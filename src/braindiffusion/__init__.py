@@ -1,7 +1,6 @@
-"""BrainDiffusion: 3D brain MRI from diffusion models. The engine, without a screen.
+"""BrainDiffusion: 3D brain MRI from diffusion models. The engine, which runs without a display.
 
-Importing this package is cheap: the public names below load on first use, so `--help` and napari start at once and only
-what computes pays for torch.
+Importing this package is fast: the public names below, and torch, are loaded on first use.
 
     >>> import braindiffusion
     >>> brain = braindiffusion.load_model("ixi-2mm").sample(seed=0, age=70)    # doctest: +SKIP

@@ -1,8 +1,8 @@
-"""The public functions: what the command line does, for scripts and notebooks. Needs no torch until something is made.
+"""The public functions: what the command line does, for scripts and notebooks. torch is imported on first use.
 
-Each call that takes a while is a run: its folder keeps the request, the events and the versions, as everywhere. What a
-job warns of becomes a Python warning; what fails is a `BrainDiffusionError`. Interrupting one (Ctrl-C, or the stop
-button of a notebook) keeps what it has.
+Each long call is a run: its folder keeps the request, the events and the versions. Warnings of a job become Python
+warnings, and failures a `BrainDiffusionError`. Interrupting a call (Ctrl-C, or the stop button of a notebook) keeps
+finished results.
 """
 
 from braindiffusion.api.functions import (

@@ -35,17 +35,17 @@ def generate(
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> list[Path]:
-    """Make brains as NIfTI files, a JSON sidecar beside each.
+    """Generate brains as NIfTI files with a JSON sidecar each.
 
     Examples:
         >>> [path.name for path in generate("brains", num_samples=2, levels=1)]
         ['sample_001.nii.gz', 'sample_002.nii.gz']
 
     Args:
-        out: Folder of the volumes. What the same request has made there already is left as it is.
+        out: Folder of the volumes. Brains that the same request has generated there are kept.
         model: Name or path.
-        num_samples: How many.
-        on_event: Is called with each event: progress, results.
+        num_samples: Number of brains.
+        on_event: Called with each event: progress, results.
         options: Any other field of `GenerateRequest`: `seed`, `condition`, `conditions`, `guidance`, `trajectory`, ...
 
     Returns:
@@ -77,18 +77,19 @@ def synthesize(
         {'F': 250, 'M': 250}
 
     Args:
-        out: Folder of the dataset. Subjects that are complete there are left as they are.
-        num: How many subjects.
+        out: Folder of the dataset. Subjects that are complete there are kept.
+        num: Number of subjects.
         model: Name or path.
-        reference: Prepared cohort of the training subjects; brains too close to one of them are drawn again.
-        on_event: Is called with each event: progress, results.
+        reference: Prepared cohort of the training subjects; brains that are too close to one of them are generated
+            again.
+        on_event: Called with each event: progress, results.
         options: Any other field of `SynthesizeRequest`: `age`, `sex`, `seed`, `condition`, `redraws`, ...
 
     Returns:
         The report, which is also in the dataset.
 
     Raises:
-        BrainDiffusionError: as `generate`, or the folder holds something else.
+        BrainDiffusionError: as `generate`, or the folder has other contents.
     """
     from braindiffusion.runs.reports.synthesis import read_cohort_report
 
@@ -111,7 +112,7 @@ def edit(
 ) -> list[Path]:
     """Regenerate the painted part of a scan, change a brain, interpolate between two, or increase the resolution.
 
-    Every voxel outside of the painted part, or of the brain, and the header stay as they are.
+    Voxels outside of the painted part, or of the brain, stay as they are, and so does the header.
 
     Examples:
         >>> paths = edit("scan.nii.gz", "lesions.nii.gz", "filled", num_proposals=3)    # doctest: +SKIP
@@ -119,10 +120,10 @@ def edit(
 
     Args:
         scan: A T1w volume, whole head or skull-stripped, of any spacing and orientation.
-        mask: Label map; voxels other than 0 are regenerated. None is the whole brain.
-        out: Folder of the proposals, a JSON sidecar beside each.
-        num_proposals: How many.
-        on_event: Is called with each event: progress, results.
+        mask: Label map; voxels other than 0 are regenerated. None edits the whole brain.
+        out: Folder of the proposals, with a JSON sidecar each.
+        num_proposals: Number of proposals, each from its own seed.
+        on_event: Called with each event: progress, results.
         second: A second scan, to interpolate with.
         options: Any other field of `EditRequest`: `change`, `num_values`, `super_resolution`, `first_level`, ...
 
@@ -130,7 +131,7 @@ def edit(
         Paths of the proposals.
 
     Raises:
-        BrainDiffusionError: the scan or the mask cannot be used, or a file of yours is in the way.
+        BrainDiffusionError: the scan or the mask cannot be used, or a file that is not ours would be overwritten.
     """
     fields = {"scan": absolute(scan), "mask": absolute(mask), "second": absolute(second), "out": absolute(out)}
     request = ask(EditRequest, num_proposals=num_proposals, **fields, **options)
@@ -141,7 +142,7 @@ def edit(
 def anomaly(
     scan: str | Path, out: str | Path | None = None, *, on_event: OnEvent | None = None, **options: Any
 ) -> Volume:
-    """Map where a scan differs from a healthy brain of this age and sex, as a model has learnt it.
+    """Map where a scan differs from what a model expects of a healthy brain of this age and sex.
 
     Examples:
         >>> found = anomaly("scan.nii.gz", age=63, sex="F")    # doctest: +SKIP
@@ -149,16 +150,16 @@ def anomaly(
 
     Args:
         scan: A T1w volume, whole head or skull-stripped, of any spacing and orientation.
-        out: The map to write (`.nii.gz`), a JSON sidecar beside it; None keeps no file.
-        on_event: Is called with each event.
+        out: The map to write (`.nii.gz`), with a JSON sidecar; None writes no file.
+        on_event: Called with each event.
         options: Any other field of `AnomalyRequest`: `age`, `sex`, `num_seeds`, `seed`, `model`, `device`, ...
 
     Returns:
-        The map on the scan's grid, in healthy spreads from what is expected; `metadata` is its sidecar: `score_ml`,
-        `score_percentile` and all that makes it again.
+        The map on the scan's grid, in healthy spreads (standard deviations of healthy people): above 0 the scan is
+        brighter than expected. `metadata` is its sidecar, with `score_ml`, `score_percentile` and all settings.
 
     Raises:
-        BrainDiffusionError: the scan cannot be used, or a file of yours is in the way.
+        BrainDiffusionError: the scan cannot be used, or a file that is not ours would be overwritten.
     """
     request = ask(AnomalyRequest, scan=absolute(scan), out=absolute(out), **options)
     with PrivateFolder() as folder:
@@ -177,7 +178,7 @@ def prepare(
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> "Cohort":
-    """Turn a folder of volumes into a prepared cohort. A half-written one is continued.
+    """Preprocess a folder of volumes into a cohort. A half-written one is continued.
 
     Examples:
         >>> from braindiffusion.example_data import samples_dir
@@ -187,12 +188,12 @@ def prepare(
         (6, (6, 1, 24, 32, 24))
 
     Args:
-        data_dir: IXI folder, BIDS dataset or any folder of volumes.
+        data_dir: IXI as published, a BIDS dataset or any folder of volumes.
         out: The Zarr store to write.
         labels: Folder of region label maps, matched by subject; with them, skulls are stripped.
         participants: Table with id, age and sex.
-        table: Tables of numbers with a row a subject, such as embeddings: each becomes a condition of the model.
-        on_event: Is called with each event.
+        table: Tables of numbers with one row per subject, such as embeddings: each becomes a condition of the model.
+        on_event: Called with each event.
         options: Any other field of `PrepareRequest`: `spacing` (mm), `shape` (voxels), `modality`, `skull`, ...
 
     Raises:
@@ -222,14 +223,14 @@ def train(data: str | Path, preset: str = "auto", *, on_event: OnEvent | None = 
         [1, 0, 0, 0]
 
     Args:
-        data: A prepared cohort, or a folder that `prepare` understands.
+        data: A prepared cohort, or a folder of volumes, which is preprocessed first.
         preset: `tiny`, `laptop`, `laptop-regions`, `gpu-8gb`, `gpu-24gb`, `gpu-80gb`, or a file of your own; `auto`
             takes the one that suits the device.
-        on_event: Is called with each event: progress, losses, checkpoints.
+        on_event: Called with each event: progress, losses, checkpoints.
         options: Any other field of `TrainRequest`: `epochs`, `batch_size`, `conditions`, `seed`, `device`, ...
 
     Returns:
-        The best that was learnt; its folder lies in the run's.
+        The model with the lowest validation loss; its folder is in that of the run.
 
     Raises:
         BrainDiffusionError: the data cannot be trained on.
@@ -241,7 +242,7 @@ def train(data: str | Path, preset: str = "auto", *, on_event: OnEvent | None = 
 def distill(
     model: str | Path = DEFAULT_MODEL, *, out: str | Path, on_event: OnEvent | None = None, **options: Any
 ) -> Model:
-    """Train a copy of a model that generates in a few sampling steps, with the guidance learnt along.
+    """Train a copy of a model that generates in a few sampling steps and needs no guidance.
 
     Examples:
         >>> fast = distill("ixi-2mm", out="ixi-fast", num_samples=64, steps=4)    # doctest: +SKIP
@@ -250,7 +251,7 @@ def distill(
     Args:
         model: The model to distil, as in `load_model`.
         out: Folder of the new model.
-        on_event: Is called with each event.
+        on_event: Called with each event.
         options: Any other field of `DistillRequest`: `conditions`, `training_steps`, `device`, ...
 
     Returns:
@@ -272,7 +273,7 @@ def evaluate(
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> "Evaluation":
-    """Compare generated brains with real ones: is it any good, is it copied?
+    """Compare generated brains with real ones: quality, diversity, memorization, condition adherence.
 
     Examples:
         >>> report = evaluate("cohort.zarr", "brains", out="report", model="ixi-2mm")    # doctest: +SKIP
@@ -280,9 +281,9 @@ def evaluate(
 
     Args:
         real: Prepared cohorts, folders of volumes, or volumes.
-        generated: The same.
-        out: Folder of `report.html` and `evaluation.json`; the run's by default.
-        on_event: Is called with each event.
+        generated: The same, or runs of `generate`.
+        out: Folder of `report.html` and `evaluation.json`; by default that of the run.
+        on_event: Called with each event.
         options: Any other field of `EvaluateRequest`: `model`, `labels`, `segmentation_model`, `features`, ...
 
     Raises:
@@ -310,11 +311,11 @@ def segment(volume: Volume | str | Path, model: str | Path = DEFAULT_SEGMENTATIO
         model: Name or path of a segmentation model.
 
     Returns:
-        Values of `braindiffusion.regions` on the volume's own grid. `metadata` holds the predicted `age` in
-        years (None where the model was trained without ages), and `volumes_ml` of every region.
+        A label map of the values of `braindiffusion.regions` on the grid of the volume. `metadata` has the estimated
+        `age` in years (None if the model was trained without ages), and `volumes_ml` of every region.
 
     Raises:
-        BrainDiffusionError: no brain is found in it.
+        BrainDiffusionError: no brain is found in the volume.
     """
     import numpy as np
 

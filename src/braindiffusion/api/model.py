@@ -1,4 +1,4 @@
-"""A model in Python, and the brains that it makes in memory."""
+"""A model in Python, and the brains that it generates in memory."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,11 @@ from braindiffusion.volume import Volume
 
 @dataclass(frozen=True)
 class Model:
-    """A model that makes brains.
+    """A model that generates brains.
 
     Attributes:
         path: Its folder.
-        card: What it was trained on, and how well it does.
+        card: Training data, conditions, figures and licence.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Model:
 
     @property
     def conditions(self) -> dict[str, str]:
-        """Conditions that it can be given, and the values of each in words.
+        """Conditions of the model, with the possible values of each in words.
 
         Examples:
             >>> load_model().conditions["sex"]
@@ -48,30 +48,30 @@ class Model:
     def sample(
         self, num: int | None = None, *, seed: int = 0, trajectory: bool = False, **asked: Any
     ) -> Volume | list[Volume]:
-        """Make brains, in memory. `generate` writes files.
+        """Generate brains in memory. `braindiffusion.generate` writes files.
 
         Examples:
             >>> model = load_model("ixi-2mm")
-            >>> coarse = model.sample(seed=7, age=70, levels=1)  # the first level only: quick, and a blur
+            >>> coarse = model.sample(seed=7, age=70, levels=1)  # the first level only: fast and blurred
             >>> coarse.shape, coarse.spacing, coarse.metadata["seed"]
             ((80, 104, 88), (2.0, 2.0, 2.0), 7)
             >>> len(model.sample(2, levels=1))
             2
 
         Args:
-            num: How many; None makes one, and returns it alone.
-            seed: Of the first; sample i has `seed + i`, and is the same brain however many are asked for.
-            trajectory: Return the way from noise instead: a channel a frame, the brain last; of several contrasts, all
-                frames of the first one come first.
-            asked: What to make, in the model's own fields (see `conditions`), such as `age=70`; and any other field of
+            num: Number of brains, returned as a list; None generates one and returns it alone.
+            seed: Seed of the first brain; sample i has `seed + i`, and is the same brain for any number of samples.
+            trajectory: Return the denoising trajectory instead: one channel per step, the brain last; with several
+                contrasts, all steps of the first one come first.
+            asked: Conditions by the name of their field (see `conditions`), such as `age=70`; and any other field of
                 `GenerateRequest`: `guidance`, `steps`, `levels`, `batch_size`, `device`, ...
 
         Returns:
-            Intensities in [0, 1], background 0, shape (channels, x, y, z), a channel a contrast; `metadata` is all that
-            makes it again.
+            Intensities in [0, 1] with background 0, of shape (channels, x, y, z), one channel per contrast; `metadata`
+            has all settings, as the sidecar of a file.
 
         Raises:
-            BrainDiffusionError: the model cannot be asked for that.
+            BrainDiffusionError: the model does not have such a condition, or not such a value.
         """
         options = {name: asked.pop(name) for name in list(asked) if name in GenerateRequest.model_fields}
         condition: dict[str, Value] = {**options.pop("condition", {}), **asked}
@@ -97,14 +97,14 @@ class Model:
 
 
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> Model:
-    """A model to make brains with.
+    """Load a model that generates brains.
 
     Examples:
         >>> load_model("ixi-2mm").name
         'ixi-2mm'
 
     Args:
-        name_or_path: A packaged model's name; or path of a model folder, a checkpoint or a training run.
+        name_or_path: Name of a packaged model or of a training run; or path of a model folder, a checkpoint or a run.
 
     Raises:
         BrainDiffusionError: there is no such model.

@@ -4,7 +4,7 @@ import typer
 
 
 def doctor() -> None:
-    """Examine this machine: versions, device, arithmetic, screen, disk. Exit status 1 where something is broken."""
+    """Check this machine: versions, device, arithmetic, display, disk. Exit status 1 if something will not work."""
     from braindiffusion.doctor import examine
 
     broken = False

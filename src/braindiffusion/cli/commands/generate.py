@@ -22,7 +22,7 @@ def generate(
 ) -> None:
     """Generate brains: `OUT/sample_001.nii.gz` ... with a JSON sidecar each.
 
-    Stopped in the middle, the same command goes on. Under torchrun or srun the processes share the samples.
+    The same command continues after an interruption. Under torchrun or srun the processes share the samples.
     """
     runner.perform_request(requested(options, context, like), name)
 

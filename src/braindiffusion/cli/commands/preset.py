@@ -8,7 +8,7 @@ _SPACINGS = (2.0, 1.0)
 
 
 def preset(name: Annotated[str | None, typer.Argument(help="Print this preset as JSON.")] = None) -> None:
-    """List the presets: what each is for, the memory it takes, and which one suits this device (`auto`).
+    """List the presets: their purpose, the memory they need, and the one that suits this device (`auto`).
 
     With a name, print its levels and how each is trained as JSON. `train --preset FILE` takes a changed one.
     """

@@ -30,14 +30,12 @@ from braindiffusion.runs.folder import LIVE
 def runs(
     run: Annotated[list[str] | None, typer.Argument(help="Names or folders of runs.")] = None,
     stop: Annotated[
-        bool, typer.Option("--stop", help="Ask this run to stop at its next step; it keeps what it has.")
+        bool, typer.Option("--stop", help="Stop this run at its next step; finished results are kept.")
     ] = False,
-    delete: Annotated[
-        bool, typer.Option("--delete", help="Delete these runs of the runs folder with all that is in them.")
-    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete these runs with their results.")] = False,
     delete_older: Annotated[
         float | None,
-        typer.Option(min=0, metavar="DAYS", help="Delete the runs in which nothing has happened for so many days."),
+        typer.Option(min=0, metavar="DAYS", help="Delete the runs that have not changed for this number of days."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete older runs without a question.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,

@@ -78,7 +78,7 @@ def distill(
     ] = None,
     name: RunName = None,
 ) -> None:
-    """Distil a model: train a copy that generates in a few sampling steps, with the guidance learnt along.
+    """Distil a model: train a copy that generates in a few sampling steps and needs no guidance.
 
     Ctrl-C keeps the brains that are generated and the levels that are done; `--resume` continues from them.
     """

@@ -107,7 +107,7 @@ Precision = Annotated[
     Literal["auto", "float32", "bfloat16"],
     Field(
         title="Precision",
-        description="Arithmetic of the network; `auto` takes bfloat16 where the hardware supports it, else float32.",
+        description="Arithmetic of the network; `auto` takes bfloat16 if the device is faster with it, else float32.",
         json_schema_extra={"advanced": True},
     ),
 ]
@@ -115,7 +115,7 @@ DataFolder = Annotated[
     Path,
     Field(
         title="Folder",
-        description="Folder of volumes: IXI as it is published, a BIDS dataset, or any folder of NIfTI or MGH files.",
+        description="Folder of volumes: IXI as published, a BIDS dataset, or any folder of NIfTI or MGH files.",
         json_schema_extra={"positional": True},
     ),
 ]
@@ -156,8 +156,8 @@ Overwrite = Annotated[
     bool,
     Field(
         title="Overwrite",
-        description="Write over files of these names that BrainDiffusion did not write, or that were changed since. "
-        "Inputs are never written over.",
+        description="Overwrite existing files that BrainDiffusion did not write, or that were changed since. Inputs "
+        "are never overwritten.",
         json_schema_extra={"advanced": True},
     ),
 ]
@@ -173,8 +173,8 @@ JudgedModel = Annotated[
     str | None,
     Field(
         title="Model",
-        description="The model whose card tells which subjects it was trained on and which were held out; by default "
-        "the packaged model that the sidecars of the generated volumes name.",
+        description="The model whose card lists the training subjects and the held-out ones; by default the packaged "
+        "model that the sidecars of the generated volumes name.",
         json_schema_extra={"path": True},
     ),
 ]

@@ -23,13 +23,13 @@ class EditRequest(BaseRequest):
     label: int | None = Field(default=None, ge=1, title="Label", json_schema_extra={"advanced": True})
     """Regenerate only voxels of the mask with this label."""
     change: dict[str, float | str | dict[str, float | str]] = Field(default_factory=dict, title="Change")
-    """What of the whole brain changes, as FIELD=VALUE: `age=75`, `sex=F`, `volumes.left hippocampus=2.5` (ml, or a
+    """New values of the whole brain, as FIELD=VALUE: `age=75`, `sex=F`, `volumes.left hippocampus=2.5` (ml, or a
     percentile such as `10%`). In a sweep also a range, `age=20:80`."""
     second: Path | None = Field(default=None, title="Second scan")
     """A T1w volume of another brain. The levels from the first level on are generated from noise between those of both
     brains; coarser ones are those of the scan."""
     share: float = Field(default=1.0, ge=0, le=1, title="Share of the second scan")
-    """Place between the two scans: 0 is the scan, 1 the second one."""
+    """Position between the two scans: 0 is the scan, 1 the second one."""
     super_resolution: bool = Field(default=False, title="Super-resolution")
     """Generate the levels that are finer than the voxels of the scan. The result has the voxel size of the model."""
     num_values: int = Field(default=1, ge=1, title="Values of a sweep")
@@ -48,7 +48,7 @@ class EditRequest(BaseRequest):
         title="Coarser levels",
         json_schema_extra={
             "choices": {
-                "interpolated": "Interpolate the painted part from its surroundings: nothing of what it shows is used.",
+                "interpolated": "Interpolate the painted part from its surroundings; its own content is not used.",
                 "scan": "Keep the coarse structure of what the scan shows: the same anatomy with other detail.",
             }
         },
@@ -75,11 +75,10 @@ class EditRequest(BaseRequest):
     """How strongly what is generated follows the region map and the conditions. By default 1, no guidance, in a painted
     part, and the model's own in a whole brain."""
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
-    """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`. A field that is left out is left to the
-    model. With a change, the age and sex of the brain as it is; an age that is left out is estimated from the scan."""
+    """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`. The model decides on a field that is
+    left out. With a change, the present age and sex; an age that is left out is estimated from the scan."""
     resampling: int = Field(default=1, ge=1, le=20, title="Resampling", json_schema_extra={"advanced": True})
-    """Passes through each noise level of the two coarsest levels: more fit the painted part better to its
-    surroundings, in as many times the time (RePaint)."""
+    """Passes through each noise level of the two coarsest levels (RePaint); the time grows in proportion."""
     steps: int | tuple[int, ...] | None = Field(
         default=None, title="Sampling steps", json_schema_extra={"advanced": True}
     )
@@ -98,7 +97,7 @@ class EditRequest(BaseRequest):
 
 
 class AnomalyRequest(BaseRequest):
-    """Map where a scan differs from a healthy brain of this age and sex, as the model has learnt it."""
+    """Map where a scan differs from what the model expects of a healthy brain of this age and sex."""
 
     job: Literal["anomaly"] = "anomaly"
     scan: Path = Field(title="Scan", json_schema_extra={"positional": True})
@@ -106,10 +105,10 @@ class AnomalyRequest(BaseRequest):
     age: float | None = Field(default=None, ge=0, le=120, title="Age", json_schema_extra={"unit": "years"})
     """Age of the person in years; by default estimated from the scan."""
     sex: Literal["F", "M"] | None = Field(default=None, title="Sex")
-    """Sex of the person; by default neither."""
+    """Sex of the person; by default unknown."""
     num_seeds: int = Field(default=1, ge=1, le=50, title="Seeds", json_schema_extra={"advanced": True})
-    """Number of noise seeds that the map is averaged over: more take as many times the time, and give a map with less
-    noise."""
+    """Number of noise seeds that the map is averaged over: more give a map with less noise, and the time grows in
+    proportion."""
     seed: Seed = Field(default=0, json_schema_extra={"advanced": True})
     """First seed of the noise. The same seed, model and settings give the same map."""
     model: str = Field(

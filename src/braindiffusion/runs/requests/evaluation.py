@@ -30,8 +30,8 @@ class EvaluateRequest(BaseRequest):
     """Further features to compare the brains by: tables (`.csv`, `.npz`, `.npy`), or weights of MedicalNet or
     RadImageNet."""
     uncnn: bool = Field(default=False, title="Untrained encoder", json_schema_extra={"advanced": True})
-    """Also compare the brains by un-CNN, a network of fixed random weights that no brain was used to train: for volumes
-    of 2 mm, about seven seconds each on a core. It is the extra `uncnn` of this package."""
+    """Also compare the brains by un-CNN, a network of fixed random weights, for volumes of 2 mm: about seven seconds
+    each on a core. It needs the extra `uncnn` of this package."""
     pairs: int = Field(default=100, ge=1, title="Diversity pairs", json_schema_extra={"advanced": True})
     """Pairs of brains in each group whose similarity measures diversity. More take longer and are more precise."""
     repeats: int = Field(default=500, ge=10, title="Bootstrap repeats", json_schema_extra={"advanced": True})
@@ -61,7 +61,7 @@ class DifferenceRequest(BaseRequest):
     second: Path = Field(title="Second volume", json_schema_extra={"positional": True})
     """The volume that is subtracted from it."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "difference.nii.gz"})
-    """The file to write (`.nii.gz`, `.nii`), with a JSON file that tells the unit."""
+    """The file to write (`.nii.gz`, `.nii`), with a JSON file that states the unit."""
     align: Literal["world", "centre"] = Field(default="world", title="Align")
     """`world` compares what is at the same position in mm, `centre` aligns the centers of both brains first."""
     scale: Literal["auto", "none", "own"] = Field(default="auto", title="Intensity scaling")

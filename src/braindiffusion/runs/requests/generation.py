@@ -20,17 +20,17 @@ class GenerateRequest(BaseRequest):
     )
     """Name of a packaged model or of a training run, or path of a model folder, a checkpoint or a run."""
     num_samples: int = Field(default=1, ge=1, title="Number of samples")
-    """Number of brains to generate. Sample i (from 0) uses seed + i: it is the same brain however many are asked
-    for."""
+    """Number of brains to generate. Sample i (from 0) uses seed + i, and is the same brain for any number of
+    samples."""
     seed: Seed = 0
     """Seed of the first sample; sample i uses seed + i. The same seed, model and settings give the same brain."""
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions, as FIELD=VALUE in the fields of the model: `age=63`, `sex=F`,
-    `volumes.left hippocampus=90%`, `regions=labels.nii.gz`, `embeddings=TABLE.tsv#ROW`. A field that is left out is
-    left to the model."""
+    `volumes.left hippocampus=90%`, `regions=labels.nii.gz`, `embeddings=TABLE.tsv#ROW`. The model decides on a field
+    that is left out."""
     conditions: Path | None = Field(default=None, title="Conditions table")
-    """Table of conditions (`.csv`, `.tsv`): a column per field, a row per sample, from the first row again after the
-    last. A condition given for all samples holds where a cell is empty."""
+    """Table of conditions (`.csv`, `.tsv`): one column per field, one row per sample; after the last row the first
+    follows. Where a cell is empty, the condition that is given for all samples holds."""
     anatomy: Literal["sampled", "generated", "none"] | None = Field(
         default=None,
         title="Anatomy",
@@ -90,22 +90,22 @@ class GenerateRequest(BaseRequest):
     and, up to a point, better."""
     fast: bool | None = Field(default=None, title="Fast")
     """Take less time, as the model's card sets it: by a distilled model, or by fewer sampling steps and less guidance.
-    By default a distilled model is taken where there is one, the brains have region maps, and sampler, steps and
-    guidance are left to the model."""
+    By default a distilled model is used if the model has one, the brains have region maps, and sampler, steps and
+    guidance are not set."""
     levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
     """Sample only this many levels of the cascade, coarse to fine: a blurred brain in a second or two; by default
     all."""
     eta: float = Field(default=0.0, ge=0.0, le=1.0, title="Eta")
     """Noise added at each step of the sampler `ddim`: 0 is deterministic, 1 is ancestral."""
     batch_size: int = Field(default=1, ge=1, title="Batch size", json_schema_extra={"advanced": True})
-    """Samples that are generated at once: more take more memory. The brains do not depend on it."""
+    """Samples that are generated at once: more need more memory. The brains do not depend on it."""
     only: tuple[int, ...] | None = Field(default=None, title="Sample numbers", json_schema_extra={"advanced": True})
     """Write only the samples with these numbers, counted from 1; by default all."""
     out: Path | None = Field(default=None, title="Output", json_schema_extra={"cli_default": "generated"})
-    """Folder of the volumes. What the same request has generated there already is not generated again."""
+    """Folder of the volumes. Brains that the same request has generated there are not generated again."""
     overwrite: bool = Field(default=False, title="Overwrite", json_schema_extra={"advanced": True})
-    """Generate again what is there already, and write over files of these names that another request generated, or
-    that are not BrainDiffusion's. Inputs are never written over."""
+    """Generate existing brains again, and overwrite files of these names that another request generated, or that
+    BrainDiffusion did not write. Inputs are never overwritten."""
     previews: bool = Field(default=False, title="Write previews", json_schema_extra={"advanced": True})
     """Write a preview of the brain while it is sampled."""
     trajectory: bool = Field(default=False, title="Save denoising trajectory")
@@ -125,7 +125,7 @@ class GenerateRequest(BaseRequest):
     and the last the brain either way."""
     grid: Path | None = Field(default=None, title="Place on grid of", json_schema_extra={"advanced": True})
     """Volume on whose grid each brain is written, resampled and over that volume's brain, or over the region map that
-    conditions it. By default brains keep the model's voxels; a region map moves them to its place."""
+    conditions it. By default brains keep the model's voxels; a region map moves them to its position."""
     device: Device = "auto"
     precision: Precision = "auto"
 
@@ -147,7 +147,7 @@ class PreviewRequest(BaseRequest):
 
 
 class RegenerateRequest(BaseRequest):
-    """Generate the very same brain again, to the last bit on a machine of the same kind, and check that it is."""
+    """Generate the same brain again, to the last bit on a machine of the same kind, and check that it is identical."""
 
     command: ClassVar[str] = "generate"
     job: Literal["regenerate"] = "regenerate"

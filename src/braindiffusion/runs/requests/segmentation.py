@@ -19,6 +19,6 @@ class SegmentRequest(BaseRequest):
     model: str = Field(default="ixi-2mm-regions", title="Segmentation model", json_schema_extra={"path": True})
     """Name of a packaged segmentation model, or path of one."""
     embedding: bool = Field(default=False, title="Write embeddings")
-    """Write the embedding of each brain, too: a table with a row a subject, which `prepare` takes as a table of
+    """Write the embedding of each brain, too: a table with one row per subject, which `prepare` takes as a table of
     numbers."""
     overwrite: Overwrite = False

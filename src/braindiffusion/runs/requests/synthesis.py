@@ -26,10 +26,10 @@ class SynthesizeRequest(BaseRequest):
         title="Number of subjects",
         json_schema_extra={"cli": ["--num", "--num-subjects"]},  # torchrun takes --num for its own --numa-binding
     )
-    """Number of subjects. Subject i is the same however many are asked for: a finished cohort can be made larger."""
+    """Number of subjects. Subject i is the same for any number: a finished cohort can be enlarged later."""
     age: str | None = Field(default=None, title="Age range", json_schema_extra={"unit": "years"})
-    """Ages, as `20:80`: each subject's is drawn from this range, all equally likely. By default the range of the
-    model's training subjects; of a model without ages none."""
+    """Ages, such as `20:80`: each subject's age is drawn from this range, all equally likely. By default the range of
+    the model's training subjects; none for a model without ages."""
     sex: Literal["balanced", "F", "M"] | None = Field(
         default=None,
         title="Sex",
@@ -41,29 +41,29 @@ class SynthesizeRequest(BaseRequest):
             }
         },
     )
-    """Sex of the subjects: `balanced`, `F` or `M`. By default balanced; of a model without sexes none."""
+    """Sex of the subjects: `balanced`, `F` or `M`. By default balanced; none for a model without sexes."""
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions of all subjects, as FIELD=VALUE in the fields of the model, beside age and sex."""
     seed: Seed = 0
     """Seed of the cohort. Everything about a subject follows from this seed and the number of the subject."""
     reference: Path | None = Field(default=None, title="Reference cohort")
     """Prepared cohort (`.zarr`) with the subjects that the model was trained on. A brain that is too close to one of
-    them is drawn again with another seed. Without it, nothing is compared, and the report says so."""
+    them is generated again with another seed. Without it, nothing is compared, and the report says so."""
     voxels_only: bool = Field(default=False, title="Compare voxels only", json_schema_extra={"advanced": True})
-    """Compare brains by their low-pass voxels only, without the embedding of the segmentation model: that takes two
-    seconds for each brain of the reference, on a core. Redraws are decided by the voxels either way."""
+    """Compare brains by their low-pass voxels only, without the embedding of the segmentation model, which takes two
+    seconds per brain of the reference on a core. Redraws are decided by the voxels either way."""
     redraws: int = Field(default=3, ge=0, le=100, title="Most redraws", json_schema_extra={"advanced": True})
-    """Times that a subject is drawn again before it is left out."""
+    """How often a subject is generated again before it is left out."""
     guidance: float | None = Field(default=None, ge=0, title="Guidance scale", json_schema_extra={"advanced": True})
-    """Strength of the conditions; by default the model's own. It doubles the time."""
+    """Strength of the conditions; by default the model's own. Guidance doubles the time."""
     fast: bool | None = Field(default=None, title="Fast")
     """Take less time, as the model's card sets it: by a distilled model, or by fewer sampling steps and less guidance.
-    By default a distilled model is taken where there is one and guidance is left to the model."""
+    By default a distilled model is used if the model has one and guidance is not set."""
     levels: int | None = Field(default=None, ge=1, title="Levels", json_schema_extra={"advanced": True})
     """Sample only this many levels of the cascade, coarse to fine: blurred brains in a second or two; by default
     all."""
     batch_size: int = Field(default=1, ge=1, title="Batch size", json_schema_extra={"advanced": True})
-    """Subjects that are generated at once: more take more memory."""
+    """Subjects that are generated at once: more need more memory."""
     out: Path | None = Field(
         default=None, title="BIDS dataset", json_schema_extra={"cli": ["--bids", "--out"], "cli_default": "synthetic"}
     )

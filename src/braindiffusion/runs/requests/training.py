@@ -41,7 +41,7 @@ class TrainRequest(BaseRequest):
         json_schema_extra={
             "choices": {
                 "auto": "The largest that suits the device.",
-                "tiny": "About a minute, to see that everything works.",
+                "tiny": "About a minute, to check that everything works.",
                 "laptop": "Hours on a few cores.",
                 "laptop-regions": "Region maps, in hours on a few cores.",
                 "gpu-8gb": "For a GPU of 8 GB.",
@@ -55,7 +55,7 @@ class TrainRequest(BaseRequest):
     `gpu-80gb`, or a file of your own; `auto` takes the one that suits the device."""
     start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"path": True})
     """Name or path of a model or training run to start from (fine-tuning): its network, weights and conditions are
-    taken over, the preset decides only how it is trained. The cohort must be preprocessed as that model's own was."""
+    kept, and the preset decides only how it is trained. The cohort must be preprocessed like that model's own."""
     batch_size: int | None = Field(default=None, ge=1, title="Batch size")
     """Samples (patches, or whole volumes) per batch in each process; by default the preset's."""
     accumulate: int | None = Field(
@@ -112,7 +112,7 @@ class TrainSegmentationRequest(BaseRequest):
     """A cohort (`.zarr`) preprocessed with the skull kept, with label maps, and on a grid with room around the head."""
     start_from: str | None = Field(default=None, title="Initialize from", json_schema_extra={"path": True})
     """Name or path of a segmentation model or training run to start from (fine-tuning): its network and weights are
-    taken over. The cohort must have the voxel size and the grid of that model's own."""
+    kept. The cohort must have the voxel size and the grid of that model's own."""
     steps: int = Field(default=3000, ge=1, title="Training steps")
     """Optimizer steps."""
     batch_size: int = Field(default=2, ge=1, title="Batch size")
@@ -141,26 +141,26 @@ class TrainSegmentationRequest(BaseRequest):
 
 
 class DistillRequest(BaseRequest):
-    """Distil a model: train a copy that generates in a few sampling steps, with the guidance learnt along."""
+    """Distil a model: train a copy that generates in a few sampling steps and needs no guidance."""
 
     job: Literal["distill"] = "distill"
     model: str = Field(default="ixi-2mm", title="Model", json_schema_extra={"path": True})
     """The model to distil: name of a packaged one or of a training run, or path of a model folder or checkpoint."""
     num_samples: int = Field(default=64, ge=4, title="Number of samples")
-    """Brains that the model generates to learn from; one in sixteen is kept out to measure the difference."""
+    """Brains that the model generates to learn from; one in sixteen is held out to measure the difference."""
     seed: Seed = 0
     condition: dict[str, Asked] = Field(default_factory=dict, title="Conditions")
     """Conditions of these brains, as FIELD=VALUE in the fields of the model; see `generate`."""
     conditions: Path | None = Field(default=None, title="Conditions table")
-    """Table of their conditions (`.csv`, `.tsv`): a column per field, a row per brain, from the first row again after
-    the last. Mix what you will ask for; rows may be empty."""
+    """Table of their conditions (`.csv`, `.tsv`): one column per field, one row per brain; after the last row the first
+    follows. Include all kinds of conditions that you will use later; rows may be empty."""
     steps: int | tuple[int, ...] = Field(default=4, title="Sampling steps")
     """Sampling steps of the levels that are distilled: one number for all, or one for each, the coarsest first."""
     first_level: int | None = Field(default=None, ge=0, title="First level")
     """The first level to distil, 0 is the coarsest; all finer ones are, too. By default the first that was trained on
     patches. Those before it keep their weights and guidance."""
     other_steps: int | None = Field(default=None, ge=1, le=1000, title="Steps of other levels")
-    """Most sampling steps of the levels before; by default as many as the model takes."""
+    """Largest number of sampling steps of the levels before; by default that of the model."""
     training_steps: int = Field(default=600, ge=1, title="Training steps")
     """Training steps of each level."""
     batch_size: int = Field(default=2, ge=1, title="Batch size")
