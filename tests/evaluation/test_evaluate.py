@@ -257,7 +257,7 @@ def test_people_whom_coarser_levels_saw_are_told(
     (model / "model.json").write_text(json.dumps(card))
     list(perform(Run.create(request(people, brains, model, out=tmp_path / "report"))))
     told = [f"{one.what}: {one.why}" for one in read_evaluation(tmp_path / "report").left_out]
-    assert any("no level of the model saw: its coarser levels learnt from 5 of the 8" in line for line in told)
+    assert any("no level of the model saw: its coarser levels were trained on 5 of the 8" in line for line in told)
 
 
 def test_memory_does_not_grow_with_the_generated_brains(make_brain: Callable) -> None:

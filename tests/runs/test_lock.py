@@ -231,14 +231,14 @@ def test_runs_are_deleted_by_name_and_by_age_and_never_outside_their_folder(tmp_
     assert old.path.exists()
     status, told = invoke("--delete-older", "30", answer="y\n")
     assert (status, old.path.exists(), new.path.exists(), live.path.exists()) == (0, False, True, True)
-    assert "2.5 MB are free" in told
+    assert "2.5 MB were freed" in told
     for name, why in (
         ("live", "stop it before it is deleted"),
         ("link", "does not lie in the folder of runs"),
         (str(elsewhere.path), "does not lie in the folder of runs"),
     ):
         status, told = invoke(name, "--delete")
-        assert "free again" not in told
+        assert "were freed" not in told
         assert status == 1
         assert why in told
     assert invoke("--delete", "new", "live")[0] == 1  # the one is deleted, the other is told

@@ -96,7 +96,7 @@ def choose_real_groups(
     held_out = [one for one in found if one.name in kept] or [one for one in found if one.name not in set(learnt)]
     if card is not None and not training:
         msg = (
-            f"None of the real brains is among those that {card.name or 'the model'} learnt from: "
+            f"None of the real brains is among those that {card.name or 'the model'} was trained on: "
             "give its own cohort, where subjects have the names of the model's card."
         )
         raise BrainDiffusionError(msg)

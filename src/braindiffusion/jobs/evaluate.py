@@ -190,12 +190,12 @@ def _left_out(
         parts.append(LeftOut(what="condition adherence", why="no sidecar has a condition"))
     seen = set(groups.card.split.seen_by_coarser_levels) if groups.card else set()
     if known := sum(one.source.name in seen for one in measured_groups.held_out):
-        why = f"its coarser levels learnt from {known} of the {len(measured_groups.held_out)} held-out brains"
+        why = f"its coarser levels were trained on {known} of the {len(measured_groups.held_out)} held-out brains"
         parts.append(LeftOut(what="a comparison with people whom no level of the model saw", why=why))
     if groups.card is None:
         why = (
             "no model is given and no sidecar names a packaged one: a fifth of the real brains, drawn by name, "
-            "takes the place of the held-out ones, and memorization proves nothing about what a model learnt from"
+            "takes the place of the held-out ones, and memorization proves nothing about what a model was trained on"
         )
         parts.append(LeftOut(what="the model's own split", why=why))
     return parts

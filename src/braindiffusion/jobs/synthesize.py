@@ -39,7 +39,7 @@ WORK = "generated"
 def synthesize(request: SynthesizeRequest, run: Run) -> Iterator[Event]:
     """Generate a cohort; several processes of one launch share it out.
 
-    Subjects that are complete are left as they are. One that is too close to a training brain is drawn again with
+    Subjects that are complete are left as they are. One that is too close to a training brain is generated again with
     another seed, and left out where that does not help.
 
     Args:
@@ -154,7 +154,7 @@ class _Cohort:
             more |= self.reference.record(volumes[0], number)
         event: Event
         if self.reference is not None and self.reference.is_copy(more["novelty"]):
-            event = Log(message=f"sub-{subject(number)} is too close to a training brain, and is drawn again.")
+            event = Log(message=f"sub-{subject(number)} is too close to a training brain, and is generated again.")
         else:
             try:
                 path = self.dataset.add(number, volumes, Path(sample.regions.path), more)

@@ -153,7 +153,7 @@ def _limits(
         limits.append(NO_REFERENCE)
     else:
         if not reference.knows_split:
-            limits.append("The model's card does not tell its training subjects: a fifth of the reference, drawn by "
+            limits.append("The model's card does not list its training subjects: a fifth of the reference, drawn by "
                           "name, takes the place of the held-out people, and the comparison proves nothing about what "
                           "the model was trained on.")  # fmt: skip
         if count < MINIMUM:
@@ -179,7 +179,7 @@ def report_page(report: CohortReport, brains: Sequence[Brain]) -> str:
         "<h2>Novelty</h2>",
         _novelty_table(report) if report.novelty else "<p>Not compared with training brains.</p>",
         *(_distances(report, list(subjects))),
-        "<h2>What this report does not tell</h2>",
+        "<h2>What this report does not show</h2>",
         "<ul>" + "".join(f"<li>{markup(one)}</li>" for one in report.limits) + "</ul>",
         "<h2>Region volumes</h2>",
         _region_table(report.regions),
@@ -195,7 +195,7 @@ def _subjects(report: CohortReport) -> str:
     if ages is not None:
         lines.append(["age", f"{ages.youngest:g} to {ages.oldest:g} years, median {ages.median:g}"])
     again = f": {', '.join(report.redrawn)}" if report.redrawn else ""
-    lines.append(["brains drawn again", f"{report.redraws}{markup(again)}"])
+    lines.append(["brains generated again", f"{report.redraws}{markup(again)}"])
     return table(["", ""], lines)
 
 

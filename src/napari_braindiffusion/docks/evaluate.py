@@ -164,7 +164,7 @@ class EvaluateDock(Dock):
         if self.has_ended:
             return
         if not real:
-            show_warning("Add the real brains to compare with, best the cohort that the model learnt from.")
+            show_warning("Add the real brains to compare with: ideally the cohort that the model was trained on.")
             self.reveal(self.form.real)
             self.form.real.add_button.setFocus()
             return

@@ -143,7 +143,7 @@ class RunBrowser(QWidget):
         self.refresh()
 
     def _on_deleted(self, freed: int) -> None:
-        show_info(f"{freed / 1e6:.1f} MB are free again.")
+        show_info(f"{freed / 1e6:.1f} MB were freed.")
         self.refresh()
 
     def _on_followed(self, run: Run) -> None:

@@ -91,8 +91,7 @@ class TrainDock(Dock):
         self.progress = ProgressRow(
             "Stop",
             "Stops after this step and keeps a checkpoint, from which the training can be resumed.",
-            "Holds after this step and goes on at once when asked to. Its memory stays taken, on the GPU too: "
-            "Stop frees it.",
+            "Pauses after this step. Memory stays in use, on the GPU too; Stop frees it.",
         )
 
         buttons = QHBoxLayout()

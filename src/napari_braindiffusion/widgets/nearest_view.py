@@ -40,7 +40,7 @@ class NearestView(QWidget):
     def show_nearest(self, found: Nearest) -> None:
         """Show what was found."""
         self.verdict.setText(f"<b>{markup(found.brain)}.</b> {markup(found.summary)}")
-        whose = f"that {found.model} learnt from" if found.model else "of those that count as training brains"
+        whose = f"that {found.model} was trained on" if found.model else "of those that count as training brains"
         self.people.setText(
             f"Nearest {whose}: {_person(found.training)}. Nearest of the held-out: {_person(found.held_out)}."
         )

@@ -22,7 +22,7 @@ class StartButton(QPushButton):
             case None:
                 tooltip = "Start a training in the background, with these settings."
             case RunState.FINISHED:
-                tooltip = "This run has learnt all it was asked to; choose New training above for another."
+                tooltip = "This training is complete; choose New training above to start another."
             case _:
                 tooltip = "Resume from the last checkpoint of this run."
         self.setToolTip(tooltip)

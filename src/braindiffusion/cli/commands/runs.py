@@ -63,7 +63,7 @@ def runs(
             msg = f"The run {chosen.name} does not run: it is {chosen.state}."
             raise BrainDiffusionError(msg)
         chosen.ask_to_stop()
-        typer.echo(f"{chosen.name} was asked to stop.", err=True)
+        typer.echo(f"{chosen.name} will stop at its next step.", err=True)
     else:
         _print_run(find_run(names[0]), as_json)
 
@@ -79,7 +79,7 @@ def _delete(chosen: list[Run]) -> None:
             problems += 1
             typer.echo(str(error), err=True)
     if freed:
-        typer.echo(f"{freed / 1e6:.1f} MB are free again.", err=True)
+        typer.echo(f"{freed / 1e6:.1f} MB were freed.", err=True)
     if problems:
         raise typer.Exit(FAILED)
 

@@ -22,7 +22,7 @@ ROWS = ("seed", "first_level", "coarse", "anatomy")
 ADVANCED = ("model", "guidance", "resampling", "steps", "device", "precision")
 OPERATIONS = {
     "mask": ("Regenerate the mask", "Generate the painted voxels. All others stay as they are."),
-    "vary": ("Vary the detail", "Keep the coarse structure of the whole brain, and generate finer detail anew."),
+    "vary": ("Vary the detail", "Keep the coarse structure of the whole brain, and generate new finer detail."),
     "change": ("Change age, sex or volumes", "Deform the brain to another age, sex or region volume, and regenerate."),
     "second": ("Interpolate with an image", "Combine the coarse structure of the image with the detail of a second."),
     "super_resolution": (

@@ -22,7 +22,7 @@ class EvaluateForm(RequestForm):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         generated = SourceList("Generated brains", f"Generated brains: {ANY}")
-        real = SourceList("Real brains", f"Real brains, best the cohort that the model was trained on: {ANY}")
+        real = SourceList("Real brains", f"Real brains, ideally the cohort that the model was trained on: {ANY}")
         super().__init__(
             EvaluateRequest,
             (generated, real),

@@ -59,7 +59,7 @@ class GenerateForm(RequestForm):
             value=True,
             tooltip="Show the brains as a grid, one slice through all. Each stays a layer of its own.",
         )
-        after_run = ChoiceEdit(label="After each run", tooltip="What becomes of the seed after each run.")
+        after_run = ChoiceEdit(label="After each run", tooltip="How the seed changes after each run.")
         after_run.offer(AFTER_RUN)
         sampling = ("anatomy", "fast", "steps", "sampler", "trajectory", "segmentation")
         super().__init__(

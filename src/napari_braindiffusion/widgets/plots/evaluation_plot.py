@@ -131,7 +131,7 @@ class EvaluationPlot(pg.PlotWidget):  # type: ignore[misc, unused-ignore]
         verdict = "no difference" if one.p > ALPHA else "a difference"
         self.caption = (
             f"{MADE} and {_in_colour('new people', REAL)}, a dot each, and their medians. Left of 1: nearer to a brain "
-            "that the model learnt from than to one that it never saw. "
+            "that the model was trained on than to one that it never saw. "
             f"{verdict.capitalize()} from new people is seen (p = {one.p:.2g}); {copies or 'no'} "
             f"cop{'y' if copies == 1 else 'ies'}."
         )
