@@ -119,7 +119,7 @@ def edit(
         >>> older = edit("scan.nii.gz", None, "older", change={"age": 75})              # doctest: +SKIP
 
     Args:
-        scan: A T1w volume, whole head or skull-stripped, of any spacing and orientation.
+        scan: A T1w volume, whole head or skull-stripped, of any voxel size and orientation.
         mask: Label map; voxels other than 0 are regenerated. None edits the whole brain.
         out: Folder of the proposals, with a JSON sidecar each.
         num_proposals: Number of proposals, each from its own seed.
@@ -149,7 +149,7 @@ def anomaly(
         >>> found.metadata["score_ml"], found.metadata["score_percentile"]    # doctest: +SKIP
 
     Args:
-        scan: A T1w volume, whole head or skull-stripped, of any spacing and orientation.
+        scan: A T1w volume, whole head or skull-stripped, of any voxel size and orientation.
         out: The map to write (`.nii.gz`), with a JSON sidecar; None writes no file.
         on_event: Called with each event.
         options: Any other field of `AnomalyRequest`: `age`, `sex`, `num_seeds`, `seed`, `model`, `device`, ...

@@ -193,7 +193,7 @@ def _details(widths: tuple[int, ...], blocks: tuple[int, ...], steps: int, *, at
 
 _TINY = Preset(
     name="tiny",
-    about="about a minute on two laptop cores: shows that everything works, not what a brain looks like",
+    about="a check that everything works, about a minute on two laptop cores; samples are blobs",
     depth=3,
     levels=(
         _base((16, 32), (1, 1), 12),
@@ -230,7 +230,7 @@ _LAPTOP = Preset(
 # The packaged ixi-2mm-anatomy has its two finest networks, trained for half as long.
 _LAPTOP_REGIONS = Preset(
     name="laptop-regions",
-    about="region maps (content `regions`): an afternoon on a laptop without a GPU",
+    about="region maps (content `regions`), an afternoon on a laptop without a GPU",
     depth=3,
     levels=(
         _base((64, 128), (1, 2), 30),

@@ -89,11 +89,11 @@ class GenerateDock(Dock):
 
         self.form = GenerateForm()
         self.generate_button = QPushButton("Generate")
-        self.generate_button.setToolTip("Make brains with these settings.")
+        self.generate_button.setToolTip("Generate brains with these settings.")
         self.copy_button = CopyButton("The same generation")
         self.progress = ProgressRow("Cancel", "Stops within one step. Brains that are finished stay.")
         self.reproduce_button = QPushButton("Reproduce")
-        self.reproduce_button.setToolTip("Make a brain again, to the last bit, from a layer or from a saved volume.")
+        self.reproduce_button.setToolTip("Generate a brain again, to the last bit, from a layer or a saved volume.")
         menu = QMenu(self.reproduce_button)
         self.reproduce_action = menu.addAction("Reproduce the selected layer", lambda: self.regenerate())
         self.reproduce_file_action = menu.addAction("Reproduce from a file …", self._regenerate_file)

@@ -31,7 +31,7 @@ class EvaluationView(QWidget):
         self._draw: list[Callable[[], None]] = []
         self.summary = wrapping_label("", rich=True)
         self.group = QComboBox()
-        self.group.setToolTip("Which figures the table shows: those that have a target, or all of a group.")
+        self.group.setToolTip("Metrics in the table: those that have a target, or all of a group.")
         self.table = FigureTable()
         self.figure = QComboBox()
         self.figure.setToolTip("What is drawn below.")

@@ -44,7 +44,7 @@ class ProgressRow(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.bar, 1)
         self.pause_button = QPushButton("Pause", checkable=True)
-        self.pause_button.setToolTip(pause_tooltip or "Holds this job where it is.")
+        self.pause_button.setToolTip(pause_tooltip or "Pauses this job.")
         self.pause_button.clicked.connect(self._request_pause)
         row.addWidget(self.pause_button)
         row.addWidget(self.stop_button)

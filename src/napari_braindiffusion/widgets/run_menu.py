@@ -44,7 +44,7 @@ class RunMenu(QToolButton):
         self.compare.clear()
         for run in others:
             action = self.compare.addAction(run.name)
-            action.setToolTip("Draw its curves beside those that are shown; once more takes them away.")
+            action.setToolTip("Draw its curves next to the shown ones; choose it again to remove them.")
             action.setCheckable(True)
             action.setChecked(run in compared)
             action.toggled.connect(lambda on, run=run: self.compared.emit(run, on))

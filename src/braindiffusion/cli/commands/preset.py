@@ -30,5 +30,5 @@ def preset(name: Annotated[str | None, typer.Argument(help="Print this preset as
     with console.status("Counting memory …"):
         for one in PRESETS.values():
             sizes = [f"{preset_bytes(one, spacing) / 1e9:.1f} GB" for spacing in _SPACINGS]
-            table.add_row(one.name, one.about, *sizes, "auto takes it here" if one.name == auto else "")
+            table.add_row(one.name, one.about, *sizes, "selected by auto" if one.name == auto else "")
     console.print(table)

@@ -16,7 +16,7 @@ class EditRequest(BaseRequest):
 
     job: Literal["edit"] = "edit"
     scan: Path = Field(title="Scan", json_schema_extra={"positional": True})
-    """A T1w volume, whole head or skull-stripped, of any spacing and orientation."""
+    """A T1w volume, whole head or skull-stripped, of any voxel size and orientation."""
     mask: Path | None = Field(default=None, title="Mask")
     """Label map whose voxels other than 0 are regenerated, on the scan's grid or on another; by default the whole
     brain, whose coarse structure stays."""
@@ -101,7 +101,7 @@ class AnomalyRequest(BaseRequest):
 
     job: Literal["anomaly"] = "anomaly"
     scan: Path = Field(title="Scan", json_schema_extra={"positional": True})
-    """A T1w volume, whole head or skull-stripped, of any spacing and orientation."""
+    """A T1w volume, whole head or skull-stripped, of any voxel size and orientation."""
     age: float | None = Field(default=None, ge=0, le=120, title="Age", json_schema_extra={"unit": "years"})
     """Age of the person in years; by default estimated from the scan."""
     sex: Literal["F", "M"] | None = Field(default=None, title="Sex")

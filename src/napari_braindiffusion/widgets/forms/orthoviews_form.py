@@ -47,7 +47,7 @@ class OrthoviewsForm(QWidget):
             "brighter, blue where the upper one is."
         )
         self.in_3d_button = QPushButton("3D", checkable=True)
-        self.in_3d_button.setToolTip("Render the brains in the large canvas. Again: back to the plane.")
+        self.in_3d_button.setToolTip("Render the brains in the large canvas. Press again to return to the plane.")
         self.align_centers_box = QCheckBox("Align centers", checked=True)
         self.align_centers_box.setToolTip(
             "Compare positions relative to the centers of the brains instead of positions in scanner space. Files that "

@@ -36,7 +36,7 @@ class Curves(QWidget):
         self.level.setToolTip("Draw one level of the cascade, or all; level 0 is the coarsest.")
         self.log = QCheckBox("Log")
         self.log.setChecked(True)
-        self.log.setToolTip("Logarithmic loss: late, small progress is seen too.")
+        self.log.setToolTip("Logarithmic axis, which shows small progress late in a training.")
         self.smoothing = QSpinBox()
         self.smoothing.setRange(1, 999)
         self.smoothing.setPrefix("Smooth ")

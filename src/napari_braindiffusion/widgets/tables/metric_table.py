@@ -47,7 +47,7 @@ class FigureTable(QTableWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(COLUMNS), parent)
         self.setHorizontalHeaderLabels(COLUMNS)
-        self.setToolTip("Figures with their 95 % intervals. Rest the mouse on a line to read what it means.")
+        self.setToolTip("Metrics with their 95 % intervals. Hover over a row for an explanation.")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
