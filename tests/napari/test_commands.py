@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from app_model.types import KeyBinding
+from napari.layers import Image, Labels, Layer
 from napari.qt import QtViewer
 from napari.qt.threading import WorkerBase
+from napari.viewer import Viewer
 from npe2 import PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
@@ -96,3 +99,16 @@ def test_the_shortcuts_of_the_manifest_run_their_commands(viewer, qtbot):
     assert f"Generate ({PLUGIN})" in viewer.window.dock_widgets
     qtbot.keyClick(canvas, Qt.Key.Key_3, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
     assert viewer.dims.ndisplay == 3
+
+
+def test_no_shortcut_of_the_manifest_is_one_of_napari(viewer):
+    """A menu of napari takes its key before the canvas sees it."""
+    from napari._app_model import get_app_model
+    from napari.utils.shortcuts import default_shortcuts
+
+    taken = {str(binding.keybinding) for binding in get_app_model().keybindings}
+    taken |= {str(KeyBinding.validate(key)) for keys in default_shortcuts.values() for key in keys}
+    taken |= {str(key) for kind in (Viewer, Layer, Image, Labels) for key in kind.class_keymap}
+    own = PluginManager.instance().get_manifest(PLUGIN).contributions.keybindings
+    assert own
+    assert {str(KeyBinding.from_str(binding.key)) for binding in own} & taken == set()

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QWheelEvent
 
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import (
     Cancelled,
     EvaluateRequest,
@@ -366,7 +367,8 @@ def test_what_fails_before_the_engine_is_told(qtbot, notices, tmp_path, monkeypa
     monkeypatch.setattr(layer_files, "FOLDER", str(tmp_path / "file" / "layers"))
     (tmp_path / "file").touch()
     jobs.ask([viewer.add_image(np.ones((4, 4, 4)), units="mm")], request)
-    jobs.ask([tmp_path], request)
+    with pytest.raises(BrainDiffusionError, match="still running"):
+        jobs.ask([tmp_path], request)
     qtbot.waitUntil(lambda: len(heard) == 2, timeout=10_000)
     assert "could not be written" in heard[-1]
 

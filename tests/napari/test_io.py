@@ -279,6 +279,44 @@ def test_a_broken_file_says_so(viewer, tmp_path):
     assert not viewer.layers
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_a_broken_file_among_several_is_told_and_the_others_open(viewer, tmp_path, qtbot, monkeypatch, notices, large):
+    """As they are dropped: napari hands over one after the other, and stops at the first that raises."""
+    monkeypatch.setattr(background, "BLINK", 1000 if large else background.BLINK)
+    for name in ("a.nii.gz", "c.nii.gz"):
+        shutil.copy(sample_t1_path(), tmp_path / name)
+    (tmp_path / "b.nii.gz").write_bytes(sample_t1_path().read_bytes()[:20_000])
+    (tmp_path / "d.mgz").write_bytes(b"no")
+    names = ["a.nii.gz", "b.nii.gz", "c.nii.gz", "d.mgz"]
+    QTimer.singleShot(0, lambda: viewer.open([tmp_path / name for name in names], plugin=PLUGIN))
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2 and len(notices()) == 2, timeout=30_000)
+    assert [layer.name for layer in viewer.layers] == ["a", "c"]
+    assert {name for name in names for _, message in notices() if name in message} == {"b.nii.gz", "d.mgz"}
+
+
+@pytest.mark.parametrize("chosen", [("scan", "regions"), ("scan", "scan two"), ("regions", "regions!")])
+def test_several_layers_are_saved_as_a_file_each_in_millimetres(viewer, tmp_path, chosen):
+    """napari has no other way to keep the place of several layers: its own writers know only pixels."""
+    place = {"scale": (2, 2, 3), "translate": (-4, 5, 6), "units": "mm"}
+    data = np.random.default_rng(0).integers(0, 3, (4, 5, 6))
+    for name in ("scan", "scan two"):
+        viewer.add_image(data.astype(np.float32), name=name, metadata={"provenance": {"seed": 1}}, **place)
+    for name in ("regions", "regions!"):
+        viewer.add_labels(data, name=name, **place)
+    viewer.layers.selection = {viewer.layers[name] for name in chosen}
+    for _ in range(2):  # what is there already stays
+        written = viewer.layers.save(str(tmp_path / "sub.nii.gz"), selected=True)
+    files = sorted(path.name for path in tmp_path.glob("*.nii.gz"))
+    assert len(files) == 4
+    assert {Path(one).name for one in written} < set(files)
+    assert all(name.startswith("sub_") for name in files)
+    for name in files:
+        saved = nib.load(tmp_path / name)
+        np.testing.assert_array_equal(np.asarray(saved.dataobj), data)
+        np.testing.assert_allclose(saved.affine @ [1, 1, 1, 1], [-2, 7, 9, 1])
+        assert bool(read_sidecar(tmp_path / name)) is ("scan" in name)
+
+
 def test_a_flat_layer_cannot_be_saved(viewer, tmp_path):
     layer = viewer.add_image(np.ones((4, 5)), name="flat")
     with pytest.raises(BrainDiffusionError, match="'flat' has 2 dimensions"):

@@ -75,10 +75,10 @@ class AnomalyDock(LayerJobDock):
         if not is_brain(image):
             show_error("Choose an image that is one brain: a 3D image (T1w).")
             return
-        self._source = image
         with self.errors_shown():
             asked = self.form.make_request(scan=Path())
             self.job.ask([image], lambda paths: asked.model_copy(update={"scan": paths[0]}))
+            self._source = image
 
     def release(self) -> None:  # noqa: D102 the base class says it
         for event in self._layer_events:

@@ -176,12 +176,18 @@ class Dock(QWidget):
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102 Qt's
-        if watched is self._window and event.type() == QEvent.Type.Close and not self._ended:
-            if not self.may_close():
-                event.ignore()
-                return True
-            self.end()
-        return False
+        window = self._window
+        if window is None or watched is not window or event.type() != QEvent.Type.Close:
+            return False
+        docks = [dock for dock in window.findChildren(Dock) if not dock.has_ended]
+        if all(dock.may_close() for dock in docks):
+            window.event(event)  # napari asks, too: the docks end only if the window does close
+            if event.isAccepted():
+                for dock in docks:
+                    dock.end()
+        else:
+            event.ignore()
+        return True
 
     def _watch_window(self) -> None:
         window = self.parentWidget()

@@ -179,7 +179,7 @@ class CohortDock(Dock):
             worker.quit()
         self.inspection.close()
         if self.job is not None:
-            self.job.cancel()
+            self.engine.abandon(self.job)
 
     def apply_theme(self, background: str, text: str) -> None:  # noqa: D102 the base class says it
         theme = get_theme(self._viewer.theme)

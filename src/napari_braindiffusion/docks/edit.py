@@ -142,7 +142,6 @@ class EditDock(LayerJobDock):
         elif operation == "change" and not self.form.changes.asked():
             show_error("Choose what to change: an age, a sex or a region volume.")
             return
-        self._source = image
         with self.errors_shown():
             asked = self.form.make_request(scan=Path(), label=label)
 
@@ -150,6 +149,7 @@ class EditDock(LayerJobDock):
                 return asked.model_copy(update=dict(zip(sources, paths, strict=True)))
 
             self.job.ask(list(sources.values()), request)
+            self._source = image
 
     def keep(self) -> None:
         """Remove all proposals but the selected one, and show the layers as before."""

@@ -116,7 +116,8 @@ class EvaluateDock(Dock):
     def evaluate(self) -> None:
         """Compare what the form names. Layers become files first."""
         if self._is_complete():
-            self.jobs.ask(*self._asked())
+            with self.errors_shown():
+                self.jobs.ask(*self._asked())
 
     def use_generated(self, run: Path) -> None:
         """Fill in a run or folder of generated brains."""
@@ -160,16 +161,14 @@ class EvaluateDock(Dock):
         self.reports.set_runs(found.reports)
 
     def _find_nearest(self, brain: Layer, of: Origin) -> None:
-        real = self.form.real.sources or of.real
         if self.has_ended:
             return
+        real = self.form.real.sources or of.real
         if not real:
             show_warning("Add the real brains to compare with: ideally the cohort that the model was trained on.")
             self.reveal(self.form.real)
             self.form.real.add_button.setFocus()
             return
-
-        self._asked_for = {key: brain.metadata[key] for key in (PROVENANCE, SIDECAR) if key in brain.metadata}
 
         def request(paths: list[Path]) -> NearestRequest:
             return NearestRequest(
@@ -179,7 +178,9 @@ class EvaluateDock(Dock):
                 labels=self.form.fields["labels"].value,
             )
 
-        self.jobs.ask([brain, *real], request)
+        with self.errors_shown():
+            self.jobs.ask([brain, *real], request)
+            self._asked_for = {key: brain.metadata[key] for key in (PROVENANCE, SIDECAR) if key in brain.metadata}
 
     def _is_complete(self) -> bool:
         """Return whether both lists have entries; show a message where they do not."""

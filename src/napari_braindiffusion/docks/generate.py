@@ -220,7 +220,7 @@ class GenerateDock(Dock):
         self._caption.close()
         self.preview.close()
         if self.job is not None:
-            self.job.cancel()
+            self.engine.abandon(self.job)
         self._remove_preview()
 
     def _request(self) -> GenerateRequest:

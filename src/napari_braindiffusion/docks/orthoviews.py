@@ -104,9 +104,9 @@ class OrthoviewsDock(Dock):
             images = [brain.image for brain in self.compared.brains] if self.compared else chosen(self._viewer)
             check_pair(images)
             align: Literal["centre", "world"] = "centre" if self.form.align_centers else "world"
-            self._difference_name = f"{images[0].name} - {images[1].name}"
             self.form.set_busy(True)
             self.difference.ask(images, lambda paths: DifferenceRequest(first=paths[0], second=paths[1], align=align))
+            self._difference_name = f"{images[0].name} - {images[1].name}"
             if self.compared is None:
                 images[1].visible = False  # it would hide where it differs
 

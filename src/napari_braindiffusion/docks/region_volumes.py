@@ -100,14 +100,15 @@ class RegionVolumesDock(LayerJobDock):
         if not is_brain(brain):
             show_error("Select a layer that is one brain: a 3D image (T1w).")
             return
-        self._source = brain
 
         def request(paths: list[Path]) -> SegmentRequest:
             (path,) = paths
             out = settings().runs_folder / FOLDER / f"{path.parent.name}_{volume_stem(path)}_regions.nii.gz"
             return SegmentRequest(input=path, out=out)
 
-        self.job.ask([brain], request)
+        with self.errors_shown():
+            self.job.ask([brain], request)
+            self._source = brain
 
     def measure(self, layer: Layer | None = None) -> None:
         """Measure a Labels layer, the active one by default."""

@@ -3,9 +3,10 @@
 Their folders may lie on a slow network: they are only ever read and changed in worker threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QUrl, Signal
@@ -21,6 +22,8 @@ from napari_braindiffusion.widgets import dialogs as questions
 from napari_braindiffusion.widgets.forms.layout import form_layout
 from napari_braindiffusion.widgets.run_list import RunList
 from napari_braindiffusion.widgets.run_menu import RunMenu
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class RunBrowser(QWidget):
         self._followed: list[Run] = []
         self._compared: set[Run] = set()
         self._refreshes = 0
+        self._closed = False
         row = QHBoxLayout()
         row.addWidget(self.list, 1)
         row.addWidget(self.reload_button)
@@ -81,11 +85,11 @@ class RunBrowser(QWidget):
             if number == self._refreshes:
                 self._show(found)
 
-        run_in_thread(find_trainings, settings().runs_folder, tuple(self._followed), then=show)
+        self._in_thread(find_trainings, settings().runs_folder, tuple(self._followed), then=show)
 
     def close_for_good(self) -> None:
         """Take no notice of what is still looked for."""
-        self._refreshes = -1
+        self._closed = True
 
     def offer(self) -> None:
         """Offer in the menu what can be done with the run that is chosen now."""
@@ -103,7 +107,7 @@ class RunBrowser(QWidget):
         run = self.list.run
         name = None if run is None else questions.ask_name(self, run.name)
         if run is not None and name is not None and name != run.name:
-            run_in_thread(run.rename, name, then=lambda renamed: self._on_renamed(run, renamed))
+            self._in_thread(run.rename, name, then=lambda renamed: self._on_renamed(run, renamed))
 
     def delete(self) -> None:
         """Delete the chosen run, if the user is sure; never one that is being done."""
@@ -114,7 +118,7 @@ class RunBrowser(QWidget):
             show_error(f"The run {run.name} is {state}: stop it before it is deleted.")
         elif questions.ask_delete(self, run.name):
             self._tell(None)
-            run_in_thread(run.delete, settings().runs_folder, then=self._on_deleted)
+            self._in_thread(run.delete, settings().runs_folder, then=self._on_deleted)
 
     def open_folder(self) -> None:
         """Show the chosen run's folder in the system's file manager."""
@@ -125,7 +129,11 @@ class RunBrowser(QWidget):
         """Follow a training in any folder, such as one that a cluster writes; None asks which."""
         folder = folder or questions.ask_folder(self, "Folder of a training (with run.json)")
         if folder is not None:
-            run_in_thread(open_training, folder, then=self._on_followed)
+            self._in_thread(open_training, folder, then=self._on_followed)
+
+    def _in_thread(self, work: Callable[..., Found], *args: Any, then: Callable[[Found], None]) -> None:
+        """Work on the disk in a worker thread; nothing follows where the dock has been closed meanwhile."""
+        run_in_thread(work, *args, then=lambda found: None if self._closed else then(found))
 
     def _show(self, found: list[Training]) -> None:
         self.trainings = found

@@ -108,7 +108,8 @@ class SynthesizeDock(Dock):
         return self.job is None or questions.ask_cancel(self.window(), self.job.run.name)
 
     def release(self) -> None:  # noqa: D102 the base class says it
-        self._cancel()
+        if self.job is not None:
+            self.engine.abandon(self.job)
 
     def _on_model(self) -> None:
         """Show the ages of the training subjects of the chosen model."""

@@ -169,7 +169,7 @@ class TrainDock(Dock):
         shown = self.runs.run
 
         def draw(history: History) -> None:
-            if self.runs.run == shown:
+            if not self.has_ended and self.runs.run == shown:
                 self.curve.add_all((event for event in history[0] if isinstance(event, Metric)), run.name)
 
         run_in_thread(read_history, run, then=draw)

@@ -30,7 +30,12 @@ BLINK = 1_000_000
 
 def needs_thread(voxels: int) -> bool:
     """Whether so many voxels belong into a worker thread: they take long, and Qt's event loop is running."""
-    return voxels > BLINK and QThread.currentThread().loopLevel() > 0
+    return voxels > BLINK and is_interactive()
+
+
+def is_interactive() -> bool:
+    """Whether Qt's event loop is running, so that a user has asked, and no script waits for the result."""
+    return QThread.currentThread().loopLevel() > 0
 
 
 def load_for_layers() -> None:

@@ -18,10 +18,9 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.export import brains_in, write_bids
 from braindiffusion.export.brains import named
 from braindiffusion.files import PrivateFolder
-from braindiffusion.runs.sidecar import sidecar_path
 from braindiffusion.volume import Volume
 from napari_braindiffusion.engine.threads import in_background
-from napari_braindiffusion.layers.files import file_name, provenance_of, save_brain
+from napari_braindiffusion.layers.files import free_path, provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.widgets.forms.export_form import ExportChoice, ExportDialog
 
@@ -103,10 +102,10 @@ def _work(choice: ExportChoice, outgoing: Sequence[Outgoing]) -> Generator[Path 
             from braindiffusion.volume import load_volume
 
             for brain in brains:
-                yield save_brain(load_volume(brain.path), _free(choice.out, brain.name), brain.sidecar)
+                yield save_brain(load_volume(brain.path), free_path(choice.out, brain.name), brain.sidecar)
     elif choice.format != "bids":
         for one in outgoing:
-            yield save_brain(one.volume, _free(choice.out, one.name), one.sidecar)
+            yield save_brain(one.volume, free_path(choice.out, one.name), one.sidecar)
     else:
         with PrivateFolder() as folder:
             found = [_found(number, one, Path(folder)) for number, one in enumerate(outgoing)]
@@ -154,14 +153,3 @@ def _same_grid(one: Layer, other: Layer) -> bool:
 
 def _rgb(layer: Layer) -> bool:
     return bool(getattr(layer, "rgb", False))
-
-
-def _free(folder: Path, name: str) -> Path:
-    """A file that is not there yet, called as the layer."""
-    plain = file_name(name)
-    number = 1
-    while True:
-        path = folder / f"{plain}{f'-{number}' if number > 1 else ''}.nii.gz"
-        if not path.exists() and not sidecar_path(path).exists():
-            return path
-        number += 1

@@ -39,6 +39,8 @@ def open_in_browser(viewer: Viewer, figure: FigureName) -> LayerJob | None:
         show_error(str(error))
         return None
     job = LayerJob(viewer, EngineClient.shared(), QApplication.instance())
+    EngineClient.shared(job)  # the page comes, also if all docks are closed meanwhile
+    job.ended.connect(lambda: job.engine.release(job))
     job.finished.connect(_open_page)
     job.failed.connect(show_error)
     job.ended.connect(job.deleteLater)

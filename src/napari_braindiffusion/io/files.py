@@ -18,9 +18,15 @@ from braindiffusion.nifti import READABLE_SUFFIXES
 from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem
 from braindiffusion.volume import Volume, load_volume, read_header
 from napari import current_viewer
-from napari_braindiffusion.engine.threads import in_background, load_for_layers, needs_thread
+from napari_braindiffusion.engine.threads import (
+    in_background,
+    is_interactive,
+    load_for_layers,
+    needs_thread,
+    show_message,
+)
 from napari_braindiffusion.layers.display import set_initial_view
-from napari_braindiffusion.layers.files import PROVENANCE, SIDECAR, provenance_of, save_brain
+from napari_braindiffusion.layers.files import PROVENANCE, SIDECAR, free_path, provenance_of, save_brain
 from napari_braindiffusion.layers.geometry import (
     Kind,
     LayerData,
@@ -56,15 +62,17 @@ def read_volumes(path: str | Sequence[str]) -> Opened:
     """One layer a file, in millimetres: labels where the file or its name says so, else an image.
 
     Large files that a user opens in the viewer are read in a worker thread: nothing is returned then, and their layers
-    follow one by one.
+    follow one by one. Of several files that a user opens, those that cannot be read are named, and the others open.
 
     Raises:
-        BrainDiffusionError: A file cannot be read as a volume; the sentence names it.
+        BrainDiffusionError: A script opens a file that cannot be read as a volume; the sentence names it.
     """
     paths = [Path(path)] if isinstance(path, str) else [Path(one) for one in path]
     viewer = current_viewer()
     if viewer is None or not needs_thread(sum(_voxels(one) for one in paths)):
-        layers = [read_layer(one) for one in paths]
+        layers = list(_readable(paths))
+        if not layers:
+            return [(None,)]
         set_initial_view(viewer)
         if viewer is not None:
             QTimer.singleShot(0, partial(offer_overlay, viewer))  # when the layers are in
@@ -119,6 +127,22 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
     return _write(path, data, attributes, "labels")
 
 
+def write_layers(path: str, layers: Sequence[LayerData]) -> list[str]:
+    """Save several Image and Labels layers as they are now, each as a `.nii.gz` of its own.
+
+    `scan.nii.gz` becomes `scan_NAME.nii.gz` for each layer NAME. Files that are there already stay.
+
+    Raises:
+        BrainDiffusionError: A layer is no volume, or a file cannot be written.
+    """
+    written: list[str] = []
+    for data, attributes, layer_type in layers:
+        kind: Kind = "labels" if layer_type == "labels" else "image"
+        own = free_path(Path(path).parent, f"{volume_stem(Path(path))}_{attributes['name']}", written)
+        written += _write(str(own), data, attributes, kind)
+    return written
+
+
 def _write(path: str, data: Any, attributes: Mapping[str, Any], layer_type: Kind) -> list[str]:
     viewer = current_viewer()
     volume = layer_data_to_volume(data, attributes, layer_type, viewer.layers if viewer is not None else ())
@@ -136,6 +160,17 @@ def _write(path: str, data: Any, attributes: Mapping[str, Any], layer_type: Kind
 
 def _save_one(volume: Volume, path: Path, sidecar: Mapping[str, Any]) -> Generator[Path]:
     yield save_brain(volume, path, sidecar)
+
+
+def _readable(paths: Sequence[Path]) -> Generator[LayerData]:
+    """Yield the files as layers. One that cannot be read raises in a script, and is shown where a user opens it."""
+    for path in paths:
+        try:
+            yield read_layer(path)
+        except BrainDiffusionError as error:
+            if not is_interactive():
+                raise
+            show_message(error)
 
 
 def _read_each(paths: Sequence[Path]) -> Generator[LayerData | BrainDiffusionError]:

@@ -7,8 +7,9 @@ the brain as it was.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -17,7 +18,7 @@ from napari.layers import Image, Layer
 from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.sidecar import read_sidecar, write_sidecar
+from braindiffusion.runs.sidecar import read_sidecar, sidecar_path, write_sidecar
 from braindiffusion.volume import Volume, save_volume
 from napari_braindiffusion.engine.threads import in_background, show_message
 from napari_braindiffusion.layers.geometry import layer_to_volume
@@ -66,6 +67,16 @@ def file_name(name: str) -> str:
     """Return a name for a file, without a suffix, from that of a layer: as long as any file system takes it."""
     plain = re.sub(r"[^\w.-]+", "_", name).strip("_.")
     return plain.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip("_.") or "brain"
+
+
+def free_path(folder: Path, name: str, taken: Container[str] = ()) -> Path:
+    """Return a `.nii.gz` of a folder that is not there yet and not among `taken`, called as the layer."""
+    plain = file_name(name)
+    for number in count(1):
+        path = folder / f"{plain}{f'-{number}' if number > 1 else ''}.nii.gz"
+        if not path.exists() and not sidecar_path(path).exists() and str(path) not in taken:
+            break
+    return path
 
 
 def provenance_of(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,9 +57,13 @@ class LayerJob(QObject):
         return self._token is not None
 
     def ask(self, sources: Sequence[Layer | Path], request: Callable[[list[Path]], Request]) -> None:
-        """Submit what `request` makes of one path for each source; does nothing while another job runs."""
+        """Submit what `request` makes of one path for each source.
+
+        Raises:
+            BrainDiffusionError: the job before has not ended.
+        """
         if self.is_busy:
-            return
+            raise BrainDiffusionError("A job of this dock is still running: wait until it ends.")
         token = self._token = object()
 
         def submit(paths: list[Path]) -> None:

@@ -71,7 +71,7 @@ class Pane(QWidget):
         self.canvas.dims.hide()  # the viewer has the sliders
         self.canvas.setAcceptDrops(False)  # files are dropped on the viewer
         free_in_own_context(self.canvas)
-        self.context_is_lost = False
+        self.context_is_lost = self._ended = False
         self.canvas.canvas._scene_canvas.events.initialize.connect(self._watch_context)
         self.native = self.canvas.canvas.native
         self.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go to the viewer
@@ -116,7 +116,7 @@ class Pane(QWidget):
     def end(self) -> None:
         """Let go of the viewer, its layers and the canvas."""
         viewer = self._viewer
-        self.blockSignals(True)  # the canvas loses its context at last
+        self._ended = True
         self._later.stop()
         viewer.dims.events.point.disconnect(self._on_cursor)
         self.model.dims.events.point.disconnect(self._from_cursor)
@@ -142,9 +142,10 @@ class Pane(QWidget):
 
     def _on_context_lost(self) -> None:
         self.context_is_lost = True
-        self.native.setUpdatesEnabled(False)  # what vispy would draw with is gone
-        self.canvas.canvas._scene_canvas.context.finish = lambda: None  # and need not be freed
-        self.context_lost.emit()
+        self.canvas.canvas._scene_canvas.context.finish = lambda: None  # what vispy draws with need not be freed
+        if not self._ended:  # else the canvas is being deleted
+            self.native.setUpdatesEnabled(False)
+            self.context_lost.emit()
 
     def _arrange(self, event: object = None) -> None:
         """Cut along the plane, also after napari has forgotten its axes with the last layer."""
