@@ -113,6 +113,21 @@ def test_without_a_model_a_fifth_is_held_out_by_name(people: Path, write: Callab
     assert not names(groups.training) & names(groups.held_out)
 
 
+def test_all_sessions_of_a_person_are_in_one_group(sessions: Path, write: Callable, make_person: Callable) -> None:
+    groups = choose_groups(EvaluateRequest(real=(sessions,), generated=(generated(write, make_person),)))
+    assert (len(groups.training), len(groups.held_out)) == (32, 8)
+    assert not {one.person for one in groups.training} & {one.person for one in groups.held_out}
+
+
+def test_sessions_of_two_people_are_too_few(tmp_path: Path, write: Callable, make_person: Callable) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name in ("sub-1_ses-1", "sub-1_ses-2", "sub-2_ses-1", "sub-2_ses-2"):
+        (scans / f"{name}_T1w.nii.gz").touch()
+    with pytest.raises(BrainDiffusionError, match=r"Too few training people \(2\): at least 3 are needed"):
+        choose_groups(EvaluateRequest(real=(scans,), generated=(generated(write, make_person),)))
+
+
 def test_a_model_that_learnt_from_others_is_told(people: Path, write: Callable, make_person: Callable) -> None:
     folder = generated(write, make_person, model={"name": "ixi-2mm"})
     with pytest.raises(BrainDiffusionError, match=r"The brains of .* are .*; those of the model are"):

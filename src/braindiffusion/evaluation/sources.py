@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braindiffusion.cohort.demographics import SESSION
 from braindiffusion.cohort.find import SUFFIXES, find, is_volume, match_labels
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
@@ -72,6 +73,11 @@ class Source:
     subject: Subject | None = None
     model: str = ""
     counterpart: str = ""
+
+    @property
+    def person(self) -> str:
+        """Id of the person of a real brain: sessions of one person have the same."""
+        return self.name.split(SESSION)[0] if self.subject is None else self.subject.person
 
 
 def preprocessing_of(paths: Iterable[Path], card: ModelCard | None) -> Preprocessing:
