@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import ConditionSchema, MapField
@@ -118,6 +119,20 @@ def test_an_oblique_scan_with_a_scale_keeps_its_stored_numbers(
     assert made.header.binaryblock == nib.load(tmp_path / "scan.nii.gz").header.binaryblock
     marked = painted_voxels(load_volume(tmp_path / "scan.nii.gz"), load_volume(tmp_path / "mask.nii.gz"), 2)
     assert 0.5 * marked.sum() < changed.sum() <= marked.sum()
+
+
+@pytest.mark.parametrize(("finer", "shift"), [(2.0, 0.0), (0.5, 0.5), (1.0, 0.5), (4.0, 0.0)])
+def test_what_is_painted_on_another_grid_stays_in_its_place(finer: float, shift: float) -> None:
+    """Where voxels of the scan lie in the middle between two of the mask, none of the two always wins."""
+    scan = Volume(np.zeros((1, 32, 32, 32), np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
+    step = np.diag([1 / finer] * 3 + [1.0])
+    step[:3, 3] = (1 / finer - 1) / 2 + shift / finer  # the same outer corner, but for the shift
+    affine = scan.affine @ step
+    side = round(32 * finer)
+    ball = np.linalg.norm(np.indices((side,) * 3) - (side - 1) / 2, axis=0) < side / 4
+    marked = painted_voxels(scan, Volume(ball[None].astype(np.uint8), affine, {"kind": "labels"}))
+    centres = [(at @ [*ndimage.center_of_mass(where), 1])[:3] for at, where in ((affine, ball), (scan.affine, marked))]
+    np.testing.assert_allclose(centres[0], centres[1], atol=0.1)
 
 
 def test_a_box_goes_back_to_the_intensities_of_its_scan(scan: Volume, painted: Volume) -> None:

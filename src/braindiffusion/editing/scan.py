@@ -14,7 +14,7 @@ from braindiffusion.cohort.standardise import standardise
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.background import clear_background
 from braindiffusion.regions import REGIONS
-from braindiffusion.volume import Volume, resample
+from braindiffusion.volume import Volume
 
 Mask = NDArray[np.bool_]
 Grid = NDArray[np.float32]
@@ -177,8 +177,7 @@ def painted_voxels(scan: Volume, mask: Volume, label: int | None = None) -> Mask
         what = "The mask is 0 everywhere: paint" if label is None else f"The mask has no voxel of label {label}: choose"
         raise BrainDiffusionError(f"{what} what shall be regenerated.", "mask" if label is None else "label")
     if marked.shape != scan.shape or not np.allclose(mask.affine, scan.affine, atol=1e-3):
-        labels = Volume(marked[None].astype(np.uint8), mask.affine, {"kind": "labels"})
-        marked = resample(labels, scan.affine, scan.shape).data[0] > 0
+        marked = transforms.resample_labels(marked.astype(np.uint8), mask.affine, scan.shape, scan.affine) > 0
         if not marked.any():
             raise BrainDiffusionError("The mask lies outside of the scan: choose a mask of this scan.", "mask")
     return np.asarray(marked, np.bool_)
