@@ -148,6 +148,20 @@ def test_a_box_goes_back_to_the_intensities_of_its_scan(scan: Volume, painted: V
     assert np.abs(old - new).mean() < 0.02 * np.ptp(old) + 1
 
 
+def test_intensities_do_not_depend_on_the_value_of_the_background(scan: Volume) -> None:
+    """What is generated gets the unit of the scan, also where its background is not just below its tissue."""
+    brain = scan.data.astype(np.float32)
+    middle, spread = brain[brain > 0].mean(), brain[brain > 0].std()
+    scaled = (brain - middle) / spread
+    found = [
+        box_scan(Volume(np.where(brain > 0, scaled, background), scan.affine), None, SETTINGS)
+        for background in (scaled[brain > 0].min(), np.float32(0), np.float32(-30))
+    ]
+    assert [one.background for one in found[1:]] == [0.0, -30.0]
+    for one in found[1:]:
+        assert (one.low, one.high) == pytest.approx((found[0].low, found[0].high), abs=0.01)
+
+
 def test_a_variation_starts_from_what_the_scan_shows(scan: Volume, painted: Volume) -> None:
     marked = painted.data[0] > 0
     filled, kept, whole = (

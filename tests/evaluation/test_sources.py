@@ -71,6 +71,20 @@ def test_another_scanner_s_stripped_brain_is_brought_into_the_box(tmp_path: Path
     assert brain.labels is None
 
 
+@pytest.mark.parametrize("background", [0.0, -1000.0])
+def test_a_stripped_brain_is_the_same_whatever_its_background(
+    tmp_path: Path, make_person: Callable, background: float
+) -> None:
+    voxels, labels = make_person(5)
+    scored = (voxels - voxels[labels > 0].mean()) / voxels[labels > 0].std()
+    darkest = scored[labels > 0].min()
+    for name, outside in (("a", darkest), ("b", background)):
+        data = np.where(labels > 0, scored, outside).astype(np.float32)
+        save_volume(Volume(data[None], np.diag([8.0, 8, 8, 1])), tmp_path / f"{name}.nii.gz")
+    expected, found = (source.read().voxels for source in find_brains([tmp_path], BOX))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 def test_label_maps_beside_volumes_are_grouped(tmp_path: Path, make_person: Callable) -> None:
     voxels, labels = make_person(5)
     affine = np.diag([8.0, 8, 8, 1])

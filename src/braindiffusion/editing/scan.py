@@ -9,6 +9,7 @@ from scipy.interpolate import LinearNDInterpolator
 from skimage.restoration import inpaint_biharmonic
 
 from braindiffusion.cohort import transforms
+from braindiffusion.cohort.mask import dark_background
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.errors import BrainDiffusionError
@@ -303,7 +304,8 @@ def _range(
     scan: Volume, affine: NDArray[np.float64], box: Grid, known: Mask, preprocessing: Preprocessing
 ) -> tuple[float, float]:
     """Return the intensities that became -1 and 1: the straight line between the scan's values and the box's."""
-    image, grid = transforms.resample(scan.data.astype(np.float32), scan.affine, preprocessing.spacing)
+    dark = dark_background(scan)  # as `standardise` resampled it
+    image, grid = transforms.resample(dark.data.astype(np.float32), scan.affine, preprocessing.spacing)
     x, y, z = (int(n) for n in np.rint((np.linalg.inv(grid) @ affine)[:3, 3]))
     raw = transforms.cut_box(image, grid, (x, y, z), preprocessing.shape, 0)[0][0]
     between = (np.abs(box) < 1) & known

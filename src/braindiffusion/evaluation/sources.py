@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from braindiffusion.cohort.demographics import SESSION
 from braindiffusion.cohort.find import SUFFIXES, find, is_volume, match_labels
+from braindiffusion.cohort.mask import dark_background
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.store import Cohort, Subject
@@ -188,7 +189,8 @@ def _read_file(
 
 def _own_shape(volume: Volume) -> Volume:
     """Return the mask of a skull-stripped brain: all that is above the background."""
-    inside = volume.data > volume.data.min()
+    dark = dark_background(volume).data
+    inside = dark > dark.min()
     if inside.mean() > 1 - STRIPPED:
         raise BrainDiffusionError("it is no skull-stripped brain, and has no label map to strip it with")
     return Volume(inside.astype(np.uint8), volume.affine)
