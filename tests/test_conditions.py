@@ -98,3 +98,16 @@ def test_equal_numbers_have_no_spread(constant: float, number: int) -> None:
     assert Numbers.of(same).std == 1
     one_more = np.append(same, 1.01 * constant)
     assert Numbers.of(one_more).std == deviation(one_more) == pytest.approx(one_more.std(), rel=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-5, 1.0, 1e6])
+def test_percentiles_do_not_depend_on_the_unit(unit: float) -> None:
+    """Features of an encoder may be small."""
+    values = np.random.default_rng(0).normal(3, 1, 200)
+    plain, scaled = Numbers.of(values), Numbers.of(unit * values)
+    schema = ConditionSchema(fields=(VectorField(name="features", entries=("f1",), seen=(scaled,)),))
+    for percentile in (0, 20, 50, 100):
+        value = plain.at(percentile)
+        assert scaled.at(percentile) == pytest.approx(unit * value, rel=1e-4)
+        assert scaled.percentile(unit * value) == pytest.approx(percentile, abs=0.1)
+        assert schema.check({"features": {"f1": unit * value}}) == {"features": {"f1": unit * value}}

@@ -68,7 +68,7 @@ class Numbers(BaseModel):
     def of(cls, values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> "Numbers":
         """Return the distribution of values, NaN left out."""
         known = values[np.isfinite(values)]
-        quantiles = tuple(round(float(q), 4) for q in np.percentile(known, QUANTILES))
+        quantiles = tuple(float(f"{q:.7g}") for q in np.percentile(known, QUANTILES))
         return cls(mean=float(known.mean()), std=deviation(known) or 1.0, quantiles=quantiles)
 
     def span(self, unit: str) -> str:

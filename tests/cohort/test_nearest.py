@@ -6,7 +6,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from braindiffusion.cohort import nearest as module
-from braindiffusion.cohort.nearest import Neighbours, low_pass, mirrored, nearest, neighbours, views
+from braindiffusion.cohort.nearest import (
+    Neighbours,
+    low_pass,
+    mirrored,
+    nearest,
+    neighbours,
+    neighbours_of_people,
+    rows_of_person,
+    views,
+)
 
 Voxels = NDArray[np.float32]
 
@@ -61,3 +70,12 @@ def test_the_ratio_is_that_of_both_distances() -> None:
     assert near == Neighbours(0, 5.0, 1, 10.0)
     assert near.ratio == 0.5
     assert Neighbours(0, 1.0, 0, 0.0).ratio == np.inf
+
+
+def test_another_session_of_a_person_is_no_other_person() -> None:
+    held_out = np.array([[0.0], [0.1], [5.0], [5.1], [9.0]])
+    people = ["a", "a", "b", "b", "c"]
+    found = neighbours_of_people(np.array([[3.0]]), held_out, people, np.atleast_2d)
+    assert [people[one.held_out] for one in found] == ["b", "b", "c", "c", "b"]
+    np.testing.assert_allclose([one.to_held_out for one in found], [5.0, 4.9, 4.0, 3.9, 3.9])
+    assert nearest(np.array([[0.05]]), held_out, rows_of_person(people, 1)) == (2, pytest.approx(4.95))

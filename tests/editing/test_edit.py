@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.conditions import ConditionSchema, MapField
@@ -120,6 +121,20 @@ def test_an_oblique_scan_with_a_scale_keeps_its_stored_numbers(
     assert 0.5 * marked.sum() < changed.sum() <= marked.sum()
 
 
+@pytest.mark.parametrize(("finer", "shift"), [(2.0, 0.0), (0.5, 0.5), (1.0, 0.5), (4.0, 0.0)])
+def test_what_is_painted_on_another_grid_stays_in_its_place(finer: float, shift: float) -> None:
+    """Where voxels of the scan lie in the middle between two of the mask, none of the two always wins."""
+    scan = Volume(np.zeros((1, 32, 32, 32), np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
+    step = np.diag([1 / finer] * 3 + [1.0])
+    step[:3, 3] = (1 / finer - 1) / 2 + shift / finer  # the same outer corner, but for the shift
+    affine = scan.affine @ step
+    side = round(32 * finer)
+    ball = np.linalg.norm(np.indices((side,) * 3) - (side - 1) / 2, axis=0) < side / 4
+    marked = painted_voxels(scan, Volume(ball[None].astype(np.uint8), affine, {"kind": "labels"}))
+    centres = [(at @ [*ndimage.center_of_mass(where), 1])[:3] for at, where in ((affine, ball), (scan.affine, marked))]
+    np.testing.assert_allclose(centres[0], centres[1], atol=0.1)
+
+
 def test_a_box_goes_back_to_the_intensities_of_its_scan(scan: Volume, painted: Volume) -> None:
     """The box of a scan, put back where it is painted, is the scan to the blur of resampling."""
     boxed = box_scan(scan, painted.data[0] > 0, SETTINGS.model_copy(update={"spacing": 2.0, "shape": (80, 104, 88)}))
@@ -131,6 +146,20 @@ def test_a_box_goes_back_to_the_intensities_of_its_scan(scan: Volume, painted: V
     np.testing.assert_array_equal(back[~marked], scan.data[0][~marked])
     old, new = (one[marked].astype(float) for one in (scan.data[0], back))
     assert np.abs(old - new).mean() < 0.02 * np.ptp(old) + 1
+
+
+def test_intensities_do_not_depend_on_the_value_of_the_background(scan: Volume) -> None:
+    """What is generated gets the unit of the scan, also where its background is not just below its tissue."""
+    brain = scan.data.astype(np.float32)
+    middle, spread = brain[brain > 0].mean(), brain[brain > 0].std()
+    scaled = (brain - middle) / spread
+    found = [
+        box_scan(Volume(np.where(brain > 0, scaled, background), scan.affine), None, SETTINGS)
+        for background in (scaled[brain > 0].min(), np.float32(0), np.float32(-30))
+    ]
+    assert [one.background for one in found[1:]] == [0.0, -30.0]
+    for one in found[1:]:
+        assert (one.low, one.high) == pytest.approx((found[0].low, found[0].high), abs=0.01)
 
 
 def test_a_variation_starts_from_what_the_scan_shows(scan: Volume, painted: Volume) -> None:

@@ -70,6 +70,21 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared cohort of 20 people, each scanned twice."""
+    path: Path = tmp_path_factory.mktemp("sessions") / "sessions.zarr"
+    store = Cohort.create(path, Preprocessing(spacing=SPACING, shape=SHAPE, skull="strip"))
+    for i in range(TRAINING + HELD_OUT):
+        voxels, labels = person(i)
+        for session in (1, 2):
+            again = voxels + 0.01 * np.random.default_rng((i, session)).standard_normal(SHAPE) * (labels > 0)
+            volume = (again.clip(0, 1) * 2 - 1)[None].astype(np.float16)
+            store.put(Subject(id=f"sub-{i:02d}_ses-{session}"), PreparedVolume(volume, labels > 0, None, AFFINE))
+    store.finish()
+    return path
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     """Writes a generated brain with its sidecar into a folder; returns the folder."""

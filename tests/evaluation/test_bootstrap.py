@@ -35,6 +35,22 @@ def test_the_floor_is_that_of_brains_which_differ_by_chance_alone() -> None:
     assert baseline.value[0] < 0.4 < ours.low[0]
 
 
+@pytest.mark.parametrize(("generated", "held_out"), [(3, 3), (30, 3), (3, 30), (5, 4)])
+@pytest.mark.filterwarnings("error")
+def test_few_brains_have_intervals_too(generated: int, held_out: int) -> None:
+    """Of three brains, one alone is drawn in every ninth repetition: it has no distance to another one."""
+    table = np.random.default_rng(1).normal(size=(generated + held_out + 6, 4))
+    parts = groups(generated, held_out, 6)
+    for statistic in (
+        distances.mmd_squared(distances.polynomial_kernel(table)),
+        distances.mmd_squared(distances.gaussian_kernel(table)),
+        distances.energy_distance(table),
+        distances.frechet(table),
+    ):
+        for found in compare(statistic, parts, 200, np.random.default_rng(2)):
+            assert found.low < found.high
+
+
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(2)
     covered = 0

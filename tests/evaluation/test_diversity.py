@@ -17,16 +17,23 @@ def source(make_brain: Callable) -> Callable[..., Source]:
 
 @pytest.mark.parametrize(("count", "wanted", "expected"), [(5, 100, 10), (9, 20, 20), (500, 30, 30)])
 def test_pairs_are_of_different_brains_and_come_once(count: int, wanted: int, expected: int) -> None:
-    pairs = draw_pairs(count, wanted, np.random.default_rng(0))
+    pairs = draw_pairs([str(i) for i in range(count)], wanted, np.random.default_rng(0))
     assert pairs.shape == (expected, 2)
     assert (pairs[:, 0] != pairs[:, 1]).all()
     assert len({tuple(sorted(pair)) for pair in pairs.tolist()}) == expected
     assert pairs.max() < count
 
 
+@pytest.mark.parametrize(("people", "wanted", "expected"), [("aabbcc", 100, 12), ("a" * 98 + "bc", 1000, 197)])
+def test_two_sessions_of_a_person_are_no_pair(people: str, wanted: int, expected: int) -> None:
+    pairs = draw_pairs(list(people), wanted, np.random.default_rng(0))
+    assert len(pairs) == expected
+    assert all(people[i] != people[j] for i, j in pairs)
+
+
 def test_the_mean_is_drawn_anew_over_brains_and_not_over_pairs() -> None:
     """One odd brain is in half of the pairs: its coming or not decides, so the mean is less sure than pairs make it."""
-    rows = draw_pairs(4, 10, np.random.default_rng(0))
+    rows = draw_pairs(list("abcd"), 10, np.random.default_rng(0))
     values = np.where((rows == 0).any(1), 0.0, 1.0)
     mean, again = Pairs(rows, values).mean(400, np.random.default_rng(1))
     assert mean == pytest.approx(0.5)
@@ -35,7 +42,7 @@ def test_the_mean_is_drawn_anew_over_brains_and_not_over_pairs() -> None:
 
 def test_the_row_is_the_difference_of_the_means() -> None:
     rng = np.random.default_rng(2)
-    rows = draw_pairs(8, 28, rng)
+    rows = draw_pairs(list("abcdefgh"), 28, rng)
     pairs = {name: Pairs(rows, value + rng.normal(0, 0.01, 28)) for name, value in
              (("generated", 0.8), ("held_out", 0.7), ("training", 0.71))}  # fmt: skip
     row = diversity(pairs, 100, rng)

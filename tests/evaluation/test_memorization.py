@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import shift
 
-from braindiffusion.cohort.nearest import Neighbours, neighbours
+from braindiffusion.cohort.nearest import Neighbours, low_pass, neighbours
 from braindiffusion.evaluation.encoders.encoder import BrainMeasurer
 from braindiffusion.evaluation.measure import MeasuredGroups
 from braindiffusion.evaluation.metrics.memorization import memorization_test
@@ -61,6 +61,35 @@ def test_new_people_are_no_copies_and_copies_come_first(found: Memorization) -> 
     assert {near.generated for near in found.neighbours[:5]} == {"exact", "noisy", "shifted", "mirrored", "darker"}
     assert found.p < 0.5
     assert found.ratio.low < found.ratio.value
+
+
+def test_people_who_were_scanned_twice_hide_no_copy(make_brain: Callable, found: Memorization) -> None:
+    """Two scans of one person are no two people, who are far from each other."""
+    rng = np.random.default_rng(3)
+
+    def scanned(seed: int, noise: float = 0.01) -> np.ndarray:
+        voxels = make_brain(seed).voxels
+        return np.clip(voxels + rng.normal(0, noise, voxels.shape) * (voxels > 0), 0, 1)
+
+    twice = [(seed, session) for seed in HELD_OUT for session in (1, 2)]
+    measured_groups = MeasuredGroups(BrainMeasurer(encoders={"mine": features}), None, np.random.default_rng(0))
+    groups = {
+        "training": [source(f"train {i}", make_brain(i).voxels) for i in TRAINING],
+        "held_out": [source(f"sub-{seed}_ses-{session}", scanned(seed)) for seed, session in twice],
+        "generated": [source(f"new {i}", make_brain(i).voxels) for i in NEW] + [source("copy", scanned(1, 0.05))],
+    }
+    for name, sources in groups.items():
+        for _ in measured_groups.measure_all(name, sources):
+            pass
+    by_voxels, by_features = measured_groups.memorization(100)
+    assert by_voxels.threshold == pytest.approx(found.threshold, rel=0.1)
+    assert by_voxels.real_baseline.value == pytest.approx(found.real_baseline.value, rel=0.1)
+    for one in (by_voxels, by_features):
+        assert [near.generated for near in one.neighbours if near.copied] == ["copy"]
+
+
+def features(brain: Brain) -> np.ndarray:
+    return low_pass(brain.voxels, brain.spacing)
 
 
 def simulated(rng: np.random.Generator, copied: int = 0) -> float:

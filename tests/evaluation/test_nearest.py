@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from braindiffusion.cli import app
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.evaluation.groups import choose_real_groups
 from braindiffusion.jobs import perform
 from braindiffusion.runs import ArtifactWritten, Failed, Finished, NearestRequest, Run
 from braindiffusion.runs.reports.nearest import Match, Nearest, Normal, read_nearest
@@ -42,6 +44,24 @@ def test_a_new_person_is_as_far_away_as_people_are(
     found = read_nearest(run.results)
     assert not found.copied
     assert events[-1].message == found.summary
+
+
+def test_a_copy_is_found_among_people_who_were_scanned_twice(
+    sessions: Path, write: Callable, make_person: Callable
+) -> None:
+    """The smallest distance between two people is not that between two scans of one person."""
+    groups = choose_real_groups((sessions,), None, None)
+    row = int(groups.training[0].person.removeprefix("sub-"))
+    voxels, labels = make_person(row)
+    noise = 0.05 * np.random.default_rng(0).standard_normal(voxels.shape) * (labels > 0)
+    copy = write("copy", (voxels + noise).clip(0, 1).astype(np.float32)) / "copy.nii.gz"
+    run = Run.create(NearestRequest(brain=copy, real=(sessions,)))
+    events = list(perform(run))
+    assert isinstance(events[-1], Finished), events[-1]
+    found = read_nearest(run.results)
+    assert found.training.name.startswith(f"sub-{row:02d}")
+    assert found.copied
+    assert found.held_out.people.low > 2 * found.training.distance
 
 
 def test_a_few_brains_tell_nothing(people: Path, write: Callable, make_person: Callable, tmp_runs: Path) -> None:

@@ -71,6 +71,20 @@ def test_another_scanner_s_stripped_brain_is_brought_into_the_box(tmp_path: Path
     assert brain.labels is None
 
 
+@pytest.mark.parametrize("background", [0.0, -1000.0])
+def test_a_stripped_brain_is_the_same_whatever_its_background(
+    tmp_path: Path, make_person: Callable, background: float
+) -> None:
+    voxels, labels = make_person(5)
+    scored = (voxels - voxels[labels > 0].mean()) / voxels[labels > 0].std()
+    darkest = scored[labels > 0].min()
+    for name, outside in (("a", darkest), ("b", background)):
+        data = np.where(labels > 0, scored, outside).astype(np.float32)
+        save_volume(Volume(data[None], np.diag([8.0, 8, 8, 1])), tmp_path / f"{name}.nii.gz")
+    expected, found = (source.read().voxels for source in find_brains([tmp_path], BOX))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 def test_label_maps_beside_volumes_are_grouped(tmp_path: Path, make_person: Callable) -> None:
     voxels, labels = make_person(5)
     affine = np.diag([8.0, 8, 8, 1])
@@ -111,6 +125,21 @@ def test_without_a_model_a_fifth_is_held_out_by_name(people: Path, write: Callab
     groups = choose_groups(EvaluateRequest(real=(people,), generated=(generated(write, make_person),)))
     assert (len(groups.training), len(groups.held_out), groups.model) == (16, 4, "")
     assert not names(groups.training) & names(groups.held_out)
+
+
+def test_all_sessions_of_a_person_are_in_one_group(sessions: Path, write: Callable, make_person: Callable) -> None:
+    groups = choose_groups(EvaluateRequest(real=(sessions,), generated=(generated(write, make_person),)))
+    assert (len(groups.training), len(groups.held_out)) == (32, 8)
+    assert not {one.person for one in groups.training} & {one.person for one in groups.held_out}
+
+
+def test_sessions_of_two_people_are_too_few(tmp_path: Path, write: Callable, make_person: Callable) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name in ("sub-1_ses-1", "sub-1_ses-2", "sub-2_ses-1", "sub-2_ses-2"):
+        (scans / f"{name}_T1w.nii.gz").touch()
+    with pytest.raises(BrainDiffusionError, match=r"Too few training people \(2\): at least 3 are needed"):
+        choose_groups(EvaluateRequest(real=(scans,), generated=(generated(write, make_person),)))
 
 
 def test_a_model_that_learnt_from_others_is_told(people: Path, write: Callable, make_person: Callable) -> None:

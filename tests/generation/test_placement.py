@@ -66,6 +66,32 @@ def test_the_box_lies_over_the_map(tmp_path: Path, told: Cascade, spacing, corne
     np.testing.assert_allclose(centre_mm(written.data[0], written.affine), wanted, atol=spacing + 1e-3)
 
 
+@pytest.mark.parametrize("spacing", [1.0, 4.0])
+@pytest.mark.parametrize("shift", [0.0, 0.5, 1.0])
+def test_a_region_map_stays_over_its_brain_on_any_grid(
+    tmp_path: Path, told: Cascade, spacing: float, shift: float
+) -> None:
+    """Where voxels of the grid lie in the middle between two of the map, none of the two always wins."""
+    path = tmp_path / "grid.nii.gz"
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = shift
+    head = np.pad(np.ones((1, *(round(60 / spacing),) * 3), np.float32), ((0, 0), *[(0, round(12 / spacing))] * 3))
+    save_volume(Volume(head, affine), path)
+    generator = CascadeGenerator(told, ModelCard())
+    request = GenerateRequest(grid=path, anatomy="none")
+    placement = Placement(request, generator, Conditions(request, generator))
+    middle = np.diag([SPACING] * 3 + [1.0])
+    middle[:3, 3] = 20
+    regions = np.linalg.norm(np.indices(SHAPE) - np.array([7.5, 11.5, 7.5])[:, None, None, None], axis=0) < 6
+    labels = placement.on_grid(Volume(regions[None].astype(np.uint8), middle, {"kind": "labels"}))
+    brain = placement.on_grid(Volume(regions[None].astype(np.float32), middle))
+    assert labels.data.dtype == np.uint8
+    np.testing.assert_allclose(labels.affine, affine)
+    np.testing.assert_allclose(
+        centre_mm(labels.data[0], labels.affine), centre_mm(brain.data[0], brain.affine), atol=0.15 * spacing
+    )
+
+
 def test_a_brain_without_a_map_lies_over_the_brain_of_the_grid(tmp_path: Path, told: Cascade) -> None:
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
     affine[:3, 3] = 30, -40, 50

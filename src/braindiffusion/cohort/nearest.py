@@ -4,6 +4,7 @@ Brains are compared by their low-pass voxels: blurred to 8 mm, so that noise and
 scaled to one intensity. A mirror image is the same brain.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ COARSE_MM = 8.0
 BLOCK = 256  # rows that are compared at a time: memory stays bounded
 
 Vectors = NDArray[np.floating]
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -62,23 +64,23 @@ def low_pass(voxels: NDArray[np.float32], spacing: float) -> NDArray[np.float32]
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
-def mirrored(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def mirrored(vector: Vectors) -> Vectors:
     """Return the low-pass vector of the brain's mirror image."""
     return np.ascontiguousarray(np.flip(vector.reshape(_grid()), 0)).ravel()
 
 
-def views(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def views(vector: Vectors) -> Vectors:
     """Return a low-pass vector and its mirror image, (2, D)."""
     return np.stack([vector, mirrored(vector)])
 
 
-def nearest(views: Vectors, gallery: Vectors, without: int | None = None) -> tuple[int, float]:
+def nearest(views: Vectors, gallery: Vectors, without: Rows | int | None = None) -> tuple[int, float]:
     """Return the row of the gallery that is nearest to any of the views of a brain, and its distance.
 
     Args:
         views: (V, D): the brain, and its mirror image.
         gallery: (N, D).
-        without: a row that does not count.
+        without: rows that do not count.
     """
     distances = np.empty(len(gallery))
     for start in range(0, len(gallery), BLOCK):
@@ -90,17 +92,36 @@ def nearest(views: Vectors, gallery: Vectors, without: int | None = None) -> tup
     return row, float(distances[row])
 
 
-def neighbours(views: Vectors, training: Vectors, held_out: Vectors, without: int | None = None) -> Neighbours:
+def neighbours(views: Vectors, training: Vectors, held_out: Vectors, without: Rows | int | None = None) -> Neighbours:
     """Return the nearest real brains of a brain.
 
     Args:
         views: (V, D).
         training: (T, D).
         held_out: (H, D).
-        without: row of `held_out` that does not count: a held-out brain's own row, and for a generated brain that is
-            compared with such, one that was drawn by chance, so that all choose among equally many.
+        without: rows of `held_out` that do not count: those of a held-out brain's own person, and for a generated brain
+            that is compared with such, those of a person drawn by chance, so that all choose among equally many.
     """
     return Neighbours(*nearest(views, training), *nearest(views, held_out, without))
+
+
+def neighbours_of_people(
+    training: Vectors, held_out: Vectors, people: Sequence[str], views: Callable[[Vectors], Vectors]
+) -> list[Neighbours]:
+    """Return the nearest real brains of each held-out brain: of other people, not of another session of this one.
+
+    Args:
+        training: (T, D).
+        held_out: (H, D).
+        people: the person of each held-out brain.
+        views: returns the views of a brain, (V, D).
+    """
+    return [neighbours(views(one), training, held_out, rows_of_person(people, row)) for row, one in enumerate(held_out)]
+
+
+def rows_of_person(people: Sequence[str], row: int) -> Rows:
+    """Return all rows of the person of a row."""
+    return np.flatnonzero(np.array(people) == people[row])
 
 
 def _grid() -> list[int]:

@@ -9,12 +9,13 @@ from scipy.interpolate import LinearNDInterpolator
 from skimage.restoration import inpaint_biharmonic
 
 from braindiffusion.cohort import transforms
+from braindiffusion.cohort.mask import dark_background
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.background import clear_background
 from braindiffusion.regions import REGIONS
-from braindiffusion.volume import Volume, resample
+from braindiffusion.volume import Volume
 
 Mask = NDArray[np.bool_]
 Grid = NDArray[np.float32]
@@ -177,8 +178,7 @@ def painted_voxels(scan: Volume, mask: Volume, label: int | None = None) -> Mask
         what = "The mask is 0 everywhere: paint" if label is None else f"The mask has no voxel of label {label}: choose"
         raise BrainDiffusionError(f"{what} what shall be regenerated.", "mask" if label is None else "label")
     if marked.shape != scan.shape or not np.allclose(mask.affine, scan.affine, atol=1e-3):
-        labels = Volume(marked[None].astype(np.uint8), mask.affine, {"kind": "labels"})
-        marked = resample(labels, scan.affine, scan.shape).data[0] > 0
+        marked = transforms.resample_labels(marked.astype(np.uint8), mask.affine, scan.shape, scan.affine) > 0
         if not marked.any():
             raise BrainDiffusionError("The mask lies outside of the scan: choose a mask of this scan.", "mask")
     return np.asarray(marked, np.bool_)
@@ -304,7 +304,8 @@ def _range(
     scan: Volume, affine: NDArray[np.float64], box: Grid, known: Mask, preprocessing: Preprocessing
 ) -> tuple[float, float]:
     """Return the intensities that became -1 and 1: the straight line between the scan's values and the box's."""
-    image, grid = transforms.resample(scan.data.astype(np.float32), scan.affine, preprocessing.spacing)
+    dark = dark_background(scan)  # as `standardise` resampled it
+    image, grid = transforms.resample(dark.data.astype(np.float32), scan.affine, preprocessing.spacing)
     x, y, z = (int(n) for n in np.rint((np.linalg.inv(grid) @ affine)[:3, 3]))
     raw = transforms.cut_box(image, grid, (x, y, z), preprocessing.shape, 0)[0][0]
     between = (np.abs(box) < 1) & known

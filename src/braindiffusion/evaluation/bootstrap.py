@@ -73,7 +73,7 @@ def compare(
 def between(
     statistic: Statistic, rows: Rows, others: Rows, size: int, repeats: int, rng: np.random.Generator
 ) -> Interval:
-    """Return a statistic of two groups of brains, at `size` brains of the first.
+    """Return a statistic of two groups of at least two brains, at `size` brains of the first.
 
     The interval is that of the bootstrap over brains, both groups drawn with replacement, moved to have the estimate in
     its middle: groups with doubles lie further apart than groups without, and would push the interval up.
@@ -83,11 +83,16 @@ def between(
     else:
         drawn = [statistic(rng.choice(rows, size, replace=False), others) for _ in range(DRAWS)]
         value = np.mean(drawn, axis=0)
-    again = [
-        statistic(rng.choice(rows, size, replace=True), rng.choice(others, len(others), replace=True))
-        for _ in range(repeats)
-    ]
+    again = [statistic(_redrawn(rows, size, rng), _redrawn(others, len(others), rng)) for _ in range(repeats)]
     return around(value, np.asarray(again, np.float64))
+
+
+def _redrawn(rows: Rows, size: int, rng: np.random.Generator) -> Rows:
+    """Draw rows with replacement; not one row alone, in which a statistic of pairs finds no pair."""
+    while True:
+        drawn = rng.choice(rows, size, replace=True)
+        if np.ptp(drawn):
+            return drawn
 
 
 def around(value: Any, again: Numbers) -> Interval:

@@ -1,6 +1,6 @@
 """The three groups of an evaluation: training brains, held-out brains and generated brains."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from braindiffusion.runs import Event, Progress, Warned
 from braindiffusion.runs.requests import EvaluateRequest
 
 FEWEST = 3
-"""Brains that each group needs for an evaluation to run. Targets need more, see `evaluation.targets`."""
+"""Brains, or people, that each group needs for an evaluation to run. Targets need more, see `evaluation.targets`."""
 HELD_OUT_SHARE = 5
-"""Without a model's card, one real brain of so many counts as held out."""
+"""Without a model's card, one person of so many counts as held out."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def choose_groups(request: EvaluateRequest) -> Groups:
     """
     groups = choose_real_groups(request.real, request.labels, request.model, asked_by=request.generated)
     generated = find_brains(request.generated, groups.preprocessing)
-    _enough("generated", generated)
+    _enough("generated brains", generated)
     taken = {one.name for one in groups.every}
     return replace(groups, generated=[_made(one, taken) for one in generated])
 
@@ -88,20 +88,23 @@ def choose_real_groups(
             card = _card(name)
             preprocessing = preprocessing_of(real, card)
     found = find_brains(real, preprocessing, labels)
-    learnt, kept = (card.split.train, set(card.split.validation)) if card else (None, set())
-    if learnt is None:
-        learnt, held_out_names = split([one.name for one in found], len(found) // HELD_OUT_SHARE)
-        kept = set(held_out_names)
-    training = [one for one in found if one.name in set(learnt)]
-    held_out = [one for one in found if one.name in kept] or [one for one in found if one.name not in set(learnt)]
+    if card is None or card.split.train is None:
+        people = {one.person for one in found}
+        learnt = set(split(people, len(people) // HELD_OUT_SHARE)[0])
+        training, held_out = [one for one in found if one.person in learnt], []
+    else:
+        training = [one for one in found if one.name in set(card.split.train)]
+        held_out = [one for one in found if one.name in set(card.split.validation)]
+        learnt = {one.person for one in training}
+    held_out = held_out or [one for one in found if one.person not in learnt]
     if card is not None and not training:
         msg = (
             f"None of the real brains is among those that {card.name or 'the model'} was trained on: "
             "give its own cohort, where subjects have the names of the model's card."
         )
         raise BrainDiffusionError(msg)
-    _enough("training", training)
-    _enough("held-out", held_out)
+    _enough("training people", {one.person for one in training})
+    _enough("held-out people", {one.person for one in held_out})
     return Groups(training, held_out, [], preprocessing, card)
 
 
@@ -118,6 +121,11 @@ class RealGroup:
     sources: list[Source]
     vectors: NDArray[np.float16]
     features: NDArray[np.float32]
+
+    @property
+    def people(self) -> list[str]:
+        """The person of each brain."""
+        return [source.person for source in self.sources]
 
 
 def read_group(
@@ -150,9 +158,9 @@ def read_group(
     return RealGroup(kept, np.array(vectors), np.array(features, np.float32))
 
 
-def _enough(what: str, group: list[Source]) -> None:
+def _enough(what: str, group: Sized) -> None:
     if len(group) < FEWEST:
-        raise BrainDiffusionError(f"Too few {what} brains ({len(group)}): at least {FEWEST} are needed, so give more.")
+        raise BrainDiffusionError(f"Too few {what} ({len(group)}): at least {FEWEST} are needed, so give more.")
 
 
 def _card(model: str | None) -> ModelCard | None:

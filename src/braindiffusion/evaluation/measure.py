@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.cohort.nearest import Neighbours, low_pass, neighbours, views
+from braindiffusion.cohort.nearest import Neighbours, low_pass, neighbours, neighbours_of_people, rows_of_person, views
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.bootstrap import of_one
 from braindiffusion.evaluation.brain_measures import BrainMeasures
@@ -111,9 +111,16 @@ class MeasuredGroups:
         asked = dict(brain.asked)
         if is_real:
             return MeasuredBrain(source, measures, asked, vector=vector.astype(np.float16))
-        without = int(self.rng.integers(len(self.held_out)))
-        near = neighbours(views(vector), *self._vectors, without)
+        near = neighbours(views(vector), *self._vectors, self._chance())
         return MeasuredBrain(source, measures, asked, near=near)
+
+    def _chance(self) -> NDArray[np.intp]:
+        """Return the rows of a held-out person drawn by chance."""
+        return rows_of_person(self._people, int(self.rng.integers(len(self.held_out))))
+
+    @cached_property
+    def _people(self) -> list[str]:
+        return [one.source.person for one in self.held_out]
 
     @cached_property
     def _vectors(self) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
@@ -125,9 +132,7 @@ class MeasuredGroups:
     def memorization(self, repeats: int) -> Iterator[Memorization]:
         """Test for copies of training brains by low-pass voxels (mirror images too) and by each encoder's features."""
         training, held_out = self._vectors
-        people = [
-            neighbours(views(one.astype(np.float32)), training, held_out, row) for row, one in enumerate(held_out)
-        ]
+        people = neighbours_of_people(training, held_out, self._people, views)
         made = [one.near for one in self.generated if one.near is not None]
         yield self._tested(VOXELS, made, people, repeats)
         for encoder in self.generated[0].measures.features:
@@ -135,8 +140,8 @@ class MeasuredGroups:
             count, others = len(self.training), len(self.held_out)
             scaled = standardised(np.array(every, np.float64), np.arange(count), one_unit=True)
             training_, held_out_, generated = np.split(scaled, (count, count + others))
-            people = [neighbours(one[None], training_, held_out_, row) for row, one in enumerate(held_out_)]
-            made = [neighbours(one[None], training_, held_out_, int(self.rng.integers(others))) for one in generated]
+            people = neighbours_of_people(training_, held_out_, self._people, np.atleast_2d)
+            made = [neighbours(one[None], training_, held_out_, self._chance()) for one in generated]
             yield self._tested(encoder, made, people, repeats)
 
     def _tested(

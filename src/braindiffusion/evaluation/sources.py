@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braindiffusion.cohort.demographics import SESSION
 from braindiffusion.cohort.find import SUFFIXES, find, is_volume, match_labels
+from braindiffusion.cohort.mask import dark_background
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.cohort.standardise import standardise
 from braindiffusion.cohort.store import Cohort, Subject
@@ -72,6 +74,11 @@ class Source:
     subject: Subject | None = None
     model: str = ""
     counterpart: str = ""
+
+    @property
+    def person(self) -> str:
+        """Id of the person of a real brain: sessions of one person have the same."""
+        return self.name.split(SESSION)[0] if self.subject is None else self.subject.person
 
 
 def preprocessing_of(paths: Iterable[Path], card: ModelCard | None) -> Preprocessing:
@@ -182,7 +189,8 @@ def _read_file(
 
 def _own_shape(volume: Volume) -> Volume:
     """Return the mask of a skull-stripped brain: all that is above the background."""
-    inside = volume.data > volume.data.min()
+    dark = dark_background(volume).data
+    inside = dark > dark.min()
     if inside.mean() > 1 - STRIPPED:
         raise BrainDiffusionError("it is no skull-stripped brain, and has no label map to strip it with")
     return Volume(inside.astype(np.uint8), volume.affine)

@@ -13,7 +13,7 @@ inconclusive. A difference or a copy that is found counts at any number.
 
 from collections.abc import Iterator
 
-from braindiffusion.evaluation.compare import ALL_REGIONS, BELOW_HALF, BELOW_NYQUIST, BLOCK_EDGES, CONTRAST, SULCI
+from braindiffusion.evaluation.compare import ALL_REGIONS, BELOW_HALF, BELOW_NYQUIST, BLOCK_EDGES, CONTRAST, MOST, SULCI
 from braindiffusion.runs.durations import counted
 from braindiffusion.runs.reports.evaluation import (
     ADHERENCE,
@@ -55,7 +55,7 @@ def targets(evaluation: Evaluation) -> Iterator[TargetResult]:
         yield _result("power spectrum", half, target, _at_most(half, 1), stretch, _at_most(full, 2))
     for row in evaluation.rows:
         if row.group == "cortex" or row.name in (CONTRAST, BLOCK_EDGES, SULCI):
-            yield from _like_people(row, len(evaluation.generated))
+            yield from _like_people(row, min(len(evaluation.generated), MOST))
     for space in evaluation.memorization:
         yield from _memorization(space, min(len(space.ratios), len(space.real_baseline_ratios)))
     asked = (("age", "age, correlation", 0.90, 0.95), ("regions", "regions, mean Dice", 0.82, 0.90))

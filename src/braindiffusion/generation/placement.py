@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braindiffusion.cohort import transforms
 from braindiffusion.cohort.mask import brain_centre, largest_bright
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.inputs import Conditions
@@ -65,7 +66,12 @@ class Placement:
         """
         if self._grid is None:
             return volume
-        moved = resample(volume, self._grid.affine, self._grid.shape)
+        shape, affine = self._grid.shape, self._grid.affine
+        if volume.metadata.get("kind") == "labels":
+            labels = transforms.resample_labels(volume.data[0], volume.affine, shape, affine)
+            moved = replace(volume, data=labels[None], affine=affine)
+        else:
+            moved = resample(volume, affine, shape)
         if volume.data.any() and not moved.data.any():
             msg = f"The brain lies over its region map, outside of the grid of {self._path}: choose a volume"
             raise BrainDiffusionError(f"{msg} that covers the region map, or none.", "grid")

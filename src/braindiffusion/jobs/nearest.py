@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.cohort.nearest import low_pass, neighbours, views
+from braindiffusion.cohort.nearest import low_pass, neighbours, neighbours_of_people, views
 from braindiffusion.evaluation.groups import choose_real_groups, read_group
 from braindiffusion.evaluation.measure import VOXELS
 from braindiffusion.evaluation.metrics.memorization import SUSPICIOUS
@@ -39,10 +39,7 @@ def find_nearest(request: NearestRequest, run: Run) -> Iterator[Event]:
     training = yield from read_group("training", groups.training)
     held_out = yield from read_group("held-out", groups.held_out)
     found = neighbours(views(_vector(brain)), training.vectors, held_out.vectors)
-    people = [
-        neighbours(views(one.astype(np.float32)), training.vectors, held_out.vectors, row)
-        for row, one in enumerate(held_out.vectors)
-    ]
+    people = neighbours_of_people(training.vectors, held_out.vectors, held_out.people, views)
     yield Progress(stage="nearest", step=0, total=1)
     matches = {}
     for what, group, row, distance, normal in (

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.cohort.nearest import Neighbours, low_pass, neighbours, views
+from braindiffusion.cohort.nearest import Neighbours, low_pass, neighbours, neighbours_of_people, rows_of_person, views
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.evaluation.groups import RealGroup, choose_real_groups, read_group
 from braindiffusion.evaluation.measure import VOXELS
@@ -53,15 +53,10 @@ class Reference:
     @cached_property
     def people(self) -> dict[str, list[Neighbours]]:
         """The real brains nearest to each held-out person, for each comparison."""
-        found = {
-            VOXELS: [
-                neighbours(views(one.astype(np.float32)), self.training.vectors, self.held_out.vectors, row)
-                for row, one in enumerate(self.held_out.vectors)
-            ]
-        }
+        people = self.held_out.people
+        found = {VOXELS: neighbours_of_people(self.training.vectors, self.held_out.vectors, people, views)}
         if self.embed is not None:
-            training, held_out = self._directions
-            found[EMBEDDING] = [neighbours(one[None], training, held_out, row) for row, one in enumerate(held_out)]
+            found[EMBEDDING] = neighbours_of_people(*self._directions, people, np.atleast_2d)
         return found
 
     @cached_property
@@ -69,7 +64,7 @@ class Reference:
         """Hash of the real brains, as far as brains are compared with them."""
         groups = (self.training, self.held_out)
         arrays = [array for group in groups for array in (group.vectors, group.features)]
-        total = hashlib.sha256(str([array.shape for array in arrays]).encode())
+        total = hashlib.sha256(str([[array.shape for array in arrays], self.held_out.people]).encode())
         for array in arrays:
             total.update(np.ascontiguousarray(array).tobytes())
         return total.hexdigest()
@@ -109,7 +104,8 @@ class Reference:
         """
         volume = load_volume(path)
         brain = Brain(path.name, np.asarray(volume.data[0], np.float32), None, volume.spacing[0])
-        without = int(np.random.default_rng((self.seed, number, STREAM)).integers(len(self.held_out.sources)))
+        chosen = int(np.random.default_rng((self.seed, number, STREAM)).integers(len(self.held_out.sources)))
+        without = rows_of_person(self.held_out.people, chosen)
         vector = views(low_pass(brain.voxels, brain.spacing))
         found = {VOXELS: neighbours(vector, self.training.vectors, self.held_out.vectors, without)}
         if self.embed is not None:

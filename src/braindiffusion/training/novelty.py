@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from braindiffusion.cohort.nearest import low_pass, neighbours, views
+from braindiffusion.cohort.nearest import low_pass, neighbours, neighbours_of_people, views
 from braindiffusion.cohort.store import Cohort
 
 FEWEST = 2
-"""Least number of held-out brains, which give the novelty of a new person: each is compared with the others."""
+"""Least number of held-out people, who give the novelty of a new person: each is compared with the others."""
 FINE_MM = 4.0
 """Finer volumes are averaged to about this spacing first: it is faster, and the compared volumes are coarser still."""
 
@@ -29,6 +29,7 @@ class Novelty:
 
     def __init__(self, cohort: Cohort, training: Sequence[int], held_out: Sequence[int]) -> None:
         self._cohort, self._rows = cohort, (training, held_out)
+        self._people = [cohort.subjects[row].person for row in held_out]
         self._spacing = cohort.preprocessing.spacing
 
     def of(self, volume: NDArray[np.float32]) -> float | None:
@@ -41,9 +42,9 @@ class Novelty:
             volume: (x, y, z) in [-1, 1].
 
         Returns:
-            None where fewer than `FEWEST` brains are held out, or the volume is empty.
+            None where fewer than `FEWEST` people are held out, or the volume is empty.
         """
-        if len(self._rows[1]) < FEWEST or not (volume > -1).any():
+        if len(set(self._people)) < FEWEST or not (volume > -1).any():
             return None
         training, held_out, normal = self._galleries
         found = neighbours(views(self._vector(volume)), training, held_out).ratio / normal
@@ -55,8 +56,8 @@ class Novelty:
             np.stack([self._vector(np.asarray(self._cohort.volumes[row, 0], np.float32)) for row in rows])
             for rows in self._rows
         )
-        people = [neighbours(views(one), training, held_out, row).ratio for row, one in enumerate(held_out)]
-        return training, held_out, float(np.median(people))
+        people = neighbours_of_people(training, held_out, self._people, views)
+        return training, held_out, float(np.median([one.ratio for one in people]))
 
     def _vector(self, volume: NDArray[np.float32]) -> NDArray[np.float32]:
         side = max(1, round(FINE_MM / self._spacing))

@@ -15,6 +15,8 @@ from braindiffusion.runs.reports.evaluation import Estimate, Row, Spread
 GROUPS = ("generated", "held_out", "training")
 EQUAL = 100.0
 """PSNR in dB of equal brains: an infinite one has no mean."""
+FEW, DRAWS = 4, 100
+"""For each wanted pair: so many pairs are listed rather than drawn, and so many are drawn at most."""
 NAME = "MS-SSIM between brains, less that between held-out ones"
 
 
@@ -51,7 +53,9 @@ def measure_pairs(
         wanted: pairs of each group.
         rng: random generator.
     """
-    drawn = {name: draw_pairs(len(groups[name]), wanted, rng) for name in GROUPS}
+    people = {name: [one.person for one in groups[name]] for name in GROUPS}
+    people["generated"] = [one.name for one in groups["generated"]]
+    drawn = {name: draw_pairs(people[name], wanted, rng) for name in GROUPS}
     total, step = sum(map(len, drawn.values())), 0
     found = {}
     for name, rows in drawn.items():
@@ -109,14 +113,23 @@ def paired_similarity(
     ]
 
 
-def draw_pairs(count: int, wanted: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Draw pairs of different brains, each pair once, (P, 2); all there are if fewer than `wanted`."""
-    every = count * (count - 1) // 2
-    if every <= 4 * wanted:
+def draw_pairs(people: Sequence[str], wanted: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw pairs of brains of different people, each pair once, (P, 2); all there are if fewer than `wanted`.
+
+    Args:
+        people: the person of each brain.
+        wanted: pairs.
+        rng: random generator.
+    """
+    who, count = np.array(people), len(people)
+    if count * (count - 1) // 2 <= FEW * wanted:
         pairs = np.stack(np.triu_indices(count, 1), 1)
-        return rng.permutation(pairs)[:wanted]
+        return rng.permutation(pairs[who[pairs[:, 0]] != who[pairs[:, 1]]])[:wanted]
     drawn: set[tuple[int, int]] = set()
-    while len(drawn) < wanted:
+    for _ in range(DRAWS * wanted):
         i, j = rng.choice(count, 2, replace=False)
-        drawn.add((min(i, j), max(i, j)))
+        if who[i] != who[j]:
+            drawn.add((min(i, j), max(i, j)))
+        if len(drawn) == wanted:
+            break
     return np.array(sorted(drawn), np.intp)
