@@ -66,6 +66,7 @@ def _read() -> tuple[Region, ...]:
 
 REGIONS: tuple[Region, ...] = _read()
 """All regions, background first: `REGIONS[i].index == i`."""
+REGION_NAMES = {region.index: region.name for region in REGIONS}
 
 BACKGROUND = 0
 FEWEST_SIDED = 5
