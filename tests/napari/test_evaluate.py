@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from napari.qt.threading import WorkerBase
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 from scipy.ndimage import gaussian_filter
@@ -63,13 +62,6 @@ def made(tmp_path_factory) -> Path:
         save_volume(Volume(person(seed)[None], AFFINE), folder / f"{name}.nii.gz")
         (folder / f"{name}.json").write_text(json.dumps({"synthetic": True, "seed": seed}))
     return folder
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    yield make_napari_viewer_proxy()
-    WorkerBase.await_workers(10_000)
-    QApplication.processEvents()
 
 
 @pytest.fixture

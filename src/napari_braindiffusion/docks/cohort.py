@@ -8,13 +8,13 @@ from napari.qt.threading import FunctionWorker
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Inspected, PrepareRequest, Progress, Warned
-from braindiffusion.runs.command import as_command
 from napari_braindiffusion.docks.base import Dock, NextStepButton
+from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import in_background
@@ -151,7 +151,7 @@ class CohortDock(Dock):
             self._left_out = []
             self._made = None
             self.next_button.hide()
-            job.progress.connect(self._on_progress)
+            job.progress.connect(self.progress.show_event)
             job.silent.connect(self.progress.show_unresponsive)
             job.warned.connect(self._on_warned)
             job.artifact.connect(self._on_artifact)
@@ -271,11 +271,8 @@ class CohortDock(Dock):
         if not self.has_ended:
             show_cohort(self._viewer, *opened)
 
-    def _on_progress(self, event: Progress) -> None:
-        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
-
     def _on_warned(self, event: Warned) -> None:
-        self._left_out.append(f"{event.subject}: {event.message}" if event.subject else event.message)
+        self._left_out.append(event.sentence)
 
     def _on_artifact(self, event: ArtifactWritten, _: object) -> None:
         show_info(f"The cohort is {event.path}.")
@@ -318,6 +315,4 @@ class CohortDock(Dock):
 
     def _copy(self) -> None:
         if (request := self._request()) is not None:
-            command = as_command(request)
-            QApplication.clipboard().setText(command)
-            show_info(f"Copied: {command}")
+            copy_request(request, "shell")

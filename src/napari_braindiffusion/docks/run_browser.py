@@ -13,6 +13,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import has_model
 from braindiffusion.runs import Run, RunState, TrainRequest, list_runs
 from braindiffusion.runs.folder import LIVE
 from napari_braindiffusion.engine.threads import run_in_thread
@@ -160,7 +161,7 @@ def find_trainings(folder: Path, others: Sequence[Run] = ()) -> list[Training]:
     """The trainings in a folder of runs, and some others, newest first. For a worker thread."""
     runs = [run for run in list_runs(folder) if isinstance(run.request, TrainRequest)]
     runs += [run for run in others if run not in runs and run.path.is_dir()]
-    return [Training(run, run.state, (run.checkpoints / "best" / "model.json").exists()) for run in runs]
+    return [Training(run, run.state, has_model(run)) for run in runs]
 
 
 def open_training(folder: Path) -> Run:

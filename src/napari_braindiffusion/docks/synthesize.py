@@ -10,9 +10,10 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from braindiffusion.conditions import ConditionSchema, ScalarField
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import find_model, list_models, read_card
-from braindiffusion.runs import Finished, Progress, SynthesizeRequest
+from braindiffusion.models.registry import find_model, read_card
+from braindiffusion.runs import Finished, SynthesizeRequest
 from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.choices import packaged_models
 from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.settings import settings
@@ -70,7 +71,7 @@ class SynthesizeDock(Dock):
         self.rows.addWidget(self.progress)
         self.rows.addStretch()
 
-        self.form.fields["model"].offer([(one.name, one.name, str(one.card.description)) for one in list_models()])
+        self.form.fields["model"].offer(packaged_models())
         if settings().model is not None:
             self.form.fields["model"].value = settings().model
         self._distilled = False
@@ -93,9 +94,9 @@ class SynthesizeDock(Dock):
                 return None
             self.job = job = self.engine.submit(request)
             self.folder = request.out
-            job.progress.connect(self._on_progress)
+            job.progress.connect(self.progress.show_event)
             job.silent.connect(self.progress.show_unresponsive)
-            job.warned.connect(lambda event: show_warning(f"{event.subject} {event.message}".strip()))
+            job.warned.connect(lambda event: show_warning(event.sentence))
             job.finished.connect(self._on_finished)
             job.failed.connect(self._on_failed)
             job.cancelled.connect(lambda _: self._end("Cancelled. The same settings continue the cohort."))
@@ -132,9 +133,6 @@ class SynthesizeDock(Dock):
     def _cancel(self) -> None:
         if self.job is not None:
             self.job.cancel()
-
-    def _on_progress(self, event: Progress) -> None:
-        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
 
     def _on_finished(self, event: Finished) -> None:
         self._end(event.message or "Done.")
