@@ -66,7 +66,7 @@ class EditPlan:
         self._proposal_details: list[dict[str, Any]] = []
         kept = self.first_level
         steps = tuple(0 if level < kept else n for level, n in enumerate(generator.steps(request.steps)))
-        painted_ml = np.count_nonzero(self.scan.painted) * abs(np.linalg.det(scan.affine[:3, :3])) / 1000
+        painted_ml = np.count_nonzero(self.scan.painted) * scan.voxel_ml
         self._details = provenance(
             run,
             request=request,
