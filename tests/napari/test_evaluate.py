@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication
 from scipy.ndimage import gaussian_filter
 
@@ -77,9 +78,7 @@ def dock(viewer):
 def opened(monkeypatch) -> list[Path]:
     """What was opened in the browser or in the file manager."""
     paths: list[Path] = []
-    for module in ("docks.evaluate", "io.figures"):
-        open_url = f"napari_braindiffusion.{module}.QDesktopServices.openUrl"
-        monkeypatch.setattr(open_url, lambda url: paths.append(Path(url.toLocalFile())))
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: paths.append(Path(url.toLocalFile())))
     return paths
 
 

@@ -15,6 +15,7 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Inspected, PrepareRequest, Progress, Warned
 from napari_braindiffusion.docks.base import Dock, NextStepButton
 from napari_braindiffusion.docks.copy_command import copy_request
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import in_background
@@ -169,11 +170,6 @@ class CohortDock(Dock):
         if path is not None:
             in_background(open_cohort, path, what="Opening", total=1, done=self._on_opened)
 
-    def _train_on(self, cohort: Path) -> None:
-        from napari_braindiffusion.docks.open import open_dock
-
-        open_dock(self._viewer, "Train").use_data(cohort)
-
     def release(self) -> None:  # noqa: D102 the base class says it
         for worker in self._workers:
             worker.quit()
@@ -280,9 +276,8 @@ class CohortDock(Dock):
 
     def _on_finished(self, event: Finished) -> None:
         self._end_job(event.message or "Preprocessed.")
-        if self._made is not None:
-            train = partial(self._train_on, self._made)
-            self.next_button.offer("Train on this cohort", train)
+        if (made := self._made) is not None:
+            self.next_button.offer("Train on this cohort", lambda: open_dock(self._viewer, "Train").use_data(made))
         if self._left_out:
             more = f" And {len(self._left_out) - 3} more." if len(self._left_out) > 3 else ""
             show_warning(" ".join(self._left_out[:3]) + more)

@@ -8,8 +8,7 @@ from typing import Any
 from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer, QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QToolButton
 
 from braindiffusion.runs import (
@@ -29,6 +28,7 @@ from napari_braindiffusion.layers.files import PROVENANCE, SIDECAR, as_paths, br
 from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
 from napari_braindiffusion.layers.nearest import NearestLayers
 from napari_braindiffusion.settings import settings
+from napari_braindiffusion.widgets.dialogs import open_path
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
 from napari_braindiffusion.widgets.forms.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.nearest_view import NearestView
@@ -238,7 +238,7 @@ class EvaluateDock(Dock):
 
     def _open(self, name: str) -> None:
         if self.folder is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder / name)))
+            open_path(self.folder / name)
 
     def _copy(self) -> None:
         if not self._is_complete():

@@ -1,7 +1,6 @@
 """The Generate dock: generates brains and shows their denoising."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -35,6 +34,7 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import Dock, NextStepButton
 from napari_braindiffusion.docks.choices import own_models, packaged_models
 from napari_braindiffusion.docks.copy_command import copy_request
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.docks.reproduce_button import ReproduceButton
 from napari_braindiffusion.docks.run_browser import Training, find_trainings
 from napari_braindiffusion.engine.job import JobHandle
@@ -281,13 +281,11 @@ class GenerateDock(Dock):
             return
         self._end_job(made)
         if job is not None and number:
-            self.next_button.offer("Evaluate these brains", partial(self._evaluate, job.run.path))
+            run = job.run.path
+            self.next_button.offer(
+                "Evaluate these brains", lambda: open_dock(self._viewer, "Evaluate").use_generated(run)
+            )
         self.form.update_seed()
-
-    def _evaluate(self, run: Path) -> None:
-        from napari_braindiffusion.docks.open import open_dock
-
-        open_dock(self._viewer, "Evaluate").use_generated(run)
 
     def _on_failed(self, message: str) -> None:
         self._end_job(message)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QUrl, Signal
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_braindiffusion.layers.reproduce import was_generated
+from napari_braindiffusion.widgets.dialogs import open_path
 
 
 class ReproduceButton(QPushButton):
@@ -51,5 +51,4 @@ class ReproduceButton(QPushButton):
             self.file_requested.emit(Path(chosen))
 
     def _open_folder(self) -> None:
-        folder = Path(self._viewer.layers.selection.active.metadata["path"]).parent
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+        open_path(Path(self._viewer.layers.selection.active.metadata["path"]).parent)

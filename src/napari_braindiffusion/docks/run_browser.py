@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QUrl, Signal
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from braindiffusion.errors import BrainDiffusionError
@@ -120,7 +119,7 @@ class RunBrowser(QWidget):
     def open_folder(self) -> None:
         """Show the chosen run's folder in the system's file manager."""
         if self.list.run is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.list.run.path)))
+            questions.open_path(self.list.run.path)
 
     def follow(self, folder: Path | None = None) -> None:
         """Follow a training in any folder, such as one that a cluster writes; None asks which."""

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from braindiffusion.conditions import ConditionSchema, ScalarField
@@ -153,4 +151,4 @@ class SynthesizeDock(Dock):
 
     def _open_report(self) -> None:
         if self.folder is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder / PAGE)))
+            questions.open_path(self.folder / PAGE)

@@ -4,7 +4,6 @@ A training lives in a process of its own (`training`), and all that the dock sho
 of last week is drawn just as one that is running.
 """
 
-from functools import partial
 from pathlib import Path
 
 from napari.utils.notifications import show_error, show_warning
@@ -36,6 +35,7 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import Dock, NextStepButton
 from napari_braindiffusion.docks.choices import packaged_models
 from napari_braindiffusion.docks.copy_command import copy_request, copy_words
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.docks.run_browser import RunBrowser
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
@@ -339,12 +339,9 @@ class TrainDock(Dock):
 
     def _offer_model(self, run: Run) -> None:
         if has_model(run):
-            self.next_button.offer("Generate with this model", partial(self._generate_with, run.path))
-
-    def _generate_with(self, model: Path) -> None:
-        from napari_braindiffusion.docks.open import open_dock
-
-        open_dock(self._viewer, "Generate").use_model(model)
+            self.next_button.offer(
+                "Generate with this model", lambda: open_dock(self._viewer, "Generate").use_model(run.path)
+            )
 
     def _on_failed(self, message: str) -> None:
         self._on_ended(message, RunState.FAILED)
