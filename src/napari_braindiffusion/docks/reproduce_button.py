@@ -26,7 +26,7 @@ class ReproduceButton(QPushButton):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__("Reproduce")
-        self.setToolTip("Make a brain again, to the last bit, from a layer or from a saved volume.")
+        self.setToolTip("Generate a brain again, to the last bit, from a layer or a saved volume.")
         self._viewer = viewer
         menu = QMenu(self)
         self.layer_action = menu.addAction("Reproduce the selected layer", self.layer_requested.emit)
