@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 import braindiffusion as bd
 from braindiffusion.cohort.find import find
-from braindiffusion.cohort.store import Cohort, split_rows
+from braindiffusion.cohort.store import Cohort
 from braindiffusion.segmentation.files import load_segmentation_model
+from braindiffusion.training.plan import rows_of
 
 NAME = "embedding"
 
@@ -44,7 +45,7 @@ def main(
     lines += ["\t".join([one.id, *map(str, row)]) for one, row in zip(cohort.subjects, real, strict=True)]
     table.write_text("\n".join(lines) + "\n")
     cohort = bd.prepare(data, plain, labels=labels, subjects=chosen, table=[table])  # nothing is prepared twice
-    _, aside = split_rows(cohort.subjects, held_out)
+    _, aside = rows_of(cohort, held_out)
     only = None if levels is None else tuple(range(levels))
     model = bd.train(plain, preset, conditions=(NAME,), epochs=epochs, validation_subjects=held_out, levels=only)
     made = []

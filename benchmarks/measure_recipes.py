@@ -26,7 +26,7 @@ from braindiffusion.runs import TrainRequest
 from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.patches import CopyCache, PatchDataset
 from braindiffusion.training.plan import preset_of, rows_of
-from braindiffusion.training.presets import LevelRecipe
+from braindiffusion.training.recipe import LevelRecipe
 from braindiffusion.training.trainer import LevelTrainer, fit_normalisation
 from braindiffusion.training.warm_start import configuration_of
 

@@ -17,7 +17,7 @@ from time import process_time
 from measure_recipes import Level
 
 from braindiffusion.runs import TrainRequest
-from braindiffusion.training.presets import LevelRecipe
+from braindiffusion.training.recipe import LevelRecipe
 
 NARROW = 0.01
 """Standard deviation of log sigma in a validation at one noise level."""

@@ -27,10 +27,10 @@ from braindiffusion.evaluation.measure_cache import CachedMeasurer
 from braindiffusion.evaluation.metrics.diversity import draw_pairs
 from braindiffusion.evaluation.metrics.similarity import ms_ssim
 from braindiffusion.evaluation.sources import Source, find_brains
+from braindiffusion.files import file_sha256
 from braindiffusion.jobs import perform
 from braindiffusion.models.registry import DEFAULT_MODEL, DEFAULT_SEGMENTATION_MODEL, find_model, model_files
 from braindiffusion.runs import Failed, GenerateRequest, Run
-from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.reports.evaluation import Row
 from braindiffusion.segmentation import load_segmentation_model
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import (
     SUBJECTS,
-    region_names,
+    dlmuse_names,
     sample_labels_path,
     sample_participants_path,
     sample_t1_path,
@@ -36,7 +36,7 @@ def test_a_brain_and_its_regions(index):
     assert len(np.unique(brain)) > 50
     # The box holds the brain with a margin: nothing was cut off.
     assert not any(brain[edge].any() for edge in (0, -1))
-    assert set(np.unique(regions)) <= set(region_names()) | {46, 69}
+    assert set(np.unique(regions)) <= set(dlmuse_names()) | {46, 69}
 
 
 def test_samples_lie_where_they_lay_in_the_scan(shared_data):
@@ -63,7 +63,7 @@ def test_three_women_and_three_men_over_the_age_range():
 
 def test_left_is_left():
     """The left hippocampus has a smaller x than the right one."""
-    values = {name: value for value, name in region_names().items()}
+    values = {name: value for value, name in dlmuse_names().items()}
     image = nib.load(sample_labels_path())
     data = np.asarray(image.dataobj)
     x = [

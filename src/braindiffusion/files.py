@@ -1,5 +1,6 @@
-"""Writing files atomically: a reader sees the old one or the new one, never half. Temporary folders."""
+"""Writing files atomically: a reader sees the old one or the new one, never half. Checksums, temporary folders."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -56,6 +57,16 @@ def write_whole(path: Path, data: str | bytes) -> None:
     """
     with replacing(path) as beside:
         beside.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, as a hexadecimal number.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_temporaries(folder: Path, names: Iterable[str] | None = None) -> None:

@@ -6,7 +6,6 @@ was written, with its name and SHA-256. Where the record is missing (files of ea
 without hidden files), volumes and sidecars are known by what they say of themselves.
 """
 
-import hashlib
 import json
 import os
 from collections import defaultdict
@@ -19,7 +18,7 @@ from typing import Self
 from pydantic import BaseModel
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.files import before_replacing, remove_temporaries
+from braindiffusion.files import before_replacing, file_sha256, remove_temporaries
 from braindiffusion.untrusted import read_json
 
 RECORD = ".braindiffusion.jsonl"
@@ -92,7 +91,7 @@ class Outputs:
         if path.parent not in self._recorded:
             self._recorded[path.parent] = _read_record(path.parent)
         known = self._recorded[path.parent].get(path.name)
-        return says_it_is_ours(path) if known is None else _sha256(path) in known
+        return says_it_is_ours(path) if known is None else file_sha256(path) in known
 
 
 def check_folder(folder: Path) -> None:
@@ -122,7 +121,7 @@ def record(content: Path, path: Path) -> None:
 
     Called before the file takes its place: a process that is killed in between leaves one that is known.
     """
-    line = json.dumps({"file": path.name, "sha256": _sha256(content)})
+    line = json.dumps({"file": path.name, "sha256": file_sha256(content)})
     with (path.parent / RECORD).open("a", encoding="utf-8") as file:
         file.write(f"\n{line}\n")  # a process that was killed in here left a line without an end
 
@@ -158,11 +157,6 @@ def _read_record(folder: Path) -> dict[str, set[str]]:
         except (ValueError, KeyError, TypeError):  # a line that was cut short
             continue
     return known
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

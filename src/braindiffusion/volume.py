@@ -87,6 +87,11 @@ class Volume:
         """Voxel size along x, y and z, in millimetres."""
         return spacing_of(self.affine)
 
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres, sheared or not."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+
 
 @dataclass(frozen=True)
 class VolumeHeader:

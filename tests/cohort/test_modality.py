@@ -13,11 +13,12 @@ from braindiffusion.cohort.find import find
 from braindiffusion.cohort.prepare import prepare
 from braindiffusion.cohort.preprocessing import Modalities, Preprocessing, box_shape
 from braindiffusion.cohort.standardise import standardise
-from braindiffusion.cohort.store import Cohort, Subject, split_rows
+from braindiffusion.cohort.store import Cohort, Subject
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
 from braindiffusion.runs import Finished, GenerateRequest, PrepareRequest, Run, TrainRequest
 from braindiffusion.runs.events import Warned
+from braindiffusion.training.plan import rows_of
 from braindiffusion.volume import Volume
 
 Ask = Callable[..., PrepareRequest]
@@ -139,7 +140,7 @@ def test_volumes_of_their_own(ixi: Path, ask: Ask) -> None:
     assert cohort.labels is not None  # one label map serves all volumes of a person
     np.testing.assert_array_equal(cohort.labels[0], cohort.labels[1])
     for aside in (1, 2):
-        training, validation = split_rows(cohort.subjects, aside)
+        training, validation = rows_of(cohort, aside)
         assert sorted(training + validation) == list(range(5))
         people = [{cohort.subjects[row].person for row in side} for side in (training, validation)]
         assert not people[0] & people[1]

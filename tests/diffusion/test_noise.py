@@ -21,7 +21,6 @@ from braindiffusion.diffusion.noise import (
     Schedule,
     Table,
     lognormal_sigmas,
-    resolution_shift,
     table_sigmas,
 )
 from braindiffusion.diffusion.samplers import ddim
@@ -170,17 +169,6 @@ def test_where_diffusers_shifts_its_last_time_twice_ours_does_not() -> None:
     assert float(theirs.sigmas[-2]) == pytest.approx(9 * 0.001 / (1 + 8 * 0.001), rel=1e-4)
     t = NoiseSchedule("flow", sigma_max=TERMINAL_SIGMA, shift=3.0).sampling_sigmas(1000)[-2]
     assert float(t / (1 + t)) == pytest.approx(3 * 0.001 / (1 + 2 * 0.001), rel=1e-4)
-
-
-def test_the_shift_keeps_what_is_known_of_the_mean() -> None:
-    # What Esser et al. 2024 derive it from. In a volume that is the root of the voxels' ratio; MONAI takes the edge's.
-    small, large, sigma = 32**3, 64**3, 5.0
-    shift = resolution_shift(large, small)
-    assert shift * sigma / large**0.5 == pytest.approx(sigma / small**0.5)
-    t = 0.5
-    monai = timestep_transform(1000 * t, large, small) / 1000
-    assert monai / (1 - monai) == pytest.approx(2.0)  # of t = 0.5, sigma = 1
-    assert shift == pytest.approx(8**0.5)
 
 
 def test_training_noise_is_lognormal_and_stratified() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from braindiffusion.estimate.advice import Changes, in_words, mildest_change
-from braindiffusion.estimate.presets import preset_bytes
+from braindiffusion.estimate.memory import preset_bytes
 from braindiffusion.runs import TrainRequest
 from braindiffusion.training import presets
 from braindiffusion.training.plan import preset_of

@@ -21,7 +21,8 @@ from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNe
 from braindiffusion.runs import Finished, GenerateRequest, Run, TrainRequest
 from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.patches import PatchDataset
-from braindiffusion.training.presets import LevelRecipe, Preset
+from braindiffusion.training.presets import Preset
+from braindiffusion.training.recipe import LevelRecipe
 from braindiffusion.training.subject_condition import schema_of
 from braindiffusion.training.trainer import LevelTrainer
 from braindiffusion.volume import Volume, box_affine, load_volume, save_volume

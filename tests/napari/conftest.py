@@ -13,6 +13,7 @@ import torch
 from napari.qt.threading import WorkerBase
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QSettings
+from qtpy.QtWidgets import QApplication
 
 from braindiffusion.cohort.preprocessing import Preprocessing
 from braindiffusion.models.cascade import Cascade, save_model
@@ -85,6 +86,26 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[questions.OnClose]:
 def _no_early_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Generate dock starts an engine when it is shown; most tests need none."""
     monkeypatch.setattr("napari_braindiffusion.docks.generate.GenerateDock._start_engine", lambda dock: None)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    """A viewer; worker threads end before it is checked for what it leaves behind."""
+    yield make_napari_viewer_proxy()
+    WorkerBase.await_workers(10_000)
+    QApplication.processEvents()
+
+
+@pytest.fixture
+def shown(qtbot):
+    """A function that shows a widget until the test ends."""
+
+    def show(widget):
+        qtbot.addWidget(widget)
+        widget.show()
+        return widget
+
+    return show
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from napari.qt.threading import WorkerBase
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
@@ -22,13 +21,6 @@ from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.widgets.tables.subject_model import USE
 
 TIMEOUT = 180_000  # preparing imports torch
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    yield make_napari_viewer_proxy()
-    WorkerBase.await_workers(10_000)
-    QApplication.processEvents()
 
 
 @pytest.fixture

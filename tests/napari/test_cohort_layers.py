@@ -20,11 +20,6 @@ SHAPE = (8, 10, 12)
 COUNT = 7
 
 
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
 def make(path, channels="T1", labels=True):
     """A cohort in which subject i is i / 10 everywhere, and its label i + 1."""
     preprocessing = Preprocessing(spacing=4.0, shape=SHAPE, modality=channels)

@@ -8,7 +8,6 @@ import signal
 import nibabel as nib
 import numpy as np
 import pytest
-from napari.qt.threading import WorkerBase
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
@@ -23,13 +22,6 @@ from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.widgets.dialogs import OnClose
 
 TIMEOUT = 60_000
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    yield make_napari_viewer_proxy()
-    WorkerBase.await_workers(10_000)
-    QApplication.processEvents()
 
 
 START_ENGINE = GenerateDock._start_engine

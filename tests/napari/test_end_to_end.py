@@ -8,10 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pytest
-from napari.qt.threading import WorkerBase
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
 
 from braindiffusion.example_data import samples_dir
 from braindiffusion.runs import RunState
@@ -19,13 +16,6 @@ from napari_braindiffusion import docks
 from napari_braindiffusion.docks.generate import GenerateDock
 
 TIMEOUT = 300_000  # a training gives way to all else
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    yield make_napari_viewer_proxy()
-    WorkerBase.await_workers(10_000)
-    QApplication.processEvents()
 
 
 def open_dock(viewer, name):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from napari.qt.threading import WorkerBase
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication
 from scipy.ndimage import gaussian_filter
 
@@ -66,13 +66,6 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    yield make_napari_viewer_proxy()
-    WorkerBase.await_workers(10_000)
-    QApplication.processEvents()
-
-
-@pytest.fixture
 def dock(viewer):
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Evaluate")
     dock.form.fields["segmentation_model"].value = "none"
@@ -85,9 +78,7 @@ def dock(viewer):
 def opened(monkeypatch) -> list[Path]:
     """What was opened in the browser or in the file manager."""
     paths: list[Path] = []
-    for module in ("docks.evaluate", "io.figures"):
-        open_url = f"napari_braindiffusion.{module}.QDesktopServices.openUrl"
-        monkeypatch.setattr(open_url, lambda url: paths.append(Path(url.toLocalFile())))
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: paths.append(Path(url.toLocalFile())))
     return paths
 
 

@@ -47,16 +47,6 @@ NO_FIELD = {
 """Requests within requests, and conditions, which have a form of their own."""
 
 
-@pytest.fixture
-def shown(qtbot):
-    def show(widget):
-        qtbot.addWidget(widget)
-        widget.show()
-        return widget
-
-    return show
-
-
 def fields_of(request: type[BaseModel]) -> list[str]:
     return [name for name in request.model_fields if (request, name) not in NO_FIELD]
 

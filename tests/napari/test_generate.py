@@ -6,11 +6,9 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from napari.qt.threading import WorkerBase
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtGui import QDesktopServices, QShowEvent
 
 from braindiffusion.conditions import ConditionSchema, Numbers, ScalarField, VectorField
 from braindiffusion.diffusion.samplers import SamplerName
@@ -48,13 +46,6 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "small"
     save_model(cascade, folder, {"name": "small", "split": {"train": ["a", "b"], "validation": ["c"]}})
     return folder
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    yield make_napari_viewer_proxy()
-    WorkerBase.await_workers(10_000)
-    QApplication.processEvents()
 
 
 @pytest.fixture
@@ -147,18 +138,18 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
 
     # the very same again: from the layer, by the palette's command; and from the file
     viewer.layers.selection.active = second
-    dock._update_reproduce_menu()
-    assert dock.reproduce_action.isEnabled()
-    dock.reproduce_action.trigger()
+    dock.reproduce_button.update_menu()
+    assert dock.reproduce_button.layer_action.isEnabled()
+    dock.reproduce_button.layer_action.trigger()
     done(qtbot, dock)
     assert dock.progress.label.text() == "The very same brain, to the last bit."
     again = viewer.layers["age 50, seed 8 [1]"]
     np.testing.assert_array_equal(again.data, second.data)
     assert form.fields["seed"].value == 9  # it is no step in a series
     saved = str(list_runs()[-1].results / "sample_001.nii.gz")
-    chosen = "napari_braindiffusion.docks.generate.QFileDialog.getOpenFileName"
+    chosen = "napari_braindiffusion.docks.reproduce_button.QFileDialog.getOpenFileName"
     monkeypatch.setattr(chosen, lambda *_, **__: (saved, ""))
-    dock.reproduce_file_action.trigger()
+    dock.reproduce_button.file_action.trigger()
     done(qtbot, dock)
     np.testing.assert_array_equal(viewer.layers["age 50, seed 7 [1]"].data, first.data)
 
@@ -166,7 +157,7 @@ def test_what_a_user_does_with_a_real_engine(dock, viewer, qtbot, notices, tmp_p
     form.conditions.ask({})
     form.fields["num_samples"].value = 5
     viewer.layers.selection.active = second
-    dock.copy_settings_action.trigger()
+    dock.reproduce_button.settings_action.trigger()
     request = form.request()
     assert (request.seed, request.num_samples, request.condition) == (8, 1, {"age": 50.0})
 
@@ -196,23 +187,23 @@ def test_previews_leave_the_selection_alone(dock, viewer):
 
 def test_what_cannot_be_made_again_says_so(dock, viewer, notices, tmp_path, monkeypatch):
     layer = viewer.add_image(np.zeros((4, 4, 4)), name="mine")
-    dock._update_reproduce_menu()
-    assert not dock.reproduce_action.isEnabled()
-    assert not dock.folder_action.isEnabled()
+    dock.reproduce_button.update_menu()
+    assert not dock.reproduce_button.layer_action.isEnabled()
+    assert not dock.reproduce_button.folder_action.isEnabled()
     assert dock.regenerate(layer) is None
     assert "'mine' does not tell where it comes from" in notices()[-1][1]
     viewer.layers.clear()
     assert dock.regenerate() is None
     assert "Select a layer" in notices()[-1][1]
     (tmp_path / "brain.nii.gz").touch()
-    chosen = "napari_braindiffusion.docks.generate.QFileDialog.getOpenFileName"
+    chosen = "napari_braindiffusion.docks.reproduce_button.QFileDialog.getOpenFileName"
     monkeypatch.setattr(chosen, lambda *_, **__: (str(tmp_path / "brain.nii.gz"), ""))
-    dock.reproduce_file_action.trigger()
+    dock.reproduce_button.file_action.trigger()
     assert "brain.nii.gz has no sidecar (brain.json)" in notices()[-1][1]
     layer.metadata["provenance"] = {"synthetic": True}
     viewer.add_layer(layer)
-    dock._update_reproduce_menu()
-    dock.copy_settings_action.trigger()
+    dock.reproduce_button.update_menu()
+    dock.reproduce_button.settings_action.trigger()
     assert "does not tell with which settings" in notices()[-1][1]
 
 
@@ -224,11 +215,10 @@ def test_the_command_of_the_palette_opens_the_dock_and_asks_it(viewer, notices):
 
 def test_the_folder_of_a_brain_opens(dock, viewer, monkeypatch, tmp_path):
     opened = []
-    for place in ("docks.generate", "widgets.model_card"):
-        monkeypatch.setattr(f"napari_braindiffusion.{place}.QDesktopServices.openUrl", opened.append)
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
     viewer.add_image(np.zeros((4, 4, 4)), metadata={"path": str(tmp_path / "a.nii.gz")})
-    dock._update_reproduce_menu()
-    dock.folder_action.trigger()
+    dock.reproduce_button.update_menu()
+    dock.reproduce_button.folder_action.trigger()
     dock.form.card.folder_button.click()
     assert [url.toLocalFile() for url in opened] == [str(tmp_path), dock.form.request().model]
 
@@ -401,7 +391,7 @@ def test_settings_that_the_form_cannot_show_are_told(dock, viewer, model, notice
         layer = viewer.add_image(np.zeros((4, 4, 4)), metadata={"provenance": told})
         viewer.layers.selection.active = layer
         notification_manager.records.clear()
-        dock.copy_settings_action.trigger()
+        dock.reproduce_button.settings_action.trigger()
         return dock.form.request()
 
     request = copied({"age": 50.0}, seed=3_000_000_000, guidance=1.2375)

@@ -30,11 +30,6 @@ PLUGIN = "napari-braindiffusion"
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
 def oblique_file(tmp_path: Path) -> Path:
     """A left-handed, oblique, anisotropic scan."""
     affine = np.eye(4)

@@ -12,7 +12,7 @@ from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.example_data import region_names, sample_labels_path, sample_t1_path
+from braindiffusion.example_data import dlmuse_names, sample_labels_path, sample_t1_path
 from braindiffusion.volume import Volume, load_volume, to_ras
 from napari_braindiffusion.layers.display import show_trajectory, show_volume
 from napari_braindiffusion.layers.geometry import (
@@ -211,7 +211,7 @@ def test_time_is_in_seconds_and_may_be_edited():
 
 def test_regions_have_their_names():
     volume = load_volume(sample_labels_path())
-    layer = layer_of(volume, kind="labels", features=region_features(region_names()))
+    layer = layer_of(volume, kind="labels", features=region_features(dlmuse_names()))
     assert isinstance(layer, Labels)
     voxel = np.argwhere(volume.data[0] == 47)[0]
     viewer = ViewerModel()
@@ -276,6 +276,7 @@ def test_label_schemes_are_told_by_their_values():
     assert names_of_labels([0, 1, 40])[0] == "background"
     assert names_of_labels([0, 47, 48]) is not None  # DLMUSE
     assert names_of_labels([0, 2, 1001, 2035])[1001]  # FreeSurfer
+    assert names_of_labels([0, 3, 77, 85, 1001])[85] == "ventral diencephalon"  # its aseg, and regions without a side
     assert names_of_labels([0, 99_999]) is None
 
 

@@ -14,7 +14,7 @@ from qtpy.QtGui import QMouseEvent, QOpenGLContext
 from qtpy.QtWidgets import QApplication
 from vispy.gloo.context import GLContext
 
-from braindiffusion.example_data import region_names, sample_labels_path
+from braindiffusion.example_data import dlmuse_names, sample_labels_path
 from braindiffusion.volume import Volume
 from napari_braindiffusion import commands
 from napari_braindiffusion.layers.display import set_axial_view
@@ -238,7 +238,7 @@ def test_each_canvas_frees_what_it_drew_in_its_own_context(viewer, qtbot, monkey
 def test_left_stays_left(viewer, qtbot, tmp_path):
     """Voxels of left regions lie where the letter L is, as pixels of each canvas, however the file was stored."""
     stored = nib.load(sample_labels_path())
-    left = [index for index, name in region_names().items() if name.endswith("_L")]
+    left = [index for index, name in dlmuse_names().items() if name.endswith("_L")]
     data = np.isin(np.asarray(stored.dataobj), left).astype(np.uint8)
     affine = stored.affine @ np.diag([-1, 1, 1, 1])
     affine[:3, 3] = stored.affine @ [data.shape[0] - 1, 0, 0, 1] @ np.eye(4)[:, :3]

@@ -45,13 +45,6 @@ TIMEOUT = 30_000
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    yield make_napari_viewer_proxy()
-    WorkerBase.await_workers(10_000)
-    QApplication.processEvents()
-
-
-@pytest.fixture
 def dock(viewer, tmp_path, monkeypatch, fake_engine):
     monkeypatch.setattr(training, "ENGINE", fake_engine)
     dock = TrainDock(viewer)
@@ -250,10 +243,10 @@ def test_the_same_training_for_many_processes(dock, qtbot, tmp_path, notices):
 
 def test_a_folder_that_a_cluster_writes_is_followed_also_when_it_begins_anew(dock, qtbot, tmp_path):
     run = Run.create(TrainRequest(data=tmp_path), tmp_path / "elsewhere", "far")
-    dock._look.setInterval(50)
+    dock.restart_monitor.timer.setInterval(50)
     dock.run_browser.follow(run.path)
     node = Started(job="train", pid=1, host="node-of-a-cluster")
-    qtbot.waitUntil(dock._look.isActive, timeout=TIMEOUT)
+    qtbot.waitUntil(dock.restart_monitor.timer.isActive, timeout=TIMEOUT)
     run.append(node)
     run.append(Metric(stage="level 0", step=1, values={"loss": 1.0}))
     qtbot.waitUntil(lambda: dock.job is not None and steps(dock) == [1], timeout=TIMEOUT)
@@ -268,7 +261,7 @@ def test_a_folder_that_a_cluster_writes_is_followed_also_when_it_begins_anew(doc
     run.append(Cancelled())
     qtbot.waitUntil(lambda: dock.job is None, timeout=TIMEOUT)
     dock.show_run(run)
-    qtbot.waitUntil(dock._look.isActive, timeout=TIMEOUT)
+    qtbot.waitUntil(dock.restart_monitor.timer.isActive, timeout=TIMEOUT)
     run.append(node)
     run.append(Metric(stage="level 0", step=3, values={"loss": 0.4}))
     qtbot.waitUntil(lambda: dock.job is not None and steps(dock) == [1, 2, 3], timeout=TIMEOUT)

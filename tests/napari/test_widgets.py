@@ -11,16 +11,6 @@ from napari_braindiffusion.widgets.progress_row import ProgressRow
 from napari_braindiffusion.widgets.run_list import RunList
 
 
-@pytest.fixture
-def shown(qtbot):
-    def show(widget):
-        qtbot.addWidget(widget)
-        widget.show()
-        return widget
-
-    return show
-
-
 class TestCurves:
     def test_a_hint_stands_where_there_is_nothing_to_draw(self, shown):
         curves = shown(Curves())

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from braindiffusion import __version__
+from braindiffusion.files import file_sha256
 from braindiffusion.runs import GenerateRequest, Run
-from braindiffusion.runs.provenance import file_sha256, provenance
+from braindiffusion.runs.provenance import provenance
 
 
 def test_sidecar_names_all_that_made_the_volume(tmp_path: Path) -> None:

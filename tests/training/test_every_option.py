@@ -15,7 +15,8 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs.train import train
 from braindiffusion.models.cascade.config import LevelConfig, UNetConfig
 from braindiffusion.runs import ArtifactWritten, CheckpointWritten, Metric, Run, TrainRequest
-from braindiffusion.training.presets import LevelRecipe, Preset
+from braindiffusion.training.presets import Preset
+from braindiffusion.training.recipe import LevelRecipe
 from braindiffusion.volume import load_volume
 
 Options = dict[str, Any]

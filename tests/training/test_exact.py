@@ -17,7 +17,8 @@ from braindiffusion.models.cascade.config import LevelConfig, UNetConfig
 from braindiffusion.runs import Cancelled, Finished, Metric, Progress, Run, TrainRequest
 from braindiffusion.training.checkpoints import save_posthoc_ema
 from braindiffusion.training.ema import SIGMA_RELS
-from braindiffusion.training.presets import LevelRecipe, Preset
+from braindiffusion.training.presets import Preset
+from braindiffusion.training.recipe import LevelRecipe
 
 UNET = UNetConfig(widths=(16,), blocks=(1,), attention=(False,), embedding=16, map_width=4, checkpointing=True)
 LEVEL = LevelConfig(unet=UNET, patch=4, steps=2)

@@ -11,7 +11,8 @@ from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.models.registry import find_model
 from braindiffusion.training.optimizers import AdamW, Muon, Optimizer, make_optimizers, muon_weights, orthogonalize
-from braindiffusion.training.presets import PRESETS, LevelRecipe
+from braindiffusion.training.presets import PRESETS
+from braindiffusion.training.recipe import LevelRecipe
 
 
 def descend(optimizer: Optimizer | torch.optim.Optimizer, weight: nn.Parameter) -> torch.Tensor:

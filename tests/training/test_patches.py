@@ -16,7 +16,7 @@ from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.training.augment import augment
 from braindiffusion.training.patches import Blocks, Brain, CopyCache, PatchDataset
-from braindiffusion.training.presets import LevelRecipe
+from braindiffusion.training.recipe import LevelRecipe
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,))
 

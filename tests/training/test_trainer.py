@@ -13,7 +13,7 @@ from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.ema import PowerEma
 from braindiffusion.training.optimizers import optimizer_tensors
 from braindiffusion.training.patches import PatchDataset
-from braindiffusion.training.presets import LevelRecipe
+from braindiffusion.training.recipe import LevelRecipe
 from braindiffusion.training.trainer import LevelTrainer, fit_normalisation, samples_at_once
 
 RECIPE = LevelRecipe(batch_size=2, epochs=1, augmented_copies=4, learning_rate=3e-3, warmup=5)

@@ -28,8 +28,7 @@ def perform_request(request: Request, *, root: Path | None = None, on_event: OnE
     try:
         for event in events:
             if isinstance(event, Warned):
-                message = f"{event.subject}: {event.message}" if event.subject else event.message
-                warnings.warn(message, stacklevel=3)
+                warnings.warn(event.sentence, stacklevel=3)
             if on_event is not None:
                 on_event(event)
             if isinstance(event, Failed):

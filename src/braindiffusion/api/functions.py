@@ -324,8 +324,7 @@ def segment(volume: Volume | str | Path, model: str | Path = DEFAULT_SEGMENTATIO
 
     brain = volume if isinstance(volume, Volume) else load_volume(volume)
     found = load_segmentation_model(model).predict_volume(brain)
-    voxel = abs(float(np.linalg.det(brain.affine[:3, :3]))) / 1000
-    sizes = np.bincount(found.regions.ravel(), minlength=len(REGIONS)) * voxel
+    sizes = np.bincount(found.regions.ravel(), minlength=len(REGIONS)) * brain.voxel_ml
     volumes = {region.name: float(sizes[region.index]) for region in REGIONS[1:]}
     age = None if np.isnan(found.age) else float(found.age)
     return Volume(found.regions[None], brain.affine, {"kind": "labels", "age": age, "volumes_ml": volumes})

@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import CARD, WEIGHTS
 from braindiffusion.outputs import RECORD, Outputs, record
 from braindiffusion.runs import Run
 
-MODEL_FILES = ("model.json", "model.safetensors")
+MODEL_FILES = (CARD, WEIGHTS)
 PUBLISHED = ("best", "last")
 
 

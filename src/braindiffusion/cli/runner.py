@@ -175,8 +175,8 @@ class _Screen:
                 news = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
                 self._news[stage] = news
                 self._bars.update(self._task(stage), news=news)
-            case Warned(message=message, subject=subject):
-                self.say(f"Warning: {f'{subject}: ' if subject else ''}{message}", "yellow")
+            case Warned():
+                self.say(f"Warning: {event.sentence}", "yellow")
             case Log(message=message):
                 self.say(message)
             case ArtifactWritten(kind="volume" | "labels" | "trajectory" | "figure" | "cohort" | "model", path=path):

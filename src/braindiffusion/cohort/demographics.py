@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.durations import listed
 from braindiffusion.tables import Table, read_table
 
 TABLES = ("participants.tsv", "participants.csv", "IXI.xls")
@@ -93,7 +94,7 @@ class Demographics:
         for subject in subjects:
             if problem := self.of(subject).problem:
                 kinds[problem].append(subject)
-        return [*self.notes, *(f"{_some(who)}: {problem}." for problem, who in kinds.items())]
+        return [*self.notes, *(f"{listed(who)}: {problem}." for problem, who in kinds.items())]
 
 
 def find_participants(folder: Path) -> Path | None:
@@ -308,7 +309,3 @@ def _age(value: object, years: float) -> float | None:
 
 def _site(value: object) -> str | None:
     return None if (name := table_key(value)).lower() in NOTHING else name
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

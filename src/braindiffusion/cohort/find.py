@@ -6,13 +6,14 @@ Only names are read, no file is opened.
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from braindiffusion.cohort.preprocessing import SPELLINGS, Modalities, modality_name
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.durations import listed
 from braindiffusion.runs.sidecar import volume_stem
 
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img.gz", ".img")
@@ -125,20 +126,19 @@ def search(data_dir: Path, *, modality: str | None = "T1", labels: Path | None =
 
 
 def _passed_over(unnamed: Sequence[Path], maps: Sequence[Path], unreadable: Sequence[Path]) -> list[str]:
-    def listed(paths: Sequence[Path]) -> str:
-        more = len(paths) - MOST_NAMED
-        return ", ".join(path.name for path in paths[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    def names(paths: Sequence[Path]) -> str:
+        return listed([path.name for path in paths], MOST_NAMED)
 
     sentences = []
     if unnamed:
         sentences.append(
             f"{len(unnamed)} of the volumes are passed over, since their names are neither IXI's nor BIDS' as those of "
-            f"the others are: {listed(unnamed)}."
+            f"the others are: {names(unnamed)}."
         )
     if maps:
-        sentences.append(f"{len(maps)} of the volumes are label maps by their names, and no scans: {listed(maps)}.")
+        sentences.append(f"{len(maps)} of the volumes are label maps by their names, and no scans: {names(maps)}.")
     if unreadable:
-        sentences.append(f"{len(unreadable)} of the folders cannot be read: {listed(unreadable)}.")
+        sentences.append(f"{len(unreadable)} of the folders cannot be read: {names(unreadable)}.")
     return sentences
 
 
@@ -169,28 +169,7 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
         namesakes[item.subject, item.modality].append(item)
     matched = []
     for item in found:
-        named = beginning.get(volume_stem(item.path)) or beginning.get(item.subject, [])
-        named = [one for one in named if one[0] == volume_stem(item.path) or not _is_other_scan(one[1], item)]
-        # `segment` writes a mask beside each map of regions.
-        named = [one for one in named if not one[0].endswith("_mask")] or named
-        nearest = max((_in_common(item.path, path) for _, path in named), default=0)
-        own = [
-            (name, path)
-            for name, path in named
-            if _in_common(item.path, path) == nearest
-            and all(_in_common(other.path, path) <= nearest for other in namesakes[item.subject, item.modality])
-        ]
-        problem = ""
-        if named and not own:
-            whose = named[0][1].relative_to(folder)
-            problem = (
-                f"no label map of {item.subject} in {folder.name} ({whose} is that of another volume of this name)"
-            )
-        elif not own:
-            problem = f"no label map of {item.subject} in {folder.name}"
-        elif len(own) > 1:
-            problem = f"{len(own)} label maps ({', '.join(sorted(name for name, _ in own))}), and one is needed"
-        labels = None if problem else own[0][1]
+        labels, problem = _own_map(item, beginning, namesakes[item.subject, item.modality], folder)
         if problem and not item.problem:
             item = replace(item, problem=problem, lacks_labels=True)
         matched.append(replace(item, labels=labels))
@@ -200,6 +179,38 @@ def match_labels(found: list[Found], folder: Path) -> list[Found]:
             f"subject's, for instance {found[0].subject}_labels.nii.gz."
         )
     return matched
+
+
+def _own_map(
+    item: Found, beginning: Mapping[str, list[tuple[str, Path]]], namesakes: Sequence[Found], folder: Path
+) -> tuple[Path | None, str]:
+    """Return the label map of a record, or None and the problem.
+
+    Args:
+        item: the record.
+        beginning: names and paths of the maps, by each beginning of their names.
+        namesakes: the records of the same subject and modality, this one included.
+        folder: of the maps, for the problem.
+    """
+    named = beginning.get(volume_stem(item.path)) or beginning.get(item.subject, [])
+    named = [one for one in named if one[0] == volume_stem(item.path) or not _is_other_scan(one[1], item)]
+    # `segment` writes a mask beside each map of regions.
+    named = [one for one in named if not one[0].endswith("_mask")] or named
+    nearest = max((_in_common(item.path, path) for _, path in named), default=0)
+    own = [
+        (name, path)
+        for name, path in named
+        if _in_common(item.path, path) == nearest
+        and all(_in_common(other.path, path) <= nearest for other in namesakes)
+    ]
+    if len(own) == 1:
+        return own[0][1], ""
+    if own:
+        return None, f"{len(own)} label maps ({', '.join(sorted(name for name, _ in own))}), and one is needed"
+    problem = f"no label map of {item.subject} in {folder.name}"
+    if named:
+        problem += f" ({named[0][1].relative_to(folder)} is that of another volume of this name)"
+    return None, problem
 
 
 def is_volume(path: Path) -> bool:

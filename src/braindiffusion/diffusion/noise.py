@@ -37,7 +37,7 @@ class NoiseSchedule:
         rho: spacing of `karras`.
         zero_terminal_snr: a table whose end is moved to infinity (Lin et al. 2024, algorithm 1), which is to say to
             `TERMINAL_SIGMA`. Not for a network that predicts the noise: it says nothing about the data there.
-        shift: multiplies all levels; see `resolution_shift`.
+        shift: multiplies all levels (Esser et al. 2024, section 5.3.2).
 
     Raises:
         ValueError: numbers that make no schedule.
@@ -95,15 +95,6 @@ def lognormal_sigmas(count: int, mean: float, std: float, generator: torch.Gener
     """
     normal = math.sqrt(2) * torch.erfinv((2 * _strata(count, generator) - 1).clamp(-0.9999, 0.9999))
     return (mean + std * normal).exp()
-
-
-def resolution_shift(sites: int, reference: int) -> float:
-    """Return the factor for the noise levels that suit `reference` sites (voxels) for volumes of `sites`.
-
-    The mean of n noisy sites is known to sigma / sqrt(n), in any number of dimensions: more sites need more noise to
-    hide as much (Esser et al. 2024, section 5.3.2).
-    """
-    return math.sqrt(sites / reference)
 
 
 def table_sigmas(table: Table, *, zero_terminal_snr: bool = False) -> Tensor:

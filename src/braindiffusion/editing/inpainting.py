@@ -17,6 +17,8 @@ from braindiffusion.diffusion.denoiser import Denoiser, over
 from braindiffusion.models.generator import EditableGenerator, LevelContext, SeededNoise
 
 RESAMPLING_STREAM = 104729  # keeps the noise of resampling apart from that of the levels, which share the seed
+RESAMPLED_LEVELS = 2
+"""Levels at which noise levels are gone through again, coarsest first."""
 
 
 class Inpainting:
@@ -28,7 +30,6 @@ class Inpainting:
         hole: (x, y, z) bool, the voxels to generate.
         resampling: how often each noise level is gone through again with fresh noise (RePaint's resampling); 1 goes
             through it once. Such steps let the hole settle with its surroundings.
-        resampled_levels: at how many levels, coarsest first.
     """
 
     def __init__(
@@ -38,10 +39,8 @@ class Inpainting:
         hole: Tensor,
         *,
         resampling: int = 1,
-        resampled_levels: int = 2,
     ) -> None:
-        self._generator, self._volume, self._hole = generator, volume, hole
-        self._resampling, self._resampled_levels = resampling, resampled_levels
+        self._generator, self._volume, self._hole, self._resampling = generator, volume, hole, resampling
         self._coarse: dict[int, Tensor] = {}
 
     def edit_band(self, level: int, band: Tensor) -> Tensor:
@@ -69,7 +68,7 @@ class Inpainting:
             whole = generator.assemble(level, self._coarse.get(level), estimate)
             return generator.coefficients(self._with_known(whole), level)
 
-        if self._resampling > 1 and level < self._resampled_levels:
+        if self._resampling > 1 and level < RESAMPLED_LEVELS:
             return resampled(keeping, context, self._resampling)
         return keeping
 

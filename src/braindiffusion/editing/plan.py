@@ -14,6 +14,7 @@ from braindiffusion.editing.files import save_like
 from braindiffusion.editing.operations import check_combination, editable_model, operation
 from braindiffusion.editing.scan import averages_kept, coarsened
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import file_sha256
 from braindiffusion.generation.outputs import voxels_sha256
 from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.models.generator import GenerationStep
@@ -21,7 +22,7 @@ from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import find_model
 from braindiffusion.outputs import Outputs
 from braindiffusion.runs import ArtifactWritten, EditRequest, Run
-from braindiffusion.runs.provenance import file_sha256, provenance
+from braindiffusion.runs.provenance import provenance
 from braindiffusion.runs.sidecar import sidecar_path, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 
@@ -65,7 +66,7 @@ class EditPlan:
         self._proposal_details: list[dict[str, Any]] = []
         kept = self.first_level
         steps = tuple(0 if level < kept else n for level, n in enumerate(generator.steps(request.steps)))
-        painted_ml = np.count_nonzero(self.scan.painted) * abs(np.linalg.det(scan.affine[:3, :3])) / 1000
+        painted_ml = np.count_nonzero(self.scan.painted) * scan.voxel_ml
         self._details = provenance(
             run,
             request=request,

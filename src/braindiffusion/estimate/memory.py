@@ -11,19 +11,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from braindiffusion.cohort.preprocessing import box_shape
+from braindiffusion.conditions import ConditionSchema
 from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.models.cascade.cascade import Level
 from braindiffusion.models.cascade.config import CascadeConfig
 from braindiffusion.models.condition_tensors import as_condition
 from braindiffusion.training.ema import SIGMA_RELS
 from braindiffusion.training.optimizers import muon_weights
+
+if TYPE_CHECKING:
+    from braindiffusion.training.presets import Preset
 
 
 class LiveBytes(TorchDispatchMode):
@@ -172,3 +177,20 @@ def training_bytes(weights: tuple[int, ...], step: Memory, drawn: int, copies: i
     """
     state = 2 * step.weights - muon * step.matrices
     return copies * sum(weights) + state + len(SIGMA_RELS) * step.weights + max(step.working, drawn)
+
+
+def preset_bytes(preset: "Preset", spacing: float) -> int:
+    """Return the peak of GPU memory of a preset in bfloat16, without conditions: these add little.
+
+    Args:
+        preset: with its batch sizes.
+        spacing: of the cohort in millimetres, in the default box of `prepare`.
+    """
+    config = preset.cascade(box_shape(spacing), spacing, 1, ConditionSchema())
+    levels = range(config.number_of_levels)
+    drawn = max(sampling(config, index, 1, torch.bfloat16).working for index in levels)
+    steps = [learning(config, index, preset.recipes[index].batch_size, torch.bfloat16) for index in levels]
+    return max(
+        training_bytes(parameters(config), step, drawn, muon=recipe.optimizer == "muon")
+        for step, recipe in zip(steps, preset.recipes, strict=True)
+    )

@@ -21,7 +21,8 @@ from braindiffusion.runs import TrainRequest
 from braindiffusion.training.distributed import Distributed
 from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.plan import levels_of, levels_with_copies_of, preset_of, rows_of, with_level_for
-from braindiffusion.training.presets import LevelRecipe, Preset
+from braindiffusion.training.presets import Preset
+from braindiffusion.training.recipe import LevelRecipe
 from braindiffusion.training.trainer import AHEAD, HELD_OUT, LevelTrainer, samples_at_once
 from braindiffusion.training.warm_start import configuration_of
 

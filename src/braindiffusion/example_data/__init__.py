@@ -44,7 +44,7 @@ def sample_t1_path(index: int = 0) -> Path:
 
 
 def sample_labels_path(index: int = 0) -> Path:
-    """Return the path of a sample's region labels, on the grid of its T1w volume: uint8, names in `region_names`.
+    """Return the path of a sample's region labels, on the grid of its T1w volume: uint8, names in `dlmuse_names`.
 
     Raises:
         BrainDiffusionError: As `sample_t1_path`.
@@ -58,7 +58,7 @@ def sample_participants_path() -> Path:
 
 
 @cache
-def region_names() -> dict[int, str]:
+def dlmuse_names() -> dict[int, str]:
     """Return region names by label value, background (0) included, as DLMUSE publishes them."""
     with _existing(samples_dir() / "labels" / "labels.tsv").open(newline="", encoding="utf-8") as table:
         return {int(row["value"]): row["name"] for row in csv.DictReader(table, delimiter="\t")}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from braindiffusion.cohort.qc.labels import label_values
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.example_data import region_names
+from braindiffusion.example_data import dlmuse_names
 from braindiffusion.export.brains import Brain
-from braindiffusion.regions import REGIONS, Scheme, freesurfer_names, scheme_of
+from braindiffusion.regions import REGION_NAMES, Scheme, freesurfer_names, scheme_of
 from braindiffusion.volume import load_volume
 
 
@@ -39,10 +39,10 @@ def names_of_labels(brains: Sequence[Brain]) -> dict[int, str]:
 def names(scheme: Scheme | None) -> dict[int, str]:
     """Return the names of the values of a scheme; empty for None."""
     if scheme == "regions":
-        return {region.index: region.name for region in REGIONS}
+        return REGION_NAMES
     if scheme == "FreeSurfer":
         return freesurfer_names()
-    return region_names() if scheme == "DLMUSE" else {}
+    return dlmuse_names() if scheme == "DLMUSE" else {}
 
 
 def _words(scheme: Scheme | None) -> str:

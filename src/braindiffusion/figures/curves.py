@@ -80,26 +80,7 @@ def curves(runs: Sequence[Run], *, title: str = "") -> go.Figure:
     logarithmic = _logarithmic(figure)
     figure.update_layout(
         {axis: {"type": "log", "dtick": every} for axis, every in logarithmic.items()},
-        updatemenus=[
-            {
-                **BUTTONS,
-                "x": 0,
-                "y": 1.06,
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "buttons": [
-                    {
-                        "label": label,
-                        "method": "relayout",
-                        "args": [
-                            {f"{axis}.type": label.lower() for axis in ticks}
-                            | {f"{axis}.dtick": every for axis, every in ticks.items()}
-                        ],
-                    }
-                    for label, ticks in (("Log", logarithmic), ("Linear", dict.fromkeys(logarithmic)))
-                ],
-            }
-        ],
+        updatemenus=[_axis_buttons(logarithmic)],
         margin={"t": 110},
     )
     style(figure, title)
@@ -112,3 +93,20 @@ def _logarithmic(figure: go.Figure) -> dict[str, str | None]:
     for trace in figure.data:
         heights.setdefault(f"yaxis{trace.yaxis[1:]}", []).extend(trace.y)
     return {axis: "D2" if max(ys) > 5 * min(ys) else None for axis, ys in heights.items() if min(ys) > 0}
+
+
+def _axis_buttons(logarithmic: dict[str, str | None]) -> dict[str, object]:
+    """Return buttons that make these axes logarithmic, with their ticks, or linear."""
+    linear = dict.fromkeys(logarithmic)
+    buttons = [
+        {
+            "label": label,
+            "method": "relayout",
+            "args": [
+                {f"{axis}.type": label.lower() for axis in ticks}
+                | {f"{axis}.dtick": every for axis, every in ticks.items()}
+            ],
+        }
+        for label, ticks in (("Log", logarithmic), ("Linear", linear))
+    ]
+    return {**BUTTONS, "x": 0, "y": 1.06, "xanchor": "left", "yanchor": "bottom", "buttons": buttons}

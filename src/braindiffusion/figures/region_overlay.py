@@ -57,7 +57,7 @@ def region_overlay(volume: Volume, labels: Volume, *, title: str = "", channel: 
         raise BrainDiffusionError(msg)
     row = Row(Grey.of(volume, channel))
     regions_there = [region for region in REGIONS[1:] if (regions == region.index).any()]
-    volumes = volumes_ml(regions, float(np.prod(volume.spacing)) ** (1 / 3))
+    volumes = volumes_ml(regions, volume.spacing)
     texts = {region.index: f"{region.name}: {volumes[region.index]:.1f} ml" for region in regions_there}
 
     shown = regions[row.grey.box]

@@ -12,20 +12,21 @@ LIGHT = {
     "lighting": {"ambient": 0.3, "diffuse": 0.6, "specular": 0.05, "roughness": 0.8, "fresnel": 0.05},
     "lightposition": {"x": -30_000, "y": 80_000, "z": 80_000},  # beside the camera: gyri cast shades
 }
+CORTEX = 0.35
+"""Intensity of the isosurface of a brain."""
 
 
-def brain_surface(grey: Grey, longest: int, *, level: float = 0.35, **style: object) -> go.Mesh3d:
-    """Return the isosurface of a level: the cortex of a skull-stripped brain, the skin of a whole head.
+def brain_surface(grey: Grey, longest: int, **style: object) -> go.Mesh3d:
+    """Return the isosurface of an intensity: the cortex of a skull-stripped brain, the skin of a whole head.
 
     Args:
         grey: the volume.
         longest: voxels of the longest side; more are averaged down.
-        level: intensity in [0, 1].
         style: more fields of the trace.
     """
     small = grey.averaged(longest)
     # A level above what a dim volume reaches would cut nothing.
-    level = min(level, float(small.data.max()) / 2)
+    level = min(CORTEX, float(small.data.max()) / 2)
     return _mesh(small.data, level, small, {"color": "#d8c4b6", "hoverinfo": "skip"} | style)
 
 

@@ -14,6 +14,7 @@ from braindiffusion.cohort.vectors.table import with_rows
 from braindiffusion.conditions import MapField, Value
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import file_sha256
 from braindiffusion.generation.anatomy import Anatomy, AnatomyLibrary, load_anatomy, sample_anatomy
 from braindiffusion.generation.condition_args import ConditionArgs, from_table
 from braindiffusion.generation.generated_anatomy import RegionMapModel
@@ -22,7 +23,6 @@ from braindiffusion.models.generator import Generator
 from braindiffusion.models.registry import anatomy_folder, find_model, generated_anatomy
 from braindiffusion.regions import is_grouped, regions_of, table_problem
 from braindiffusion.runs import GenerateRequest
-from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.volume import Volume, box_affine, load_volume
 
 MAPS_REMEMBERED = 8

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from braindiffusion.cohort import transforms
 from braindiffusion.cohort.mask import brain_centre, largest_bright
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import file_sha256
 from braindiffusion.generation.inputs import Conditions
 from braindiffusion.models.generator import Generator
 from braindiffusion.runs import GenerateRequest
-from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.volume import Volume, box_affine, load_volume, resample
 
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, PositiveInt, ValidationError, field_validator, model_validator
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import file_sha256
 from braindiffusion.models.card import OwnGuidance
 from braindiffusion.models.registry import find_model, generated_anatomy, model_files, read_card, sampled_model
 from braindiffusion.runs import GenerateRequest
-from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.sidecar import load_sidecar
 
 DECISIVE = (

@@ -15,13 +15,14 @@ from braindiffusion.editing.anomaly import BEYOND, NOISE_LEVELS, Person, residua
 from braindiffusion.editing.normative import load_normative
 from braindiffusion.editing.scan import BoxedScan, box_scan
 from braindiffusion.errors import BrainDiffusionError, about
+from braindiffusion.files import file_sha256
 from braindiffusion.generation.reproduce import model_identity
 from braindiffusion.models.generator import EditableGenerator, Generator
 from braindiffusion.models.model_cache import cached_model, release
 from braindiffusion.models.registry import find_model
 from braindiffusion.outputs import Outputs
 from braindiffusion.runs import AnomalyRequest, ArtifactWritten, Event, Finished, Progress, Run
-from braindiffusion.runs.provenance import file_sha256, provenance
+from braindiffusion.runs.provenance import provenance
 from braindiffusion.runs.sidecar import sidecar_path, volume_stem, write_sidecar
 from braindiffusion.volume import Volume, load_volume, save_volume
 

@@ -19,14 +19,13 @@ from braindiffusion.evaluation.metrics.diversity import Pairs, diversity, measur
 from braindiffusion.evaluation.report.page import write_page
 from braindiffusion.evaluation.report.pictures import galleries
 from braindiffusion.evaluation.targets import targets, too_few
-from braindiffusion.files import write_whole
+from braindiffusion.files import file_sha256, write_whole
 from braindiffusion.generation.inputs import load_label_map
 from braindiffusion.models.registry import DEFAULT_SEGMENTATION_MODEL, find_model, model_files
 from braindiffusion.outputs import Outputs
 from braindiffusion.regions.table import Labels
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Log, Progress, Run, Warned
 from braindiffusion.runs.command import as_command
-from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.reports.evaluation import JSON, PAGE, Evaluation, LeftOut
 from braindiffusion.runs.requests import EvaluateRequest
 from braindiffusion.runs.versions import versions

@@ -10,10 +10,10 @@ from braindiffusion.cohort.find import find
 from braindiffusion.cohort.preprocessing import Modalities
 from braindiffusion.cohort.store import check_store_path
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import file_sha256
 from braindiffusion.outputs import Outputs
 from braindiffusion.regions import REGIONS
 from braindiffusion.runs import Event, Progress, Run, Warned
-from braindiffusion.runs.provenance import file_sha256
 from braindiffusion.runs.requests import PrepareRequest
 from braindiffusion.runs.sidecar import read_sidecar, sidecar_path, volume_stem, write_sidecar
 from braindiffusion.runs.versions import versions

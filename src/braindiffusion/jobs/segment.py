@@ -117,10 +117,9 @@ def _labels_of(volume: Volume) -> dict[str, object]:
 
 
 def _row(path: Path, volume: Volume, found: Segmentation) -> list[str]:
-    voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     counts = np.bincount(found.regions.ravel(), minlength=len(REGIONS))[1:]
     volumes = [np.count_nonzero(found.mask), *counts]
-    return [cell(path.name), f"{found.age:.1f}", *(f"{count * voxel:.3f}" for count in volumes)]
+    return [cell(path.name), f"{found.age:.1f}", *(f"{count * volume.voxel_ml:.3f}" for count in volumes)]
 
 
 def _tsv(columns: Sequence[str], rows: list[list[str]]) -> str:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import CASCADE_KIND, GeneratedAnatomy, ModelCard
 from braindiffusion.models.monai_bundle.config import INFERENCE, METADATA, is_bundle, read_bundle, weight_files
-from braindiffusion.runs.folder import default_runs_dir
+from braindiffusion.runs.folder import Run, default_runs_dir
 from braindiffusion.runs.requests.base import Content
 from braindiffusion.untrusted import cell, read_json
 
@@ -230,6 +230,11 @@ def find_model(name_or_path: str | Path) -> Path:
     else:
         msg = f"There is no model {str(name_or_path)!r}: no such folder or run, and the packaged models are: {names}."
     raise BrainDiffusionError(msg)
+
+
+def has_model(run: Run) -> bool:
+    """Return whether a training has written a model, which `find_model` then finds."""
+    return (run.checkpoints / "best" / CARD).is_file()
 
 
 def model_files(folder: Path) -> tuple[Path, ...]:

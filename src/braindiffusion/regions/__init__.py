@@ -10,6 +10,7 @@ draws no vermis: of its label maps that region is empty, and its voxels are cere
 from braindiffusion.regions.table import (
     BACKGROUND,
     MIRRORED,
+    REGION_NAMES,
     REGIONS,
     Region,
     Scheme,
@@ -29,6 +30,7 @@ __all__ = [
     "BACKGROUND",
     "MIRRORED",
     "REGIONS",
+    "REGION_NAMES",
     "Region",
     "Scheme",
     "freesurfer_names",

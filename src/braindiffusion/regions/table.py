@@ -66,6 +66,7 @@ def _read() -> tuple[Region, ...]:
 
 REGIONS: tuple[Region, ...] = _read()
 """All regions, background first: `REGIONS[i].index == i`."""
+REGION_NAMES = {region.index: region.name for region in REGIONS}
 
 BACKGROUND = 0
 FEWEST_SIDED = 5
@@ -241,9 +242,9 @@ def table_problem(labels: Labels, spacing: float | Sequence[float]) -> str:
     )
 
 
-def mirror(labels: Labels, axis: int = 0) -> Labels:
+def mirror(labels: Labels) -> Labels:
     """Mirror a grouped label map from left to right; the names of the sides change with it."""
-    mirrored: Labels = MIRRORED[np.flip(labels, axis)]
+    mirrored: Labels = MIRRORED[np.flip(labels, 0)]
     return mirrored
 
 

@@ -1,5 +1,6 @@
-"""Time that a job still takes; durations and numbers of things in words."""
+"""Time that a job still takes; durations, and numbers and names of things, in words."""
 
+from collections.abc import Sequence
 from time import monotonic
 
 
@@ -45,3 +46,13 @@ def counted(number: int, noun: str) -> str:
         ['0 volumes', '1 volume', '2 volumes']
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return names in words: the first ones, and how many more there are.
+
+    Examples:
+        >>> listed(["IXI012", "IXI013"]), listed(["IXI012", "IXI013", "IXI014"], most=2)
+        ('IXI012, IXI013', 'IXI012, IXI013 and 1 more')
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

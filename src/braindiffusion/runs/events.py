@@ -87,6 +87,11 @@ class Warned(_Event):
     subject: str = ""
     """The subject or file that it is about, where there is one."""
 
+    @property
+    def sentence(self) -> str:
+        """The message, with the subject in front."""
+        return f"{self.subject}: {self.message}" if self.subject else self.message
+
 
 class Paused(_Event):
     """The run holds between two steps until it is asked to go on. Its process lives and keeps its memory."""

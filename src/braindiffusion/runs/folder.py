@@ -17,7 +17,7 @@ The command line, the engine process and the plugin all read a run through `Run`
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from enum import StrEnum
@@ -29,6 +29,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
+from braindiffusion.runs.event_file import EventFile
 from braindiffusion.runs.events import (
     Cancelled,
     Continued,
@@ -37,15 +38,13 @@ from braindiffusion.runs.events import (
     Finished,
     Paused,
     Started,
-    parse_event,
 )
-from braindiffusion.runs.lock import EVENTS, is_alive, run_lock
+from braindiffusion.runs.lock import is_alive, run_lock
 from braindiffusion.runs.requests import Request
 from braindiffusion.runs.versions import FORMAT_VERSION, check_format, versions, with_present_names
 from braindiffusion.untrusted import read_json
 
 RUNS_VARIABLE = "BRAINDIFFUSION_RUNS"
-_MILESTONES = (b'"started"', b'"finished"', b'"failed"', b'"cancelled"', b'"paused"', b'"continued"')
 
 
 class RunState(StrEnum):
@@ -84,7 +83,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).expanduser().absolute()
-        self._tail_is_whole = False
+        self._event_file = EventFile(self.path)
 
     @classmethod
     def create(
@@ -197,60 +196,25 @@ class Run:
     @property
     def events_file(self) -> Path:
         """One event a line; absent until the first."""
-        return self.path / EVENTS
+        return self._event_file.path
 
     def append(self, event: Event) -> None:
         """Write one event at the end of `events.jsonl`, in one flushed write."""
-        line = event.model_dump_json().encode() + b"\n"
-        with self.events_file.open("ab") as file:
-            if not self._tail_is_whole:
-                # A process that died in mid-write leaves half a line: end it, so that ours is not glued to it.
-                if file.tell() and self._last_byte() != b"\n":
-                    line = b"\n" + line
-                self._tail_is_whole = True
-            file.write(line)
-
-    def _last_byte(self) -> bytes:
-        with self.events_file.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1)
+        self._event_file.append(event)
 
     def events(self) -> list[Event]:
         """All events so far, oldest first."""
         return self.read_events()[0]
 
     def read_events(self, offset: int = 0) -> tuple[list[Event], int]:
-        """The events after a place in `events.jsonl`: for following a run that another process performs.
-
-        Args:
-            offset: Bytes already read: 0, or what the last call returned.
-
-        Returns:
-            The events of whole lines after `offset`, and the offset to go on from. A line without its end is left for
-            the next call. Half a line that a dying process left is passed over.
-        """
-        try:
-            with self.events_file.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < offset:
-                    offset = 0  # another run began in the same folder
-                file.seek(offset)
-                data = file.read()
-        except FileNotFoundError:
-            return [], 0
-        whole = data[: data.rfind(b"\n") + 1]
-        events = []
-        for line in whole.splitlines():
-            try:
-                events.append(parse_event(line))
-            except ValidationError:
-                continue
-        return events, offset + len(whole)
+        """Return the events after a place in `events.jsonl`, and the place to go on from (see `EventFile.read`)."""
+        return self._event_file.read(offset)
 
     @property
     def state(self) -> RunState:
         """State of the run. `running` means that its process is alive (see `lock`)."""
         held: bool | None = None
-        for event in self._milestones():
+        for event in self._event_file.milestones():
             match event:
                 case Paused() | Continued():
                     held = isinstance(event, Paused) if held is None else held
@@ -273,19 +237,6 @@ class Run:
             return self.events_file.stat().st_mtime
         except OSError:
             return self.record.created.timestamp()
-
-    def _milestones(self) -> Iterator[Event]:
-        """The events that decide the state, newest first. The thousands between them are not parsed."""
-        try:
-            lines = self.events_file.read_bytes().splitlines()
-        except FileNotFoundError:
-            return
-        for line in reversed(lines):
-            if any(mark in line for mark in _MILESTONES):
-                try:
-                    yield parse_event(line)
-                except ValidationError:
-                    continue
 
     def ask_to_stop(self) -> None:
         """Ask the process that performs this run to cancel it at its next event."""

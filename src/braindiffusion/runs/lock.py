@@ -23,9 +23,10 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.event_file import EVENTS
 from braindiffusion.runs.events import Started
 
-LOCK, EVENTS = "lock", "events.jsonl"
+LOCK = "lock"
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 300.0
 """Seconds without a heartbeat after which a process of another machine counts as gone."""

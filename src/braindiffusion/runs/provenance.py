@@ -1,24 +1,12 @@
 """The provenance of a volume, as its JSON sidecar records it."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 
 from braindiffusion.runs.command import as_command
 from braindiffusion.runs.folder import Run
 from braindiffusion.runs.requests import Request
 from braindiffusion.runs.versions import FORMAT_VERSION, versions
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, as a hexadecimal number.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def provenance(

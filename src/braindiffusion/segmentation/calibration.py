@@ -13,6 +13,8 @@ from braindiffusion.regions import REGIONS
 
 Floats = NDArray[np.float64]
 PENALTIES = tuple(10.0 ** np.arange(-1, 5.1, 0.5))
+FOLDS = 20
+"""Of the cross-validation over people."""
 SMALLEST = 1e-5
 """Least share of the brain that a region counts as (about 10 mm³)."""
 BEYOND = 5.0
@@ -117,12 +119,12 @@ def _ridge(x: Floats, y: Floats, penalty: float) -> tuple[Floats, float]:
     return weights, float(offset - middle @ weights)
 
 
-def _left_out_error(x: Floats, y: Floats, people: NDArray[np.int64], penalty: float, folds: int = 20) -> float:
-    """Return the mean absolute error of cross-validation over people, in 20 folds."""
+def _left_out_error(x: Floats, y: Floats, people: NDArray[np.int64], penalty: float) -> float:
+    """Return the mean absolute error of cross-validation over people."""
     _, number = np.unique(people, return_inverse=True)
     estimated = np.empty_like(y)
-    for fold in range(folds):
-        out = number % folds == fold
+    for fold in range(FOLDS):
+        out = number % FOLDS == fold
         if out.any():
             weights, offset = _ridge(x[~out], y[~out], penalty)
             estimated[out] = x[out] @ weights + offset

@@ -17,7 +17,7 @@ from braindiffusion.export.brains import Brain, named
 from braindiffusion.files import write_whole
 from braindiffusion.generation.reproduce import DECISIVE, difference
 from braindiffusion.outputs import RECORD, Outputs
-from braindiffusion.regions import REGIONS
+from braindiffusion.regions import REGION_NAMES
 from braindiffusion.runs import GenerateRequest
 from braindiffusion.runs.command import as_command
 from braindiffusion.runs.sidecar import load_sidecar, sidecar_path, write_sidecar
@@ -173,8 +173,7 @@ class CohortDataset:
         self._write({Path(name): content for name, content in files.items()})
 
     def _tables(self, brains: Sequence[Brain]) -> dict[Path, str]:
-        names = {region.index: region.name for region in REGIONS}
-        return tables(brains, name=NAME, regions=names, columns=COLUMNS, how=HOW)
+        return tables(brains, name=NAME, regions=REGION_NAMES, columns=COLUMNS, how=HOW)
 
     def _write(self, files: Mapping[Path, str]) -> None:
         with self._outputs.writing():

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from braindiffusion.cohort.store import Cohort, split_rows
+from braindiffusion.cohort.store import Cohort, split
 from braindiffusion.devices import choose_device
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
@@ -119,9 +119,9 @@ def rows_of(
     if adds_level:
         wanted = len(people) // 5 if aside is None else aside
         trained_on = trained_on if len(people - trained_on) >= wanted else set()
-    new = [subject for subject in cohort.subjects if subject.person not in held_out | trained_on]
+    new = people - held_out - trained_on
     most = min(len(people) - 1, len(people) - len(trained_on))
-    aside = len(held_out) + len({subject.person for subject in new}) // 5 if aside is None else aside
+    aside = len(held_out) + len(new) // 5 if aside is None else aside
     if aside < len(held_out):
         msg = f"The initial model held out {len(held_out)} of the people of {cohort.path}: hold out at least as many."
         raise BrainDiffusionError(msg, field="validation_subjects")
@@ -129,7 +129,7 @@ def rows_of(
         seen = f", of whom the initial model was trained on {len(trained_on)}" if trained_on else ""
         msg = f"Cannot keep {aside} of {len(people)} subjects for validation{seen}: keep fewer."
         raise BrainDiffusionError(msg)
-    chosen = {new[row].person for row in split_rows(new, aside - len(held_out))[1]} | held_out
+    chosen = held_out.union(split(new, aside - len(held_out))[1])
     rows = {name: [row for row, subject in enumerate(cohort.subjects) if subject.person == name] for name in people}
     training, validation = sorted(people - chosen), sorted(chosen)
     return [row for name in training for row in rows[name]], [row for name in validation for row in rows[name]]

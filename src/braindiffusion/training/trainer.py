@@ -28,7 +28,7 @@ from braindiffusion.training.optimizers import (
     scale_learning_rates,
 )
 from braindiffusion.training.patches import Batch, PatchDataset
-from braindiffusion.training.presets import LevelRecipe
+from braindiffusion.training.recipe import LevelRecipe
 from braindiffusion.training.throughput import FORWARD_AND_BACKWARD, best_throughput, counted_operations
 
 AHEAD, FAR_AHEAD = 2, 8
@@ -310,7 +310,7 @@ class LevelTrainer:
             load_optimizer_tensors(self.level, self.optimizers, tensors)
 
 
-def fit_normalisation(patches: PatchDataset, level: Level, brains: int = MEASURED) -> None:
+def fit_normalisation(patches: PatchDataset, level: Level) -> None:
     """Set the level's band means and standard deviations from some training brains.
 
     Detail bands are measured inside the brain (outside they are zero), the coarse band everywhere.
@@ -318,7 +318,7 @@ def fit_normalisation(patches: PatchDataset, level: Level, brains: int = MEASURE
     count, first, second = 0, torch.zeros_like(level.mean), torch.zeros_like(level.std)
     everywhere = 0
     sums = torch.zeros(2, dtype=torch.float64)
-    for subject in patches.subjects[:brains]:
+    for subject in patches.subjects[:MEASURED]:
         brain = patches.brain(subject)
         within = brain.bands[:, :, brain.inside > 0].double()
         count += within.shape[-1] * within.shape[1]

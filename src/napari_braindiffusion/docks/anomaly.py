@@ -11,10 +11,10 @@ from braindiffusion.models.registry import NORMATIVE, list_models
 from braindiffusion.runs import AnomalyRequest, Run
 from braindiffusion.runs.sidecar import read_sidecar
 from napari_braindiffusion.docks.base import LayerJobDock
-from napari_braindiffusion.layers.display import show_volume
+from napari_braindiffusion.docks.choices import packaged_models
 from napari_braindiffusion.layers.files import PROVENANCE, is_brain
 from napari_braindiffusion.layers.jobs import Artifacts
-from napari_braindiffusion.orthoviews.difference import COLORS
+from napari_braindiffusion.orthoviews.difference import show_difference
 from napari_braindiffusion.orthoviews.rendering import DIFFERENCE
 from napari_braindiffusion.widgets.forms.layer_box import LayerBox
 from napari_braindiffusion.widgets.forms.layout import form_layout, wrapping_label
@@ -58,14 +58,10 @@ class AnomalyDock(LayerJobDock):
         self.rows.addStretch()
 
         models = [one for one in list_models() if (one.path / NORMATIVE).is_file()]
-        self.form.fields["model"].offer([(one.name, one.name, str(one.card.description)) for one in models])
+        self.form.fields["model"].offer(packaged_models(models))
         self.map_button.clicked.connect(lambda: self.make_map())
         self.job.finished.connect(self._on_finished)
-        events = napari_viewer.layers.events
-        self._layer_events = (events.inserted, events.removed, events.renamed)
-        for event in self._layer_events:
-            event.connect(self._offer_layers)
-        self._offer_layers()
+        self.watch_layers(self._offer_layers)
         if is_brain(active := napari_viewer.layers.selection.active):
             self.image.choose(active)
 
@@ -80,11 +76,6 @@ class AnomalyDock(LayerJobDock):
             self.job.ask([image], lambda paths: asked.model_copy(update={"scan": paths[0]}))
             self._source = image
 
-    def release(self) -> None:  # noqa: D102 the base class says it
-        for event in self._layer_events:
-            event.disconnect(self._offer_layers)
-        super().release()
-
     def _offer_layers(self, event: object = None) -> None:
         shown = [layer for layer in self._viewer.layers if is_brain(layer) and layer.ndim == 3]
         self.image.offer(layer for layer in shown if DIFFERENCE not in layer.metadata)
@@ -95,11 +86,9 @@ class AnomalyDock(LayerJobDock):
             if volume is None:
                 continue
             sidecar = read_sidecar(Path(event.path))
-            name = f"{self._source.name if self._source else 'scan'} anomaly ({sidecar['unit']})"
-            about = {PROVENANCE: sidecar, DIFFERENCE: sidecar, "path": event.path}
-            layer = show_volume(self._viewer, volume, name, metadata=about)
-            layer.contrast_limits_range = layer.contrast_limits = (-sidecar["limit"], sidecar["limit"])
-            layer.colormap, layer.blending = COLORS, "translucent_no_depth"
+            name = f"{self._source.name if self._source else 'scan'} anomaly"
+            about = {PROVENANCE: sidecar, "path": event.path}
+            show_difference(self._viewer, volume, name, sidecar, about)
             self.result.setText(f"{_summary(sidecar)}\n{HINT}")
 
 

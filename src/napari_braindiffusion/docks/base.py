@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
+from napari.utils.events import EventEmitter
 from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
@@ -98,6 +99,7 @@ class Dock(QWidget):
         self._was_docked = False
         self._in_tabs = False
         self._ended = False
+        self._watched: list[tuple[EventEmitter, Callable[..., None]]] = []
         area = self._rows = ScrollingRows()
         self.rows, self.pinned = area.scrolled, area.pinned
         outer = QVBoxLayout(self)
@@ -119,6 +121,14 @@ class Dock(QWidget):
 
     def apply_theme(self, background: str, text: str) -> None:
         """Colours of the viewer's theme, for what Qt's style sheet does not reach."""
+
+    def watch_layers(self, callback: Callable[..., None]) -> None:
+        """Call a function now, and each time that a layer is added, removed or renamed, until the dock ends."""
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.connect(callback)
+            self._watched.append((event, callback))
+        callback()
 
     # For other modules
 
@@ -145,6 +155,8 @@ class Dock(QWidget):
             return
         self._ended = True
         self._viewer.events.theme.disconnect(self._on_theme)
+        for event, callback in self._watched:
+            event.disconnect(callback)
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None

@@ -8,13 +8,14 @@ from napari.qt.threading import FunctionWorker
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import ArtifactWritten, Event, Finished, Inspected, PrepareRequest, Progress, Warned
-from braindiffusion.runs.command import as_command
 from napari_braindiffusion.docks.base import Dock, NextStepButton
+from napari_braindiffusion.docks.copy_command import copy_request
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.threads import in_background
@@ -151,7 +152,7 @@ class CohortDock(Dock):
             self._left_out = []
             self._made = None
             self.next_button.hide()
-            job.progress.connect(self._on_progress)
+            job.progress.connect(self.progress.show_event)
             job.silent.connect(self.progress.show_unresponsive)
             job.warned.connect(self._on_warned)
             job.artifact.connect(self._on_artifact)
@@ -168,11 +169,6 @@ class CohortDock(Dock):
         path = self.form.fields["out"].value
         if path is not None:
             in_background(open_cohort, path, what="Opening", total=1, done=self._on_opened)
-
-    def _train_on(self, cohort: Path) -> None:
-        from napari_braindiffusion.docks.open import open_dock
-
-        open_dock(self._viewer, "Train").use_data(cohort)
 
     def release(self) -> None:  # noqa: D102 the base class says it
         for worker in self._workers:
@@ -271,11 +267,8 @@ class CohortDock(Dock):
         if not self.has_ended:
             show_cohort(self._viewer, *opened)
 
-    def _on_progress(self, event: Progress) -> None:
-        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
-
     def _on_warned(self, event: Warned) -> None:
-        self._left_out.append(f"{event.subject}: {event.message}" if event.subject else event.message)
+        self._left_out.append(event.sentence)
 
     def _on_artifact(self, event: ArtifactWritten, _: object) -> None:
         show_info(f"The cohort is {event.path}.")
@@ -283,9 +276,8 @@ class CohortDock(Dock):
 
     def _on_finished(self, event: Finished) -> None:
         self._end_job(event.message or "Preprocessed.")
-        if self._made is not None:
-            train = partial(self._train_on, self._made)
-            self.next_button.offer("Train on this cohort", train)
+        if (made := self._made) is not None:
+            self.next_button.offer("Train on this cohort", lambda: open_dock(self._viewer, "Train").use_data(made))
         if self._left_out:
             more = f" And {len(self._left_out) - 3} more." if len(self._left_out) > 3 else ""
             show_warning(" ".join(self._left_out[:3]) + more)
@@ -318,6 +310,4 @@ class CohortDock(Dock):
 
     def _copy(self) -> None:
         if (request := self._request()) is not None:
-            command = as_command(request)
-            QApplication.clipboard().setText(command)
-            show_info(f"Copied: {command}")
+            copy_request(request, "shell")

@@ -3,7 +3,6 @@
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -13,12 +12,13 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import find_model, list_models, read_card
+from braindiffusion.models.registry import find_model, read_card
 from braindiffusion.runs import ArtifactWritten, EditRequest, Run
 from braindiffusion.runs.durations import counted
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import LayerJobDock, NextStepButton
+from napari_braindiffusion.docks.choices import packaged_models
 from napari_braindiffusion.layers.display import selection_kept, show_mosaic, show_trajectory, show_volume
 from napari_braindiffusion.layers.files import PROVENANCE, is_brain
 from napari_braindiffusion.layers.geometry import place_of
@@ -77,7 +77,7 @@ class EditDock(LayerJobDock):
             self.rows.addWidget(widget)
         self.rows.addStretch()
 
-        self.form.set_models([(one.name, one.name, str(one.card.description)) for one in list_models()])
+        self.form.set_models(packaged_models())
         if settings().model is not None:
             self.form.fields["model"].value = settings().model
         self.form.new_mask.clicked.connect(lambda: self.add_mask())
@@ -87,9 +87,7 @@ class EditDock(LayerJobDock):
         self.job.finished.connect(self._on_finished)
         self.form.fields["model"].changed.connect(lambda _: self._on_model())
         self._on_model()
-        for event in self._layer_events():
-            event.connect(self._offer_layers)
-        self._offer_layers()
+        self.watch_layers(self._offer_layers)
         if is_brain(active := napari_viewer.layers.selection.active):
             self.form.image.choose(active)
 
@@ -182,15 +180,9 @@ class EditDock(LayerJobDock):
             dims.set_point(axis + dims.ndim - mask.ndim, mask.data_to_world(place)[axis])
 
     def release(self) -> None:  # noqa: D102 the base class says it
-        for event in self._layer_events():
-            event.disconnect(self._offer_layers)
         self._caption.close()
         super().release()
         self._remove_preview()
-
-    def _layer_events(self) -> tuple[Any, ...]:
-        events = self._viewer.layers.events
-        return events.inserted, events.removed, events.renamed
 
     def _offer_layers(self, event: object = None) -> None:
         layers = [layer for layer in self._viewer.layers if layer.ndim == 3]

@@ -8,21 +8,19 @@ from typing import Any
 from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer, QUrl
-from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QToolButton
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QToolButton
 
-from braindiffusion.models.registry import list_models
 from braindiffusion.runs import (
     EvaluateRequest,
     NearestRequest,
-    Progress,
     Run,
 )
-from braindiffusion.runs.command import as_command
 from braindiffusion.runs.reports.evaluation import JSON, PAGE, read_evaluation
 from braindiffusion.runs.reports.nearest import Nearest, read_nearest
 from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.choices import own_models, packaged_models
+from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.evaluation_inputs import Known, Origin, known, origin
 from napari_braindiffusion.layers.cohort import COHORT
@@ -30,6 +28,7 @@ from napari_braindiffusion.layers.files import PROVENANCE, SIDECAR, as_paths, br
 from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
 from napari_braindiffusion.layers.nearest import NearestLayers
 from napari_braindiffusion.settings import settings
+from napari_braindiffusion.widgets.dialogs import open_path
 from napari_braindiffusion.widgets.evaluation_view import EvaluationView
 from napari_braindiffusion.widgets.forms.evaluate_form import EvaluateForm
 from napari_braindiffusion.widgets.nearest_view import NearestView
@@ -99,7 +98,7 @@ class EvaluateDock(Dock):
         self.copy_button.clicked.connect(self._copy)
         self.progress.stop_requested.connect(self.jobs.cancel)
         self.jobs.begun.connect(self._begin)
-        self.jobs.progress.connect(self._on_progress)
+        self.jobs.progress.connect(self.progress.show_event)
         self.jobs.silent.connect(self.progress.show_unresponsive)
         self.jobs.finished.connect(self._on_finished)
         self.jobs.failed.connect(self._on_failed)
@@ -153,9 +152,8 @@ class EvaluateDock(Dock):
     def _offer(self, found: Known) -> None:
         if self.has_ended:
             return
-        packaged = [(model.name, model.name, str(model.card.description)) for model in list_models()]
-        self.form.set_models([*packaged, *map(_own, found.trainings)])
-        self.form.set_segmentation_models(map(_own, found.segmentation_models))
+        self.form.set_models([*packaged_models(), *own_models(found.trainings)])
+        self.form.set_segmentation_models(own_models(found.segmentation_models))
         self.form.generated.suggest(found.generated)
         self.form.real.suggest(found.real)
         self.reports.set_runs(found.reports)
@@ -200,9 +198,6 @@ class EvaluateDock(Dock):
 
         return [*generated, *real], request
 
-    def _on_progress(self, event: Progress) -> None:
-        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
-
     def _on_finished(self, run: Run, made: Artifacts) -> None:
         self._end("Done.")
         with self.errors_shown():
@@ -244,20 +239,14 @@ class EvaluateDock(Dock):
 
     def _open(self, name: str) -> None:
         if self.folder is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder / name)))
+            open_path(self.folder / name)
 
     def _copy(self) -> None:
         if not self._is_complete():
             return
         sources, request = self._asked()
-
-        def copy(paths: list[Path]) -> None:
-            command = as_command(request(paths))
-            QApplication.clipboard().setText(command)
-            show_info(f"Copied: {command}")
-
         with self.errors_shown():
-            as_paths(self._viewer, sources, copy)
+            as_paths(self._viewer, sources, lambda paths: copy_request(request(paths), "shell"))
 
     def _begin(self, message: str) -> None:
         for button in (self.evaluate_button, self.nearest_button):
@@ -288,11 +277,6 @@ class EvaluateDock(Dock):
     def _on_layer_removed(self, event: Any) -> None:
         for brains in (self.form.generated, self.form.real):
             brains.discard(event.value)
-
-
-def _own(run: Run) -> tuple[str, str, str]:
-    """Return a choice (text, value, tooltip) for a run of the user."""
-    return f"my training {run.name}", str(run.path), str(run.path)
 
 
 def _text(layer: Layer) -> str:

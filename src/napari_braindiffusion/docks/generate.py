@@ -1,16 +1,15 @@
 """The Generate dock: generates brains and shows their denoising."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QTimer, QUrl
-from qtpy.QtGui import QDesktopServices, QShowEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from braindiffusion.conditions import ConditionSchema
 from braindiffusion.errors import BrainDiffusionError
@@ -18,7 +17,6 @@ from braindiffusion.models.registry import (
     anatomy_folder,
     find_model,
     has_distilled,
-    list_models,
     read_card,
     sampled_model,
 )
@@ -27,7 +25,6 @@ from braindiffusion.runs import (
     Finished,
     GenerateRequest,
     PreviewRequest,
-    Progress,
     RegenerateRequest,
 )
 from braindiffusion.runs.durations import counted, duration
@@ -35,7 +32,10 @@ from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.runs.sidecar import read_sidecar
 from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import Dock, NextStepButton
+from napari_braindiffusion.docks.choices import own_models, packaged_models
 from napari_braindiffusion.docks.copy_command import copy_request
+from napari_braindiffusion.docks.open import open_dock
+from napari_braindiffusion.docks.reproduce_button import ReproduceButton
 from napari_braindiffusion.docks.run_browser import Training, find_trainings
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
@@ -54,7 +54,6 @@ from napari_braindiffusion.layers.reproduce import (
     layer_name,
     reproduce_file,
     reproduce_layer,
-    was_generated,
 )
 from napari_braindiffusion.layers.trajectory_caption import TrajectoryCaption
 from napari_braindiffusion.settings import add_recent_path, recent_paths, settings
@@ -92,15 +91,7 @@ class GenerateDock(Dock):
         self.generate_button.setToolTip("Generate brains with these settings.")
         self.copy_button = CopyButton("The same generation")
         self.progress = ProgressRow("Cancel", "Stops within one step. Brains that are finished stay.")
-        self.reproduce_button = QPushButton("Reproduce")
-        self.reproduce_button.setToolTip("Generate a brain again, to the last bit, from a layer or a saved volume.")
-        menu = QMenu(self.reproduce_button)
-        self.reproduce_action = menu.addAction("Reproduce the selected layer", lambda: self.regenerate())
-        self.reproduce_file_action = menu.addAction("Reproduce from a file …", self._regenerate_file)
-        self.copy_settings_action = menu.addAction("Copy settings from layer", self._copy_settings)
-        self.folder_action = menu.addAction("Open the folder of the layer", self._open_folder)
-        menu.aboutToShow.connect(self._update_reproduce_menu)
-        self.reproduce_button.setMenu(menu)
+        self.reproduce_button = ReproduceButton(napari_viewer)
         buttons = QHBoxLayout()
         buttons.addWidget(self.reproduce_button, 1)
         buttons.addWidget(self.copy_button, 1)
@@ -118,12 +109,11 @@ class GenerateDock(Dock):
         self.preview.failed.connect(show_error)
         self.form.asked_anew.connect(self._ask_preview)
         self.form.model_changed.connect(self._on_model)
-        events = napari_viewer.layers.events
-        self._layer_events = (events.inserted, events.removed, events.renamed)
-        for event in self._layer_events:
-            event.connect(self._offer_maps)
-        self._offer_maps()
+        self.watch_layers(self._offer_maps)
         self.generate_button.clicked.connect(lambda: self.generate())
+        self.reproduce_button.layer_requested.connect(lambda: self.regenerate())
+        self.reproduce_button.file_requested.connect(self._regenerate_file)
+        self.reproduce_button.settings_requested.connect(self._copy_settings)
         self.copy_button.copy_requested.connect(self._copy)
         self.progress.stop_requested.connect(self._cancel)
         self.refresh_models()
@@ -138,13 +128,10 @@ class GenerateDock(Dock):
     def _offer_models(self, trainings: Sequence[Training]) -> None:
         if self.has_ended:
             return
-        packaged = [(model.name, model.name, str(model.card.description)) for model in list_models()]
-        own = [
-            (f"my training {one.run.name}", str(one.run.path), str(one.run.path)) for one in trainings if one.has_model
-        ]
-        known = {value for _, value, _ in (*packaged, *own)}
+        offered = [*packaged_models(), *own_models(one.run for one in trainings if one.has_model)]
+        known = {value for _, value, _ in offered}
         recent = [path for path in recent_paths("model") if path not in known and Path(path).exists()]
-        self.form.set_models([*packaged, *own, *((Path(path).name, path, path) for path in recent)])
+        self.form.set_models([*offered, *((Path(path).name, path, path) for path in recent)])
 
     def generate(self, request: GenerateRequest | None = None) -> JobHandle | None:
         """Start to make what the form, or `request`, asks for."""
@@ -199,7 +186,7 @@ class GenerateDock(Dock):
         if isinstance(request, GenerateRequest) and Path(request.model).is_absolute():
             add_recent_path("model", Path(request.model))
         self._made, self._begun = [], monotonic()
-        job.progress.connect(self._on_progress)
+        job.progress.connect(self.progress.show_event)
         job.silent.connect(self.progress.show_unresponsive)
         job.artifact.connect(self._on_artifact)
         job.warned.connect(lambda event: show_warning(event.message))
@@ -215,8 +202,6 @@ class GenerateDock(Dock):
         return self.job is None or questions.ask_cancel(self.window(), self.job.run.name)
 
     def release(self) -> None:  # noqa: D102 the base class says it
-        for event in self._layer_events:
-            event.disconnect(self._offer_maps)
         self._caption.close()
         self.preview.close()
         if self.job is not None:
@@ -266,9 +251,6 @@ class GenerateDock(Dock):
         with selection_kept(self._viewer):
             self._preview_layer = show_volume(self._viewer, volume, LOW_RESOLUTION, layer=self._preview_layer)
 
-    def _on_progress(self, event: Progress) -> None:
-        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
-
     def _on_artifact(self, event: ArtifactWritten, volume: Volume | None) -> None:
         if volume is None:
             return
@@ -299,13 +281,11 @@ class GenerateDock(Dock):
             return
         self._end_job(made)
         if job is not None and number:
-            self.next_button.offer("Evaluate these brains", partial(self._evaluate, job.run.path))
+            run = job.run.path
+            self.next_button.offer(
+                "Evaluate these brains", lambda: open_dock(self._viewer, "Evaluate").use_generated(run)
+            )
         self.form.update_seed()
-
-    def _evaluate(self, run: Path) -> None:
-        from napari_braindiffusion.docks.open import open_dock
-
-        open_dock(self._viewer, "Evaluate").use_generated(run)
 
     def _on_failed(self, message: str) -> None:
         self._end_job(message)
@@ -331,19 +311,10 @@ class GenerateDock(Dock):
         if self.job is not None:
             self.job.cancel()
 
-    def _update_reproduce_menu(self) -> None:
-        chosen = self._viewer.layers.selection.active
-        for action in (self.reproduce_action, self.copy_settings_action):
-            action.setEnabled(was_generated(chosen))
-        self.folder_action.setEnabled(chosen is not None and "path" in chosen.metadata)
-
-    def _regenerate_file(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(
-            self, "A generated brain", filter="Brains and their sidecars (*.nii *.nii.gz *.json)"
-        )
-        if chosen and self.job is None:
+    def _regenerate_file(self, path: Path) -> None:
+        if self.job is None:
             with self.errors_shown():
-                self._start(reproduce_file(Path(chosen)))
+                self._start(reproduce_file(path))
 
     def _copy_settings(self) -> None:
         with self.errors_shown():
@@ -354,10 +325,6 @@ class GenerateDock(Dock):
                     f"The form cannot show what was asked for exactly: {', '.join(map(readable, lost))}. 'Reproduce' "
                     "makes the same brain again."
                 )
-
-    def _open_folder(self) -> None:
-        folder = Path(self._viewer.layers.selection.active.metadata["path"]).parent
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
     def _copy(self, launcher: Launcher) -> None:
         with self.errors_shown():  # previews are for who watches

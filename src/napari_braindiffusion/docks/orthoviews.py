@@ -1,6 +1,7 @@
 """The Orthoviews dock: the other two planes and a rendering beside the viewer's canvas, with one cursor."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from napari.layers import Image, Labels
@@ -12,6 +13,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSplitter
 
 from braindiffusion.runs import DifferenceRequest, Run
+from braindiffusion.runs.sidecar import read_sidecar
 from napari_braindiffusion.docks.base import Dock
 from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
 from napari_braindiffusion.orthoviews.crosshair import Crosshair, Following
@@ -229,7 +231,9 @@ class OrthoviewsDock(Dock):
                 self.compared.restore_positions()
 
     def _on_difference(self, run: Run, artifacts: Artifacts) -> None:
-        show_difference(self._viewer, artifacts, self._difference_name)
+        for event, volume in artifacts:
+            if volume is not None:
+                show_difference(self._viewer, volume, self._difference_name, read_sidecar(Path(event.path)))
 
     # The cursor
 

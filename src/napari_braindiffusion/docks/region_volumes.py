@@ -23,7 +23,7 @@ from braindiffusion.conditions import Numbers
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.files import write_whole
 from braindiffusion.models.registry import find_model, list_models, read_card
-from braindiffusion.regions import REGIONS, volumes_ml
+from braindiffusion.regions import volumes_ml
 from braindiffusion.runs import Run
 from braindiffusion.runs.requests import SegmentRequest
 from braindiffusion.runs.sidecar import volume_stem
@@ -31,8 +31,9 @@ from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import LayerJobDock
 from napari_braindiffusion.engine.threads import run_in_thread
 from napari_braindiffusion.io.evaluation_inputs import Known, known
+from napari_braindiffusion.layers.display import show_regions
 from napari_braindiffusion.layers.files import file_name, is_brain
-from napari_braindiffusion.layers.geometry import layer_to_volume, region_features, volume_to_layer_data
+from napari_braindiffusion.layers.geometry import layer_to_volume
 from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets.forms.layout import make_narrow, wrapping_label
@@ -141,10 +142,8 @@ class RegionVolumesDock(LayerJobDock):
         for event, volume in artifacts:
             if volume is None or self._source is None:
                 continue
-            features = region_features({region.index: region.name for region in REGIONS})
             name = f"{self._source.name} regions"
-            data = volume_to_layer_data(volume, name, "labels", opacity=0.4, features=features)
-            self._viewer.add_layer(Layer.create(*data))
+            show_regions(self._viewer, volume, name)
             age = _age(Path(event.path))
             self._show(self._source.name, f" Estimated age {age} years." if age else "", _measure(volume, name))
 

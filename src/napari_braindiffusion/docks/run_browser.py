@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QUrl, Signal
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import has_model
 from braindiffusion.runs import Run, RunState, TrainRequest, list_runs
 from braindiffusion.runs.folder import LIVE
 from napari_braindiffusion.engine.threads import run_in_thread
@@ -123,7 +123,7 @@ class RunBrowser(QWidget):
     def open_folder(self) -> None:
         """Show the chosen run's folder in the system's file manager."""
         if self.list.run is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.list.run.path)))
+            questions.open_path(self.list.run.path)
 
     def follow(self, folder: Path | None = None) -> None:
         """Follow a training in any folder, such as one that a cluster writes; None asks which."""
@@ -168,7 +168,7 @@ def find_trainings(folder: Path, others: Sequence[Run] = ()) -> list[Training]:
     """The trainings in a folder of runs, and some others, newest first. For a worker thread."""
     runs = [run for run in list_runs(folder) if isinstance(run.request, TrainRequest)]
     runs += [run for run in others if run not in runs and run.path.is_dir()]
-    return [Training(run, run.state, (run.checkpoints / "best" / "model.json").exists()) for run in runs]
+    return [Training(run, run.state, has_model(run)) for run in runs]
 
 
 def open_training(folder: Path) -> Run:

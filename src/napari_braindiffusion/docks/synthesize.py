@@ -4,15 +4,14 @@ from pathlib import Path
 
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from braindiffusion.conditions import ConditionSchema, ScalarField
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import find_model, list_models, read_card
-from braindiffusion.runs import Finished, Progress, SynthesizeRequest
+from braindiffusion.models.registry import find_model, read_card
+from braindiffusion.runs import Finished, SynthesizeRequest
 from napari_braindiffusion.docks.base import Dock
+from napari_braindiffusion.docks.choices import packaged_models
 from napari_braindiffusion.docks.copy_command import copy_request
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.settings import settings
@@ -70,7 +69,7 @@ class SynthesizeDock(Dock):
         self.rows.addWidget(self.progress)
         self.rows.addStretch()
 
-        self.form.fields["model"].offer([(one.name, one.name, str(one.card.description)) for one in list_models()])
+        self.form.fields["model"].offer(packaged_models())
         if settings().model is not None:
             self.form.fields["model"].value = settings().model
         self._distilled = False
@@ -93,9 +92,9 @@ class SynthesizeDock(Dock):
                 return None
             self.job = job = self.engine.submit(request)
             self.folder = request.out
-            job.progress.connect(self._on_progress)
+            job.progress.connect(self.progress.show_event)
             job.silent.connect(self.progress.show_unresponsive)
-            job.warned.connect(lambda event: show_warning(f"{event.subject} {event.message}".strip()))
+            job.warned.connect(lambda event: show_warning(event.sentence))
             job.finished.connect(self._on_finished)
             job.failed.connect(self._on_failed)
             job.cancelled.connect(lambda _: self._end("Cancelled. The same settings continue the cohort."))
@@ -134,9 +133,6 @@ class SynthesizeDock(Dock):
         if self.job is not None:
             self.job.cancel()
 
-    def _on_progress(self, event: Progress) -> None:
-        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
-
     def _on_finished(self, event: Finished) -> None:
         self._end(event.message or "Done.")
         self.report_button.setEnabled(True)
@@ -156,4 +152,4 @@ class SynthesizeDock(Dock):
 
     def _open_report(self) -> None:
         if self.folder is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder / PAGE)))
+            questions.open_path(self.folder / PAGE)

@@ -4,16 +4,14 @@ A training lives in a process of its own (`training`), and all that the dock sho
 of last week is drawn just as one that is running.
 """
 
-from functools import partial
 from pathlib import Path
 
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.models.registry import list_models
+from braindiffusion.models.registry import has_model
 from braindiffusion.runs import (
     ArtifactWritten,
     Continued,
@@ -35,13 +33,21 @@ from braindiffusion.runs.folder import LIVE
 from braindiffusion.runs.launch_script import Launcher
 from braindiffusion.volume import Volume
 from napari_braindiffusion.docks.base import Dock, NextStepButton
+from napari_braindiffusion.docks.choices import packaged_models
 from napari_braindiffusion.docks.copy_command import copy_request, copy_words
+from napari_braindiffusion.docks.open import open_dock
 from napari_braindiffusion.docks.run_browser import RunBrowser
 from napari_braindiffusion.engine.job import JobHandle
 from napari_braindiffusion.engine.latest import LatestJob
 from napari_braindiffusion.engine.stall import StallMonitor
 from napari_braindiffusion.engine.threads import run_in_thread
-from napari_braindiffusion.engine.trainings import History, follow_training, read_history, start_training, was_restarted
+from napari_braindiffusion.engine.trainings import (
+    History,
+    RestartMonitor,
+    follow_training,
+    read_history,
+    start_training,
+)
 from napari_braindiffusion.layers.training_samples import TrainingSamples
 from napari_braindiffusion.settings import settings
 from napari_braindiffusion.widgets import dialogs as questions
@@ -57,8 +63,6 @@ MANY_WARNINGS = 3
 
 ESTIMATE_PAUSE_MS = 1000
 """An estimate begins when the form has not changed for so many milliseconds."""
-LOOK_MS = 2000
-"""Milliseconds between two checks whether another process has started the run that is shown."""
 NO_DATA = "Choose what to train on first: a prepared cohort (.zarr) or a folder of volumes."
 
 
@@ -75,7 +79,6 @@ class TrainDock(Dock):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job: JobHandle | None = None
-        self._offset = 0
         self._warnings = 0
         self._searched = False
 
@@ -118,8 +121,8 @@ class TrainDock(Dock):
         self.estimating.received.connect(self._on_estimated)
         self.estimating.failed.connect(self.estimate.say)
         self.estimate.apply_requested.connect(self.form.set_values)
-        self._look = QTimer(self, interval=LOOK_MS)
-        self._look.timeout.connect(self._look_again)
+        self.restart_monitor = RestartMonitor(self)
+        self.restart_monitor.restarted.connect(self.show_run)
         self.stall_monitor = StallMonitor(self)
         self.stall_monitor.stalled.connect(self.progress.show_silence)
         self.run_browser.refresh()
@@ -185,7 +188,7 @@ class TrainDock(Dock):
         self.stall_monitor.stop()
         self.progress.rest()
         self.next_button.hide()
-        self._look.stop()
+        self.restart_monitor.stop()
         self.run_browser.choose(run)
         self.training_samples.choose(run)
         self.start_button.show_state(None)
@@ -212,7 +215,7 @@ class TrainDock(Dock):
         return answer is not questions.OnClose.STAY
 
     def release(self) -> None:  # noqa: D102 the base class says it
-        self._look.stop()
+        self.restart_monitor.stop()
         self.stall_monitor.stop()
         self.run_browser.close_for_good()
         self.estimating.close()
@@ -227,10 +230,9 @@ class TrainDock(Dock):
     # What is heard
 
     def _on_looked(self) -> None:
-        packaged = [(model.name, model.name, str(model.card.description)) for model in list_models()]
         trainings = self.run_browser.trainings
         own = [(one.run.name, str(one.run.path), str(one.run.path)) for one in trainings if one.has_model]
-        self.form.set_models([*packaged, *own])
+        self.form.set_models([*packaged_models(), *own])
         if not self._searched:  # a training that goes on since the last session is followed
             self._searched = True
             running = [one.run for one in trainings if one.state in LIVE]
@@ -251,12 +253,11 @@ class TrainDock(Dock):
             self.stall_monitor.restart(events[-1].time)
             self.progress.begin("Following …")
             if progress := next((event for event in reversed(events) if isinstance(event, Progress)), None):
-                self._on_progress(progress)
+                self.progress.show_event(progress)
             if state is RunState.PAUSED:
                 self._on_paused(True)
             return
-        self._offset = offset
-        self._look.start()
+        self.restart_monitor.watch(run, offset)
         if state is RunState.FINISHED:
             self._offer_model(run)
         last = events[-1] if events else None
@@ -269,7 +270,7 @@ class TrainDock(Dock):
         self._warnings = 0
         self.stall_monitor.restart()
         job.event.connect(self._on_event)
-        job.progress.connect(self._on_progress)
+        job.progress.connect(self.progress.show_event)
         job.silent.connect(self.progress.show_unresponsive)
         job.metric.connect(lambda event: self.curve.add(event.stage, event.step, event.values))
         job.artifact.connect(self._on_artifact)
@@ -290,9 +291,6 @@ class TrainDock(Dock):
         if isinstance(event, Started | Paused | Continued):
             self.run_browser.refresh()  # its list shows the state
 
-    def _on_progress(self, event: Progress) -> None:
-        self.progress.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
-
     def _on_artifact(self, event: ArtifactWritten, volume: Volume | None) -> None:
         if event.kind == "preview":
             self.training_samples.refresh()  # it reads all that are new, also those that came too fast to be told
@@ -302,18 +300,8 @@ class TrainDock(Dock):
         self.progress.show_paused(paused=paused, message=message)
         self.stall_monitor.stop() if paused else self.stall_monitor.restart()
 
-    def _look_again(self) -> None:
-        """Check whether another process (a terminal, a cluster) has started the run that is shown."""
-        run = self.runs.run
-        if run is not None and self.job is None:
-            run_in_thread(was_restarted, run, self._offset, then=lambda begun: self._on_begun(run) if begun else None)
-
-    def _on_begun(self, run: Run) -> None:
-        if not self.has_ended and self.job is None and self.runs.run == run:
-            self.show_run(run)
-
     def _quiet(self) -> None:
-        self._look.stop()
+        self.restart_monitor.stop()
         self.estimating.stop()
         self.estimate.say("")
 
@@ -338,7 +326,7 @@ class TrainDock(Dock):
     def _on_warned(self, event: Warned) -> None:
         self._warnings += 1
         if self._warnings <= MANY_WARNINGS:
-            show_warning(f"{event.subject}: {event.message}" if event.subject else event.message)
+            show_warning(event.sentence)
         elif self._warnings == MANY_WARNINGS + 1 and self.job is not None:
             show_warning(f"There are more warnings; all of them are in {self.job.run.events_file}.")
 
@@ -349,13 +337,10 @@ class TrainDock(Dock):
             self._offer_model(run)
 
     def _offer_model(self, run: Run) -> None:
-        if (run.checkpoints / "best" / "model.json").exists():
-            self.next_button.offer("Generate with this model", partial(self._generate_with, run.path))
-
-    def _generate_with(self, model: Path) -> None:
-        from napari_braindiffusion.docks.open import open_dock
-
-        open_dock(self._viewer, "Generate").use_model(model)
+        if has_model(run):
+            self.next_button.offer(
+                "Generate with this model", lambda: open_dock(self._viewer, "Generate").use_model(run.path)
+            )
 
     def _on_failed(self, message: str) -> None:
         self._on_ended(message, RunState.FAILED)

@@ -13,14 +13,19 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any
 
+from qtpy.QtCore import QObject, QTimer, Signal
+
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.runs import Cancelled, Event, Failed, Run, RunState, Started
 from braindiffusion.runs.lock import HeartbeatWatch, is_alive, kill_holder
 from napari_braindiffusion.engine.client import ENGINE
 from napari_braindiffusion.engine.job import JobHandle, Silent
 from napari_braindiffusion.engine.process import LAST, SILENT_SECONDS, exit_message
+from napari_braindiffusion.engine.threads import run_in_thread
 
 POLL_SECONDS = 0.25
+RESTART_MS = 2000
+"""Milliseconds between two checks whether another process has started a run."""
 
 # Kept so that they are reaped when they end; nobody waits for them.
 _children: list["subprocess.Popen[bytes]"] = []
@@ -37,8 +42,40 @@ def read_history(run: Run) -> History:
     return events, offset, state
 
 
-def was_restarted(run: Run, offset: int) -> bool:
-    """Return whether a process started the run after that offset of its events. Call it in a worker thread."""
+class RestartMonitor(QObject):
+    """Emit `restarted` when another process (a terminal, a cluster) starts a run that was at rest."""
+
+    restarted = Signal(object)
+    """The run."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._run: Run | None = None
+        self._offset = 0
+        self.timer = QTimer(self, interval=RESTART_MS)
+        self.timer.timeout.connect(self._check)
+
+    def watch(self, run: Run, offset: int) -> None:
+        """Watch a run, whose events were read up to an offset."""
+        self._run, self._offset = run, offset
+        self.timer.start()
+
+    def stop(self) -> None:
+        """Watch no run."""
+        self._run = None
+        self.timer.stop()
+
+    def _check(self) -> None:
+        if (run := self._run) is not None:
+            run_in_thread(_was_restarted, run, self._offset, then=lambda begun: self._tell(run) if begun else None)
+
+    def _tell(self, run: Run) -> None:
+        if run == self._run:
+            self.restarted.emit(run)
+
+
+def _was_restarted(run: Run, offset: int) -> bool:
+    """Return whether a process started the run after that offset of its events. For a worker thread."""
     try:
         events, _ = run.read_events(offset)
     except OSError:  # a shared disk that does not answer now

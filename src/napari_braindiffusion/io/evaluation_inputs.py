@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from braindiffusion.models.registry import has_model
 from braindiffusion.runs import (
     EvaluateRequest,
     GenerateRequest,
@@ -75,9 +76,9 @@ def known(folder: Path) -> Known:
             case GenerateRequest() if run.state is RunState.FINISHED:
                 brains = counted(request.num_samples, "brain")
                 generated.append((f"{run.name} ({brains} of {Path(request.model).name})", run.path))
-            case TrainRequest() if (run.checkpoints / "best").exists():
+            case TrainRequest() if has_model(run):
                 trainings.append(run)
-            case TrainSegmentationRequest() if (run.checkpoints / "best").exists():
+            case TrainSegmentationRequest() if has_model(run):
                 segmentation_models.append(run)
             case EvaluateRequest():
                 reports.append((run, run.state))

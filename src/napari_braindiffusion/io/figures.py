@@ -7,8 +7,6 @@ from typing import Literal
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication
 
 from braindiffusion.errors import BrainDiffusionError
@@ -16,6 +14,7 @@ from braindiffusion.runs import Run, VisualizeRequest
 from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.layers.files import brains_among, is_brain
 from napari_braindiffusion.layers.jobs import Artifacts, LayerJob
+from napari_braindiffusion.widgets.dialogs import open_path
 
 FigureName = Literal["volume", "slices", "compare", "process", "regions"]
 MAX_COMPARED = 4
@@ -51,7 +50,7 @@ def open_in_browser(viewer: Viewer, figure: FigureName) -> LayerJob | None:
 
 def _open_page(run: Run, artifacts: Artifacts) -> None:
     ((event, _),) = artifacts
-    QDesktopServices.openUrl(QUrl.fromLocalFile(str(Path(event.path))))
+    open_path(Path(event.path))
 
 
 def _one_brain(viewer: Viewer) -> list[Layer]:

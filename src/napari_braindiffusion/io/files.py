@@ -13,7 +13,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.example_data import region_names
+from braindiffusion.example_data import dlmuse_names
 from braindiffusion.nifti import READABLE_SUFFIXES
 from braindiffusion.runs.sidecar import is_generated, read_sidecar, volume_stem
 from braindiffusion.volume import Volume, load_volume, read_header
@@ -99,7 +99,7 @@ def read_layer(path: Path) -> LayerData:
     known: dict[str, Any] = {"metadata": {PROVENANCE if is_generated(sidecar) else SIDECAR: sidecar} if sidecar else {}}
     if _kind(volume, name, sidecar) == "image":
         return volume_to_layer_data(volume, name, **known)
-    names = names_beside(path, name) or (region_names() if "dlmuse" in name.lower() else None)
+    names = names_beside(path, name) or (dlmuse_names() if "dlmuse" in name.lower() else None)
     if names is not None:
         known["features"] = region_features(names)
     return volume_to_layer_data(volume, name, "labels", **known)

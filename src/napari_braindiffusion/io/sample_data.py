@@ -1,7 +1,7 @@
 """File > Open Sample > BrainDiffusion: brains that come with the package; nothing is downloaded."""
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.example_data import region_names, sample_labels_path, sample_t1_path
+from braindiffusion.example_data import dlmuse_names, sample_labels_path, sample_t1_path
 from braindiffusion.models.registry import DEFAULT_MODEL, find_model
 from braindiffusion.volume import load_volume
 from napari import current_viewer
@@ -18,7 +18,7 @@ def real_brain() -> list[LayerData]:
             load_volume(sample_labels_path()),
             "IXI regions",
             "labels",
-            features=region_features(region_names()),
+            features=region_features(dlmuse_names()),
             opacity=0.4,
         ),
     ]

@@ -10,7 +10,7 @@ from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
-from braindiffusion.regions import REGIONS
+from braindiffusion.regions import REGION_NAMES
 from braindiffusion.volume import Volume
 from napari_braindiffusion.layers.geometry import (
     DISPLAY_TO_WORLD,
@@ -65,9 +65,8 @@ def selection_kept(viewer: Viewer) -> Iterator[None]:
 
 def show_regions(viewer: Viewer, volume: Volume, name: str) -> Layer:
     """Show a region map as a Labels layer; the status bar names the region under the cursor."""
-    names = {region.index: region.name for region in REGIONS}
-    data = volume_to_layer_data(volume, name, "labels", features=region_features(names), opacity=0.4)
-    return _add(viewer, data)
+    features = region_features(REGION_NAMES)
+    return _add(viewer, volume_to_layer_data(volume, name, "labels", features=features, opacity=0.4))
 
 
 def show_trajectory(viewer: Viewer, volume: Volume, name: str, *, metadata: Mapping[str, Any] | None = None) -> Layer:

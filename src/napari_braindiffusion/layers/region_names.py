@@ -4,20 +4,19 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from braindiffusion.example_data import region_names
-from braindiffusion.regions import REGIONS
+from braindiffusion.example_data import dlmuse_names
+from braindiffusion.regions import REGION_NAMES, freesurfer_names
 
 
 def names_of_labels(values: Iterable[int]) -> dict[int, str] | None:
     """Return the names of a label scheme that has all these values, or None.
 
     Args:
-        values: Of the label map. Known are the region table, DLMUSE and FreeSurfer's aparc+aseg, in this order.
+        values: Of the label map. Known are the region table, DLMUSE and FreeSurfer, in this order.
     """
     present = {int(value) for value in values}
-    grouped = {region.index: region.name for region in REGIONS}
-    freesurfer = {value: region.name for region in REGIONS for value in region.freesurfer}
-    return next((names for names in (grouped, region_names(), freesurfer) if present <= set(names)), None)
+    schemes = (REGION_NAMES, dlmuse_names(), freesurfer_names())
+    return next((names for names in schemes if present <= set(names)), None)
 
 
 def names_beside(path: Path, stem: str) -> dict[int, str] | None:

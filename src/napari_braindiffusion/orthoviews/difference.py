@@ -1,17 +1,16 @@
 """The difference of two brains as a layer: red where the first is brighter, blue where the second is."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from napari.layers import Image, Layer
 from napari.utils import Colormap
 from napari.viewer import Viewer
 
 from braindiffusion.errors import BrainDiffusionError
-from braindiffusion.runs.sidecar import read_sidecar
+from braindiffusion.volume import Volume
 from napari_braindiffusion.layers.display import show_volume
 from napari_braindiffusion.layers.files import is_brain
-from napari_braindiffusion.layers.jobs import Artifacts
 from napari_braindiffusion.orthoviews.rendering import DIFFERENCE
 
 COLORS = Colormap(
@@ -32,23 +31,20 @@ def check_pair(images: Sequence[Layer]) -> None:
         raise BrainDiffusionError("Select two brains, each a single volume, to show their difference.")
 
 
-def show_difference(viewer: Viewer, artifacts: Artifacts, name: str) -> Layer | None:
-    """Show the volume that a difference job wrote, with limits symmetric about zero.
+def show_difference(
+    viewer: Viewer, volume: Volume, name: str, sidecar: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+) -> Image:
+    """Show a map of differences as a layer with limits symmetric about zero.
 
     Args:
         viewer: Where the layer appears.
-        artifacts: Of the job; its sidecar holds unit and limit.
+        volume: The map.
         name: Of the layer, without the unit.
-
-    Returns:
-        The layer; None where the file is missing.
+        sidecar: Of the map; it holds unit and limit.
+        metadata: More metadata of the layer.
     """
-    for event, volume in artifacts:
-        if volume is not None:
-            sidecar = read_sidecar(Path(event.path))
-            layer: Image = show_volume(viewer, volume, f"{name} ({sidecar['unit']})", metadata={DIFFERENCE: sidecar})
-            layer.contrast_limits_range = layer.contrast_limits = (-sidecar["limit"], sidecar["limit"])
-            layer.colormap = COLORS
-            layer.blending = "translucent_no_depth"
-            return layer
-    return None
+    about = {DIFFERENCE: sidecar, **(metadata or {})}
+    layer: Image = show_volume(viewer, volume, f"{name} ({sidecar['unit']})", metadata=about)
+    layer.contrast_limits_range = layer.contrast_limits = (-sidecar["limit"], sidecar["limit"])
+    layer.colormap, layer.blending = COLORS, "translucent_no_depth"
+    return layer

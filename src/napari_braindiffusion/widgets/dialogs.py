@@ -1,8 +1,10 @@
-"""Dialogs that ask the user."""
+"""Dialogs that ask the user, and what the system opens for the user."""
 
 from enum import Enum, auto
 from pathlib import Path
 
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 
@@ -75,3 +77,8 @@ def ask_folder(parent: QWidget, title: str) -> Path | None:
     """A folder; None where the user thinks better of it."""
     answer = QFileDialog.getExistingDirectory(parent, title)
     return Path(answer) if answer else None
+
+
+def open_path(path: Path) -> None:
+    """Open a folder in the file manager, or a page in the browser."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from braindiffusion.conditions import VOLUMES, MapField, ScalarField, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.card import ModelCard
 from braindiffusion.untrusted import markup
+from napari_braindiffusion.widgets.dialogs import open_path
 from napari_braindiffusion.widgets.forms.layout import collapsed, wrapping_label
 
 
@@ -51,7 +50,8 @@ class ModelCardView(QWidget):
         self.folder_button.setToolTip(f"{folder}")
 
     def _open_folder(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._folder)))
+        if self._folder is not None:
+            open_path(self._folder)
 
 
 def one_line(card: ModelCard) -> str:

@@ -5,6 +5,7 @@ import time
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from braindiffusion.runs import Progress
 from braindiffusion.runs.durations import duration
 from napari_braindiffusion.widgets.forms.layout import wrapping_label
 
@@ -70,6 +71,10 @@ class ProgressRow(QWidget):
             control.show()
         self.show()
         self.show_paused(paused=False)
+
+    def show_event(self, event: Progress) -> None:
+        """Show what a job tells of its progress."""
+        self.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
 
     def show_progress(self, stage: str, step: int, total: int, seconds_left: float | None, message: str = "") -> None:
         """Show that `step` of `total` steps of a stage are done. Time left that is not given is estimated."""

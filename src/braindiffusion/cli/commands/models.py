@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from braindiffusion.models.card import ModelCard
-from braindiffusion.models.registry import find_model, list_models, read_card
+from braindiffusion.models.registry import find_model, has_model, list_models, read_card
 from braindiffusion.runs import list_runs
 
 
@@ -19,7 +19,7 @@ def models(
         _print_model(read_card(find_model(name)), as_json)
         return
     packaged = list_models()
-    own = [run for run in list_runs() if (run.checkpoints / "best" / "model.json").is_file()]
+    own = [run for run in list_runs() if has_model(run)]
     if as_json:
         rows: list[dict[str, object]] = [
             {"name": one.name, "path": str(one.path), "card": one.card.to_json()} for one in packaged

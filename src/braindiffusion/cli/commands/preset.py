@@ -21,7 +21,7 @@ def preset(name: Annotated[str | None, typer.Argument(help="Print this preset as
     from rich.table import Table
 
     from braindiffusion.devices import choose_device
-    from braindiffusion.estimate.presets import preset_bytes
+    from braindiffusion.estimate.memory import preset_bytes
     from braindiffusion.training.presets import PRESETS, preset_for
 
     auto = preset_for(choose_device())

@@ -157,8 +157,8 @@ def _line(event: Event) -> str | None:
         case Metric(stage=stage, step=step, values=values):
             numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
             return f"  {stage}: {numbers} (step {step})"
-        case Warned(message=message, subject=subject):
-            return f"  warning: {f'{subject}: ' if subject else ''}{message}"
+        case Warned():
+            return f"  warning: {event.sentence}"
         case ArtifactWritten(kind=kind, path=path) if kind != "preview":
             return f"  {kind}: {path}"
         case Failed(message=message) | Cancelled(message=message) | Finished(message=message):

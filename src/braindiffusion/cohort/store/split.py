@@ -1,9 +1,7 @@
 """Splits of subjects into training and validation, which depend on their ids alone."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-
-from braindiffusion.cohort.store.subject import Subject
+from collections.abc import Iterable
 
 
 def split(subject_ids: Iterable[str], n_validation: int, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -29,24 +27,3 @@ def split(subject_ids: Iterable[str], n_validation: int, seed: int = 0) -> tuple
         raise ValueError(msg)
     ranked = sorted(ids, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     return sorted(ranked[n_validation:]), sorted(ranked[:n_validation])
-
-
-def split_rows(subjects: Sequence[Subject], n_validation: int, seed: int = 0) -> tuple[list[int], list[int]]:
-    """Split a cohort's rows so that all of one person (sessions, modalities) are on the same side.
-
-    Args:
-        subjects: the table.
-        n_validation: how many people to keep aside.
-        seed: another seed, another split.
-
-    Returns:
-        Training rows and validation rows, by person.
-
-    Raises:
-        ValueError: fewer people than are to be kept aside.
-    """
-    rows: dict[str, list[int]] = {}
-    for row, subject in enumerate(subjects):
-        rows.setdefault(subject.person, []).append(row)
-    training, validation = split(rows, n_validation, seed)
-    return [row for name in training for row in rows[name]], [row for name in validation for row in rows[name]]

@@ -10,6 +10,7 @@ import numpy as np
 
 from braindiffusion.cohort.demographics import (
     ID_COLUMNS,
+    NOTHING,
     SESSION,
     SESSION_COLUMNS,
     column_base,
@@ -19,12 +20,13 @@ from braindiffusion.cohort.demographics import (
 )
 from braindiffusion.conditions import ConditionSchema, Value, VectorField
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.runs.durations import listed
 from braindiffusion.tables import SHEETS, Table, read_table, read_table_apart
 
 RESERVED = ("age", "sex", "site", "modality", "volumes", "regions", "none", "seed")
 """Names that mean something else on a command line."""
 SUFFIXES = (".tsv", ".csv", *SHEETS)
-UNKNOWN = ("", "n/a", "na", "nan", "none", "null")
+UNKNOWN = (*NOTHING, "null")
 """Cells that say that a number is not known, in small letters."""
 ROW = "#"
 """Between the path of a table and the id of its row, where both are the value of a condition."""
@@ -79,10 +81,7 @@ class VectorTable:
             )
         sentences = []
         if without:
-            more = f" and {len(without) - 5} more" if len(without) > 5 else ""
-            sentences.append(
-                f"{', '.join(without[:5])}{more}: no row in {self.source}, so that {self.name} is unknown."
-            )
+            sentences.append(f"{listed(without)}: no row in {self.source}, so that {self.name} is unknown.")
         if self.unknown:
             sentences.append(f"{self.source} has {self.unknown} cells without a number: these entries are unknown.")
         return sentences

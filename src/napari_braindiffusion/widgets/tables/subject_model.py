@@ -12,7 +12,7 @@ from qtpy.QtGui import QColor, QPixmap
 from braindiffusion.runs import QCFlag
 
 COLUMNS = ("Use", "Subject", "Brain", "Age", "Sex", "Site", "Modality", "Voxels", "mm", "Remarks")
-USE, SUBJECT, BRAIN, AGE, REMARKS = (COLUMNS.index(name) for name in ("Use", "Subject", "Brain", "Age", "Remarks"))
+USE, SUBJECT, BRAIN, AGE = range(4)
 PICTURE_HEIGHT = 28
 """Pixels of a row's picture, which is three times as wide."""
 _SIGNS = {"problem": "✕", "warning": "?", "note": "i"}  # not by colour alone
