@@ -19,6 +19,8 @@ MOST_ROWS, MOST_COLUMNS = 200_000, 2_000
 MOST_BYTES = 64 << 20
 """Of the file; of a workbook, of what it holds when it is unpacked."""
 
+UNKNOWN = "n/a"
+"""A cell whose value is not known, as BIDS has it."""
 
 Table = tuple[list[dict[Any, Any]], list[Any]]
 """A dictionary for each row, and the names of the columns."""

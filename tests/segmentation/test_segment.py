@@ -2,6 +2,7 @@
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -148,6 +149,21 @@ def test_a_folder_is_read_into_maps_masks_and_one_table(
     assert float(rows[0]["brain"]) == pytest.approx(4 / 3 * np.pi * 6 * 7.5 * 6, rel=0.03)
     assert float(rows[0]["left frontal cortex"]) == pytest.approx(np.sum(regions.data == LEFT) * 0.008, abs=1e-3)
     assert rows[0]["age"] == "50.0"
+
+
+def test_the_age_is_unknown_in_the_table_of_a_model_without_ages(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_runs: Path
+) -> None:
+    class Ageless(FixedSegmentation):
+        def predict(self, box: np.ndarray) -> Segmentation:
+            return replace(super().predict(box), age=float("nan"))
+
+    monkeypatch.setattr(job, "load_segmentation_model", lambda name: Ageless())
+    out = tmp_path / "regions.nii.gz"
+    *_, last = perform(Run.create(SegmentRequest(input=folder / "sub-01_T1w.nii.gz", out=out)))
+    assert isinstance(last, Finished)
+    with (tmp_path / "regions.tsv").open(newline="") as file:
+        assert next(csv.DictReader(file, delimiter="\t"))["age"] == "n/a"
 
 
 def test_one_volume_is_read_into_files_beside_each_other(

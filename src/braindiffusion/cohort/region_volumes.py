@@ -11,6 +11,7 @@ from braindiffusion.cohort.store import Cohort
 from braindiffusion.conditions import VOLUMES, ConditionSchema, Numbers, VectorField
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.regions import REGIONS, regions_of, volumes_ml
+from braindiffusion.tables import UNKNOWN
 
 REFERENCE_BAND = (5.0, 50.0, 95.0)
 """Percentiles of the reference that the table shows."""
@@ -86,5 +87,5 @@ def region_volumes_tsv(rows: Sequence[RegionVolume]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(["n/a" if value is None else value for value in astuple(row)] for row in rows)
+    writer.writerows([UNKNOWN if value is None else value for value in astuple(row)] for row in rows)
     return text.getvalue()

@@ -9,9 +9,9 @@ from typing import Any
 from braindiffusion.cohort.demographics import Demographics
 from braindiffusion.export.brains import EDITED, Brain
 from braindiffusion.export.identity import file_name
+from braindiffusion.tables import UNKNOWN
 from braindiffusion.untrusted import cell
 
-UNKNOWN = "n/a"
 _FILE = re.compile(r"/[^/]*\.[A-Za-z]\w*(#[^/]*)?$")
 """The end of a path: other texts with a stroke, such as `n/a` or `GE/Siemens`, stay as they are."""
 COLUMNS: dict[str, dict[str, object]] = {

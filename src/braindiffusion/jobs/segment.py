@@ -18,6 +18,7 @@ from braindiffusion.runs.requests import SegmentRequest
 from braindiffusion.runs.sidecar import volume_stem
 from braindiffusion.segmentation.files import load_segmentation_model
 from braindiffusion.segmentation.model import Segmentation, SegmentationModel
+from braindiffusion.tables import UNKNOWN
 from braindiffusion.untrusted import cell
 from braindiffusion.volume import WRITABLE_SUFFIXES, Volume, load_volume, save_volume
 
@@ -119,7 +120,11 @@ def _labels_of(volume: Volume) -> dict[str, object]:
 def _row(path: Path, volume: Volume, found: Segmentation) -> list[str]:
     counts = np.bincount(found.regions.ravel(), minlength=len(REGIONS))[1:]
     volumes = [np.count_nonzero(found.mask), *counts]
-    return [cell(path.name), f"{found.age:.1f}", *(f"{count * volume.voxel_ml:.3f}" for count in volumes)]
+    return [
+        cell(path.name),
+        UNKNOWN if np.isnan(found.age) else f"{found.age:.1f}",
+        *(f"{count * volume.voxel_ml:.3f}" for count in volumes),
+    ]
 
 
 def _tsv(columns: Sequence[str], rows: list[list[str]]) -> str:
