@@ -15,7 +15,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from braindiffusion.cohort.demographics import table_key
 from braindiffusion.cohort.store import Cohort, PreparedVolume
+from braindiffusion.cohort.vectors.table import VectorTable
 from braindiffusion.errors import BrainDiffusionError
 
 
@@ -50,7 +52,23 @@ def join(cohorts: dict[Path, str], out: Path) -> Cohort:
                 cohort.affines[row],
             )
             joined.put(subject.model_copy(update={"site": site or subject.site}), volume)
-    joined.finish()
+    joined.finish(tables=_tables(every))
+    return joined
+
+
+def _tables(cohorts: list[Cohort]) -> list[VectorTable]:
+    """Return the tables of all cohorts; what a cohort does not have of a table is unknown for its subjects."""
+    joined = []
+    for name in dict.fromkeys(name for cohort in cohorts for name in cohort.tables):
+        having = [cohort.tables[name] for cohort in cohorts if name in cohort.tables]
+        entries = tuple(dict.fromkeys(entry for table in having for entry in table.entries))
+        rows = {}
+        for cohort in cohorts:
+            table = cohort.tables.get(name)
+            for row, subject in enumerate(cohort.subjects):
+                known = {} if table is None else dict(zip(table.entries, table.values[row].tolist(), strict=True))
+                rows[table_key(subject.id)] = tuple(known.get(entry) for entry in entries)
+        joined.append(VectorTable(name, entries, rows, name))
     return joined
 
 

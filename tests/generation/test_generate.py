@@ -202,6 +202,13 @@ def test_a_region_map_that_conditions_a_brain_is_never_written_over(
     assert isinstance(event, Finished), event
 
 
+def test_a_brain_that_cannot_be_segmented_is_named(model: Path, tmp_path: Path, tmp_runs: Path) -> None:
+    *_, event = generated(model, tmp_path / "out", segmentation=True)
+    assert isinstance(event, Failed)
+    assert event.message.startswith("Sample 1: it covers only 32 mm")
+    assert event.field == "segmentation"
+
+
 @pytest.mark.parametrize(
     ("steps", "levels", "warned"),
     [

@@ -39,6 +39,21 @@ def test_a_value_that_is_refused_is_told_in_plain_words() -> None:
 
 
 @pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if "steps" in kind.model_fields], ids=lambda kind: kind.__name__
+)
+def test_one_number_of_sampling_steps_stands_for_all_levels(kind: type[BaseModel]) -> None:
+    """The command line gives a tuple, of one number too."""
+    data = {name: "scan.nii.gz" for name, field in kind.model_fields.items() if field.is_required()}
+    if kind.model_fields["steps"].annotation is not int:  # training steps
+        assert kind.model_validate({**data, "steps": (3,)}).model_dump()["steps"] == 3
+        assert kind.model_validate({**data, "steps": (3, 4)}).model_dump()["steps"] == (3, 4)
+        with pytest.raises(ValidationError, match="at least 1 step"):
+            kind.model_validate({**data, "steps": (3, 0)})
+    with pytest.raises(ValidationError):
+        kind.model_validate({**data, "steps": 0})
+
+
+@pytest.mark.parametrize(
     "kind", [kind for kind in KINDS if "seed" in kind.model_fields], ids=lambda kind: kind.__name__
 )
 def test_every_seed_is_one_that_torch_takes(kind: type[BaseModel]) -> None:

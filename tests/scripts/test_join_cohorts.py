@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.cohort.vectors.table import VectorTable
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.training.subject_condition import schema_of
 
@@ -31,6 +32,19 @@ def test_two_sites_become_a_condition(
     np.testing.assert_array_equal(np.asarray(both.labels)[3], np.asarray(second.labels)[0])
     site = schema_of(both, list(range(5)), ["site"]).fields[0]
     assert site.values == ("HH", "ds002748")
+
+
+def test_tables_of_numbers_are_joined(
+    load: Callable[[str], ModuleType], make_cohort: MakeCohort, tmp_path: Path
+) -> None:
+    first, second, third = make_cohort("ixi", 2), make_cohort("sub-", 2), make_cohort("other", 1)
+    first.finish(tables=[VectorTable("scores", ("a", "b"), {"ixi0": (1.0, 2.0), "ixi1": (3.0, None)}, "scores.tsv")])
+    second.finish(tables=[VectorTable("scores", ("b", "c"), {"0": (4.0, 5.0), "1": (6.0, 7.0)}, "scores.tsv")])
+    joined = load("join_cohorts").join({one.path: "" for one in (first, second, third)}, tmp_path / "all.zarr")
+    table = Cohort.open(joined.path).tables["scores"]
+    assert table.entries == ("a", "b", "c")
+    nan = np.nan
+    np.testing.assert_array_equal(table.values, [[1, 2, nan], [3, nan, nan], [nan, 4, 5], [nan, 6, 7], [nan, nan, nan]])
 
 
 def test_cohorts_that_do_not_fit_are_told(

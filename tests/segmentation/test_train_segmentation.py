@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.jobs import perform
-from braindiffusion.jobs.train_segmentation import fit
+from braindiffusion.jobs.train_segmentation import STAGE, fit
 from braindiffusion.models.registry import list_models, list_segmentation_models
 from braindiffusion.regions.overlap import mask_dice, region_dice
-from braindiffusion.runs import Failed, Finished, Metric, Run
+from braindiffusion.runs import Failed, Finished, Metric, Progress, Run
 from braindiffusion.runs.requests import TrainSegmentationRequest
 from braindiffusion.segmentation import files, load_segmentation_model, save_segmentation_model
 from braindiffusion.segmentation.calibration import calibrate, uncalibrated
@@ -82,8 +82,10 @@ def test_the_job_trains_and_calibrates_and_goes_on(
     stopped.close()
     state = run.checkpoints / "resume" / "level-0.safetensors"
     assert int(load_file(state)["step"]) == stop
-    *_, last = perform(run)
+    *events, last = perform(run)
     assert isinstance(last, Finished), last
+    *_, shown = (e for e in events if isinstance(e, Progress | Metric) and e.stage == STAGE)
+    assert isinstance(shown, Progress)  # the last line of a log has what was measured before
     assert int(load_file(state)["step"]) == 3
     model = load_segmentation_model(run.path)
     assert model.card["step"] == 3

@@ -27,11 +27,13 @@ from braindiffusion.runs import (
     DistillRequest,
     EditRequest,
     Failed,
+    Finished,
     GenerateRequest,
     Metric,
     Progress,
     RegenerateRequest,
     Run,
+    Started,
 )
 from braindiffusion.training.distillation import Recorder, Trajectory, chosen_noise_levels, distance, targets
 from braindiffusion.volume import Volume, save_volume
@@ -144,6 +146,8 @@ def test_a_student_comes_nearer_to_its_teacher_and_is_a_model_as_any(
             if isinstance(e, Metric) and e.stage == f"level {index}" and "validation_loss" in e.values
         ]
         assert losses[-1] < 0.7 * losses[0]
+        *_, last = (e for e in events if isinstance(e, Progress | Metric) and e.stage == f"level {index}")
+        assert isinstance(last, Progress)  # the last line of a log has what was measured before
     card = registry.read_card(packaged / "toy-fast")
     assert card.distilled
     assert card.distilled_from == "toy"
@@ -171,10 +175,20 @@ def test_a_student_comes_nearer_to_its_teacher_and_is_a_model_as_any(
     assert done.message == "The very same brain, to the last bit"
 
 
+def test_brains_of_no_condition_can_be_learnt_from(teacher: Path, tmp_path: Path, tmp_runs: Path) -> None:
+    """All of them, or some rows of a table."""
+    (tmp_path / "ages.csv").write_text('age\n""\n40\n')
+    for number, conditions in enumerate((None, tmp_path / "ages.csv")):
+        asked = request(str(teacher), out=tmp_path / str(number), training_steps=2, condition={}, conditions=conditions)
+        *_, last = perform(Run.create(asked))
+        assert isinstance(last, Finished), last
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"steps": 5}, "3 steps"),
+        ({"steps": 5}, "3 steps at level 1, not 5"),
+        ({"steps": (3, 3, 2)}, "3 steps at level 2, not 2"),
         ({"sampler": "heun"}, "its own sampler"),
         ({"guidance": 3.0, "condition": {"age": 30}}, "its guidance"),
     ],
@@ -182,11 +196,14 @@ def test_a_student_comes_nearer_to_its_teacher_and_is_a_model_as_any(
 def test_a_distilled_model_takes_its_own_settings_only(
     packaged: Path, tmp_path: Path, tmp_runs: Path, fields: dict[str, object], said: str
 ) -> None:
+    """What else is asked for is refused before anything is generated, and names its field."""
     asked = request("toy", out=packaged / "toy-fast", training_steps=1)
     list(distill(asked, Run.create(asked)))
     other = GenerateRequest(model="toy-fast", out=tmp_path / "out", device="cpu", **fields)
-    with pytest.raises(BrainDiffusionError, match=said):
-        list(generate(other, Run.create(other)))
+    first, *rest = perform(Run.create(other))
+    assert isinstance(first, Started)
+    assert [(event.type, getattr(event, "field", "")) for event in rest] == [("failed", next(iter(fields)))]
+    assert said in rest[0].message
     twice = request("toy-fast", out=tmp_path / "twice")
     with pytest.raises(BrainDiffusionError, match="cannot be distilled"):
         list(distill(twice, Run.create(twice)))

@@ -154,7 +154,7 @@ class _Screen:
         )
         self._tasks: dict[str, TaskID] = {}
         self._said = 0.0
-        self._news: dict[str, str] = {}
+        self._news: dict[str, dict[str, str]] = {}  # by stage, what was measured since its last line
 
     def __enter__(self) -> "_Screen":
         self._bars.start()
@@ -172,9 +172,9 @@ class _Screen:
             case Step():
                 self._step(event)
             case Metric(stage=stage, values=values):
-                news = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
-                self._news[stage] = news
-                self._bars.update(self._task(stage), news=news)
+                said = {name: f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items()}
+                self._news.setdefault(stage, {}).update(said)
+                self._bars.update(self._task(stage), news="  ".join(said.values()))
             case Warned():
                 self.say(f"Warning: {event.sentence}", "yellow")
             case Log(message=message):
@@ -205,5 +205,5 @@ class _Screen:
             now = time.monotonic()
             if step.step == step.total or now - self._said > self.SECONDS_BETWEEN_LINES:
                 self._said = now
-                parts = [f"{step.step} of {step.total}", left, self._news.pop(step.stage, "")]
+                parts = [f"{step.step} of {step.total}", left, *self._news.pop(step.stage, {}).values()]
                 self.say(f"{step.stage}: {', '.join(part for part in parts if part)}")

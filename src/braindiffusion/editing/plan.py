@@ -59,13 +59,14 @@ class EditPlan:
         if preprocessing is None or generator.channels != 1:
             msg = f"The card of {request.model} describes no preprocessing of T1w brains: choose another model."
             raise BrainDiffusionError(msg, "model")
+        by_level = generator.steps(request.steps)
         self.scan, self._propose = operation(request, editable, preprocessing)
         scan = self.scan.scan
         self._proposal = self._propose(1)
         self._swept: list[NDArray[np.float32]] = []
         self._proposal_details: list[dict[str, Any]] = []
         kept = self.first_level
-        steps = tuple(0 if level < kept else n for level, n in enumerate(generator.steps(request.steps)))
+        steps = tuple(0 if level < kept else n for level, n in enumerate(by_level))
         painted_ml = np.count_nonzero(self.scan.painted) * scan.voxel_ml
         self._details = provenance(
             run,

@@ -198,7 +198,7 @@ class GenerationPlan:
         written = self.placement.on_grid(volume)
         labels = None
         if self.request.segmentation:
-            regions = self._segment(volume) if regions is None else regions
+            regions = self._segmented(volume, sample.number) if regions is None else regions
             labels = Volume(regions[None], volume.affine, {"kind": "labels"})
         events: list[Event] = []
         with self.outputs.writing():
@@ -206,6 +206,12 @@ class GenerationPlan:
                 events.append(sample.write_regions(self.placement.on_grid(labels)))
             events += sample.write(written, self.details(sample.number), volume.affine)
         yield from events
+
+    def _segmented(self, volume: Volume, number: int) -> NDArray[np.uint8]:
+        try:
+            return self._segment(volume)
+        except BrainDiffusionError as error:
+            raise BrainDiffusionError(f"Sample {number}: {error}.", "segmentation") from error
 
 
 def with_fast_decided(request: GenerateRequest) -> GenerateRequest:

@@ -208,16 +208,16 @@ def _train_level(
         drawn = random.choice(len(learning), request.batch_size, replace=request.batch_size > len(learning))
         losses.append(student.train([Trajectory.load(learning[i], device) for i in drawn], random))
         now, last = monotonic(), student.step == request.training_steps
-        if now - reported >= METRIC_SECONDS or last:
-            reported, left = now, seconds_left(began, student.step, request.training_steps)
-            yield Progress(stage=stage, step=student.step, total=request.training_steps, seconds_left=left)
-            yield Metric(stage=stage, step=student.step, values={"loss": float(np.mean(losses))})
-            losses.clear()
         if last or student.step % -(-request.training_steps // VALIDATIONS) == 0:
             trained = away(level)
             yield Metric(stage=stage, step=student.step, values={"validation_loss": trained})
             if trained < nearest:
                 nearest, kept = trained, copy.deepcopy(level.state_dict())
+        if now - reported >= METRIC_SECONDS or last:
+            reported, left = now, seconds_left(began, student.step, request.training_steps)
+            yield Metric(stage=stage, step=student.step, values={"loss": float(np.mean(losses))})
+            yield Progress(stage=stage, step=student.step, total=request.training_steps, seconds_left=left)
+            losses.clear()
     level.load_state_dict(kept)
     run.checkpoints.mkdir(exist_ok=True)
     with replacing(saved) as part:

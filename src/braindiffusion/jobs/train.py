@@ -173,9 +173,9 @@ class _LevelTraining:
                 command = distributed.broadcast_command(Command.SAVE if save else Command.STEP)
                 if command is Command.STOP:
                     break
-                events = list(self.report(self.next_step(steps)))
-                if self.due(trainer.recipe.validations):
-                    events += self.validate(held_out)
+                progress = list(self.report(self.next_step(steps)))
+                events = list(self.validate(held_out)) if self.due(trainer.recipe.validations) else []
+                events += progress
                 if trainer.recipe.snapshots and (self.due(trainer.recipe.snapshots) or self.finished()):
                     checkpoints.save_averages(trainer)
                 if (command is Command.SAVE and not self.watch.rising) or self.finished():
@@ -271,9 +271,9 @@ class _LevelTraining:
             return
         self.reported = now
         left = seconds_left(self.started, done.step - self.first, self.until - self.first)
-        yield Progress(stage=self.stage, step=done.step, total=self.until, seconds_left=left)
         values = {"loss": sum(self.losses) / len(self.losses), "learning_rate": done.learning_rate}
         yield Metric(stage=self.stage, step=done.step, values=values | self.trainer.speed(done))
+        yield Progress(stage=self.stage, step=done.step, total=self.until, seconds_left=left)
         self.losses.clear()
 
 

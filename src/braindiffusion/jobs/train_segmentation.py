@@ -109,17 +109,17 @@ def train_segmentation(request: TrainSegmentationRequest, run: Run) -> Iterator[
             losses.append(done.loss)
             if now - reported >= METRIC_SECONDS or last:
                 reported = now
-                left = seconds_left(started, done.step - first, request.steps - first)
-                events.append(Progress(stage=STAGE, step=done.step, total=request.steps, seconds_left=left))
                 values = {"loss": sum(losses) / len(losses), "learning_rate": done.learning_rate}
                 values["seconds_per_step"] = done.seconds
                 events.append(Metric(stage=STAGE, step=done.step, values=values))
+                left = seconds_left(started, done.step - first, request.steps - first)
+                events.append(Progress(stage=STAGE, step=done.step, total=request.steps, seconds_left=left))
                 losses.clear()
             if now - saved >= 60 * request.checkpoint_minutes or last:
                 dice = validate(trainer.averaged(), examples, (held_out or rows)[:VALIDATION_HEADS])
                 save(dice)
                 saved, saved_step = monotonic(), done.step
-                events.append(Metric(stage=STAGE, step=done.step, values={"validation_dice": dice}))
+                events.insert(0, Metric(stage=STAGE, step=done.step, values={"validation_dice": dice}))
                 events.append(CheckpointWritten(path=str(best), step=done.step))
             yield from events  # the run may be stopped here: the last weights are validated by then
     finally:

@@ -60,7 +60,7 @@ class Trajectory:
         states: (states, bands, x, y, z), the last is the sample.
         sigmas: (states,) noise levels, falling to 0.
         box: (3, 2) first and last (exclusive) site that the level computed on each axis; all others are air.
-        condition: what was asked for, batch of one; empty where nothing was.
+        condition: what was asked for, batch of one; None where nothing was.
         coarse: (1, channels, x, y, z) normalised coarse band with its noise; None at level 0.
         coarse_sigma: (1,).
     """
@@ -68,7 +68,7 @@ class Trajectory:
     states: Tensor
     sigmas: Tensor
     box: Tensor
-    condition: Condition
+    condition: Condition | None
     coarse: Tensor | None = None
     coarse_sigma: Tensor | None = None
 
@@ -81,7 +81,7 @@ class Trajectory:
     def save(self, path: Path) -> None:
         """Write it to a file, which is whole or absent."""
         tensors = {name: getattr(self, name) for name in ("states", "sigmas", "box", "coarse", "coarse_sigma")}
-        tensors |= {f"condition.{name}": value for name, value in self.condition.items()}
+        tensors |= {f"condition.{name}": value for name, value in (self.condition or {}).items()}
         with replacing(path) as part:
             save_file({name: t.cpu().contiguous() for name, t in tensors.items() if t is not None}, part)
 
@@ -90,7 +90,7 @@ class Trajectory:
         """Read what `save` wrote."""
         tensors = {name: t.to(device) for name, t in load_file(path).items()}
         condition = {n.removeprefix("condition."): tensors.pop(n) for n in [*tensors] if n.startswith("condition.")}
-        return cls(condition=condition, **tensors)
+        return cls(condition=condition or None, **tensors)
 
 
 class Recorder:
@@ -102,7 +102,7 @@ class Recorder:
 
     def __init__(self, steps: Mapping[int, int]) -> None:
         self._steps = steps
-        self._found: dict[int, tuple[LevelContext, Condition, dict[float, Tensor]]] = {}
+        self._found: dict[int, tuple[LevelContext, Condition | None, dict[float, Tensor]]] = {}
 
     def __call__(self, context: LevelContext, denoiser: Denoiser) -> Denoiser:
         """Return the denoiser of a level, with what comes in and what goes out last kept."""
@@ -117,7 +117,7 @@ class Recorder:
             if (level := float(sigma[0])) in wanted:
                 states[level] = x[0].float()
             states[0.0] = clean[0].float()  # the last one is the sample
-            self._found[context.level] = context, condition or {}, states
+            self._found[context.level] = context, condition, states
             return clean
 
         return recorded

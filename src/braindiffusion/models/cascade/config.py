@@ -107,16 +107,9 @@ class LevelConfig(_Config):
         return torch.tensor([first, *below], dtype=torch.float64)
 
     def sampling_sigmas(self, steps: int) -> Tensor:
-        """Noise levels of the sampler, falling, with a final 0: (steps + 1,) float64.
-
-        Raises:
-            BrainDiffusionError: the level was distilled for another number of steps.
-        """
+        """Noise levels of the sampler, falling, with a final 0: (steps + 1,) float64; a distilled level has its own."""
         if self.noise_levels is None:
             return self._schedule().sampling_sigmas(steps)
-        if steps != len(self.noise_levels):
-            msg = f"This model was distilled for {len(self.noise_levels)} steps at this level, not {steps}"
-            raise BrainDiffusionError(f"{msg}: leave out the number of steps, or take the model it is distilled from.")
         return torch.tensor([*self.noise_levels, 0.0], dtype=torch.float64)
 
     def training_sigmas(self, count: int, generator: torch.Generator) -> Tensor:
@@ -202,14 +195,18 @@ class CascadeConfig(_Config):
         """Sampler steps of each level: these at every level, or these by level, or each level's own.
 
         Raises:
-            BrainDiffusionError: not one number for each level.
+            BrainDiffusionError: not one number for each level, or another than a level was distilled for.
         """
         levels = self.number_of_levels
         if wanted is None:
             return tuple(level.steps for level in self.levels)
         by_level = (wanted,) * levels if isinstance(wanted, int) else tuple(wanted)
         if len(by_level) != levels:
-            raise BrainDiffusionError(f"The model has {levels} levels: say one number of steps, or {levels}.")
+            raise BrainDiffusionError(f"The model has {levels} levels: say one number of steps, or {levels}.", "steps")
+        for index, (level, steps) in enumerate(zip(self.levels, by_level, strict=True)):
+            if level.noise_levels is not None and steps != level.steps:
+                msg = f"This model was distilled for {level.steps} steps at level {index}, not {steps}: leave out the"
+                raise BrainDiffusionError(f"{msg} number of steps, or take the model it is distilled from.", "steps")
         return by_level
 
     def halvings(self, level: int) -> int:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision, Seed
+from braindiffusion.runs.requests.base import Asked, BaseRequest, Device, Overwrite, Precision, Seed, by_level
 
 CHANGEABLE = ("age", "sex", "volumes")
 """Conditions of a model that a change of a brain can be about."""
@@ -94,6 +94,8 @@ class EditRequest(BaseRequest):
     """Write a preview of the proposal while it is sampled."""
     device: Device = "auto"
     precision: Precision = "auto"
+
+    _steps = field_validator("steps")(by_level)
 
 
 class AnomalyRequest(BaseRequest):
