@@ -297,6 +297,19 @@ def test_a_damaged_checkpoint_is_told_and_kept(cohort: Cohort, tmp_path: Path) -
     assert "level-0.safetensors is of another version" in last.message
 
 
+def test_a_training_goes_on_with_as_many_processes_as_it_was_begun_with(cohort: Cohort, tmp_path: Path) -> None:
+    run = Run.create(request(cohort, levels=(0,)), root=tmp_path)
+    list(perform(run))
+    state = run.checkpoints / "resume" / "level-0.safetensors"
+    whole = load_file(state)
+    save_file(whole | {"samples": np.array(3 * whole["samples"])}, state)
+    last = list(perform(run))[-1]
+    assert isinstance(last, Failed)
+    assert "begun by 3 processes" in last.message
+    save_file({name: value for name, value in whole.items() if name != "samples"}, state)  # of an earlier version
+    assert isinstance(list(perform(run))[-1], Finished)
+
+
 def test_a_run_folder_that_does_not_fit_together_is_one_sentence(cohort: Cohort, tmp_path: Path) -> None:
     """Weights that are missing or of another shape, a damaged preset, another cohort's record."""
     run = Run.create(request(cohort, levels=(0,)), root=tmp_path)

@@ -16,6 +16,7 @@ from braindiffusion.devices import choose_layout
 from braindiffusion.diffusion.condition import Condition, drop_fields
 from braindiffusion.diffusion.denoiser import denoising_loss
 from braindiffusion.diffusion.weights import noise_weight, weighted
+from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade, Level
 from braindiffusion.training.distributed import Distributed, gather_full, shard_like
 from braindiffusion.training.ema import SIGMA_RELS, PowerEma
@@ -295,12 +296,26 @@ class LevelTrainer:
         """
         weights = {f"weight.{name}": gather_full(p) for name, p in self.level.named_parameters()}
         moments = optimizer_tensors(self.level, self.optimizers)
-        return {"step": torch.tensor(self.step), **self.averaged(), **weights, **moments}
+        return {
+            "step": torch.tensor(self.step),
+            "samples": torch.tensor(self.samples),
+            **self.averaged(),
+            **weights,
+            **moments,
+        }
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from `state()`."""
-        self.step = int(tensors["step"])
+        """Continue from `state()`.
+
+        Raises:
+            BrainDiffusionError: the training was begun by another number of processes, and so has other batches.
+        """
+        self.step, begun_with = int(tensors["step"]), int(tensors.get("samples", self.samples))
+        if begun_with != self.samples:
+            processes = begun_with // self.recipe.samples()
+            msg = f"This training was begun by {processes} process{'es' * (processes != 1)}, with {begun_with} samples"
+            raise BrainDiffusionError(f"{msg} in a step, not {self.samples}: resume it by as many processes.")
         for width, average in self.averages.items():
             for name, value in average.state().items():
                 value.copy_(shard_like(value, tensors[f"ema.{width}.{name}"]))
