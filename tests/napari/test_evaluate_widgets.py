@@ -12,6 +12,7 @@ from qtpy.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QWheelEvent
 
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.models.registry import CARD
 from braindiffusion.runs import (
     Cancelled,
     EvaluateRequest,
@@ -295,19 +296,24 @@ def test_an_earlier_request_is_asked_for_again(qtbot, tmp_path):
     assert (form.values()["model"], form.values()["segmentation_model"]) == ("b", "mine")
 
 
+def has_written_a_model(run: Run) -> None:
+    (run.checkpoints / "best").mkdir()
+    (run.checkpoints / "best" / CARD).touch()
+
+
 def test_what_the_user_has_is_known(tmp_path, tmp_runs):
     (tmp_path / "old.zarr").mkdir()
     (tmp_path / "new.zarr").mkdir()
     assert origin({}, tmp_runs) == Origin(None, [])
     Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "old.zarr"))
     training = Run.create(TrainRequest(data=tmp_path / "new.zarr"))
-    (training.checkpoints / "best").mkdir()
+    has_written_a_model(training)
     made, cancelled = (Run.create(GenerateRequest(model=str(training.path), num_samples=2)) for _ in range(2))
     made.append(Finished())
     cancelled.append(Cancelled())
     Run.create(PrepareRequest(data_dir=tmp_path, out=tmp_path / "gone.zarr"))
     reader = Run.create(TrainSegmentationRequest(data=tmp_path / "new.zarr"))
-    (reader.checkpoints / "best").mkdir()
+    has_written_a_model(reader)
     report = Run.create(EvaluateRequest(real=(tmp_path / "old.zarr",), generated=(made.path,)))
     found = known(tmp_runs)
     assert {path.name for _, path in found.real} == {"new.zarr", "old.zarr"}
