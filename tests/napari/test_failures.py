@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from napari.layers import Image
 
 from braindiffusion.runs import GenerateRequest, Run, TrainRequest
 from napari_braindiffusion.docks.generate import GenerateDock
@@ -14,6 +15,7 @@ from napari_braindiffusion.engine import trainings as training
 from napari_braindiffusion.engine.client import EngineClient
 from napari_braindiffusion.engine.process import exit_message
 from napari_braindiffusion.layers import files as layer_files
+from napari_braindiffusion.layers.files import PROVENANCE
 
 TIMEOUT = 60_000
 
@@ -70,21 +72,22 @@ def test_a_layer_that_cannot_be_handed_over(make_napari_viewer_proxy, qtbot, not
     assert dock.job.is_busy is False
 
 
-@pytest.mark.parametrize("with_map", [False, True])
-def test_a_runs_folder_that_cannot_be_written(viewer, notices, tmp_path, monkeypatch, with_map):
+@pytest.mark.parametrize("what", ["generate", "generate from a map", "reproduce"])
+def test_a_runs_folder_that_cannot_be_written(viewer, notices, tmp_path, monkeypatch, what):
     """A file where the folder would be; a full or protected disk fails in the same place."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("BRAINDIFFUSION_RUNS", str(tmp_path / "file" / "runs"))
     dock = GenerateDock(viewer)
     viewer.window.add_dock_widget(dock, name="Generate")
     dock.form.live.value = False
-    if with_map:
+    if what == "generate from a map":
         dock.form.conditions.ask({"regions": "painted by hand"})
-    assert dock.generate() is None
+    made = Image(np.zeros((4, 4, 4)), metadata={PROVENANCE: {"request": GenerateRequest().model_dump(mode="json")}})
+    assert (dock.regenerate(made) if what == "reproduce" else dock.generate()) is None
     ((severity, message),) = notices()
     assert severity == "error"
     assert str(tmp_path / "file" / "runs") in message
-    assert ("could not be written" if with_map else "in napari's preferences") in message
+    assert ("could not be written" if "from a map" in what else "in napari's preferences") in message
     assert dock.generate_button.isEnabled()
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from braindiffusion.cohort.vectors.table import ROW
 from braindiffusion.errors import BrainDiffusionError
+from braindiffusion.files import write_whole
 from braindiffusion.runs import GenerateRequest, RegenerateRequest
 from braindiffusion.runs.sidecar import sidecar_path
 from napari_braindiffusion.layers.files import PROVENANCE
@@ -28,13 +29,17 @@ def reproduce_layer(layer: Layer | None) -> RegenerateRequest:
     Its provenance is kept beside the runs, under its own hash, since a request refers to a file, also when repeated.
 
     Raises:
-        BrainDiffusionError: the layer does not tell where it comes from.
+        BrainDiffusionError: the layer does not tell where it comes from, or the runs folder cannot be written.
     """
     content = json.dumps(_provenance(layer), indent=2).encode()
     path = settings().runs_folder / "sidecars" / f"{hashlib.sha256(content).hexdigest()[:16]}.json"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
+        except OSError as error:
+            msg = f"{path} could not be written ({error.strerror}): choose another runs folder in napari's preferences"
+            raise BrainDiffusionError(f"{msg} (BrainDiffusion).") from error
     return RegenerateRequest(like=path, previews=True)
 
 
