@@ -296,13 +296,8 @@ class LevelTrainer:
         """
         weights = {f"weight.{name}": gather_full(p) for name, p in self.level.named_parameters()}
         moments = optimizer_tensors(self.level, self.optimizers)
-        return {
-            "step": torch.tensor(self.step),
-            "samples": torch.tensor(self.samples),
-            **self.averaged(),
-            **weights,
-            **moments,
-        }
+        numbers = {"step": torch.tensor(self.step), "samples": torch.tensor(self.samples)}
+        return {**numbers, **self.averaged(), **weights, **moments}
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:

@@ -73,7 +73,7 @@ class ProgressRow(QWidget):
         self.show_paused(paused=False)
 
     def show_event(self, event: Progress) -> None:
-        """Show what a job tells of its progress."""
+        """Show the progress that a job reports."""
         self.show_progress(event.stage, event.step, event.total, event.seconds_left, event.message)
 
     def show_progress(self, stage: str, step: int, total: int, seconds_left: float | None, message: str = "") -> None:
