@@ -13,20 +13,21 @@ LIGHT = {
     "lightposition": {"x": -30_000, "y": 80_000, "z": 80_000},  # beside the camera: gyri cast shades
 }
 CORTEX = 0.35
-"""Intensity of the isosurface of a brain."""
+"""Intensity of the isosurface of a brain, unless another is given."""
 
 
-def brain_surface(grey: Grey, longest: int, **style: object) -> go.Mesh3d:
+def brain_surface(grey: Grey, longest: int, level: float = CORTEX, **style: object) -> go.Mesh3d:
     """Return the isosurface of an intensity: the cortex of a skull-stripped brain, the skin of a whole head.
 
     Args:
         grey: the volume.
         longest: voxels of the longest side; more are averaged down.
+        level: intensity of the surface, at most half of the largest of the volume.
         style: more fields of the trace.
     """
     small = grey.averaged(longest)
     # A level above what a dim volume reaches would cut nothing.
-    level = min(CORTEX, float(small.data.max()) / 2)
+    level = min(level, float(small.data.max()) / 2)
     return _mesh(small.data, level, small, {"color": "#d8c4b6", "hoverinfo": "skip"} | style)
 
 
