@@ -12,8 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
+from numpy.typing import NDArray
 from rich.progress import track
 
+from braindiffusion.cohort.standardise import BACKGROUND
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.generation.anatomy import AnatomyLibrary
@@ -21,9 +23,15 @@ from braindiffusion.generation.registration import ROUNDS, register_maps
 from braindiffusion.models.registry import read_card
 from braindiffusion.regions import regions_of
 from braindiffusion.regions.deformation import COARSER
+from braindiffusion.regions.sulci import relative_intensity, stored
 
 LARGEST = 127
 """Of an 8-bit integer, in which velocities are stored."""
+
+
+def _image(cohort: Cohort, row: int) -> NDArray[np.float32]:
+    """Return the first contrast of a subject, (x, y, z), from 0 to 1."""
+    return (np.asarray(cohort.volumes[row][0], np.float32) - BACKGROUND) / 2
 
 
 def main(
@@ -39,6 +47,10 @@ def main(
     people = [cohort.subjects[row] for row in rows]
     maps = np.stack([regions_of(np.asarray(cohort.labels[row])) for row in rows])
     spacing = cohort.preprocessing.spacing
+    images = (_image(cohort, row) for row in rows)
+    relative = [relative_intensity(image, labels, spacing) for image, labels in zip(images, maps, strict=True)]
+    if any(one is None for one in relative):
+        raise BrainDiffusionError(f"Fluid is not dark in all images of {data}: build the library from T1w images.")
     found = list(track(register_maps(maps), total=ROUNDS * len(maps), description="Registration"))[-len(maps) :]
     millimetres = F.avg_pool3d(torch.from_numpy(np.stack(found)), COARSER, ceil_mode=True).numpy() * spacing * COARSER
     step = float(np.abs(millimetres).max()) / LARGEST
@@ -50,6 +62,7 @@ def main(
         [one.sex for one in people],
         np.rint(millimetres / step).astype(np.int8),
         step,
+        np.stack([stored(one, labels) for one, labels in zip(relative, maps, strict=True) if one is not None]),
     )
     path = library.save(model)
     typer.echo(f"{path}: {len(maps)} subjects, {path.stat().st_size / 1e6:.1f} MB")

@@ -3,7 +3,8 @@
 A training subject's region map that fits the condition (age, sex, region volumes) is deformed to a shape drawn from a
 statistical shape model of all training subjects, deformed a little more at random, and warped towards the requested
 region volumes. Folds then come from a real cortex, the shape is nobody's, and the map is also the segmentation of the
-generated brain. Maps are not mirrored: people's brains differ between left and right in the same way.
+generated brain. Thin sulci, which a region map leaves out, come from the subject's image (`regions.sulci`), deformed
+with the map. Maps are not mirrored: people's brains differ between left and right in the same way.
 
 The shape model is linear in stationary velocity fields that carry a common template onto each subject (`registration`);
 its mean depends on age and sex (Rueckert et al. 2003, "Automatic construction of 3-D statistical deformation models").
@@ -32,11 +33,13 @@ from braindiffusion.regions.deformation import (
     expansion,
     exponential,
     lengths_mm,
+    places_of,
     random_velocity,
     refined_component,
     warped,
 )
 from braindiffusion.regions.interpolation import smooth_surface
+from braindiffusion.regions.sulci import moved, with_thin_sulci
 
 AGE_TOLERANCE_YEARS, VOLUME_TOLERANCE = 4.0, 0.5
 """How far a subject may be from the condition: years, and standard deviations of the cohort."""
@@ -100,6 +103,7 @@ class AnatomyLibrary:
         velocities: (subjects, 3, x, y, z) on a grid `COARSER` squared times coarser than the maps, in steps of
             `velocity_step` mm; the flow of each carries the common template onto that subject.
         velocity_step: mm.
+        relative: (subjects, x, y, z), relative intensities of their images (`regions.sulci`); None without thin sulci.
     """
 
     maps: NDArray[np.uint8]
@@ -110,6 +114,7 @@ class AnatomyLibrary:
     volumes: NDArray[np.float64]
     velocities: NDArray[np.int8]
     velocity_step: float
+    relative: NDArray[np.uint8] | None = None
 
     @classmethod
     def build(
@@ -121,6 +126,7 @@ class AnatomyLibrary:
         sex: Sequence[str | None],
         velocities: NDArray[np.int8] | None = None,
         velocity_step: float = 0.1,
+        relative: NDArray[np.uint8] | None = None,
     ) -> "AnatomyLibrary":
         """Measure the volumes of region maps and return their library; without velocities all have the same shape."""
         if velocities is None:
@@ -128,7 +134,7 @@ class AnatomyLibrary:
         volumes = np.stack([volumes_ml(labels, spacing) for labels in maps])
         ages = np.array([np.nan if years is None else years for years in age])
         sexes = tuple(one or "" for one in sex)
-        return cls(maps, spacing, tuple(subjects), ages, sexes, volumes, velocities, velocity_step)
+        return cls(maps, spacing, tuple(subjects), ages, sexes, volumes, velocities, velocity_step, relative)
 
     def save(self, folder: Path) -> Path:
         """Write the library into a model folder."""
@@ -142,11 +148,18 @@ class AnatomyLibrary:
             sex=self.sex,
             velocities=self.velocities,
             velocity_step=self.velocity_step,
+            **({} if self.relative is None else {"relative": self.relative}),
         )
         return path
 
     def sample(
-        self, seed: int, condition: Mapping[str, Value], *, deform: bool = True, nearest: bool = False
+        self,
+        seed: int,
+        condition: Mapping[str, Value],
+        *,
+        deform: bool = True,
+        nearest: bool = False,
+        sulci: bool = True,
     ) -> Anatomy:
         """Draw a region map that fits a condition. The same seed and condition give the same map.
 
@@ -155,10 +168,12 @@ class AnatomyLibrary:
             condition: checked values; `age`, `sex` and `volumes` are used.
             deform: False returns the subject's map.
             nearest: take the labels of the nearest voxels, which is faster and frays thin parts: for previews.
+            sulci: make thin sulci CSF. Volumes that are requested are those of the map without them.
         """
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
         chosen = int(rng.choice(len(self.subjects), p=self._probabilities(condition)))
         labels, largest = self.maps[chosen], 0.0
+        places = np.indices(labels.shape, dtype=np.float32)
         if deform:
             shape = self._velocity(self._shape_weights(rng, chosen, condition))
             shape += random_velocity(rng, shape.shape[1:], self.spacing * COARSER)
@@ -169,7 +184,10 @@ class AnatomyLibrary:
             labels = warped(labels, displacement, nearest=nearest)
             if not nearest:
                 labels = smooth_surface(labels, SURFACE_VOXELS)
+            places = places_of(displacement)
             largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
+        if sulci and self.relative is not None:
+            labels = with_thin_sulci(labels, moved(self.relative[chosen], places))
         return Anatomy(labels, self.subjects[chosen], largest)
 
     def _shape_weights(
@@ -269,16 +287,16 @@ class AnatomyLibrary:
 
 
 def sample_anatomy(
-    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, nearest: bool = False
+    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, nearest: bool = False, sulci: bool = True
 ) -> Anatomy:
     """Return `library.sample`; one that was drawn lately is the same object, not to be changed."""
     used = {name: condition[name] for name in ("age", "sex", "volumes") if name in condition}
-    return _sampled(library, seed, json.dumps(used, sort_keys=True), nearest)
+    return _sampled(library, seed, json.dumps(used, sort_keys=True), nearest, sulci)
 
 
 @lru_cache(REMEMBERED)
-def _sampled(library: AnatomyLibrary, seed: int, condition: str, nearest: bool) -> Anatomy:
-    return library.sample(seed, json.loads(condition), nearest=nearest)
+def _sampled(library: AnatomyLibrary, seed: int, condition: str, nearest: bool, sulci: bool) -> Anatomy:
+    return library.sample(seed, json.loads(condition), nearest=nearest, sulci=sulci)
 
 
 @lru_cache(REMEMBERED)
@@ -307,8 +325,11 @@ def load_anatomy(folder: Path) -> AnatomyLibrary | None:
             subjects, age, sex = (file[name].tolist() for name in ("subjects", "age", "sex"))
             shape_model = (file["velocities"], float(file["velocity_step"])) if "velocities" in file else ()
             maps, spacing = file["maps"], float(file["spacing"])
+            relative = file["relative"] if "relative" in file else None
         _check(maps, spacing, subjects, age, sex, *shape_model)
-        return AnatomyLibrary.build(maps, spacing, subjects, age, sex, *shape_model)
+        if relative is not None and (relative.shape != maps.shape or relative.dtype != np.uint8):
+            raise ValueError("its relative intensities do not fit its maps")
+        return AnatomyLibrary.build(maps, spacing, subjects, age, sex, *shape_model, relative=relative)
     except Exception as error:  # NumPy, zipfile and zlib raise what they like on damaged files
         what = " ".join(str(error).split())[:120] or type(error).__name__
         msg = f"The region maps {path} cannot be read ({what}): install the model again."

@@ -93,7 +93,8 @@ class Conditions:
         if self._library is None or any(name in checked for name in self._maps):
             return None
         seed = self._seed + number - 1
-        drawn = sample_anatomy(self._library, seed, checked, nearest=self._quick)
+        sulci = self._region_maps is None  # a model of region maps was trained on maps without thin sulci
+        drawn = sample_anatomy(self._library, seed, checked, nearest=self._quick, sulci=sulci)
         if self._region_maps is not None:
             drawn = self._region_maps.generate(drawn, seed, checked, quick=self._quick)
         return replace(drawn, regions=_finer(drawn.regions, self._shape))

@@ -109,14 +109,14 @@ def warped(labels: Labels, displacement: Field, *, nearest: bool = False) -> Lab
         displacement: (3, x / COARSER, y / COARSER, z / COARSER), in voxels of that grid.
         nearest: take the label of the nearest voxel, which is ten times as fast and frays thin parts.
     """
-    places = _places(displacement)
+    places = places_of(displacement)
     if nearest:
         taken: Labels = ndimage.map_coordinates(labels, places, order=0, mode="constant")
         return taken
     return interpolate_labels(labels, places)
 
 
-def _places(displacement: Field) -> Field:
+def places_of(displacement: Field) -> Field:
     """Return where each voxel of a warped map comes from, (3, x, y, z) in voxels."""
     fine = refined(displacement)
     places: Field = np.indices(fine.shape[1:], dtype=np.float32) + fine

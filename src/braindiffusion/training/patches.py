@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from braindiffusion.cohort.standardise import BACKGROUND
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.devices import return_free_memory
 from braindiffusion.diffusion.condition import Condition
@@ -27,12 +28,16 @@ from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.regions import regions_of
 from braindiffusion.regions.codes import encode
+from braindiffusion.regions.sulci import relative_intensity, with_thin_sulci
 from braindiffusion.training.augment import Copy, Warp, augment
 from braindiffusion.training.subject_condition import subject_condition
 
 CACHE_BYTES = max(2 * 2**30, psutil.virtual_memory().total // 8)
 """Disk space for augmented copies, so that each is made once where they fit: as much as the system may keep in its own
 cache, so that they are seldom read from the disk."""
+
+THIN_SULCI = 0.75
+"""Share of copies whose region map has thin sulci as CSF, as sampled maps have; maps of FreeSurfer or DLMUSE do not."""
 
 
 @dataclass(frozen=True)
@@ -260,19 +265,25 @@ class PatchDataset:
         if self.cohort.labels is not None and needed:
             labels = torch.from_numpy(regions_of(np.asarray(self.cohort.labels[subject])))
         if copy < 0:
-            return {copy: self._decomposed(subject, (volume, mask, labels))}
+            return {copy: self._decomposed(subject, copy, (volume, mask, labels))}
         pair = copy // 2
         both = augment(volume, mask, labels, config.spacing, (self.seed, subject, pair), self.warp)
         numbers = (number for number in (2 * pair, 2 * pair + 1) if number < max(self.copies, copy + 1))
-        return {number: self._decomposed(subject, both[number % 2]) for number in numbers}
+        return {number: self._decomposed(subject, number, both[number % 2]) for number in numbers}
 
-    def _decomposed(self, subject: int, made: Copy) -> dict[int, Brain]:
+    def _decomposed(self, subject: int, copy: int, made: Copy) -> dict[int, Brain]:
         """Return one copy as each of the levels sees it."""
         volume, mask, labels = made
         if self.cascade.config.content == "regions":
             assert labels is not None  # noqa: S101 checked before the training
             volume = torch.from_numpy(encode(labels.numpy()))
         condition = subject_condition(self.cascade.config.condition, self.cohort, subject, labels)
+        if "regions" in condition and labels is not None:
+            draw = np.random.default_rng((self.seed, subject, copy + 1))
+            image = (volume[0].numpy() - BACKGROUND) / 2
+            relative = relative_intensity(image, labels.numpy(), self.cascade.config.spacing)
+            if draw.random() < THIN_SULCI and relative is not None:
+                condition["regions"] = torch.from_numpy(with_thin_sulci(labels.numpy(), relative))[None]
         brains = {}
         for level in self.levels:
             side = 2 ** self.cascade.config.halvings(level)
