@@ -101,7 +101,7 @@ train-models: cohorts  ## Train the packaged models on DATA (days; SMALL=1: tiny
 	$(BIN)/python scripts/build_anatomy.py build/ixi-2mm.zarr --model build/ixi-2mm/best
 	$(BIN)/python scripts/build_normative.py build/ixi-2mm.zarr --model build/ixi-2mm/best $(if $(SMALL),--every 30)
 	$(BIN)/python scripts/package_model.py build/ixi-2mm/best --out $(PRETRAINED)/ixi-2mm
-	$(BIN)/braindiffusion distill --model ixi-2mm --num-samples $(if $(SMALL),4,64) --seed 20 \
+	$(BIN)/braindiffusion distill --model ixi-2mm --num-samples $(if $(SMALL),4,24) --seed 20 \
 		--conditions scripts/distill_conditions.csv --first-level 0 --steps 4 --steps 4 --steps 2 --steps 2 \
 		--training-steps $(if $(SMALL),2,300) --learning-rate 0.001 --out build/ixi-2mm-fast
 	$(BIN)/python scripts/package_model.py build/ixi-2mm-fast --out $(PRETRAINED)/ixi-2mm-fast

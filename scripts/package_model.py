@@ -39,7 +39,7 @@ CARDS = {
         "data": "118 subjects of the IXI dataset (brain-development.org), Hammersmith site, 3 T, and 40 of OpenNeuro "
         "ds002748, at 2 mm; 29 of IXI held out",
         "data_licence": "CC BY-SA 3.0, credit: IXI dataset, brain-development.org; ds002748: CC0",
-        "guidance": {"scale": 2.0, "fields": ["regions"]},
+        "guidance": {"scale": 1.5, "fields": ["regions"]},
         "fast": {"model": "ixi-2mm-fast"},
         "generated_anatomy": {"model": "ixi-2mm-anatomy", "first_level": 2},
     },
@@ -47,7 +47,7 @@ CARDS = {
         "summary": "ixi-2mm in twelve sampling steps, by distillation",
         "description": "The brains of ixi-2mm in twelve sampling steps without guidance, where ixi-2mm takes 46 guided "
         "ones. Distilled from it. For research on methods; not for diagnosis.",
-        "data": "64 and, for the finest level, 24 brains that ixi-2mm generated",
+        "data": "24 brains that ixi-2mm generated",
     },
     "ixi-2mm-anatomy": {
         "summary": "region maps of brains at 2 mm, for the generated anatomy of ixi-2mm",
@@ -68,7 +68,7 @@ CARDS = {
         "trained on them); all others: ixi-2mm",
         "data_licence": "CC0 (ds002748) and CC BY-SA 3.0 (IXI dataset, brain-development.org)",
         "coarser_model": "ixi-2mm",
-        "guidance": {"scale": 2.0, "fields": ["regions"], "levels": 4},
+        "guidance": {"scale": 1.5, "fields": ["regions"], "levels": 4},
         "fast": {"model": "brain-1mm-fast"},
     },
     "brain-1mm-fast": {

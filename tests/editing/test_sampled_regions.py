@@ -1,5 +1,7 @@
 """Region maps of a painted part, from those of training subjects."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -8,6 +10,7 @@ from braindiffusion.editing.sampled_regions import sample_regions
 from braindiffusion.example_data import sample_labels_path
 from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.regions import mirror, regions_of
+from braindiffusion.regions.sulci import CORTEX, FLUID, LEVELS
 from braindiffusion.volume import load_volume
 
 
@@ -52,6 +55,21 @@ def test_the_mirror_image_of_a_subject_may_agree_best(regions: np.ndarray, hole:
     filled, told = sample_regions(library(mirror(regions)), unknown(regions, hole), hole, 0)
     assert told["mirrored"] is True
     assert (filled == regions)[hole].mean() > 0.95
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_painted_part_has_the_thin_sulci_of_its_subject(
+    regions: np.ndarray, hole: np.ndarray, mirrored: bool
+) -> None:
+    dark = np.isin(regions, CORTEX) & (np.arange(regions.shape[1]) % 4 == 0)[None, :, None]
+    relative = np.where(dark, np.uint8(0), np.uint8(LEVELS - 1))
+    subject = (mirror(regions), relative[::-1]) if mirrored else (regions, relative)
+    maps = replace(library(subject[0]), relative=subject[1][None])
+    filled, told = sample_regions(maps, unknown(regions, hole), hole, 0)
+    assert told["mirrored"] is mirrored
+    assert (dark & hole).sum() > 100
+    assert (filled[dark & hole] == FLUID).mean() > 0.9
+    assert (filled == regions)[hole & ~dark].mean() > 0.95
 
 
 def test_each_seed_takes_another_subject(regions: np.ndarray, hole: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Sampled anatomy: what is drawn, how it is deformed, and that requested volumes are reached."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from braindiffusion.generation.reproduce import request_from_sidecar
 from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.regions import region_index, regions_of, volumes_ml
 from braindiffusion.regions.deformation import composed, exponential, random_velocity
+from braindiffusion.regions.sulci import CORTEX, FLUID, LEVELS
 from braindiffusion.runs import Failed, Finished
 from braindiffusion.volume import load_volume
 
@@ -103,11 +105,45 @@ def test_requested_volumes_are_reached(library: AnatomyLibrary, factor: float) -
         assert volumes[region_index(name)] == pytest.approx(float(value), rel=0.08, abs=0.1)
 
 
-def test_a_library_is_read_as_it_was_written(library: AnatomyLibrary, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def with_intensities(library: AnatomyLibrary) -> AnatomyLibrary:
+    """The library with dark planes in the cortex of its subjects."""
+    planes = np.zeros(library.maps.shape, bool)
+    planes[:, ::5] = True
+    relative = np.where(planes & np.isin(library.maps, CORTEX), np.uint8(0), np.uint8(LEVELS - 1))
+    return replace(library, relative=relative)
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+def test_thin_sulci_are_cortex_and_deformed_with_the_map(
+    library: AnatomyLibrary, with_intensities: AnatomyLibrary, nearest: bool
+) -> None:
+    finer, plain = (one.sample(2, {}, nearest=nearest) for one in (with_intensities, library))
+    assert finer.provenance == plain.provenance
+    assert (finer.regions == plain.regions).all()
+    assert plain.sulci is None
+    assert (plain.with_sulci == plain.regions).all()
+    assert finer.sulci is not None
+    assert np.isin(finer.regions[finer.sulci], CORTEX).all()
+    assert finer.sulci.sum() / np.isin(finer.regions, CORTEX).sum() == pytest.approx(0.2, abs=0.05)
+    assert (finer.with_sulci == np.where(finer.sulci, FLUID, finer.regions)).all()
+
+
+def test_a_library_is_read_as_it_was_written(
+    library: AnatomyLibrary, with_intensities: AnatomyLibrary, tmp_path
+) -> None:
     library.save(tmp_path)
     read = load_anatomy(tmp_path)
     assert read is not None
     assert (read.maps == library.maps).all()
+    assert read.relative is None
+    with_intensities.save(tmp_path)
+    load_anatomy.cache_clear()
+    again = load_anatomy(tmp_path)
+    assert again is not None
+    assert again.relative is not None
+    assert with_intensities.relative is not None
+    assert (again.relative == with_intensities.relative).all()
     assert (read.subjects, read.sex, read.spacing) == (library.subjects, library.sex, library.spacing)
     np.testing.assert_array_equal(read.age, library.age)
 
@@ -129,6 +165,7 @@ def test_a_model_without_maps_has_no_library_and_a_damaged_file_is_named(tmp_pat
         ("subjects", np.array([1, 2, 3]), "of another type"),
         ("age", np.array(["old", "older", "oldest"]), "of another type"),
         ("velocities", np.zeros((3, 3, 1, 1, 1), np.int8), "velocities do not fit"),
+        ("relative", np.zeros((3, 8, 8, 8), np.uint8), "relative intensities do not fit"),
         ("spacing", np.array(np.nan), "out of bounds"),
         ("sex", None, "sex"),
     ],

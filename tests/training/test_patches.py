@@ -10,13 +10,16 @@ import psutil
 import pytest
 import torch
 
-from braindiffusion.cohort.store import Cohort
+from braindiffusion.cohort.preprocessing import Preprocessing
+from braindiffusion.cohort.store import Cohort, PreparedVolume, Subject
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
-from braindiffusion.training.augment import augment
+from braindiffusion.regions import region_index, volumes_ml
+from braindiffusion.training.augment import Warp, augment
 from braindiffusion.training.patches import Blocks, Brain, CopyCache, PatchDataset
 from braindiffusion.training.recipe import LevelRecipe
+from braindiffusion.training.subject_condition import schema_of
 
 UNET = UNetConfig(widths=(8,), blocks=(1,), attention=(False,))
 
@@ -183,3 +186,37 @@ def test_what_was_read_is_no_memory_of_the_process(tmp_path: Path) -> None:
     assert psutil.Process().memory_info().shared - before < 20e6
     assert float(kept[-1]) == 1
     assert not list(tmp_path.iterdir()), "the file has no name"
+
+
+def test_three_quarters_of_the_copies_have_thin_sulci_in_their_map(tmp_path: Path) -> None:
+    """The others are as label maps come. Volumes are those without thin sulci, and a copy is the same at every call."""
+    shape, names = (16, 24, 16), ("left frontal cortex", "left cerebral white matter", "sulcal csf")
+    cortex, white, fluid = map(region_index, names)
+    store = Cohort.create(tmp_path / "banks.zarr", Preprocessing(spacing=2.0, shape=shape), labels=np.dtype(np.uint16))
+    for number in range(2):
+        labels = np.full(shape, white, np.uint16)
+        labels[:, :, 4:11], labels[:, :, : 2 + number] = cortex, fluid
+        image = np.select([labels == cortex, labels == fluid], [0.0, -0.9], 0.6)
+        image[:, :, 7] -= 0.4
+        volume = image[None].astype(np.float16)
+        store.put(Subject(id=f"s{number}"), PreparedVolume(volume, labels > 0, labels, np.eye(4)))
+    store.finish()
+    cohort = Cohort.open(tmp_path / "banks.zarr")
+    condition = schema_of(cohort, [0, 1])
+    levels = (LevelConfig(unet=UNET),)
+    cascade = Cascade(CascadeConfig(shape=shape, spacing=2.0, depth=0, levels=levels, condition=condition))
+    still = Warp(affine=False)
+
+    def made() -> list[Brain]:
+        patches = PatchDataset(cohort, cascade, 0, [0, 1], 60, seed=7, warp=still)
+        return [patches.brain(subject, copy) for subject in (0, 1) for copy in range(-1, 60)]
+
+    brains, again = made(), made()
+    sulcus = [bool((one.condition["regions"][0, :, :, 7] == fluid).all()) for one in brains]
+    assert 0.6 < np.mean(sulcus) < 0.9
+    assert {bool((one.condition["regions"][0, :, :, 5] == fluid).any()) for one in brains} == {False}
+    for one, other, finer in zip(brains, again, sulcus, strict=True):
+        assert torch.equal(one.condition["regions"], other.condition["regions"])
+        of_map = volumes_ml(one.condition["regions"][0].numpy(), 2.0)[1:]
+        given = one.condition["volumes"][0].numpy()
+        assert np.allclose(of_map, given, equal_nan=True) != finer

@@ -13,9 +13,8 @@ from scipy import ndimage
 from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.generation.registration import register, soft_regions
 from braindiffusion.regions import mirror
-from braindiffusion.regions.deformation import COARSER, flow, warped
-
-Labels = NDArray[np.uint8]
+from braindiffusion.regions.deformation import COARSER, Field, Labels, flow, places_of, warped
+from braindiffusion.regions.sulci import moved, thin_sulci, with_thin_sulci
 
 SURROUNDINGS_MM = 14.0
 """How far from the painted part regions are compared."""
@@ -52,8 +51,14 @@ def sample_regions(
     share, is_mirrored = agreement[index]
     subject = mirror(library.maps[index]) if is_mirrored else library.maps[index]
     box = _box(hole, round(MARGIN_MM / library.spacing))
+    displacement = _registered(subject[box], regions[box], hole[box])
+    proposed = warped(subject[box], displacement)
+    if library.relative is not None:
+        relative = library.relative[index][::-1] if is_mirrored else library.relative[index]
+        sulci = thin_sulci(proposed, moved(relative[box], places_of(displacement)))
+        proposed = with_thin_sulci(proposed, sulci)
     filled = regions.copy()
-    filled[box][hole[box]] = _registered(subject[box], regions[box], hole[box])[hole[box]]
+    filled[box][hole[box]] = proposed[hole[box]]
     return filled, {
         "kind": "sampled",
         "subject": library.subjects[index],
@@ -62,8 +67,8 @@ def sample_regions(
     }
 
 
-def _registered(subject: Labels, regions: Labels, hole: NDArray[np.bool_]) -> Labels:
-    """Return a subject's map deformed towards another one; what that shows in the hole does not count."""
+def _registered(subject: Labels, regions: Labels, hole: NDArray[np.bool_]) -> Field:
+    """Return the displacement of a subject's map towards another one; what that shows in the hole does not count."""
     x, y, z = hole.shape
     inside = hole.reshape(x // COARSER, COARSER, y // COARSER, COARSER, z // COARSER, COARSER).mean((1, 3, 5))
     known = torch.from_numpy(1 - inside)[None].float()
@@ -71,7 +76,8 @@ def _registered(subject: Labels, regions: Labels, hole: NDArray[np.bool_]) -> La
     velocity = torch.zeros(3, *template.shape[1:])
     for _ in range(2):
         velocity = register(template, soft_regions(subject), velocity, known)
-    return warped(subject, flow(velocity).numpy())
+    displacement: Field = flow(velocity).numpy()
+    return displacement
 
 
 def _box(hole: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:

@@ -13,7 +13,7 @@ its mean depends on age and sex (Rueckert et al. 2003, "Automatic construction o
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from braindiffusion.regions.deformation import (
     warped,
 )
 from braindiffusion.regions.interpolation import smooth_surface
-from braindiffusion.regions.sulci import moved, with_thin_sulci
+from braindiffusion.regions.sulci import moved, thin_sulci, with_thin_sulci
 
 AGE_TOLERANCE_YEARS, VOLUME_TOLERANCE = 4.0, 0.5
 """How far a subject may be from the condition: years, and standard deviations of the cohort."""
@@ -70,13 +70,20 @@ class Anatomy:
         regions: (x, y, z), values of `braindiffusion.regions`, on the model's grid.
         subject: identifier of the training subject.
         displacement_mm: largest displacement inside the brain.
+        sulci: (x, y, z), cortex that is in a thin sulcus; None where the library has no intensities.
         generated: how a model of region maps generated it from the sampled map; None where none did.
     """
 
     regions: Labels
     subject: str
     displacement_mm: float
+    sulci: NDArray[np.bool_] | None = None
     generated: Mapping[str, Any] | None = None
+
+    @property
+    def with_sulci(self) -> Labels:
+        """The region map that a brain is generated from: thin sulci are CSF."""
+        return self.regions if self.sulci is None else with_thin_sulci(self.regions, self.sulci)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -126,7 +133,6 @@ class AnatomyLibrary:
         sex: Sequence[str | None],
         velocities: NDArray[np.int8] | None = None,
         velocity_step: float = 0.1,
-        relative: NDArray[np.uint8] | None = None,
     ) -> "AnatomyLibrary":
         """Measure the volumes of region maps and return their library; without velocities all have the same shape."""
         if velocities is None:
@@ -134,32 +140,20 @@ class AnatomyLibrary:
         volumes = np.stack([volumes_ml(labels, spacing) for labels in maps])
         ages = np.array([np.nan if years is None else years for years in age])
         sexes = tuple(one or "" for one in sex)
-        return cls(maps, spacing, tuple(subjects), ages, sexes, volumes, velocities, velocity_step, relative)
+        return cls(maps, spacing, tuple(subjects), ages, sexes, volumes, velocities, velocity_step)
 
     def save(self, folder: Path) -> Path:
         """Write the library into a model folder."""
         path = folder / ANATOMY
-        np.savez_compressed(
-            path,
-            maps=self.maps,
-            spacing=self.spacing,
-            subjects=self.subjects,
-            age=self.age,
-            sex=self.sex,
-            velocities=self.velocities,
-            velocity_step=self.velocity_step,
-            **({} if self.relative is None else {"relative": self.relative}),
-        )
+        names = ("maps", "spacing", "subjects", "age", "sex", "velocities", "velocity_step", "relative")
+        parts: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.relative is None:
+            del parts["relative"]
+        np.savez_compressed(path, **parts)
         return path
 
     def sample(
-        self,
-        seed: int,
-        condition: Mapping[str, Value],
-        *,
-        deform: bool = True,
-        nearest: bool = False,
-        sulci: bool = True,
+        self, seed: int, condition: Mapping[str, Value], *, deform: bool = True, nearest: bool = False
     ) -> Anatomy:
         """Draw a region map that fits a condition. The same seed and condition give the same map.
 
@@ -168,7 +162,6 @@ class AnatomyLibrary:
             condition: checked values; `age`, `sex` and `volumes` are used.
             deform: False returns the subject's map.
             nearest: take the labels of the nearest voxels, which is faster and frays thin parts: for previews.
-            sulci: make thin sulci CSF. Volumes that are requested are those of the map without them.
         """
         rng = np.random.default_rng((abs(seed), seed < 0, STREAM))
         chosen = int(rng.choice(len(self.subjects), p=self._probabilities(condition)))
@@ -186,9 +179,8 @@ class AnatomyLibrary:
                 labels = smooth_surface(labels, SURFACE_VOXELS)
             places = places_of(displacement)
             largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
-        if sulci and self.relative is not None:
-            labels = with_thin_sulci(labels, moved(self.relative[chosen], places))
-        return Anatomy(labels, self.subjects[chosen], largest)
+        sulci = None if self.relative is None else thin_sulci(labels, moved(self.relative[chosen], places))
+        return Anatomy(labels, self.subjects[chosen], largest, sulci)
 
     def _shape_weights(
         self, rng: np.random.Generator, chosen: int, condition: Mapping[str, Value]
@@ -287,16 +279,16 @@ class AnatomyLibrary:
 
 
 def sample_anatomy(
-    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, nearest: bool = False, sulci: bool = True
+    library: AnatomyLibrary, seed: int, condition: Mapping[str, Value], *, nearest: bool = False
 ) -> Anatomy:
     """Return `library.sample`; one that was drawn lately is the same object, not to be changed."""
     used = {name: condition[name] for name in ("age", "sex", "volumes") if name in condition}
-    return _sampled(library, seed, json.dumps(used, sort_keys=True), nearest, sulci)
+    return _sampled(library, seed, json.dumps(used, sort_keys=True), nearest)
 
 
 @lru_cache(REMEMBERED)
-def _sampled(library: AnatomyLibrary, seed: int, condition: str, nearest: bool, sulci: bool) -> Anatomy:
-    return library.sample(seed, json.loads(condition), nearest=nearest, sulci=sulci)
+def _sampled(library: AnatomyLibrary, seed: int, condition: str, nearest: bool) -> Anatomy:
+    return library.sample(seed, json.loads(condition), nearest=nearest)
 
 
 @lru_cache(REMEMBERED)
@@ -325,11 +317,11 @@ def load_anatomy(folder: Path) -> AnatomyLibrary | None:
             subjects, age, sex = (file[name].tolist() for name in ("subjects", "age", "sex"))
             shape_model = (file["velocities"], float(file["velocity_step"])) if "velocities" in file else ()
             maps, spacing = file["maps"], float(file["spacing"])
-            relative = file["relative"] if "relative" in file else None
+            relative = file.get("relative")
         _check(maps, spacing, subjects, age, sex, *shape_model)
         if relative is not None and (relative.shape != maps.shape or relative.dtype != np.uint8):
             raise ValueError("its relative intensities do not fit its maps")
-        return AnatomyLibrary.build(maps, spacing, subjects, age, sex, *shape_model, relative=relative)
+        return replace(AnatomyLibrary.build(maps, spacing, subjects, age, sex, *shape_model), relative=relative)
     except Exception as error:  # NumPy, zipfile and zlib raise what they like on damaged files
         what = " ".join(str(error).split())[:120] or type(error).__name__
         msg = f"The region maps {path} cannot be read ({what}): install the model again."

@@ -97,6 +97,7 @@ class RegionMapModel:
         return replace(
             sampled,
             regions=regions,
+            sulci=None,
             generated={"model": self._identity, "first_level": settings.first_level, "sigma": settings.sigma},
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,14 +94,14 @@ class Conditions:
         if self._library is None or any(name in checked for name in self._maps):
             return None
         seed = self._seed + number - 1
-        sulci = self._region_maps is None  # a model of region maps was trained on maps without thin sulci
-        drawn = sample_anatomy(self._library, seed, checked, nearest=self._quick, sulci=sulci)
+        drawn = sample_anatomy(self._library, seed, checked, nearest=self._quick)
         if self._region_maps is not None:
             drawn = self._region_maps.generate(drawn, seed, checked, quick=self._quick)
-        return replace(drawn, regions=_finer(drawn.regions, self._shape))
+        sulci = None if drawn.sulci is None else _finer(drawn.sulci, self._shape)
+        return replace(drawn, regions=_finer(drawn.regions, self._shape), sulci=sulci)
 
     def region_map(self, number: int) -> NDArray[np.uint8] | None:
-        """Return the region map that a sample is generated from, (x, y, z), drawn or given; None where it has none."""
+        """Return the region map of a sample, (x, y, z), drawn (without thin sulci) or given; None where it has none."""
         if (drawn := self.anatomy(number)) is not None:
             return drawn.regions
         given = [str(self.checked(number)[name]) for name in self._maps if name in self.checked(number)]
@@ -138,7 +139,7 @@ class Conditions:
             asked: dict[str, Value | NDArray[np.uint8]] = {**self.checked(number)}
             asked |= {name: self._labels(str(asked[name]))[0] for name in self._maps if name in asked}
             if (drawn := self.anatomy(number)) is not None:
-                asked[self._maps[0]] = drawn.regions
+                asked[self._maps[0]] = drawn.with_sulci
             alone.append(as_condition(schema, asked, shape))
         return {name: torch.cat([one[name] for one in alone]).to(device) for name in schema.names}
 
@@ -176,11 +177,11 @@ def _region_map_model(request: GenerateRequest, library: AnatomyLibrary, device:
     return RegionMapModel(settings, library, device)
 
 
-def _finer(regions: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _finer(map_: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
     """Return a map on a grid that is a whole number of times finer, each voxel repeated."""
-    for axis, (there, here) in enumerate(zip(regions.shape, shape, strict=True)):
-        regions = regions.repeat(here // there, axis) if here > there else regions
-    return regions
+    for axis, (there, here) in enumerate(zip(map_.shape, shape, strict=True)):
+        map_ = map_.repeat(here // there, axis) if here > there else map_
+    return map_
 
 
 def _merged(common: ConditionArgs, row: ConditionArgs) -> ConditionArgs:

@@ -43,15 +43,19 @@ def relative_intensity(image: NDArray[np.float32], regions: Labels, spacing: flo
     return relative
 
 
-def with_thin_sulci(regions: Labels, relative: NDArray[np.float32]) -> Labels:
-    """Return a region map whose dark cortex is sulcal CSF.
+def thin_sulci(regions: Labels, relative: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which voxels of cortex are darker than `DARK`, (x, y, z).
 
     Args:
         regions: (x, y, z), values of `braindiffusion.regions`.
         relative: (x, y, z), `relative_intensity`.
     """
-    dark = np.isin(regions, CORTEX) & (relative < DARK)
-    return np.where(dark, np.uint8(FLUID), regions)
+    return np.isin(regions, CORTEX) & (relative < DARK)
+
+
+def with_thin_sulci(regions: Labels, sulci: NDArray[np.bool_]) -> Labels:
+    """Return a region map whose thin sulci are sulcal CSF."""
+    return np.where(sulci, np.uint8(FLUID), regions)
 
 
 def stored(relative: NDArray[np.float32], regions: Labels) -> NDArray[np.uint8]:

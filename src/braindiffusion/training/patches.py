@@ -22,13 +22,14 @@ from torch import Tensor
 
 from braindiffusion.cohort.standardise import BACKGROUND
 from braindiffusion.cohort.store import Cohort
+from braindiffusion.conditions import MapField
 from braindiffusion.devices import return_free_memory
 from braindiffusion.diffusion.condition import Condition
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.models.cascade.cascade import Cascade
 from braindiffusion.regions import regions_of
 from braindiffusion.regions.codes import encode
-from braindiffusion.regions.sulci import relative_intensity, with_thin_sulci
+from braindiffusion.regions.sulci import relative_intensity, thin_sulci, with_thin_sulci
 from braindiffusion.training.augment import Copy, Warp, augment
 from braindiffusion.training.subject_condition import subject_condition
 
@@ -277,13 +278,10 @@ class PatchDataset:
         if self.cascade.config.content == "regions":
             assert labels is not None  # noqa: S101 checked before the training
             volume = torch.from_numpy(encode(labels.numpy()))
-        condition = subject_condition(self.cascade.config.condition, self.cohort, subject, labels)
-        if "regions" in condition and labels is not None:
-            draw = np.random.default_rng((self.seed, subject, copy + 1))
-            image = (volume[0].numpy() - BACKGROUND) / 2
-            relative = relative_intensity(image, labels.numpy(), self.cascade.config.spacing)
-            if draw.random() < THIN_SULCI and relative is not None:
-                condition["regions"] = torch.from_numpy(with_thin_sulci(labels.numpy(), relative))[None]
+        schema, shown = self.cascade.config.condition, labels
+        if labels is not None and any(isinstance(field, MapField) for field in schema.fields):
+            shown = self._with_sulci(subject, copy, volume, labels)
+        condition = subject_condition(schema, self.cohort, subject, labels, shown)
         brains = {}
         for level in self.levels:
             side = 2 ** self.cascade.config.halvings(level)
@@ -293,6 +291,14 @@ class PatchDataset:
                 bands = bands.half()  # eight channels: copies would take eight times the memory of an image's
             brains[level] = Brain(bands, inside, condition)
         return brains
+
+    def _with_sulci(self, subject: int, copy: int, volume: Tensor, labels: Tensor) -> Tensor:
+        """Return the region map of a copy, in `THIN_SULCI` of the copies with the thin sulci of the image."""
+        image = (volume[0] - BACKGROUND) / 2
+        relative = relative_intensity(image.numpy(), labels.numpy(), self.cascade.config.spacing)
+        if relative is None or np.random.default_rng((self.seed, subject, copy + 1)).random() >= THIN_SULCI:
+            return labels
+        return torch.from_numpy(with_thin_sulci(labels.numpy(), thin_sulci(labels.numpy(), relative)))
 
     def _size(self, inside: Tensor) -> tuple[int, int, int]:
         x, y, z = (min(self.patch or n, n) for n in inside.shape)

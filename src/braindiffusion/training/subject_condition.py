@@ -111,7 +111,9 @@ def _has_regions(cohort: Cohort, rows: list[int]) -> bool:
     return True
 
 
-def subject_condition(schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | None) -> Condition:
+def subject_condition(
+    schema: ConditionSchema, cohort: Cohort, row: int, labels: Tensor | None, shown: Tensor | None = None
+) -> Condition:
     """Return the condition of one subject, a batch of one; missing values are null.
 
     Args:
@@ -120,13 +122,15 @@ def subject_condition(schema: ConditionSchema, cohort: Cohort, row: int, labels:
         row: row of the subject.
         labels: (x, y, z) uint8, grouped regions of the copy, deformed with it, or None. Region volumes are
             counted in it.
+        shown: the same with thin sulci, for conditions that are maps; None takes `labels`.
     """
     subject = cohort.subjects[row]
     condition: dict[str, Tensor] = {}
     for field in schema.fields:
         if isinstance(field, MapField):
             shape = cohort.preprocessing.shape
-            map_ = null_condition(torch.zeros(shape, dtype=torch.uint8)) if labels is None else labels
+            map_ = labels if shown is None else shown
+            map_ = null_condition(torch.zeros(shape, dtype=torch.uint8)) if map_ is None else map_
             condition[field.name] = map_[None]
         elif isinstance(field, VectorField):
             condition[field.name] = torch.tensor([_vector(field, cohort, row, labels)], dtype=torch.float32)
