@@ -13,7 +13,7 @@ from braindiffusion.regions.sulci import (
     CORTEX,
     FLUID,
     LEVELS,
-    moved,
+    deformed_sulci,
     relative_intensity,
     stored,
     thin_sulci,
@@ -88,8 +88,9 @@ def test_stored_intensities_give_the_same_sulci(person: tuple[np.ndarray, np.nda
     assert relative is not None
     kept = stored(relative, regions)
     assert kept.max() == LEVELS - 1
-    there = moved(kept, np.indices(regions.shape, dtype=np.float32))
-    assert (thin_sulci(regions, there) == thin_sulci(regions, relative)).all()
+    for quick in (False, True):
+        there = deformed_sulci(regions, kept, np.indices(regions.shape, dtype=np.float32), quick=quick)
+        assert (there == thin_sulci(regions, relative)).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -100,7 +101,7 @@ def test_sulci_survive_a_deformation(person: tuple[np.ndarray, np.ndarray], seed
     assert relative is not None
     displacement = exponential(random_velocity(np.random.default_rng(seed), (40, 52, 44), 2 * SPACING))
     labels, places = warped(regions, displacement), places_of(displacement)
-    ours = thin_sulci(labels, moved(stored(relative, regions), places))
+    ours = deformed_sulci(labels, stored(relative, regions), places)
     share, before = (
         found.sum() / np.isin(cortex, CORTEX).sum()
         for found, cortex in ((ours, labels), (thin_sulci(regions, relative), regions))

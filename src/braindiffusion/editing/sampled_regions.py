@@ -14,7 +14,7 @@ from braindiffusion.generation.anatomy import AnatomyLibrary
 from braindiffusion.generation.registration import register, soft_regions
 from braindiffusion.regions import mirror
 from braindiffusion.regions.deformation import COARSER, Field, Labels, flow, places_of, warped
-from braindiffusion.regions.sulci import moved, thin_sulci, with_thin_sulci
+from braindiffusion.regions.sulci import deformed_sulci, with_thin_sulci
 
 SURROUNDINGS_MM = 14.0
 """How far from the painted part regions are compared."""
@@ -55,7 +55,7 @@ def sample_regions(
     proposed = warped(subject[box], displacement)
     if library.relative is not None:
         relative = library.relative[index][::-1] if is_mirrored else library.relative[index]
-        sulci = thin_sulci(proposed, moved(relative[box], places_of(displacement)))
+        sulci = deformed_sulci(proposed, relative[box], places_of(displacement))
         proposed = with_thin_sulci(proposed, sulci)
     filled = regions.copy()
     filled[box][hole[box]] = proposed[hole[box]]

@@ -39,7 +39,7 @@ from braindiffusion.regions.deformation import (
     warped,
 )
 from braindiffusion.regions.interpolation import smooth_surface
-from braindiffusion.regions.sulci import moved, thin_sulci, with_thin_sulci
+from braindiffusion.regions.sulci import deformed_sulci, with_thin_sulci
 
 AGE_TOLERANCE_YEARS, VOLUME_TOLERANCE = 4.0, 0.5
 """How far a subject may be from the condition: years, and standard deviations of the cohort."""
@@ -179,7 +179,9 @@ class AnatomyLibrary:
                 labels = smooth_surface(labels, SURFACE_VOXELS)
             places = places_of(displacement)
             largest = float(lengths_mm(displacement, self.spacing)[labels > 0].max(initial=0))
-        sulci = None if self.relative is None else thin_sulci(labels, moved(self.relative[chosen], places))
+        sulci = None
+        if self.relative is not None:
+            sulci = deformed_sulci(labels, self.relative[chosen], places, quick=nearest)
         return Anatomy(labels, self.subjects[chosen], largest, sulci)
 
     def _shape_weights(

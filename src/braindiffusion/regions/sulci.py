@@ -70,13 +70,19 @@ def stored(relative: NDArray[np.float32], regions: Labels) -> NDArray[np.uint8]:
     return np.where(np.isin(regions, CORTEX), cortex, outside)
 
 
-def moved(kept: NDArray[np.uint8], places: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the relative intensities of what `stored` returned, at places between its voxels, by cubic splines.
+def deformed_sulci(
+    regions: Labels, kept: NDArray[np.uint8], places: NDArray[np.float32], *, quick: bool = False
+) -> NDArray[np.bool_]:
+    """Return the thin sulci of a deformed map, (x, y, z).
 
     Args:
-        kept: (x, y, z).
-        places: (3, x, y, z) in voxels.
+        regions: (x, y, z), the deformed map.
+        kept: what `stored` returned for the map before.
+        places: (3, x, y, z), where each voxel comes from, in voxels.
+        quick: interpolate linearly instead of by cubic splines, for previews.
     """
+    cortex = np.isin(regions, CORTEX)
     value = kept.astype(np.float32) * STEP + LOWEST
-    taken: NDArray[np.float32] = ndimage.map_coordinates(value, places, order=3, mode="nearest")
-    return taken
+    sulci = np.zeros(regions.shape, bool)
+    sulci[cortex] = ndimage.map_coordinates(value, places[:, cortex], order=1 if quick else 3, mode="nearest") < DARK
+    return sulci
