@@ -23,8 +23,9 @@ import torch
 from braindiffusion.cohort.store import Cohort
 from braindiffusion.models.cascade import Cascade
 from braindiffusion.runs import TrainRequest
+from braindiffusion.training.copy_cache import CopyCache
 from braindiffusion.training.distributed import Distributed
-from braindiffusion.training.patches import CopyCache, PatchDataset
+from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.plan import preset_of, rows_of
 from braindiffusion.training.recipe import LevelRecipe
 from braindiffusion.training.trainer import LevelTrainer, fit_normalisation

@@ -6,18 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from braindiffusion.conditions import QUANTILES
 from braindiffusion.errors import BrainDiffusionError
 from braindiffusion.example_data import sample_labels_path
 from braindiffusion.generation.anatomy import AnatomyLibrary, load_anatomy, sample_anatomy
+from braindiffusion.generation.inputs import Conditions
 from braindiffusion.generation.reproduce import request_from_sidecar
+from braindiffusion.models.model_cache import cached_model
 from braindiffusion.models.registry import ANATOMY, find_model, read_card
 from braindiffusion.regions import region_index, regions_of, volumes_ml
 from braindiffusion.regions.deformation import composed, exponential, random_velocity
 from braindiffusion.regions.sulci import CORTEX, FLUID, LEVELS
-from braindiffusion.runs import Failed, Finished
+from braindiffusion.runs import Failed, Finished, GenerateRequest
 from braindiffusion.volume import load_volume
 
 from .conftest import generated
@@ -210,6 +213,25 @@ def test_a_brain_without_a_region_map_gets_a_sampled_one(model_with_maps, tmp_pa
     assert isinstance(given[-1], Finished), given[-1]
     assert (load_volume(tmp_path / "given/sample_001.nii.gz").data == brain.data).all()
     assert json.loads((tmp_path / "given/sample_001.json").read_text())["anatomy"] is None
+
+
+def test_the_model_is_shown_thin_sulci_that_the_saved_map_lacks(told_model: Path) -> None:
+    """Of a model that takes its maps twice as fine as its library, both are repeated."""
+    generator = cached_model(told_model, torch.device("cpu"))
+    x, y, z = (n // 2 for n in generator.shape)
+    labels = np.zeros((1, x, y, z), np.uint8)
+    labels[0, 2:-2, 2:-2, 2:-2] = region_index("left frontal cortex")
+    relative = np.full(labels.shape, LEVELS - 1, np.uint8)
+    relative[:, :, y // 2] = 0
+    library = AnatomyLibrary.build(labels, 2 * SPACING, ["a"], [50.0], ["F"])
+    replace(library, relative=relative).save(told_model)
+    load_anatomy.cache_clear()
+    conditions = Conditions(GenerateRequest(model=str(told_model)), generator)
+    shown, saved = conditions.tensors([1], torch.device("cpu"))["regions"][0].numpy(), conditions.region_map(1)
+    assert saved is not None
+    assert not (saved == FLUID).any()
+    assert (shown == FLUID).sum() > 8
+    assert (saved == shown)[shown != FLUID].all()
 
 
 def test_a_finished_sample_is_reproduced_and_not_generated_again(model_with_maps, tmp_path) -> None:

@@ -17,7 +17,8 @@ from braindiffusion.models.cascade import Cascade
 from braindiffusion.models.cascade.config import CascadeConfig, LevelConfig, UNetConfig
 from braindiffusion.regions import region_index, volumes_ml
 from braindiffusion.training.augment import Warp, augment
-from braindiffusion.training.patches import Blocks, Brain, CopyCache, PatchDataset
+from braindiffusion.training.copy_cache import Blocks, Brain, CopyCache
+from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.recipe import LevelRecipe
 from braindiffusion.training.subject_condition import schema_of
 
@@ -86,7 +87,7 @@ def test_each_brain_is_seen_once_an_epoch(cohort: Cohort, cascade: Cascade) -> N
 
 def test_little_memory_changes_nothing(cohort: Cohort, cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
     rich = PatchDataset(cohort, cascade, 1, [0, 1, 2], 0, seed=0).batch(0, 3).bands
-    monkeypatch.setattr("braindiffusion.training.patches.CACHE_BYTES", 1)
+    monkeypatch.setattr("braindiffusion.training.copy_cache.CACHE_BYTES", 1)
     poor = PatchDataset(cohort, cascade, 1, [0, 1, 2], 0, seed=0)
     assert torch.equal(poor.batch(0, 3).bands, rich)
     assert len(poor.cache) == 1

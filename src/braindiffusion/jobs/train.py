@@ -29,11 +29,12 @@ from braindiffusion.runs import (
 )
 from braindiffusion.runs.durations import seconds_left
 from braindiffusion.training.checkpoints import CheckpointManager, fitting, load_state
+from braindiffusion.training.copy_cache import CopyCache
 from braindiffusion.training.distributed import Command, Distributed
 from braindiffusion.training.loss_watch import LossWatch
 from braindiffusion.training.novelty import Novelty
 from braindiffusion.training.optimizers import NotFiniteError
-from braindiffusion.training.patches import CopyCache, PatchDataset
+from braindiffusion.training.patches import PatchDataset
 from braindiffusion.training.plan import (
     check_same_cohort,
     levels_of,
